@@ -1,0 +1,2 @@
+"""Reinforcement pretraining on plain text, with the text itself as the verifier: PretrainZero and its neighbours.
+Leaves out everything heavy: importing the package loads no torch, each module is imported where it is used."""

@@ -1,0 +1,233 @@
+"""A run's folder: its settings, status, metrics, episodes and evaluations as files that survive a kill at any moment.
+Leaves out checkpoints (pzlib.checkpoints): here is only what a reader of a run needs, and no torch."""
+
+import json
+import math
+import os
+import platform
+import subprocess
+import tempfile
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pzlib.run import REPO, Run
+
+STATES = ("running", "complete", "failed")
+EVAL_COLUMNS = ("step", "task", "group", "n", "correct", "accuracy", "length", "reasoned")
+# One row is one completion. reward is raw (null: none was given), length in tokens, entropy in nats per token.
+EPISODES = pa.schema(
+    [("step", pa.int64()), ("role", pa.string()), ("passage_id", pa.string()), ("block", pa.int64()),
+     ("group_index", pa.int64()), ("row", pa.int64()), ("mask", pa.string()), ("kind", pa.string()),
+     ("legal", pa.bool_()), ("count", pa.int64()), ("prompt", pa.string()), ("completion", pa.string()),
+     ("prediction", pa.string()), ("reward", pa.float64()), ("advantage", pa.float64()), ("length", pa.int64()),
+     ("clipped", pa.bool_()), ("entropy", pa.float64())]
+)  # fmt: skip
+PACKAGES = ("torch", "trl", "transformers", "accelerate", "datasets", "peft", "numpy", "pandas", "vllm")
+
+
+def write_atomic(path, content):
+    """Write bytes or str so that `path` holds either all of it or what it held before, even on a full disk.
+
+    The content goes to a new file in the same folder, reaches the disk, and takes the name in one move.
+    """
+    path = Path(path)
+    data = content.encode() if isinstance(content, str) else content
+    handle, new = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(new, 0o644)  # mkstemp's 0600 would hide results from other users of a shared disk
+        os.replace(new, path)
+    except BaseException:
+        Path(new).unlink(missing_ok=True)
+        raise
+
+
+def environment():
+    """What a run ran on: versions, machine and commit, as plain JSON values."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    git = ["git", "-C", str(REPO)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip() or None
+        dirty = bool(subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True).stdout.strip())
+    except FileNotFoundError:  # no git on this machine
+        commit, dirty = None, False
+    return {
+        "python": platform.python_version(), "platform": platform.platform(), "machine": platform.machine(),
+        "cpus": os.cpu_count(), "threads": os.environ.get("OMP_NUM_THREADS"), "packages": versions,
+        "commit": commit, "uncommitted_changes": dirty,
+    }  # fmt: skip
+
+
+class RunFolder:
+    """The files of one run under `path`; reading needs no `open`, and never creates anything.
+
+    `state()` is never ambiguous: new, running (its process lives), resumable (killed), complete or failed.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+
+    def __repr__(self):
+        return f"RunFolder({str(self.path)!r})"
+
+    def open(self, run, extra=None):
+        """Create the folder for `run`, or check that it was made by the same settings and facts; returns self.
+
+        extra: plain JSON facts that must not change either (corpus digest, model fingerprint, ...).
+        Raises ValueError naming what differs, or the living process that trains here already.
+        """
+        params = json.loads(json.dumps({"run_id": run.run_id, **run.to_dict(), **(extra or {})}))
+        if self.state() == "running" and self.status()["pid"] != os.getpid():
+            raise ValueError(
+                f"{self.path}: process {self.status()['pid']} trains this run now; wait for it, or give another seed or name"
+            )
+        if not (self.path / "params.json").exists():
+            for folder in (self.path, self.path / "episodes", self.path / "checkpoints"):
+                folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(self.path / "env.json", json.dumps(environment(), indent=1) + "\n")
+            write_atomic(self.path / "params.json", json.dumps(params, indent=1) + "\n")
+            return self
+        old = self.params()
+        differ = [k for k in {**old, **params} if old.get(k) != params.get(k)]
+        if differ:
+            said = "; ".join(f"{k} was {_short(old.get(k))}, now {_short(params.get(k))}" for k in differ)
+            raise ValueError(f"{self.path}: made by other settings ({said}); give the run another name, or delete the folder")
+        return self
+
+    def params(self):
+        """The settings and facts the run was made with."""
+        return json.loads((self.path / "params.json").read_text())
+
+    def run(self):
+        """The Run that made this folder."""
+        params = self.params()
+        return Run.from_dict({k: params[k] for k in Run.__dataclass_fields__})
+
+    def status(self):
+        """status.json as a dict: state, step, steps, pid, started, updated, error; {} before the first."""
+        path = self.path / "status.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def set_status(self, state, **named):
+        """Record `state` (running, complete or failed) and any of step, steps, error; the rest is kept."""
+        if state not in STATES:
+            raise ValueError(f"state: {state!r} is not one of {', '.join(STATES)}")
+        unknown = set(named) - {"step", "steps", "error"}
+        if unknown:
+            raise ValueError(f"{sorted(unknown)[0]}: status.json has no such field; it has step, steps, error")
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        me = psutil.Process()
+        status = {"state": state, "step": 0, "steps": None, "started": now, **self.status(), **named}
+        status |= {"state": state, "pid": me.pid, "pid_started": me.create_time(), "updated": now}
+        status["error"] = named.get("error")  # an error is told until the run goes on
+        write_atomic(self.path / "status.json", json.dumps(status, indent=1) + "\n")
+
+    def state(self):
+        """new, running, resumable, complete or failed. A "running" whose process is gone was killed: resumable."""
+        status = self.status()
+        if status.get("state") != "running":
+            return status.get("state", "new")
+        try:  # the start time tells a living process from a later one that was given the same number
+            alive = abs(psutil.Process(status["pid"]).create_time() - status["pid_started"]) < 1
+        except psutil.NoSuchProcess:
+            alive = False
+        return "running" if alive else "resumable"
+
+    def append_metrics(self, row):
+        """Add one step's metrics (a dict with `step`); NaN and infinity are stored as null."""
+        if "step" not in row:
+            raise ValueError("step: missing from a row of metrics; every row names its optimizer step")
+        line = json.dumps({k: _plain(v) for k, v in row.items()}, allow_nan=False)
+        with open(self.path / "metrics.jsonl", "a") as file:
+            file.write(line + "\n")
+
+    def metrics(self):
+        """metrics.jsonl as a DataFrame, one row per optimizer step; empty before the first."""
+        return pd.DataFrame(self._metric_rows())
+
+    def _metric_rows(self):
+        path = self.path / "metrics.jsonl"
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("\n")]  # a kill can leave half a last line
+
+    def write_episodes(self, step, rank, rows):
+        """Store the episodes (dicts, the columns of EPISODES) of one step and process, whole or not at all."""
+        unknown = {k for row in rows for k in row} - set(EPISODES.names)
+        if unknown:
+            raise ValueError(f"{sorted(unknown)[0]}: not a column of episodes; they are {', '.join(EPISODES.names)}")
+        buffer = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pylist([{"step": step, **row} for row in rows], schema=EPISODES), buffer)
+        write_atomic(self.path / "episodes" / f"step_{step:06d}.rank{rank}.parquet", buffer.getvalue().to_pybytes())
+
+    def episodes(self, steps=None):
+        """Episodes of the given steps (an iterable; None: all) as one DataFrame, in order of step and process."""
+        wanted = None if steps is None else set(steps)
+        files = [p for p in self._episode_files() if wanted is None or _step(p) in wanted]
+        tables = [pq.ParquetFile(p).read() for p in files]
+        return pa.concat_tables(tables or [EPISODES.empty_table()]).to_pandas()
+
+    def episode_steps(self):
+        """The steps that have episodes, sorted: the live view reads the last few only."""
+        return sorted({_step(p) for p in self._episode_files()})
+
+    def _episode_files(self):
+        def order(path):
+            return _step(path), int(path.name.split("rank")[1].split(".")[0])
+
+        return sorted((self.path / "episodes").glob("step_*.rank*.parquet"), key=order)
+
+    def append_eval(self, rows):
+        """Add evaluation rows (dicts, the columns of EVAL_COLUMNS); a step's task measured again replaces the old row."""
+        new = pd.DataFrame(rows)
+        unknown = set(new.columns) - set(EVAL_COLUMNS)
+        if unknown or not {"step", "task"} <= set(new.columns):
+            raise ValueError(f"evaluation rows: columns are {', '.join(EVAL_COLUMNS)}; got {', '.join(new.columns)}")
+        both = pd.concat([t for t in (self.evals(), new.reindex(columns=EVAL_COLUMNS)) if len(t)])
+        self._write_evals(both.drop_duplicates(["step", "task"], keep="last").sort_values("step", kind="stable"))
+
+    def _write_evals(self, table):
+        write_atomic(self.path / "eval.csv", table.to_csv(index=False, lineterminator="\n"))
+
+    def evals(self):
+        """eval.csv as a DataFrame; empty before the first evaluation."""
+        path = self.path / "eval.csv"
+        return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=EVAL_COLUMNS)
+
+    def truncate_after(self, step):
+        """Forget metrics, episodes and evaluations of steps later than `step`: a resume starts there."""
+        rows = [row for row in self._metric_rows() if row["step"] <= step]
+        write_atomic(self.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        for path in self._episode_files():
+            if _step(path) > step:
+                path.unlink()
+        evals = self.evals()
+        if len(evals):
+            self._write_evals(evals[evals["step"] <= step])
+
+
+def _step(path):
+    return int(path.name.split(".")[0].removeprefix("step_"))
+
+
+def _plain(value):
+    value = value.item() if hasattr(value, "item") else value  # a numpy or torch scalar
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _short(value):
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."

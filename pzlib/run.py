@@ -1,0 +1,249 @@
+"""What a run is: every setting of it, with the defaults of its tier, checked before anything heavy is loaded.
+Leaves out of the paper what it never gives (temperature, clip values, ...): papers.md section 8's defaults stand there."""
+
+import difflib
+import hashlib
+import json
+import math
+import os
+import re
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parent.parent  # what is shipped: data/tinybase, notebooks
+ROOT = Path(os.environ.get("PZLIB_HOME") or REPO).resolve()  # what is written: data/runs
+
+MINI = {
+    "model": "data/tinybase", "corpus": "tinywiki", "corpus_limit": 2000, "min_tokens": 16, "max_tokens": 80,
+    "template": "tiny", "span_words": 2, "steps": 200, "passages": 4, "group": 8,
+    "learning_rate": 1e-4, "schedule": "constant", "warmup_steps": 0,
+    "max_prompt_tokens": 96, "max_completion_tokens": 24, "micro_batch_rows": 512, "dtype": "float32",
+    "eval_every": 25, "eval_items": 64, "save_every": 25,
+}  # fmt: skip
+PAPER = {  # Qwen3-4B-Base, arXiv:2512.03442 section 4.1; batch and lengths stated there, the rest papers.md section 8
+    "model": "Qwen/Qwen3-4B-Base", "corpus": "wikimedia/wikipedia", "corpus_limit": 64_000,
+    "min_tokens": 32, "max_tokens": 1400, "template": "paper", "span_words": 5,
+    "steps": 2000, "passages": 32, "group": 8, "learning_rate": 5e-7, "schedule": "cosine", "warmup_steps": 0,
+    "max_prompt_tokens": 1536, "max_completion_tokens": 4096, "micro_batch_rows": 4, "dtype": "bfloat16",
+    "eval_every": 100, "eval_items": 256, "save_every": 50,
+}  # fmt: skip
+# A tier is a size and nothing else: what it does not name here is the same at every tier.
+TIERS = {
+    "smoke": MINI | {"corpus_limit": 64, "steps": 12, "passages": 2, "group": 4, "eval_every": 0, "eval_items": 16,
+                     "save_every": 6},
+    "mini": MINI,
+    "gpu": PAPER | {"model": "Qwen/Qwen3-0.6B-Base", "corpus_limit": 8000, "steps": 200, "passages": 8,
+                    "learning_rate": 1e-6, "max_completion_tokens": 1024, "micro_batch_rows": 8, "eval_every": 50},
+    "paper": PAPER,
+}  # fmt: skip
+CHOICES = {
+    "tier": tuple(TIERS),
+    "objective": ("pretrainzero", "random_span"),
+    "template": ("tiny", "paper"),
+    "mask_rule": ("all", "one", "words"),
+    "filter": ("none", "drop", "refill"),
+    "schedule": ("cosine", "constant"),
+    "dtype": ("float32", "bfloat16"),
+}
+# The smallest value that means something; a name ending in ">" must be greater than its bound.
+LOWEST = {
+    "seed": 0, "corpus_limit": 1, "min_tokens": 1, "max_tokens": 1, "span_words": 1, "steps": 1, "passages": 1,
+    "group": 2, "learning_rate>": 0, "warmup_steps": 0, "temperature>": 0, "top_p>": 0, "max_prompt_tokens": 1,
+    "max_completion_tokens": 1, "clip_low>": 0, "clip_high>": 0, "max_grad_norm>": 0, "weight_decay": 0,
+    "micro_batch_rows": 1, "eval_every": 0, "eval_items": 1, "save_every": 1,
+}  # fmt: skip
+
+
+def by_tier():
+    """A field whose default is its tier's value, filled in by `Run.__post_init__`."""
+    return field(default=None)
+
+
+def near_names(name, known):
+    """Words that help after an unknown name: its nearest known ones, or else all of them.
+
+    >>> near_names("sed", ["seed", "steps"])
+    'did you mean seed?'
+    >>> near_names("zzz", ["seed", "steps"])
+    'known: seed, steps'
+    """
+    near = difflib.get_close_matches(name, list(known), n=3)
+    return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+
+
+def typed(name, value, want):
+    """`value` as the type `want` (bool, int, float or str), or a ValueError that names the setting.
+
+    An int is fine where a float is wanted; a bool is no number and a string is never converted.
+
+    >>> typed("temperature", 1, float)
+    1.0
+    >>> typed("learning_rate", "1e-6", float)
+    Traceback (most recent call last):
+    ValueError: learning_rate: wants a float, got the str '1e-6'; write it without quotes
+    """
+    if want is float and type(value) is int:
+        return float(value)
+    if type(value) is want:
+        return value
+    remedy = "; write it without quotes" if isinstance(value, str) else ""
+    article = "an" if want is int else "a"
+    raise ValueError(f"{name}: wants {article} {want.__name__}, got the {type(value).__name__} {value!r}{remedy}")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Every setting of one run; a setting left out takes its tier's default.
+
+    Units: tokens are the model's, rows are completions, a step is one optimizer step over all processes.
+    Raises ValueError naming the setting and the remedy: unknown names, wrong types, impossible values.
+
+    >>> run = Run(tier="mini", seed=2)
+    >>> run.steps, run.group, run.groups_per_block, run.rows_per_step
+    (200, 8, 9, 288)
+    >>> Run(sed=2)
+    Traceback (most recent call last):
+    ValueError: sed: no such setting of a run; did you mean seed?
+    """
+
+    tier: str = "mini"
+    objective: str = "pretrainzero"
+    seed: int = 0
+    model: str = by_tier()  # a folder (relative ones are looked for in the repository first) or a hub name
+    corpus: str = by_tier()  # whatever pzlib.corpus.load_passages takes
+    corpus_limit: int = by_tier()  # passages
+    min_tokens: int = by_tier()  # of a passage
+    max_tokens: int = by_tier()
+    corpus_column: str = "text"
+    template: str = by_tier()
+    mask_rule: str = "all"  # PretrainZero section 4.4
+    span_words: int = by_tier()  # most words of a passive objective's span
+    filter: str = "drop"  # DAPO's, of groups whose accuracy is 0 or 1
+    steps: int = by_tier()
+    passages: int = by_tier()  # a step, all processes together
+    group: int = by_tier()  # G: masks a passage, and predictions a mask
+    learning_rate: float = by_tier()
+    schedule: str = by_tier()
+    warmup_steps: int = by_tier()
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_prompt_tokens: int = by_tier()
+    max_completion_tokens: int = by_tier()
+    clip_low: float = 0.2
+    clip_high: float = 0.28
+    max_grad_norm: float = 1.0
+    weight_decay: float = 0.0
+    drop_rows: bool = True  # rows of zero advantage skip forward and backward; the gradient stays the same
+    micro_batch_rows: int = by_tier()  # rows of one forward and backward
+    dtype: str = by_tier()
+    use_vllm: bool = False  # needs the extra `vllm`
+    eval_every: int = by_tier()  # steps; 0 = before and after only
+    eval_items: int = by_tier()  # per TinyBench task
+    save_every: int = by_tier()  # steps
+    name: str = ""  # the run folder's name; "" derives it from the settings
+
+    def __new__(cls, *args, **settings):
+        refuse_unknown(settings, [f.name for f in fields(cls)], "setting of a run")
+        return super().__new__(cls)
+
+    def __post_init__(self):
+        typed("tier", self.tier, str)
+        if self.tier not in TIERS:
+            raise ValueError(f"tier: {self.tier!r} is not a tier; {near_names(self.tier, TIERS)}")
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if value is None:
+                value = TIERS[self.tier].get(f.name, f.default)
+            object.__setattr__(self, f.name, typed(f.name, value, f.type))
+        self._check_values()
+
+    def _check_values(self):
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name}: {getattr(self, name)!r} is not one of {', '.join(allowed)}")
+        for key, bound in LOWEST.items():
+            name, above = key.rstrip(">"), key.endswith(">")
+            value = getattr(self, name)
+            if not math.isfinite(value) or value < bound or (above and value == bound):
+                raise ValueError(f"{name}: must be {'above' if above else 'at least'} {bound}, got {value}")
+        if self.top_p > 1:
+            raise ValueError(f"top_p: must be at most 1 (1 = sample from every token), got {self.top_p}")
+        if self.clip_low >= 1:
+            raise ValueError(f"clip_low: must be below 1 (ratios are clipped to 1 - clip_low), got {self.clip_low}")
+        if self.min_tokens > self.max_tokens:
+            raise ValueError(f"min_tokens: {self.min_tokens} is above max_tokens {self.max_tokens}; no passage fits")
+        for name in ("model", "corpus", "corpus_column"):
+            if not getattr(self, name).strip():
+                raise ValueError(f"{name}: is empty; leave it out to take the tier's default")
+        if self.name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name):
+            raise ValueError(f"name: {self.name!r} is no folder name; use letters, digits, '.', '_' and '-'")
+
+    @classmethod
+    def make(cls, tier="mini", **named):
+        """The same as `Run(tier=tier, **named)`."""
+        return cls(tier=tier, **named)
+
+    @classmethod
+    def from_dict(cls, settings):
+        """The Run of `to_dict()`; unknown names are refused as everywhere.
+
+        >>> run = Run(tier="smoke")
+        >>> Run.from_dict(run.to_dict()) == run
+        True
+        """
+        return cls(**settings)
+
+    def to_dict(self):
+        """All settings by name, resolved: plain JSON values."""
+        return asdict(self)
+
+    @property
+    def run_id(self):
+        """The run folder's name: `name`, or objective, tier, seed and 8 hex digits of all settings' SHA-256."""
+        if self.name:
+            return self.name
+        digest = hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+        return f"{self.objective}-{self.tier}-s{self.seed}-{digest[:8]}"
+
+    @property
+    def folder(self):
+        return ROOT / "data" / "runs" / self.run_id
+
+    @property
+    def groups_per_block(self):
+        """Groups of one passage: G groups of predictions, and before them the group of masks if there is one."""
+        return self.group + (self.objective == "pretrainzero")
+
+    @property
+    def rows_per_step(self):
+        """Completions of one step, all processes: the paper's 32 x (1 + 8) x 8 = 2,304 (papers.md 1.4)."""
+        return self.passages * self.groups_per_block * self.group
+
+    @property
+    def model_source(self):
+        """`model` as transformers takes it: an absolute folder where there is one, else the hub name unchanged."""
+        return locate(self.model)
+
+    @property
+    def corpus_source(self):
+        """`corpus` as `load_passages` takes it: an absolute path where there is one, else the name unchanged."""
+        return locate(self.corpus)
+
+
+def refuse_unknown(given, known, what):
+    """ValueError for the first name of `given` that is not in `known`, with the nearest known ones."""
+    for name in given:
+        if name not in known:
+            raise ValueError(f"{name}: no such {what}; {near_names(name, known)}")
+
+
+def locate(name):
+    """An existing path as an absolute string, looked for under ROOT, the repository and the working directory.
+
+    A notebook's working directory depends on who started it, so it comes last; a name that is no path there
+    (a hub name, a corpus of ours) comes back unchanged.
+    """
+    for base in (ROOT, REPO, Path.cwd()):
+        if (base / name).exists():
+            return str((base / name).resolve())
+    return name
