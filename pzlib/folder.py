@@ -1,4 +1,4 @@
-"""A run's folder: its settings, status, metrics, episodes and evaluations as files that survive a kill at any moment.
+"""A run's folder: its settings, status, metrics, episodes and evaluations, in files that survive a kill.
 Leaves out checkpoints (pzlib.checkpoints): here is only what a reader of a run needs, and no torch."""
 
 import json
@@ -16,17 +16,17 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pzlib.run import REPO, Run
+from pzlib.run import REPO, Run, refuse_unknown
 
 STATES = ("running", "complete", "failed")
 EVAL_COLUMNS = ("step", "task", "group", "n", "correct", "accuracy", "length", "reasoned")
-# One row is one completion. reward is raw (null: none was given), length in tokens, entropy in nats per token.
+# A row is one completion; reward is raw (null: none was given), length in tokens, entropy in nats per token.
 EPISODES = pa.schema(
     [("step", pa.int64()), ("role", pa.string()), ("passage_id", pa.string()), ("block", pa.int64()),
      ("group_index", pa.int64()), ("row", pa.int64()), ("mask", pa.string()), ("kind", pa.string()),
      ("legal", pa.bool_()), ("count", pa.int64()), ("prompt", pa.string()), ("completion", pa.string()),
-     ("prediction", pa.string()), ("reward", pa.float64()), ("advantage", pa.float64()), ("length", pa.int64()),
-     ("clipped", pa.bool_()), ("entropy", pa.float64())]
+     ("prediction", pa.string()), ("reward", pa.float64()), ("advantage", pa.float64()),
+     ("length", pa.int64()), ("clipped", pa.bool_()), ("entropy", pa.float64())]
 )  # fmt: skip
 PACKAGES = ("torch", "trl", "transformers", "accelerate", "datasets", "peft", "numpy", "pandas", "vllm")
 
@@ -59,17 +59,19 @@ def environment():
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    git = ["git", "-C", str(REPO)]
-    try:
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip() or None
-        dirty = bool(subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True).stdout.strip())
-    except FileNotFoundError:  # no git on this machine
-        commit, dirty = None, False
     return {
         "python": platform.python_version(), "platform": platform.platform(), "machine": platform.machine(),
         "cpus": os.cpu_count(), "threads": os.environ.get("OMP_NUM_THREADS"), "packages": versions,
-        "commit": commit, "uncommitted_changes": dirty,
+        "commit": _git("rev-parse", "HEAD"), "uncommitted_changes": bool(_git("status", "--porcelain")),
     }  # fmt: skip
+
+
+def _git(*command):
+    try:
+        done = subprocess.run(["git", "-C", str(REPO), *command], capture_output=True, text=True)
+    except FileNotFoundError:  # no git on this machine
+        return None
+    return done.stdout.strip() or None
 
 
 class RunFolder:
@@ -85,16 +87,15 @@ class RunFolder:
         return f"RunFolder({str(self.path)!r})"
 
     def open(self, run, extra=None):
-        """Create the folder for `run`, or check that it was made by the same settings and facts; returns self.
+        """Create the folder for `run`, or check that the same settings and facts made it; returns self.
 
         extra: plain JSON facts that must not change either (corpus digest, model fingerprint, ...).
         Raises ValueError naming what differs, or the living process that trains here already.
         """
         params = json.loads(json.dumps({"run_id": run.run_id, **run.to_dict(), **(extra or {})}))
-        if self.state() == "running" and self.status()["pid"] != os.getpid():
-            raise ValueError(
-                f"{self.path}: process {self.status()['pid']} trains this run now; wait for it, or give another seed or name"
-            )
+        pid = self.status().get("pid")
+        if self.state() == "running" and pid != os.getpid():
+            raise ValueError(f"{self.path}: process {pid} trains it now; wait, or give another seed or name")
         if not (self.path / "params.json").exists():
             for folder in (self.path, self.path / "episodes", self.path / "checkpoints"):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -105,7 +106,8 @@ class RunFolder:
         differ = [k for k in {**old, **params} if old.get(k) != params.get(k)]
         if differ:
             said = "; ".join(f"{k} was {_short(old.get(k))}, now {_short(params.get(k))}" for k in differ)
-            raise ValueError(f"{self.path}: made by other settings ({said}); give the run another name, or delete the folder")
+            remedy = "give the run another name, or delete the folder"
+            raise ValueError(f"{self.path}: made by other settings ({said}); {remedy}")
         return self
 
     def params(self):
@@ -126,9 +128,7 @@ class RunFolder:
         """Record `state` (running, complete or failed) and any of step, steps, error; the rest is kept."""
         if state not in STATES:
             raise ValueError(f"state: {state!r} is not one of {', '.join(STATES)}")
-        unknown = set(named) - {"step", "steps", "error"}
-        if unknown:
-            raise ValueError(f"{sorted(unknown)[0]}: status.json has no such field; it has step, steps, error")
+        refuse_unknown(named, ("step", "steps", "error"), "field of the status")
         now = datetime.now(UTC).isoformat(timespec="seconds")
         me = psutil.Process()
         status = {"state": state, "step": 0, "steps": None, "started": now, **self.status(), **named}
@@ -137,7 +137,7 @@ class RunFolder:
         write_atomic(self.path / "status.json", json.dumps(status, indent=1) + "\n")
 
     def state(self):
-        """new, running, resumable, complete or failed. A "running" whose process is gone was killed: resumable."""
+        """new, running, resumable, complete or failed; one whose process is gone was killed: resumable."""
         status = self.status()
         if status.get("state") != "running":
             return status.get("state", "new")
@@ -162,19 +162,18 @@ class RunFolder:
     def _metric_rows(self):
         path = self.path / "metrics.jsonl"
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-        return [json.loads(line) for line in lines if line.endswith("\n")]  # a kill can leave half a last line
+        return [json.loads(line) for line in lines if line.endswith("\n")]  # a kill leaves half a line
 
     def write_episodes(self, step, rank, rows):
-        """Store the episodes (dicts, the columns of EPISODES) of one step and process, whole or not at all."""
-        unknown = {k for row in rows for k in row} - set(EPISODES.names)
-        if unknown:
-            raise ValueError(f"{sorted(unknown)[0]}: not a column of episodes; they are {', '.join(EPISODES.names)}")
+        """Store the episodes (dicts by EPISODES' columns) of one step and process, whole or not at all."""
+        refuse_unknown({k: None for row in rows for k in row}, EPISODES.names, "column of episodes")
         buffer = pa.BufferOutputStream()
         pq.write_table(pa.Table.from_pylist([{"step": step, **row} for row in rows], schema=EPISODES), buffer)
-        write_atomic(self.path / "episodes" / f"step_{step:06d}.rank{rank}.parquet", buffer.getvalue().to_pybytes())
+        path = self.path / "episodes" / f"step_{step:06d}.rank{rank}.parquet"
+        write_atomic(path, buffer.getvalue().to_pybytes())
 
     def episodes(self, steps=None):
-        """Episodes of the given steps (an iterable; None: all) as one DataFrame, in order of step and process."""
+        """Episodes of the given steps (None: all) as one DataFrame, in order of step and process."""
         wanted = None if steps is None else set(steps)
         files = [p for p in self._episode_files() if wanted is None or _step(p) in wanted]
         tables = [pq.ParquetFile(p).read() for p in files]
@@ -191,13 +190,14 @@ class RunFolder:
         return sorted((self.path / "episodes").glob("step_*.rank*.parquet"), key=order)
 
     def append_eval(self, rows):
-        """Add evaluation rows (dicts, the columns of EVAL_COLUMNS); a step's task measured again replaces the old row."""
-        new = pd.DataFrame(rows)
-        unknown = set(new.columns) - set(EVAL_COLUMNS)
-        if unknown or not {"step", "task"} <= set(new.columns):
-            raise ValueError(f"evaluation rows: columns are {', '.join(EVAL_COLUMNS)}; got {', '.join(new.columns)}")
-        both = pd.concat([t for t in (self.evals(), new.reindex(columns=EVAL_COLUMNS)) if len(t)])
-        self._write_evals(both.drop_duplicates(["step", "task"], keep="last").sort_values("step", kind="stable"))
+        """Add rows (dicts by EVAL_COLUMNS); a step's task that is measured again replaces its old row."""
+        for row in rows:
+            refuse_unknown(row, EVAL_COLUMNS, "column of eval.csv")
+            refuse_unknown(("step", "task"), row, "column of this evaluation row")
+        new = pd.DataFrame(rows, columns=EVAL_COLUMNS)
+        both = pd.concat([table for table in (self.evals(), new) if len(table)] or [new])
+        both = both.drop_duplicates(["step", "task"], keep="last")
+        self._write_evals(both.sort_values("step", kind="stable"))
 
     def _write_evals(self, table):
         write_atomic(self.path / "eval.csv", table.to_csv(index=False, lineterminator="\n"))

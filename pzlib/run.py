@@ -1,5 +1,5 @@
-"""What a run is: every setting of it, with the defaults of its tier, checked before anything heavy is loaded.
-Leaves out of the paper what it never gives (temperature, clip values, ...): papers.md section 8's defaults stand there."""
+"""What a run is: every setting of it, with its tier's defaults, checked before anything heavy is loaded.
+Leaves out settings for what PretrainZero does without: KL, entropy bonus, several updates a batch."""
 
 import difflib
 import hashlib
@@ -10,32 +10,11 @@ import re
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from pzlib.tiers import TIERS
+
 REPO = Path(__file__).resolve().parent.parent  # what is shipped: data/tinybase, notebooks
 ROOT = Path(os.environ.get("PZLIB_HOME") or REPO).resolve()  # what is written: data/runs
 
-MINI = {
-    "model": "data/tinybase", "corpus": "tinywiki", "corpus_limit": 2000, "min_tokens": 16, "max_tokens": 80,
-    "template": "tiny", "span_words": 2, "steps": 200, "passages": 4, "group": 8,
-    "learning_rate": 1e-4, "schedule": "constant", "warmup_steps": 0,
-    "max_prompt_tokens": 96, "max_completion_tokens": 24, "micro_batch_rows": 512, "dtype": "float32",
-    "eval_every": 25, "eval_items": 64, "save_every": 25,
-}  # fmt: skip
-PAPER = {  # Qwen3-4B-Base, arXiv:2512.03442 section 4.1; batch and lengths stated there, the rest papers.md section 8
-    "model": "Qwen/Qwen3-4B-Base", "corpus": "wikimedia/wikipedia", "corpus_limit": 64_000,
-    "min_tokens": 32, "max_tokens": 1400, "template": "paper", "span_words": 5,
-    "steps": 2000, "passages": 32, "group": 8, "learning_rate": 5e-7, "schedule": "cosine", "warmup_steps": 0,
-    "max_prompt_tokens": 1536, "max_completion_tokens": 4096, "micro_batch_rows": 4, "dtype": "bfloat16",
-    "eval_every": 100, "eval_items": 256, "save_every": 50,
-}  # fmt: skip
-# A tier is a size and nothing else: what it does not name here is the same at every tier.
-TIERS = {
-    "smoke": MINI | {"corpus_limit": 64, "steps": 12, "passages": 2, "group": 4, "eval_every": 0, "eval_items": 16,
-                     "save_every": 6},
-    "mini": MINI,
-    "gpu": PAPER | {"model": "Qwen/Qwen3-0.6B-Base", "corpus_limit": 8000, "steps": 200, "passages": 8,
-                    "learning_rate": 1e-6, "max_completion_tokens": 1024, "micro_batch_rows": 8, "eval_every": 50},
-    "paper": PAPER,
-}  # fmt: skip
 CHOICES = {
     "tier": tuple(TIERS),
     "objective": ("pretrainzero", "random_span"),
@@ -47,10 +26,10 @@ CHOICES = {
 }
 # The smallest value that means something; a name ending in ">" must be greater than its bound.
 LOWEST = {
-    "seed": 0, "corpus_limit": 1, "min_tokens": 1, "max_tokens": 1, "span_words": 1, "steps": 1, "passages": 1,
-    "group": 2, "learning_rate>": 0, "warmup_steps": 0, "temperature>": 0, "top_p>": 0, "max_prompt_tokens": 1,
-    "max_completion_tokens": 1, "clip_low>": 0, "clip_high>": 0, "max_grad_norm>": 0, "weight_decay": 0,
-    "micro_batch_rows": 1, "eval_every": 0, "eval_items": 1, "save_every": 1,
+    "seed": 0, "corpus_limit": 1, "min_tokens": 1, "max_tokens": 1, "span_words": 1, "steps": 1,
+    "passages": 1, "group": 2, "learning_rate>": 0, "warmup_steps": 0, "temperature>": 0, "top_p>": 0,
+    "max_prompt_tokens": 1, "max_completion_tokens": 1, "clip_low>": 0, "clip_high>": 0, "max_grad_norm>": 0,
+    "weight_decay": 0, "micro_batch_rows": 1, "eval_every": 0, "eval_items": 1, "save_every": 1,
 }  # fmt: skip
 
 
@@ -88,7 +67,8 @@ def typed(name, value, want):
         return value
     remedy = "; write it without quotes" if isinstance(value, str) else ""
     article = "an" if want is int else "a"
-    raise ValueError(f"{name}: wants {article} {want.__name__}, got the {type(value).__name__} {value!r}{remedy}")
+    got = f"the {type(value).__name__} {value!r}"
+    raise ValueError(f"{name}: wants {article} {want.__name__}, got {got}{remedy}")
 
 
 @dataclass(frozen=True)
@@ -114,6 +94,7 @@ class Run:
     corpus_limit: int = by_tier()  # passages
     min_tokens: int = by_tier()  # of a passage
     max_tokens: int = by_tier()
+    corpus_config: str = by_tier()  # of a hub data set ("20231101.en"); "" = its only one
     corpus_column: str = "text"
     template: str = by_tier()
     mask_rule: str = "all"  # PretrainZero section 4.4
@@ -169,9 +150,9 @@ class Run:
         if self.top_p > 1:
             raise ValueError(f"top_p: must be at most 1 (1 = sample from every token), got {self.top_p}")
         if self.clip_low >= 1:
-            raise ValueError(f"clip_low: must be below 1 (ratios are clipped to 1 - clip_low), got {self.clip_low}")
+            raise ValueError(f"clip_low: must be below 1 (the floor is 1 - clip_low), got {self.clip_low}")
         if self.min_tokens > self.max_tokens:
-            raise ValueError(f"min_tokens: {self.min_tokens} is above max_tokens {self.max_tokens}; no passage fits")
+            raise ValueError(f"min_tokens: {self.min_tokens} is above max_tokens {self.max_tokens}")
         for name in ("model", "corpus", "corpus_column"):
             if not getattr(self, name).strip():
                 raise ValueError(f"{name}: is empty; leave it out to take the tier's default")
@@ -199,7 +180,7 @@ class Run:
 
     @property
     def run_id(self):
-        """The run folder's name: `name`, or objective, tier, seed and 8 hex digits of all settings' SHA-256."""
+        """The run folder's name: `name`, or objective, tier, seed and 8 hex digits that hash all settings."""
         if self.name:
             return self.name
         digest = hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
@@ -211,22 +192,22 @@ class Run:
 
     @property
     def groups_per_block(self):
-        """Groups of one passage: G groups of predictions, and before them the group of masks if there is one."""
+        """Groups of one passage: G of predictions, and before them the group of masks if there is one."""
         return self.group + (self.objective == "pretrainzero")
 
     @property
     def rows_per_step(self):
-        """Completions of one step, all processes: the paper's 32 x (1 + 8) x 8 = 2,304 (papers.md 1.4)."""
+        """Completions of one step, all processes: PretrainZero's 32 x (1 + 8) x 8 = 2,304."""
         return self.passages * self.groups_per_block * self.group
 
     @property
     def model_source(self):
-        """`model` as transformers takes it: an absolute folder where there is one, else the hub name unchanged."""
+        """`model` as transformers takes it: an absolute folder where there is one, else the hub name."""
         return locate(self.model)
 
     @property
     def corpus_source(self):
-        """`corpus` as `load_passages` takes it: an absolute path where there is one, else the name unchanged."""
+        """`corpus` as `load_passages` takes it: an absolute path where there is one, else the name."""
         return locate(self.corpus)
 
 
@@ -238,7 +219,7 @@ def refuse_unknown(given, known, what):
 
 
 def locate(name):
-    """An existing path as an absolute string, looked for under ROOT, the repository and the working directory.
+    """An existing path as an absolute string, looked for under ROOT, the repository, the working directory.
 
     A notebook's working directory depends on who started it, so it comes last; a name that is no path there
     (a hub name, a corpus of ours) comes back unchanged.

@@ -1,4 +1,4 @@
-"""What several tests share: the real data where it is at hand, a tiny model, and a home where runs may be written."""
+"""What several tests share: the real data where it is at hand, a tiny model, a home to write runs to."""
 
 import os
 from pathlib import Path
@@ -13,10 +13,10 @@ from pzlib import run as run_module
 
 REPO = Path(__file__).resolve().parent.parent
 # The tiny model's words: what the `tiny` template needs, then enough of a vocabulary to write passages with.
-MARKERS = ["Passage", "Mask", "Question", "Answer", ":", ".", "[mask]", "\\mask{", "\\boxed{", "}", "<think>", "</think>"]
+MARKERS = "Passage Mask Question Answer : . [mask] \\mask{ \\boxed{ } <think> </think>".split()
 WORDS = (
-    "Anna Bela Carl Dora lives works in at near the a of old new town river bank school Rome Oslo Lima Kyiv is was "
-    "has seven five two three nine days books cats dogs and then she he it red blue green tall small"
+    "Anna Bela Carl Dora lives works in at near the a of old new town river bank school Rome Oslo "
+    "Lima Kyiv is was has seven five two three nine days books cats dogs and then she he it red blue tall"
 ).split()
 
 
@@ -30,7 +30,7 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def real_data():
-    """The folder of real texts beside the checkout (or in PZLIB_REAL_DATA); tests that need it are skipped elsewhere."""
+    """The folder of real texts beside the checkout, or PZLIB_REAL_DATA; its tests are skipped elsewhere."""
     folder = Path(os.environ.get("PZLIB_REAL_DATA") or REPO.parent / "shared/data")
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set PZLIB_REAL_DATA")
@@ -39,7 +39,7 @@ def real_data():
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory):
-    """A folder with a random Qwen3 (2 layers of 32) and a word-level tokenizer that knows MARKERS and WORDS."""
+    """A folder with a random Qwen3 (2 layers of 32) and a word-level tokenizer of MARKERS and WORDS."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
@@ -55,9 +55,9 @@ def tiny_model(tmp_path_factory):
     )  # fmt: skip
     tokenizer.save_pretrained(folder)
     config = Qwen3Config(
-        vocab_size=len(vocab), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, head_dim=16, max_position_embeddings=256, tie_word_embeddings=True,
-        pad_token_id=0, eos_token_id=1, bos_token_id=None,
+        vocab_size=len(vocab), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=1, head_dim=16, max_position_embeddings=256,
+        tie_word_embeddings=True, pad_token_id=0, eos_token_id=1, bos_token_id=None,
     )  # fmt: skip
     with torch.random.fork_rng():
         torch.manual_seed(0)

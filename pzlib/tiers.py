@@ -1,0 +1,29 @@
+"""The sizes a run can have: for each tier the default of every setting that the tier changes.
+What the paper leaves unsaid (warm-up, micro-batches, how Wikipedia is cut) has a default of ours here."""
+
+MINI = {
+    "model": "data/tinybase", "corpus": "tinywiki", "corpus_config": "", "corpus_limit": 2000,
+    "min_tokens": 16, "max_tokens": 80, "template": "tiny", "span_words": 2, "steps": 200, "passages": 4, "group": 8,
+    "learning_rate": 1e-4, "schedule": "constant", "warmup_steps": 0,
+    "max_prompt_tokens": 96, "max_completion_tokens": 24, "micro_batch_rows": 512, "dtype": "float32",
+    "eval_every": 25, "eval_items": 64, "save_every": 25,
+}  # fmt: skip
+# Stated in arXiv:2512.03442: model, steps, learning rate and schedule, prompt and completion tokens, 32 passages a
+# step, groups of 8. The other values are ours.
+PAPER = {
+    "model": "Qwen/Qwen3-4B-Base", "corpus": "wikimedia/wikipedia", "corpus_config": "20231101.en",
+    "corpus_limit": 64_000, "min_tokens": 32, "max_tokens": 1400, "template": "paper", "span_words": 5,
+    "steps": 2000, "passages": 32, "group": 8, "learning_rate": 5e-7, "schedule": "cosine", "warmup_steps": 0,
+    "max_prompt_tokens": 1536, "max_completion_tokens": 4096, "micro_batch_rows": 4, "dtype": "bfloat16",
+    "eval_every": 100, "eval_items": 256, "save_every": 50,
+}  # fmt: skip
+# A tier is a size and nothing else: what it does not name here is the same at every tier.
+TIERS = {
+    "smoke": MINI | {"corpus_limit": 64, "steps": 12, "passages": 2, "group": 4,
+                     "eval_every": 0, "eval_items": 16, "save_every": 6},
+    "mini": MINI,
+    "gpu": PAPER | {"model": "Qwen/Qwen3-0.6B-Base", "corpus_limit": 8000, "steps": 200, "passages": 8,
+                    "learning_rate": 1e-6, "max_completion_tokens": 1024, "micro_batch_rows": 8,
+                    "eval_every": 50},
+    "paper": PAPER,
+}  # fmt: skip
