@@ -1,14 +1,13 @@
 """A run's folder: its settings, status, metrics, episodes and evaluations, in files that survive a kill.
 Leaves out checkpoints (pzlib.checkpoints): here is only what a reader of a run needs, and no torch."""
 
+import errno
 import json
 import math
 import os
-import platform
-import subprocess
 import tempfile
+import warnings
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +15,8 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pzlib.run import REPO, Run, refuse_unknown
+from pzlib.environment import environment
+from pzlib.run import Run, refuse_unknown
 
 STATES = ("running", "complete", "failed")
 EVAL_COLUMNS = ("step", "task", "group", "n", "correct", "accuracy", "length", "reasoned")
@@ -28,7 +28,6 @@ EPISODES = pa.schema(
      ("prediction", pa.string()), ("reward", pa.float64()), ("advantage", pa.float64()),
      ("length", pa.int64()), ("clipped", pa.bool_()), ("entropy", pa.float64())]
 )  # fmt: skip
-PACKAGES = ("torch", "trl", "transformers", "accelerate", "datasets", "peft", "numpy", "pandas", "vllm")
 
 
 def write_atomic(path, content):
@@ -49,29 +48,6 @@ def write_atomic(path, content):
     except BaseException:
         Path(new).unlink(missing_ok=True)
         raise
-
-
-def environment():
-    """What a run ran on: versions, machine and commit, as plain JSON values."""
-    versions = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return {
-        "python": platform.python_version(), "platform": platform.platform(), "machine": platform.machine(),
-        "cpus": os.cpu_count(), "threads": os.environ.get("OMP_NUM_THREADS"), "packages": versions,
-        "commit": _git("rev-parse", "HEAD"), "uncommitted_changes": bool(_git("status", "--porcelain")),
-    }  # fmt: skip
-
-
-def _git(*command):
-    try:
-        done = subprocess.run(["git", "-C", str(REPO), *command], capture_output=True, text=True)
-    except FileNotFoundError:  # no git on this machine
-        return None
-    return done.stdout.strip() or None
 
 
 class RunFolder:
@@ -102,12 +78,16 @@ class RunFolder:
             write_atomic(self.path / "env.json", json.dumps(environment(), indent=1) + "\n")
             write_atomic(self.path / "params.json", json.dumps(params, indent=1) + "\n")
             return self
-        old = self.params()
-        differ = [k for k in {**old, **params} if old.get(k) != params.get(k)]
-        if differ:
-            said = "; ".join(f"{k} was {_short(old.get(k))}, now {_short(params.get(k))}" for k in differ)
+        was, now = _differing(self.params(), params)
+        if was:
             remedy = "give the run another name, or delete the folder"
-            raise ValueError(f"{self.path}: made by other settings ({said}); {remedy}")
+            raise ValueError(f"{self.path}: made with {_said(was)}, started with {_said(now)}; {remedy}")
+        if self.state() != "complete":
+            begun = json.loads((self.path / "env.json").read_text())["packages"]
+            was, now = _differing(begun, environment()["packages"])
+            if was:
+                text = f"{self.path}: begun under {_said(was)}, goes on under {_said(now)}"
+                warnings.warn(f"{text}: its numbers need not be those of an unbroken run", stacklevel=2)
         return self
 
     def params(self):
@@ -117,7 +97,7 @@ class RunFolder:
     def run(self):
         """The Run that made this folder."""
         params = self.params()
-        return Run.from_dict({k: params[k] for k in Run.__dataclass_fields__})
+        return Run.from_dict({k: v for k, v in params.items() if k in Run.__dataclass_fields__})
 
     def status(self):
         """status.json as a dict: state, step, steps, pid, started, updated, error; {} before the first."""
@@ -151,9 +131,12 @@ class RunFolder:
         """Add one step's metrics (a dict with `step`); NaN and infinity are stored as null."""
         if "step" not in row:
             raise ValueError("step: missing from a row of metrics; every row names its optimizer step")
-        line = json.dumps({k: _plain(v) for k, v in row.items()}, allow_nan=False)
-        with open(self.path / "metrics.jsonl", "a") as file:
-            file.write(line + "\n")
+        line = (json.dumps({k: _plain(v) for k, v in row.items()}) + "\n").encode()
+        with open(self.path / "metrics.jsonl", "ab", buffering=0) as file:
+            size = file.tell()
+            if file.write(line) < len(line):  # a full disk takes part of a line: leave none of it
+                file.truncate(size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), file.name)
 
     def metrics(self):
         """metrics.jsonl as a DataFrame, one row per optimizer step; empty before the first."""
@@ -228,6 +211,11 @@ def _plain(value):
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _short(value):
-    text = json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _differing(old, new):
+    names = [k for k in {**old, **new} if old.get(k) != new.get(k)]
+    return {k: old.get(k) for k in names}, {k: new.get(k) for k in names}
+
+
+def _said(values):
+    texts = {k: json.dumps(v) for k, v in values.items()}
+    return ", ".join(f"{k} {t if len(t) <= 60 else t[:57] + '...'}" for k, t in texts.items())

@@ -3,13 +3,13 @@ What the paper leaves unsaid (warm-up, micro-batches, how Wikipedia is cut) has 
 
 MINI = {
     "model": "data/tinybase", "corpus": "tinywiki", "corpus_config": "", "corpus_limit": 2000,
-    "min_tokens": 16, "max_tokens": 80, "template": "tiny", "span_words": 2, "steps": 200, "passages": 4, "group": 8,
-    "learning_rate": 1e-4, "schedule": "constant", "warmup_steps": 0,
+    "min_tokens": 16, "max_tokens": 80, "template": "tiny", "span_words": 2,
+    "steps": 200, "passages": 4, "group": 8, "learning_rate": 1e-4, "schedule": "constant", "warmup_steps": 0,
     "max_prompt_tokens": 96, "max_completion_tokens": 24, "micro_batch_rows": 512, "dtype": "float32",
     "eval_every": 25, "eval_items": 64, "save_every": 25,
 }  # fmt: skip
-# Stated in arXiv:2512.03442: model, steps, learning rate and schedule, prompt and completion tokens, 32 passages a
-# step, groups of 8. The other values are ours.
+# Stated in arXiv:2512.03442: model, steps, learning rate and schedule, prompt and completion tokens,
+# 32 passages a step, groups of 8. The other values are ours.
 PAPER = {
     "model": "Qwen/Qwen3-4B-Base", "corpus": "wikimedia/wikipedia", "corpus_config": "20231101.en",
     "corpus_limit": 64_000, "min_tokens": 32, "max_tokens": 1400, "template": "paper", "span_words": 5,
