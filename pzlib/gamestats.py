@@ -1,0 +1,60 @@
+"""One step's episodes in numbers, for each role apart: an average over both says nothing in a zero-sum game.
+Leaves out everything of the optimizer: the trainer adds its loss, gradient norm and rate."""
+
+from collections import Counter
+
+
+def summary(shares, group):
+    """The metrics of one step over all processes, by the names of metrics.jsonl; a role that did not play is absent.
+
+    shares: one (episodes, trained, rows, refilled, prompt_tokens) per process: episode dicts, a 0/1 flag for each
+    whether it moves the weights, all rows with the fillers of illegal masks, blocks replaced, tokens of the prompts.
+    `dead_groups` is the share of scored groups whose G rewards are all equal; `loss_token_share` a role's share of
+    the completion tokens that move the weights; entropies are nats a token, lengths tokens; None is undefined.
+    """
+    episodes = [e for share in shares for e in share[0]]
+    trained = [flag for share in shares for flag in share[1]]
+    moving = sum(e["length"] for e, flag in zip(episodes, trained, strict=True) if flag)
+    metrics = {
+        "rows": sum(share[2] for share in shares),
+        "rows_trained": sum(trained),
+        "tokens_prompt": sum(share[4] for share in shares),
+        "tokens_completion": sum(e["length"] for e in episodes),
+        "refilled": sum(share[3] for share in shares),
+    }
+    for role in ("predictor", "generator"):
+        own = [(e, flag) for e, flag in zip(episodes, trained, strict=True) if e["role"] == role]
+        rows = [e for e, _ in own]
+        if rows or role == "predictor":
+            mine = sum(e["length"] for e, flag in own if flag)
+            metrics |= {f"{role}/{k}": v for k, v in _role(rows, group).items()}
+            metrics[f"{role}/loss_token_share"] = mine / moving if moving else None
+    return metrics | _masks(episodes, group)
+
+
+def _role(rows, group):
+    tokens = sum(e["length"] for e in rows)
+    rewards = [e["reward"] for e in rows]
+    groups = [rewards[i : i + group] for i in range(0, len(rows), group)]
+    found = {
+        "reward": _mean(rewards),
+        "dead_groups": _mean([len(set(g)) == 1 for g in groups]),
+        "length": _mean([e["length"] for e in rows]),
+        "clipped": _mean([e["clipped"] for e in rows]),
+        "entropy": sum(e["entropy"] * e["length"] for e in rows) / tokens if tokens else None,
+    }
+    if rows and rows[0]["role"] == "generator":
+        return found | {"parsed": _mean([e["mask"] is not None for e in rows]), "legal": _mean([e["legal"] for e in rows])}
+    return found | {"accuracy": found["reward"], "parsed": _mean([e["prediction"] is not None for e in rows])}
+
+
+def _masks(episodes, group):
+    """What was masked: each legal mask once, seen through the first of its G predictions."""
+    masks = [e for e in episodes if e["role"] == "predictor"][::group]
+    kinds = Counter(e["kind"] for e in masks)
+    words = {"mask/words": _mean([len(e["mask"].split()) for e in masks])}
+    return words | {f"mask/{kind}": n / len(masks) for kind, n in sorted(kinds.items())}
+
+
+def _mean(values):
+    return sum(values) / len(values) if values else None

@@ -1,0 +1,53 @@
+"""A tiny random model taught, in seconds, to speak the game's two forms, so that tests meet live groups."""
+
+import json
+import random
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from pzlib.corpus import Passage
+from pzlib.masking import apply_mask
+from pzlib.prompts import TINY, generator_prompt, predictor_prompt
+
+WORDS = "Rome Oslo Lima Kyiv seven five two three nine books cats dogs".split()
+
+
+def passages(n, seed=0, words=9):
+    """`n` passages of `words` different words, so that any word is a legal mask."""
+    rng = random.Random(seed)
+    return [Passage(f"p{i}", "", " ".join(rng.sample(WORDS, words)) + " .", words + 1) for i in range(n)]
+
+
+def teach(source, target, steps=150, seed=0, rate=5e-3):
+    """Fine-tune the model in `source` on masks and answers of random words of random passages; save it to `target`."""
+    tokenizer, model = AutoTokenizer.from_pretrained(source), AutoModelForCausalLM.from_pretrained(source)
+    rng = random.Random(seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
+    model.train()
+    for step in range(steps):
+        texts, starts = [], []
+        for p in passages(16, seed=(seed + 1) * 10_000 + step):
+            word = rng.choice(p.text.split()[:-1])
+            if rng.random() < 0.5:
+                prompt, answer = generator_prompt(p.text, TINY), f"\\mask{{ {word} }} <eos>"
+            else:
+                prompt, answer = predictor_prompt(apply_mask(p.text, word).text, TINY), f"\\boxed{{ {word} }} <eos>"
+            starts.append(len(tokenizer(prompt)["input_ids"]))
+            texts.append(f"{prompt} {answer}")
+        batch = tokenizer(texts, return_tensors="pt", padding=True, padding_side="right")
+        labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
+        for row, start in enumerate(starts):
+            labels[row, :start] = -100
+        model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+    return target
+
+
+def write_corpus(path, n=40, seed=1):
+    """A jsonl file of passages, as a corpus for `Run(corpus=...)`."""
+    path.write_text("".join(json.dumps({"id": p.id, "title": "", "text": p.text}) + "\n" for p in passages(n, seed)))
+    return path
