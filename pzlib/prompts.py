@@ -1,0 +1,167 @@
+r"""The prompts of the game as templates, and the parsers that read a mask or a boxed answer in a completion.
+Left out: chat templates, system prompts, stop words; the paper says nothing of them (a prompt is raw text).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+
+_SLOT = "{text}"
+
+
+@dataclass(frozen=True)
+class Template:
+    r"""The wording of the three prompts; each holds the slot ``{text}`` once, all other braces are literal.
+
+    generator asks for a mask of a passage, predictor for the words under ``[mask]``, question for an answer.
+    Errors: ValueError naming the field whose slot is missing or doubled.
+
+    >>> Template("Mask this: {text}", "Fill \\boxed{} for: {text}", "Q: {text}").question
+    'Q: {text}'
+    """
+
+    generator: str
+    predictor: str
+    question: str
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            found = getattr(self, field.name).count(_SLOT)
+            if found != 1:
+                raise ValueError(f"{field.name}: holds the slot {_SLOT} {found} times; write it exactly once")
+
+
+PAPER = Template(
+    # PretrainZero Fig. 5, word for word; its line breaks are unknown, and stand here where a block ends.
+    generator=(
+        "Generate a mask to mask important words in the following paragraph, "
+        "satisfying the requirements below:\n"
+        "1) The mask should mask one or more entities in the passage. "
+        "The masked words should be continuous.\n"
+        "2) The masked words should exactly match words in the original passage.\n"
+        "3) The masked words could be predicted according to the context. "
+        "The difficulty to predict should be moderately challenging for you, "
+        "so the answer would be short and as unique as possible.\n"
+        "Paragraph: {text}\n"
+        "The final generated masked words must be placed inside \\mask{}."
+    ),
+    predictor=(
+        "There is a passage with masked words by [mask]:\n"
+        "{text}\n"
+        "Please reason step by step, and put the predicted masked words within \\boxed{}."
+    ),
+    # General-Reasoner's suffix: the recipe that PretrainZero's RLVR stage follows.
+    question="{text}\nPlease reason step by step, and put your final answer within \\boxed{}.",
+)
+
+# The same three requests for a word-level model of a million parameters, which reads cues, not instructions.
+TINY = Template(
+    generator="Passage : {text} Mask :",
+    predictor="Passage : {text} Answer :",
+    question="Question : {text} Answer :",
+)
+
+TEMPLATES = {"paper": PAPER, "tiny": TINY}
+
+
+def generator_prompt(text: str, template: Template = PAPER) -> str:
+    r"""The prompt that asks for a mask of the passage ``text`` (PretrainZero Fig. 5).
+
+    >>> generator_prompt("Rome is old .", TINY)
+    'Passage : Rome is old . Mask :'
+    >>> generator_prompt("Rome is old.").endswith(r"must be placed inside \mask{}.")
+    True
+    """
+    return template.generator.replace(_SLOT, text)
+
+
+def predictor_prompt(masked: str, template: Template = PAPER) -> str:
+    r"""The prompt that asks for the words under ``[mask]`` in the passage ``masked`` (PretrainZero Fig. 5).
+
+    >>> predictor_prompt("[mask] is old .", TINY)
+    'Passage : [mask] is old . Answer :'
+    """
+    return template.predictor.replace(_SLOT, masked)
+
+
+def question_prompt(text: str, template: Template = PAPER) -> str:
+    r"""The prompt that puts the problem ``text`` outright, as evaluation and RLVR do: no passage, no mask.
+
+    >>> question_prompt("What is 2 + 3 ?", TINY)
+    'Question : What is 2 + 3 ? Answer :'
+    """
+    return template.question.replace(_SLOT, text)
+
+
+def parse_mask(completion: str) -> str | None:
+    r"""The span a generator asks to mask: what the last balanced ``\mask{...}`` holds, outer whitespace off.
+
+    None when there is no such command, or nothing in it. Everything else as in :func:`parse_boxed`.
+
+    >>> parse_mask(r"I could take \mask{1912}, but better: \mask{ Marie Curie }")
+    'Marie Curie'
+    >>> parse_mask(r"\mask{}") is None, parse_mask("Marie Curie") is None
+    (True, True)
+    """
+    return (_last_balanced(completion, "mask") or "").strip() or None
+
+
+def parse_boxed(completion: str) -> str | None:
+    r"""The answer a completion gives: the content of the last balanced ``\boxed{...}``, spaces kept.
+
+    None when no box closes. An empty box is the empty answer ``""``, which no reward accepts. The time is
+    linear in the length of the completion, whatever it holds.
+
+    * *Last* goes by the opening: of two nested boxes the inner one counts; a box left open is passed over.
+    * A box before the last ``</think>`` is a thought and no answer (as in RPT, arXiv:2506.08007).
+    * ``\{``, ``\}`` and ``\\`` are TeX's: they open and close nothing. Only where no box closes under that
+      reading is a backslash before a brace an ordinary character, as in ``\boxed{C:\}``.
+    * TeX allows spaces between command and brace, and so do we; ``\boxed 5`` without braces is not read.
+
+    >>> parse_boxed(r"So it is \boxed{3}. Or rather \boxed{\frac{1}{2}}, not \boxed{0")
+    '\\frac{1}{2}'
+    >>> parse_boxed(r"\boxed{ para}")
+    ' para'
+    >>> parse_boxed(r"<think> \boxed{7} </think> I cannot say.") is None
+    True
+    >>> parse_boxed(r"\boxed{\left\{ x \right.}")
+    '\\left\\{ x \\right.'
+    """
+    return _last_balanced(completion, "boxed")
+
+
+def _tokens(command: str, escapes: bool) -> re.Pattern[str]:
+    # A double backslash hides a brace but not the command: models that double backslashes still mean it.
+    escaped = rf"|\\(?!\\{command})[\\{{}}]" if escapes else ""
+    return re.compile(rf"(?P<open>\\{command}\s*\{{){escaped}|(?P<brace>[{{}}])")
+
+
+_TOKENS = {command: [_tokens(command, escapes) for escapes in (True, False)] for command in ("mask", "boxed")}
+
+
+def _last_balanced(completion: str, command: str) -> str | None:
+    answer = completion.rpartition("</think>")[2]  # all of it where there is no </think>
+    first = answer.find("\\" + command)
+    if first < 0:
+        return None
+    for tokens in _TOKENS[command]:
+        content = _scan(answer[first:], tokens)  # braces before the first box do not matter
+        if content is not None:
+            return content
+    return None
+
+
+def _scan(text: str, tokens: re.Pattern[str]) -> str | None:
+    stack: list[int] = []  # where the content of each open box starts; -1 for a plain brace
+    start = end = -1
+    for token in tokens.finditer(text):
+        if token["open"]:
+            stack.append(token.end())
+        elif token["brace"] == "{":
+            stack.append(-1)
+        elif token["brace"] == "}" and stack:  # a stray closing brace closes nothing
+            opened = stack.pop()
+            if opened > start:
+                start, end = opened, token.start()
+    return text[start:end] if start >= 0 else None

@@ -1,0 +1,129 @@
+"""The rewards of PretrainZero, RPT and RLP as pure functions, and the group advantage GRPO makes of them.
+Left out: RPT's dense alternatives (its App. A); RLP's advantage (no division by the std, factor G/(G-1)).
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Collection, Sequence
+
+_EPSILON = 1e-4  # TRL 1.16 adds it to the standard deviation
+
+
+def predictor_reward(prediction: str | None, target: str, normalise: bool = False) -> float:
+    """1.0 if the predicted span is the masked one, else 0.0: r = 1[x^ = x] (PretrainZero eq. 8).
+
+    prediction: what `prompts.parse_boxed` gave, None if there was no answer; target: the masked span.
+    Whitespace around either is ignored, all else must be equal; a blank prediction is never right. With
+    `normalise`, Unicode compatibility forms (NFKC), case, runs of whitespace and outer punctuation are
+    ignored too.
+
+    >>> [predictor_reward(prediction, "Paris") for prediction in (" Paris ", "paris", None)]
+    [1.0, 0.0, 0.0]
+    >>> predictor_reward("new  york.", "New York", normalise=True)
+    1.0
+    """
+    if prediction is None or not prediction.strip():
+        return 0.0
+    canonical = _normalised if normalise else str.strip
+    return float(canonical(prediction) == canonical(target))
+
+
+def generator_reward(accuracy: float) -> float:
+    """1 - accuracy of a mask's G predictions, but 0 where none is right (PretrainZero eq. 9, zero rule).
+
+    Best is a mask that one prediction in G gets right. Without the zero rule the best would be one that
+    nobody can guess, or one that is not in the passage at all.
+    Errors: ValueError for an accuracy outside [0, 1].
+
+    >>> [generator_reward(right / 4) for right in range(5)]
+    [0.0, 0.75, 0.5, 0.25, 0.0]
+    """
+    if not 0 <= accuracy <= 1:  # also catches NaN
+        raise ValueError(f"accuracy: {accuracy} is not a share; give right / all predictions, from 0 to 1")
+    return 1.0 - float(accuracy) if accuracy > 0 else 0.0
+
+
+def group_advantages(rewards: Sequence[float | None], group: int) -> list[float]:
+    """(r - mean) / (std + 1e-4) in each `group` consecutive rewards (PretrainZero eq. 10, left-hand side).
+
+    rewards: (N,), whole groups one after another; N advantages come back. The std is the unbiased one
+    (divisor n - 1), and 1e-4 is added, both as TRL 1.16 does. None or NaN is a row without a reward: it is
+    left out of mean and std and gets 0. A group whose rewards are all equal, or that has only one, is dead:
+    zeros.
+    Errors: ValueError if the rewards are not whole groups, or one is infinite.
+
+    >>> [round(a, 3) for a in group_advantages([1.0, 0.0, 0.0, 0.0,  1.0, 1.0, None, 1.0], group=4)]
+    [1.5, -0.5, -0.5, -0.5, 0.0, 0.0, 0.0, 0.0]
+    """
+    if group < 1 or len(rewards) % group:
+        raise ValueError(f"group: {len(rewards)} rewards are not whole groups of {group}")
+    advantages: list[float] = []
+    for start in range(0, len(rewards), group):
+        advantages += _advantages(rewards[start : start + group])
+    return advantages
+
+
+def rpt_reward(
+    prediction: str | bytes | None, continuation: str | bytes, boundaries: Collection[int]
+) -> float:
+    """1.0 if the prediction begins the continuation and ends where a token of it ends, else 0.0 (RPT).
+
+    The prefix matching of arXiv:2506.08007, in bytes (text as UTF-8): with l the prediction's length, it
+    equals the first l bytes of the continuation, and l is in `boundaries`, the cumulative byte lengths of the
+    continuation's tokens (the paper's L_gt). Spaces count: " a" is not "a". So one token, or several, are
+    right; part of a token, or nothing, is not.
+
+    >>> boundaries = {6, 9, 15}  # of the tokens " elect", "ric", " field"
+    >>> predictions = [" elect", " electric", " elec", "elect", "", None]
+    >>> [rpt_reward(prediction, " electric field", boundaries) for prediction in predictions]
+    [1.0, 1.0, 0.0, 0.0, 0.0, 0.0]
+    """
+    if not prediction:
+        return 0.0
+    predicted = _bytes(prediction)
+    return float(_bytes(continuation).startswith(predicted) and len(predicted) in boundaries)
+
+
+def information_gain(logp_with: float, logp_without: float) -> float:
+    """log p(x | context, thought) - log p(x | context), in nats: a thought's reward in RLP, arXiv:2510.01265.
+
+    logp_with: of the true next token after the thought, under the policy; logp_without: without a thought,
+    under the moving-average baseline. Positive where the thought helped. A constant for gradients.
+    Errors: ValueError for what is no finite log-probability (a loss given by mistake is positive).
+
+    >>> round(information_gain(math.log(0.5), math.log(0.25)), 4)  # twice as likely: log 2
+    0.6931
+    """
+    for name, value in (("logp_with", logp_with), ("logp_without", logp_without)):
+        if not (math.isfinite(value) and value <= 1e-3):  # rounding may lift a log-probability just above 0
+            raise ValueError(
+                f"{name}: {value} is no finite log-probability (at most 0); a loss has the other sign"
+            )
+    return float(logp_with) - float(logp_without)
+
+
+def _advantages(rewards: Sequence[float | None]) -> list[float]:
+    present = [float(r) for r in rewards if r is not None and not math.isnan(r)]
+    if any(math.isinf(r) for r in present):
+        raise ValueError("rewards: one is infinite; give finite rewards, or None for a row without one")
+    if len(set(present)) < 2:  # exactly zero, whatever the rounding of the mean
+        return [0.0] * len(rewards)
+    mean = math.fsum(present) / len(present)
+    std = math.sqrt(math.fsum((r - mean) ** 2 for r in present) / (len(present) - 1))
+    return [0.0 if r is None or math.isnan(r) else (r - mean) / (std + _EPSILON) for r in rewards]
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
+
+
+def _normalised(answer: str) -> str:
+    folded = " ".join(unicodedata.normalize("NFKC", answer).casefold().split())
+    start, end = 0, len(folded)
+    while start < end and unicodedata.category(folded[start])[0] == "P":
+        start += 1
+    while start < end and unicodedata.category(folded[end - 1])[0] == "P":
+        end -= 1
+    return folded[start:end].strip() or folded  # an answer that is all punctuation is compared as it is

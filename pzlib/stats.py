@@ -1,0 +1,143 @@
+"""The statistics behind every comparison: intervals for means and shares, pass@k, a paired test.
+Left out: corrections for many comparisons, and models of variance between seeds and items together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+
+import numpy as np
+from scipy.special import stdtrit
+
+_EXACT = 16  # up to 2**16 sign patterns are all tried
+_BLOCK = 2_000_000  # resampled values held at a time
+
+
+def pass_at_k(n: int, c: int, k: int) -> float:
+    """The chance that at least one of k answers is right, unbiased from n samples of which c are right.
+
+    1 - C(n - c, k) / C(n, k) (Chen et al. 2021, eq. 1).
+    Errors: ValueError unless 0 <= c <= n and 1 <= k <= n.
+
+    >>> pass_at_k(n=4, c=1, k=2)  # of the 6 pairs, 3 hold the right one
+    0.5
+    """
+    if not 0 <= c <= n:
+        raise ValueError(f"c: {c} right of n = {n} samples is impossible")
+    if not 1 <= k <= n:
+        raise ValueError(f"k: {k} must be between 1 and n = {n}; draw more samples or take a smaller k")
+    return 1.0 - math.comb(n - c, k) / math.comb(n, k)
+
+
+def bootstrap_ci(
+    values: Sequence[float], level: float = 0.95, n: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
+    """A confidence interval (low, high) for the mean of `values`: percentile bootstrap with `n` resamples.
+
+    The percentiles are widened for few values (the "expanded percentile" interval of Hesterberg 2015: for m
+    values the tail is Phi(-sqrt(m / (m - 1)) t)), since a plain percentile interval over five seeds is far
+    too narrow. One value, or equal values, give an interval of no width. That is ignorance, not certainty:
+    show m beside it.
+    Errors: ValueError for no values, one that is not finite, or a level outside (0, 1).
+
+    >>> bootstrap_ci([1, 2, 3, 4, 5])
+    (1.2, 4.8)
+    >>> bootstrap_ci([0.7])
+    (0.7, 0.7)
+    """
+    sample = _finite("values", values)
+    if not 0 < level < 1:
+        raise ValueError(f"level: {level} must lie between 0 and 1, such as 0.95")
+    if n < 1:
+        raise ValueError(f"n: {n} resamples; give at least 1, and thousands for a steady interval")
+    m = len(sample)
+    if m == 1:
+        return float(sample[0]), float(sample[0])
+    rng = np.random.default_rng(seed)
+    rows = max(1, _BLOCK // m)
+    means = [
+        sample[rng.integers(m, size=(min(rows, n - done), m))].mean(axis=1) for done in range(0, n, rows)
+    ]
+    tail = NormalDist().cdf(-math.sqrt(m / (m - 1)) * float(stdtrit(m - 1, (1 + level) / 2)))
+    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
+    # Rounding must not push the ends of an interval over equal values past those values.
+    low, high = np.clip([low, high], sample.min(), sample.max())
+    return float(low), float(high)
+
+
+def paired_test(a: Sequence[float], b: Sequence[float], n: int = 10_000, seed: int = 0) -> dict:
+    """Whether `a` beats `b` on the same seeds or items: {"difference", "interval", "p", "n"}.
+
+    difference: mean of a - b; interval: its 95 % bootstrap interval; n: the number of pairs; p: two-sided,
+    the share of sign patterns of the differences whose mean is at least as far from 0 (all patterns up to 16
+    pairs, `n` random ones beyond). Five pairs cannot give a p below 1/16.
+    Errors: ValueError for unequal lengths, no values, or one that is not finite.
+
+    >>> result = paired_test([3, 5, 7], [1, 2, 3])
+    >>> result["difference"], result["p"], result["n"]  # of 8 sign patterns, +++ and --- are as extreme
+    (3.0, 0.25, 3)
+    """
+    left, right = _finite("a", a), _finite("b", b)
+    if len(left) != len(right):
+        raise ValueError(
+            f"b: has {len(right)} values, a has {len(left)}; give both for the same seeds or items"
+        )
+    differences = left - right
+    m = len(differences)
+    if m <= _EXACT:
+        signs = 1 - 2 * (np.arange(2**m)[:, None] >> np.arange(m) & 1)  # (2**m, m)
+        at_least, tried = _as_extreme(signs, differences), 2**m
+    else:
+        rng = np.random.default_rng(seed)
+        rows = max(1, _BLOCK // m)
+        at_least = sum(
+            _as_extreme(1 - 2 * rng.integers(2, size=(min(rows, n - done), m)), differences)
+            for done in range(0, n, rows)
+        )
+        at_least, tried = at_least + 1, n + 1  # the pattern seen is one of them, so p is never 0
+    return {
+        "difference": float(differences.mean()),
+        "interval": bootstrap_ci(differences, seed=seed),
+        "p": at_least / tried,
+        "n": m,
+    }
+
+
+def wilson(c: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """A confidence interval (low, high) for a share, from c hits in n trials (Wilson 1927).
+
+    Unlike the plain normal interval it stays within [0, 1] and has width at 0 and n hits.
+    Errors: ValueError unless 0 <= c <= n, n >= 1 and 0 < level < 1.
+
+    >>> [round(end, 4) for end in wilson(8, 10)]
+    [0.4902, 0.9433]
+    """
+    if n < 1 or not 0 <= c <= n:
+        raise ValueError(f"c: {c} hits in n = {n} trials is impossible")
+    if not 0 < level < 1:
+        raise ValueError(f"level: {level} must lie between 0 and 1, such as 0.95")
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    share = c / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return (0.0 if c == 0 else centre - half), (1.0 if c == n else centre + half)
+
+
+def _as_extreme(signs: np.ndarray, differences: np.ndarray) -> int:
+    """How many rows of `signs` (patterns, pairs) put the mean difference as far from 0 as it is."""
+    seen = abs(differences.sum())
+    slack = 1e-9 * np.abs(differences).sum()  # sums of the same numbers in another order differ by rounding
+    return int((np.abs(signs @ differences) >= seen - slack).sum())
+
+
+def _finite(name: str, values: Sequence[float]) -> np.ndarray:
+    array = np.asarray(values, dtype=float)
+    if array.ndim != 1 or not len(array):
+        raise ValueError(f"{name}: needs one or more numbers in a row, got shape {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(
+            f"{name}: holds a value that is not finite; leave such rows out first and count them"
+        )
+    return array

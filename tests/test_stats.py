@@ -1,0 +1,182 @@
+"""Statistics against numbers worked by hand, against scipy, and against the coverage they promise."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+
+from pzlib.stats import bootstrap_ci, paired_test, pass_at_k, wilson
+
+finite = st.floats(-1e6, 1e6)
+
+
+@pytest.mark.parametrize(
+    ("n", "c", "k", "chance"),
+    [
+        (8, 0, 8, 0.0),
+        (8, 8, 1, 1.0),
+        (8, 1, 8, 1.0),
+        (8, 3, 1, 3 / 8),
+        (5, 2, 2, 0.7),  # 10 pairs, 3 of them from the 3 wrong ones
+        (10, 2, 5, 7 / 9),  # C(8,5) / C(10,5) = 56 / 252 = 2/9
+        (1000, 1, 100, 0.1),
+        (10_000, 9_000, 2_000, 1.0),  # more drawn than are wrong
+    ],
+)
+def test_pass_at_k_by_hand(n, c, k, chance):
+    assert pass_at_k(n, c, k) == pytest.approx(chance)
+    assert pass_at_k(np.int64(n), np.int64(c), np.int64(k)) == pytest.approx(chance)
+
+
+@given(st.integers(1, 7).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n))))
+def test_pass_at_k_is_the_share_of_all_subsets(case):
+    n, c, k = case
+    subsets = list(itertools.combinations([True] * c + [False] * (n - c), k))
+    assert pass_at_k(n, c, k) == pytest.approx(sum(any(s) for s in subsets) / len(subsets))
+
+
+@pytest.mark.parametrize(
+    ("n", "c", "k", "name"), [(4, 5, 1, "c"), (4, -1, 1, "c"), (4, 2, 5, "k"), (4, 2, 0, "k")]
+)
+def test_pass_at_k_refuses_the_impossible(n, c, k, name):
+    with pytest.raises(ValueError, match=f"^{name}: "):
+        pass_at_k(n, c, k)
+
+
+@given(st.lists(finite, min_size=1, max_size=30), st.integers(0, 3))
+def test_bootstrap_interval_holds_the_mean_and_stays_in_range(values, seed):
+    low, high = bootstrap_ci(values, n=2000, seed=seed)
+    slack = 1e-9 * max(map(abs, values))
+    assert min(values) <= low <= high <= max(values)
+    assert low - slack <= sum(values) / len(values) <= high + slack
+    assert (low, high) == bootstrap_ci(values, n=2000, seed=seed)
+
+
+def test_bootstrap_interval_of_equal_values_has_no_width():
+    assert bootstrap_ci([0.1] * 7) == (0.1, 0.1)
+    assert bootstrap_ci([3]) == (3.0, 3.0)
+
+
+def test_bootstrap_interval_narrows_with_values_and_widens_with_level():
+    rng = np.random.default_rng(0)
+    many = rng.normal(size=400)
+
+    def width(values, **kw):
+        low, high = bootstrap_ci(values, **kw)
+        return high - low
+
+    assert width(many) == pytest.approx(2 * 1.96 * many.std(ddof=1) / 20, rel=0.05)
+    assert width(many) < width(many[:100]) < width(many[:25])
+    assert width(many, level=0.8) < width(many, level=0.95) < width(many, level=0.99)
+
+
+def test_bootstrap_interval_of_five_values_by_all_resamples():
+    # The tail is Phi(-sqrt(5/4) * 2.7764) = Phi(-3.1042) = 0.000954; t = 2.7764 at 4 degrees of freedom.
+    values = [0.0, 0.31, 1.07, 2.03, 9.7]
+    means = np.mean(list(itertools.product(values, repeat=5)), axis=1)
+    expected = np.quantile(means, [0.000954, 1 - 0.000954])
+    assert bootstrap_ci(values, n=400_000) == pytest.approx(expected, abs=0.02)
+    assert np.quantile(means, 0.975) < 0.8 * expected[1]  # what a plain percentile would have said
+
+
+def test_bootstrap_interval_of_many_values_is_scipys():
+    values = np.random.default_rng(1).exponential(size=300)
+    theirs = scipy_stats.bootstrap((values,), np.mean, method="percentile", rng=np.random.default_rng(0))
+    assert bootstrap_ci(values) == pytest.approx(tuple(theirs.confidence_interval), abs=0.02)
+
+
+@pytest.mark.parametrize(("m", "least"), [(5, 0.90), (20, 0.93)])
+def test_bootstrap_interval_covers_what_it_promises(m, least):
+    # Five seeds are what our studies have. A plain percentile interval would cover only about 0.83 there.
+    rng = np.random.default_rng(2)
+    hits = 0
+    for seed in range(400):
+        low, high = bootstrap_ci(rng.normal(size=m), n=1000, seed=seed)
+        hits += low <= 0 <= high
+    assert least < hits / 400 < 0.98
+
+
+def test_bootstrap_works_in_blocks():
+    values = np.random.default_rng(3).normal(size=300_000)  # 6 resamples a block, not 200 at once
+    low, high = bootstrap_ci(values, n=200)
+    assert low < values.mean() < high and high - low == pytest.approx(2 * 1.96 / math.sqrt(300_000), rel=0.3)
+
+
+@pytest.mark.parametrize(
+    ("values", "settings", "name"),
+    [
+        ([], {}, "values"),
+        ([1.0, math.nan], {}, "values"),
+        ([1.0, math.inf], {}, "values"),
+        ([[1.0, 2.0]], {}, "values"),
+        ([1.0, 2.0], {"level": 95}, "level"),
+        ([1.0, 2.0], {"n": 0}, "n"),
+    ],
+)
+def test_bootstrap_refuses_what_has_no_interval(values, settings, name):
+    with pytest.raises(ValueError, match=f"^{name}: "):
+        bootstrap_ci(values, **settings)
+
+
+def test_paired_test_by_hand():
+    # Differences 1, 2, -1: the 8 sign patterns sum to 4, 2, 2, 0 and their negatives; 2 was seen: 6 of 8.
+    result = paired_test([2.0, 4.0, 0.0], [1.0, 2.0, 1.0])
+    assert result["difference"] == pytest.approx(2 / 3) and result["p"] == 6 / 8 and result["n"] == 3
+    low, high = result["interval"]
+    assert -1 <= low <= 2 / 3 <= high <= 2
+    assert paired_test([1, 2, 3, 4, 5], [0, 0, 0, 0, 0])["p"] == 2 / 32  # the least that five pairs can give
+    # Summed in another order, the same five differences come out one bit apart; all of one sign, so 2 of 32.
+    assert paired_test([0.3, 0.6, 0.6, 0.6, 0.8], np.zeros(5))["p"] == 2 / 32
+    assert paired_test([1, 2], [1, 2])["p"] == 1.0
+    assert paired_test([0.1, 0.2, 0.3], [0.0, 0.1, 0.2])["p"] == 2 / 8  # equal up to rounding
+
+
+def test_paired_test_at_random_agrees_with_all_patterns():
+    rng = np.random.default_rng(4)
+    a, b = rng.normal(0.6, 1, 17), np.zeros(17)  # the first size that is sampled
+    signs = np.array(list(itertools.product([1, -1], repeat=17)))
+    exact = (np.abs(signs @ a) >= abs(a.sum()) - 1e-9).mean()
+    result = paired_test(a, b, n=20_000)
+    assert result["p"] == pytest.approx(exact, abs=0.01)
+    assert result == paired_test(a, b, n=20_000)
+    assert paired_test(np.ones(40), np.zeros(40))["p"] == 1 / 10_001  # never 0
+
+
+@given(st.lists(st.tuples(finite, finite), min_size=1, max_size=8))
+def test_paired_test_is_symmetric(pairs):
+    a, b = zip(*pairs, strict=True)
+    one, other = paired_test(a, b, n=500), paired_test(b, a, n=500)
+    assert one["difference"] == -other["difference"]
+    assert one["p"] == other["p"] and 0 < one["p"] <= 1
+
+
+def test_paired_test_refuses_other_seeds():
+    with pytest.raises(ValueError, match="b: has 2 values, a has 3"):
+        paired_test([1, 2, 3], [1, 2])
+    with pytest.raises(ValueError, match="^a: "):
+        paired_test([], [])
+    with pytest.raises(ValueError, match="^b: "):
+        paired_test([1.0], [math.nan])
+
+
+@given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.floats(0.5, 0.999))
+def test_wilson_is_scipys(case, level):
+    c, n = case
+    low, high = wilson(c, n, level)
+    theirs = scipy_stats.binomtest(c, n).proportion_ci(level, method="wilson")
+    assert (low, high) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
+    assert 0 <= low <= c / n <= high <= 1
+
+
+def test_wilson_by_hand_and_at_the_ends():
+    # No hit in n: the upper end is z^2 / (n + z^2).
+    z2 = 1.959964**2
+    assert wilson(0, 10) == pytest.approx((0.0, z2 / (10 + z2)), abs=1e-6)
+    assert wilson(10, 10) == pytest.approx((10 / (10 + z2), 1.0), abs=1e-6)
+    for c, n, level in [(1, 0, 0.95), (3, 2, 0.95), (-1, 2, 0.95), (1, 2, 95)]:
+        with pytest.raises(ValueError):
+            wilson(c, n, level)
