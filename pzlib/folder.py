@@ -121,8 +121,11 @@ class RunFolder:
         status = self.status()
         if status.get("state") != "running":
             return status.get("state", "new")
-        try:  # the start time tells a living process from a later one that was given the same number
-            alive = abs(psutil.Process(status["pid"]).create_time() - status["pid_started"]) < 1
+        try:
+            process = psutil.Process(status["pid"])
+            # The start time tells a living process from a later one that was given the same number.
+            same = abs(process.create_time() - status["pid_started"]) < 1
+            alive = same and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             alive = False
         return "running" if alive else "resumable"

@@ -1,0 +1,65 @@
+"""The command line: `python -m pzlib run | figures | results`.
+Leaves out settings: they belong to the notebook, and `-p NAME VALUE` sets them."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from pzlib import run as settings
+
+
+def parser():
+    """The arguments of every command; `main` dispatches on `command`."""
+    top = argparse.ArgumentParser(prog="python -m pzlib", description="RL on plain text.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="execute a notebook, and keep the executed copy with its run")
+    run.add_argument("notebook", type=Path)
+    run.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+                     help="a parameter of the notebook; once for each")  # fmt: skip
+    run.add_argument("-o", "--output", type=Path, help="where the executed copy goes, if not to its run")
+    results = commands.add_parser("results", help="collect run folders into the tables of data/results")
+    results.add_argument("--runs", type=Path, default=settings.ROOT / "data/runs")
+    figures = commands.add_parser("figures", help="redraw every figure from the tables of data/results")
+    figures.add_argument("-o", "--output", type=Path, default=settings.ROOT / "figures")
+    for command in (results, figures):
+        command.add_argument("--results", type=Path, default=settings.ROOT / "data/results")
+    return top
+
+
+def main(argv=None):
+    """Run one command; returns the exit code: 0 done, 1 failed, 2 bad input (one line says what)."""
+    args = parser().parse_args(argv)
+    try:
+        return COMMANDS[args.command](args)
+    except (ValueError, FileNotFoundError) as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return 2
+
+
+def _run(args):
+    from pzlib.headless import run_notebook
+    from pzlib.parameters import parse_parameters
+
+    return run_notebook(args.notebook, parse_parameters(args.notebook, args.parameter), args.output)
+
+
+def _results(args):
+    from pzlib.results import collect
+
+    for path, rows in collect(args.runs, args.results).items():
+        print(f"{path}: {rows} rows")
+    return 0
+
+
+def _figures(args):
+    from pzlib.figures import redraw
+
+    for path in redraw(args.results, args.output):
+        print(path)
+    return 0
+
+
+COMMANDS = {"run": _run, "results": _results, "figures": _figures}
+
+if __name__ == "__main__":
+    sys.exit(main())

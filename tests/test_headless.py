@@ -1,0 +1,200 @@
+"""Notebooks without a browser: what is given must fit, and the exit code says what happened."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import nbformat
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pzlib.folder import RunFolder
+from pzlib.headless import ANNOUNCE, announce, run_notebook
+from pzlib.parameters import parse_parameters, parse_value, read_parameters
+from pzlib.progress import Progress
+from pzlib.run import Run
+
+PARAMETERS = 'tier = "smoke"  # sizes\nseed = 0\nrate = 1e-4\nlive = True\nsteps = None\nseeds = [0, 1]\n'
+ANNOUNCED = """
+    from pzlib.folder import RunFolder
+    from pzlib.headless import announce
+    from pzlib.run import Run
+    run = Run(tier=tier, seed=seed, name="mine")
+    announce(run)
+    folder = RunFolder(run.folder).open(run)
+    folder.set_status("running", step=4, steps=12)
+"""
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    """write(*cells, parameters=...) -> path of a throw-away notebook."""
+
+    def write(*cells, parameters=PARAMETERS, name="study.ipynb"):
+        code = [nbformat.v4.new_code_cell(textwrap.dedent(cell)) for cell in cells]
+        head = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})
+        spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        path = tmp_path / name
+        nbformat.write(nbformat.v4.new_notebook(cells=[head, *code], metadata=spec), path)
+        return path
+
+    return write
+
+
+def test_a_run_that_completes(notebook, home, capsys):
+    path = notebook(ANNOUNCED, 'print(seed, rate, live, seeds)\nfolder.set_status("complete", step=12)')
+    parameters = parse_parameters(path, [("seed", "2"), ("rate", "1"), ("live", "false"), ("seeds", "[3]")])
+    assert run_notebook(path, parameters) == 0
+    copy = home / "data/runs/mine/study.ipynb"
+    assert f"done; executed copy: {copy}" in capsys.readouterr().out
+    cells = nbformat.read(copy, as_version=4).cells
+    assert cells[-1].outputs[0].text == "2 1.0 False [3]\n"
+    assert all(not cell.outputs for cell in nbformat.read(path, as_version=4).cells)
+    assert ANNOUNCE not in os.environ
+
+
+def test_a_cell_error_is_a_failure_that_names_the_cell(notebook, home, capsys):
+    path = notebook("1", 'raise ValueError("no\\nsuch word")', "print('never')")
+    assert run_notebook(path) == 1
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    copy = home / "data/runs/notebooks/study.ipynb"
+    assert said == f"{path}: cell 3 (In [3]) failed: ValueError: no such word; executed copy: {copy}"
+    assert "never" not in str(nbformat.read(copy, as_version=4).cells[-1].outputs)
+
+
+def test_a_killed_kernel_is_a_failure_and_the_copy_says_so(notebook, home, capsys):
+    path = notebook(ANNOUNCED, "import os\nos.kill(os.getpid(), 9)", "print('never')")
+    assert run_notebook(path) == 1
+    said = capsys.readouterr().err
+    assert "cell 3: the kernel died" in said
+    assert "run mine is resumable at step 4 of 12" in said
+    *_, killed, after = nbformat.read(home / "data/runs/mine/study.ipynb", as_version=4).cells
+    assert killed.metadata.papermill.status == "failed"
+    assert killed.outputs[-1].output_type == "error"
+    assert after.metadata.papermill.status == "pending"
+
+
+def test_a_run_left_unfinished_is_a_failure_though_every_cell_ran(notebook, tmp_path, capsys):
+    path = notebook(ANNOUNCED, 'folder.set_status("failed", step=5, error="OSError: disk full")')
+    assert run_notebook(path, output=tmp_path / "made/copy.ipynb") == 1
+    assert "run mine is failed at step 5 of 12 (OSError: disk full)" in capsys.readouterr().err
+    assert (tmp_path / "made/copy.ipynb").exists()
+
+
+@pytest.mark.slow
+def test_an_interrupt_stops_the_kernel_and_says_so(notebook, home):
+    path = notebook(ANNOUNCED, "import time\ntime.sleep(60)")
+    command = [sys.executable, "-m", "pzlib", "run", str(path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        folder = RunFolder(home / "data/runs/mine")
+        while folder.state() == "new":
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted in cell" in said
+    assert "Traceback" not in said
+    assert folder.state() == "resumable"
+
+
+@pytest.mark.parametrize(
+    ("pair", "said"),
+    [
+        (("sed", "2"), "sed: no such parameter of study.ipynb; did you mean seed"),
+        (("qqqq", "2"), "known: tier, seed, rate, live, steps, seeds"),
+        (("seed", "two"), "seed: wants an int such as 0, got 'two'"),
+        (("seed", "2.0"), "seed: wants an int, got the float 2.0"),
+        (("seed", "True"), "seed: wants an int, got the bool True"),
+        (("rate", "1e-6x"), "rate: wants a float such as 0.0001, got '1e-6x'"),
+        (("rate", "nan"), "rate: wants a float"),
+        (("live", "yes"), "live: wants a bool such as True, got 'yes'"),
+        (("live", "1"), "live: wants a bool, got the int 1"),
+        (("seeds", "3"), "seeds: wants a list, got the int 3"),
+        (("seeds", "[1, 'x']"), "seeds[1]: wants an int, got the str 'x'"),
+        (("seed", "__import__('os')"), "seed: wants an int"),
+    ],
+)
+def test_a_parameter_that_does_not_fit_is_refused_before_anything_runs(notebook, pair, said):
+    with pytest.raises(ValueError) as error:
+        parse_parameters(notebook(), [pair])
+    assert said in str(error.value)
+
+
+def test_a_parameter_given_twice_is_refused(notebook):
+    with pytest.raises(ValueError, match="seed: given twice"):
+        parse_parameters(notebook(), [("seed", "1"), ("seed", "2")])
+
+
+@pytest.mark.parametrize(("name", "value"), [("seed", "2"), ("rate", "1e-6"), ("sede", 1), ("live", 1)])
+def test_values_from_python_are_checked_too(notebook, name, value):
+    with pytest.raises(ValueError, match=f"^{name}: "):
+        run_notebook(notebook("raise SystemExit"), {name: value})
+
+
+@given(st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.booleans(),
+                 st.text(max_size=20), st.lists(st.integers(), max_size=4)))  # fmt: skip
+def test_what_is_typed_as_python_writes_it_arrives_as_it_was(value):
+    parsed = parse_value("x", value if isinstance(value, str) else repr(value), value)
+    assert parsed == value
+    assert type(parsed) is type(value)
+
+
+def test_a_default_of_none_takes_any_literal_and_else_the_text():
+    assert parse_value("steps", "3", None) == 3
+    assert parse_value("steps", "None", None) is None
+    assert parse_value("corpus", "wiki/pedia", None) == "wiki/pedia"
+    assert parse_value("tier", "None", "mini") == "None"
+
+
+def test_what_is_no_notebook_is_told(notebook, tmp_path):
+    path = notebook()
+    assert read_parameters(path) == {
+        "tier": "smoke", "seed": 0, "rate": 1e-4, "live": True, "steps": None, "seeds": [0, 1]}  # fmt: skip
+    with pytest.raises(FileNotFoundError, match="no such notebook; did you mean study.ipynb"):
+        read_parameters(tmp_path / "studi.ipynb")
+    with pytest.raises(FileNotFoundError, match="holds no notebook"):
+        read_parameters(tmp_path / "none/a.ipynb")
+    (tmp_path / "text.ipynb").write_text("hello")
+    with pytest.raises(ValueError, match="text.ipynb: not a notebook"):
+        read_parameters(tmp_path / "text.ipynb")
+    with pytest.raises(ValueError, match="`rate = seed \\* 2` in the parameters cell sets no name"):
+        read_parameters(notebook(parameters="seed = 1\nrate = seed * 2"))
+    with pytest.raises(ValueError, match="line 2 of the parameters cell is not Python"):
+        read_parameters(notebook(parameters="seed = 1\nrate ="))
+    (tmp_path / "bare.ipynb").write_text(json.dumps(nbformat.v4.new_notebook()))
+    with pytest.raises(ValueError, match="0 cells are tagged `parameters`; it needs exactly one"):
+        read_parameters(tmp_path / "bare.ipynb")
+
+
+def test_announce_does_nothing_for_a_person(monkeypatch, tmp_path):
+    monkeypatch.delenv(ANNOUNCE, raising=False)
+    announce(Run(name="mine"))
+    monkeypatch.setenv(ANNOUNCE, str(tmp_path / "said"))
+    announce(Run(name="mine"))
+    assert (tmp_path / "said").read_text() == "mine\n"
+
+
+class Status:
+    """Stands in for a RunFolder whose status is known."""
+
+    path = "mine"
+
+    def __init__(self, step):
+        self.step = step
+
+    def status(self):
+        return {"state": "running", "step": self.step, "steps": 200}
+
+
+def test_progress_line_tells_cell_step_and_time_left(monkeypatch):
+    clock, run = [100.0], Status(10)
+    monkeypatch.setattr("pzlib.progress.time.monotonic", lambda: clock[0])
+    progress = Progress("study", lambda: [run], cells=9)
+    assert progress.line() == "study: starting, step 10 of 200"
+    progress.cell, run.step, clock[0] = 5, 20, 105.0  # ten steps in five seconds: 180 more take 90
+    assert progress.line() == "study: cell 5 of 9, step 20 of 200, 1 min 30 s left"
