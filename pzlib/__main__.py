@@ -1,4 +1,4 @@
-"""The command line: `python -m pzlib run | figures | results`.
+"""The command line: `python -m pzlib run | evaluate | results | figures`.
 Leaves out settings: they belong to the notebook, and `-p NAME VALUE` sets them."""
 
 import argparse
@@ -17,10 +17,14 @@ def parser():
     run.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
                      help="a parameter of the notebook; once for each")  # fmt: skip
     run.add_argument("-o", "--output", type=Path, help="where the executed copy goes, if not to its run")
+    evaluate = commands.add_parser("evaluate", help="ask a model TinyBench's questions")
+    evaluate.add_argument("model", help="a run id, a folder or a hub name")
+    evaluate.add_argument("--items", type=int, default=64, help="questions a task")
     results = commands.add_parser("results", help="collect run folders into the tables of data/results")
     results.add_argument("--runs", type=Path, default=settings.ROOT / "data/runs")
     figures = commands.add_parser("figures", help="redraw every figure from the tables of data/results")
     figures.add_argument("-o", "--output", type=Path, default=settings.ROOT / "figures")
+    figures.add_argument("--tier", default="mini", choices=settings.TIERS)
     for command in (results, figures):
         command.add_argument("--results", type=Path, default=settings.ROOT / "data/results")
     return top
@@ -43,23 +47,37 @@ def _run(args):
     return run_notebook(args.notebook, parse_parameters(args.notebook, args.parameter), args.output)
 
 
+def _evaluate(args):
+    import pandas as pd
+
+    from pzlib.evaluate import tinybench
+    from pzlib.models import load
+
+    trained = settings.ROOT / "data/runs" / args.model / "model"
+    run = settings.Run(model=str(trained) if trained.is_dir() else args.model, eval_items=args.items)
+    table = pd.DataFrame(tinybench(*load(run), items=run.eval_items))
+    print(table.to_string(index=False))
+    print(table.groupby("group", sort=False)["accuracy"].mean().rename("mean accuracy").to_string())
+    return 0
+
+
 def _results(args):
     from pzlib.results import collect
 
-    for path, rows in collect(args.runs, args.results).items():
-        print(f"{path}: {rows} rows")
+    for run_id, state in collect(args.runs, args.results).items():
+        print(f"{run_id}: {'collected' if state == 'complete' else f'left out, it is {state}'}")
     return 0
 
 
 def _figures(args):
     from pzlib.figures import redraw
 
-    for path in redraw(args.results, args.output):
+    for path in redraw(args.results, args.output, args.tier):
         print(path)
     return 0
 
 
-COMMANDS = {"run": _run, "results": _results, "figures": _figures}
+COMMANDS = {"run": _run, "evaluate": _evaluate, "results": _results, "figures": _figures}
 
 if __name__ == "__main__":
     sys.exit(main())

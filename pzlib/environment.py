@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -15,11 +16,11 @@ PACKAGES = ("torch", "trl", "transformers", "accelerate", "datasets", "peft", "n
 
 def environment():
     """What a run runs on: versions, machine and commit, as plain JSON values."""
-    installed = {d.name.lower(): d.version for d in metadata.distributions() if d.name}
+    installed = {name: _version(name) for name in PACKAGES}
     torch = sys.modules.get("torch")  # asked only where it is loaded anyway: a reader of runs needs none
     return {
         "python": platform.python_version(),
-        "packages": {name: installed[name] for name in PACKAGES if name in installed},
+        "packages": {name: version for name, version in installed.items() if version},
         "platform": platform.platform(),
         "cpu": _cpu(),
         "cpus": os.cpu_count(),
@@ -28,6 +29,13 @@ def environment():
         "commit": _git("rev-parse", "HEAD"),
         "uncommitted_changes": bool(_git("status", "--porcelain")),
     }
+
+
+def _version(name):
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _cpu():
@@ -39,6 +47,7 @@ def _cpu():
     return names[0] if names else platform.processor()
 
 
+@cache  # asking takes a tenth of a second; what counts is the code as loaded
 def _git(*command):
     try:
         done = subprocess.run(["git", "-C", str(REPO), *command], capture_output=True, text=True)
