@@ -1,0 +1,50 @@
+# Works from a clean clone. `.venv` is filled once for every state of pyproject.toml: the stamps in it say so.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PY := .venv/bin/python
+PYTEST := $(PY) -m pytest -p no:cacheprovider
+
+.PHONY: help demo lab test test-slow test-browser test-all figures bench tinybase
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
+
+.venv/bin/python:
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	{ echo "Python 3.11 is needed; name one: make PYTHON=/path/to/python3.11, or use environment.yml"; exit 1; }
+	"$(PYTHON)" -m venv .venv
+
+.venv/installed: pyproject.toml | .venv/bin/python
+	$(PY) -m pip install -e .
+	@touch $@
+
+.venv/installed-dev: pyproject.toml | .venv/bin/python
+	$(PY) -m pip install -e ".[dev]"
+	@touch $@ .venv/installed
+
+demo: .venv/installed  ## the main run at the smallest size: a real RL run, its figures and its executed notebook
+	$(PY) -m pzlib run notebooks/04_pretrainzero.ipynb -p tier smoke
+
+lab: .venv/installed  ## the notebooks in JupyterLab
+	$(PY) -m jupyterlab notebooks
+
+test: .venv/installed-dev  ## lint and the fast tests, under three minutes
+	$(PY) -m ruff check --no-cache .
+	$(PYTEST) -n 2 -m "not slow and not browser"
+
+test-slow: .venv/installed-dev  ## the tests that `make test` leaves out, bar the browser
+	$(PYTEST) -n 2 -m "slow and not browser"
+
+test-browser: .venv/installed-dev  ## a real JupyterLab in headless Chromium
+	$(PYTEST) -m browser -rs
+
+test-all: test test-slow test-browser  ## every test
+
+figures: .venv/installed  ## every figure again, from the tables in data/results
+	$(PY) -m pzlib figures
+
+bench: .venv/installed  ## what a step costs, as ratios, into data/results/bench.csv
+	$(PY) -m pzlib.bench
+
+tinybase: .venv/installed  ## pretrain data/tinybase again, from scratch
+	$(PY) -m pzlib.tinybase
