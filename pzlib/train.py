@@ -1,14 +1,17 @@
 """A Run to a trained model: TRL's GRPOTrainer, unmodified but for its public `compute_loss`, in a folder that survives.
 Leaves out several updates per rollout: the paper says nothing of them and its neighbours train on-policy."""
 
+import contextlib
 import logging
 import shutil
 import time
 import warnings
+from dataclasses import fields
 
 import torch
 from accelerate import PartialState
 from transformers import PrinterCallback, TrainerCallback
+from transformers.utils import logging as transformers_logging
 from trl import GRPOConfig, GRPOTrainer
 
 from pzlib import checkpoints
@@ -17,6 +20,7 @@ from pzlib.folder import RunFolder
 from pzlib.game import Game, blocks
 from pzlib.models import fingerprint, fitting, load
 from pzlib.packing import PackedModel, check_drop_rows, keep_moving_rows
+from pzlib.run import Run
 
 TOKENS_AT_ONCE = 2048  # of a forward pass on a CPU: larger ones fall out of its cache
 VIEW_SECONDS = 2.0
@@ -132,7 +136,7 @@ def make_trainer(run, model, tokenizer, passages, folder, evaluate=None, view=No
         check_drop_rows(args, model)
     game = Game(run, passages, tokenizer, folder)
     callbacks = [Recorder(run, folder, game, evaluate, view), checkpoints.Manifests(folder.path / "checkpoints", run.run_id)]
-    logging.getLogger("trl.trainer.grpo_trainer").addFilter(_not_about_fillers)
+    logging.getLogger("trl.trainer.grpo_trainer").addFilter(tells_a_user_something)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
         trainer = PZTrainer(model=model, args=args, processing_class=tokenizer, train_dataset=blocks(passages, run),
@@ -142,9 +146,24 @@ def make_trainer(run, model, tokenizer, passages, folder, evaluate=None, view=No
     return trainer
 
 
-def _not_about_fillers(record):
-    """TRL warns, at length, of rows without a reward; here they are the fillers of illegal masks and dead groups."""
-    return "All reward functions returned None" not in record.getMessage()
+def tells_a_user_something(record):
+    """False for two messages of the libraries: TRL's, at length, of rows without a reward, which here are fillers of
+    illegal masks and dead groups; and transformers' of file times, by which it would order checkpoints."""
+    said = record.getMessage()
+    return "All reward functions returned None" not in said and "mtime may not be reliable" not in said
+
+
+@contextlib.contextmanager
+def quiet():
+    """No progress bar for every checkpoint that is written; what the caller shows of progress is the run's."""
+    logging.getLogger("transformers.trainer_utils").addFilter(tells_a_user_something)
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 def train(run, view=None, evaluate=None):
@@ -172,8 +191,9 @@ def train(run, view=None, evaluate=None):
         checkpoint, step = checkpoints.latest_good(folder.path / "checkpoints", run.run_id)
         if main:
             folder.truncate_after(step if checkpoint else -1)
-        trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
-        _save_model(trainer, folder.path)
+        with quiet():
+            trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
+            _save_model(trainer, folder.path)
     except BaseException as error:
         if main:
             _mark_failed(folder, error)
@@ -187,10 +207,6 @@ def train(run, view=None, evaluate=None):
 
 def _facts(folder):
     """What `open` is to compare besides the settings: the facts as recorded, since nothing is loaded to find them anew."""
-    from dataclasses import fields
-
-    from pzlib.run import Run
-
     return {k: v for k, v in folder.params().items() if k != "run_id" and k not in {f.name for f in fields(Run)}}
 
 

@@ -1,0 +1,175 @@
+"""The game by hand: one block worked on paper, its layout, the filters, and what is refused."""
+
+import random
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import AutoTokenizer
+
+from pzlib.corpus import Passage
+from pzlib.game import Game, blocks, generator_reward_func, predictor_reward_func
+from pzlib.rewards import group_advantages
+from pzlib.run import Run
+
+PASSAGE = Passage("p", "", "Anna lives in Rome . Anna is five .", 9)
+SMALL = {"tier": "smoke", "group": 2, "passages": 1, "steps": 2, "max_prompt_tokens": 20, "filter": "none"}
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_model):
+    return AutoTokenizer.from_pretrained(tiny_model)
+
+
+def answers_to(script, tokenizer):
+    """An `ask` that looks each prompt's answers up in a script."""
+
+    def ask(texts):
+        return [[(tokenizer(text)["input_ids"], tokenizer(said)["input_ids"] + [1], said, 0.5, False, None)
+                 for said in script[text]] for text in texts]  # fmt: skip
+
+    return ask
+
+
+# By hand, G = 2. Mask "Rome": one of two predictions right, accuracy 1/2, generator reward 1 - 1/2. Mask "Kyiv" is not in
+# the passage: reward 0, and two fillers keep its place. Advantages: (1/2 - 1/4) / (std + 1e-4), std = 1/4 * sqrt 2.
+BY_HAND = {
+    "Passage : Anna lives in Rome . Anna is five . Mask :": ["\\mask{ Rome }", "\\mask{ Kyiv }"],
+    "Passage : Anna lives in [mask] . Anna is five . Answer :": ["\\boxed{ Rome }", "\\boxed{ Oslo }"],
+}
+
+
+def play(script, tokenizer, passage=PASSAGE, **changes):
+    game = Game(Run(**SMALL | changes), [passage], tokenizer)
+    return game.play([passage], answers_to(script, tokenizer), random.Random(0))[0]
+
+
+def test_a_block_worked_by_hand(tokenizer):
+    rows = play(BY_HAND, tokenizer).rows
+    assert len(rows) == 2 * (1 + 2)
+    assert [row.episode and row.episode["role"] for row in rows] == ["generator"] * 2 + ["predictor"] * 2 + [None] * 2
+    assert [row.score for row in rows] == [0.5, 0.0, 1.0, 0.0, None, None]
+    assert [row.in_loss for row in rows] == [True] * 4 + [False] * 2
+    assert [len(row.completion_ids) for row in rows[4:]] == [1, 1]
+    a = 0.25 / (0.25 * 2**0.5 + 1e-4)
+    b = 0.5 / (0.5 * 2**0.5 + 1e-4)
+    assert [row.episode["advantage"] for row in rows[:4]] == pytest.approx([a, -a, b, -b])
+    first, second, right = (rows[i].episode for i in range(3))
+    assert (first["mask"], first["legal"], first["count"], first["kind"]) == ("Rome", True, 1, "name")
+    assert (second["mask"], second["legal"], second["count"], second["kind"]) == ("Kyiv", False, None, None)
+    assert (right["prediction"].strip(), right["reward"], right["group_index"]) == ("Rome", 1.0, 0)
+
+
+@pytest.mark.parametrize("accuracy, reward", [(0, 0.0), (1, 0.5), (2, 0.0)])
+def test_the_zero_rule(tokenizer, accuracy, reward):
+    said = ["\\boxed{ Rome }"] * accuracy + ["no box"] * (2 - accuracy)
+    script = BY_HAND | {"Passage : Anna lives in [mask] . Anna is five . Answer :": said}
+    assert play(script, tokenizer).rows[0].score == reward
+
+
+def test_a_mask_that_makes_the_prompt_too_long_is_illegal(tokenizer):
+    long = BY_HAND | {"Passage : Anna lives in [mask] . Anna is five . Answer :": None}
+    block = play(long, tokenizer, max_prompt_tokens=11)
+    assert [row.score for row in block.rows] == [0.0, 0.0, None, None, None, None]
+    assert block.rows[0].episode["legal"] is False
+
+
+def test_passive_spans_fill_a_block_of_predictions_alone(tokenizer):
+    class Any(dict):
+        def __missing__(self, text):
+            return ["\\boxed{ Rome }", "\\boxed{ Anna }"]
+
+    block = play(Any(), tokenizer, objective="random_span", span_words=1)
+    assert len(block.rows) == 2 * 2 and {row.episode["role"] for row in block.rows} == {"predictor"}
+    assert [row.episode["group_index"] for row in block.rows] == [0, 0, 1, 1]
+    assert all(row.episode["mask"] in PASSAGE.text for row in block.rows)
+
+
+def rollout(script, tokenizer, run, passages, folder=None, prompts=None, step=0):
+    game = Game(run, passages, tokenizer, folder)
+    game._ask = lambda texts, trainer, generator: answers_to(script, tokenizer)(texts)
+    trainer = SimpleNamespace(state=SimpleNamespace(global_step=step), accelerator=SimpleNamespace(process_index=0), use_vllm=False)
+    size = run.groups_per_block * run.group
+    return game, game.rollout(prompts or [p.id for p in passages for _ in range(size)], trainer)
+
+
+def test_rollout_gives_trl_one_entry_per_row_and_one_score_per_role(tokenizer):
+    game, out = rollout(BY_HAND, tokenizer, Run(**SMALL), [PASSAGE])
+    assert {len(v) for v in out.values() if v is not None} == {6} and out["logprobs"] is None
+    assert out["generator_score"] == [0.5, 0.0, None, None, None, None]
+    assert out["predictor_score"] == [None, None, 1.0, 0.0, None, None]
+    assert [sum(m) for m in out["env_mask"]] == [len(c) for c in out["completion_ids"][:4]] + [0, 0]
+    assert predictor_reward_func(None, **out) is out["predictor_score"]
+    assert generator_reward_func(None, **out) is out["generator_score"]
+    m = game.metrics
+    assert (m["rows"], m["rows_trained"], m["generator/legal"], m["predictor/accuracy"]) == (6, 4, 0.5, 0.5)
+    assert (m["predictor/dead_groups"], m["generator/dead_groups"], m["mask/name"], m["mask/words"]) == (0, 0, 1.0, 1.0)
+    assert m["predictor/loss_token_share"] + m["generator/loss_token_share"] == 1
+
+
+def test_the_filter_takes_dead_groups_out_of_the_loss_but_keeps_their_rewards(tokenizer):
+    solved = BY_HAND | {"Passage : Anna lives in [mask] . Anna is five . Answer :": ["\\boxed{ Rome }"] * 2}
+    for filter, kept in (("none", 4), ("drop", 0)):
+        game, out = rollout(solved, tokenizer, Run(**SMALL | {"filter": filter}), [PASSAGE])
+        assert sum(map(any, out["env_mask"])) == kept, "reward 0 for accuracy 1, and 0 for the illegal mask: both dead"
+        assert game.metrics["predictor/reward"] == 1 and game.metrics["predictor/dead_groups"] == 1
+        assert game.metrics["rows_trained"] == 0 and game.metrics["generator/loss_token_share"] is None
+
+
+def test_refill_plays_other_passages_where_a_block_is_dead(tokenizer):
+    other = Passage("q", "", "Dora has two cats .", 5)
+    script = {"Passage : Dora has two cats . Mask :": ["\\mask{ two }", "\\mask{ Dora }"],
+              "Passage : Dora has [mask] cats . Answer :": ["\\boxed{ two }", "\\boxed{ five }"],
+              "Passage : [mask] has two cats . Answer :": ["\\boxed{ Dora }", "\\boxed{ Dora }"]}  # fmt: skip
+    dead = {"Passage : Anna lives in Rome . Anna is five . Mask :": ["Rome", "Rome"]}
+    run = Run(**SMALL | {"filter": "refill"})
+    size = run.groups_per_block * run.group
+    seen = set()
+    for step in range(8):
+        game, out = rollout(script | dead, tokenizer, run, [PASSAGE, other], prompts=["p"] * size, step=step)
+        assert len(out["prompt_ids"]) == size
+        live = game.metrics["refilled"] == 1
+        seen.add(live)
+        assert any(map(any, out["env_mask"])) == live
+        again, _ = rollout(script | dead, tokenizer, run, [PASSAGE, other], prompts=["p"] * size, step=step)
+        assert again.metrics["refilled"] == game.metrics["refilled"], "a function of seed, step and attempt alone"
+    assert True in seen
+
+
+def test_a_cut_block_is_refused_in_words(tokenizer):
+    run = Run(**SMALL)
+    for prompts in (["p"] * 4, ["p"] * 3 + ["q"] * 3):
+        with pytest.raises(ValueError, match="passages: .* are not whole blocks of 6"):
+            rollout(BY_HAND, tokenizer, run, [PASSAGE], prompts=prompts)
+
+
+def test_blocks_shuffle_each_epoch_anew_and_by_seed():
+    passages = [Passage(f"p{i}", "", "x", 1) for i in range(5)]
+    run = Run(**SMALL | {"steps": 10})
+    order = blocks(passages, run)["prompt"][:: run.groups_per_block]
+    assert len(order) == 10 and sorted(order[:5]) == sorted(order[5:]) == [p.id for p in passages]
+    assert order[:5] != order[5:] and order != blocks(passages, Run(**SMALL | {"steps": 10, "seed": 1}))["prompt"][::3]
+    with pytest.raises(ValueError, match="id: 'p0' names several passages"):
+        blocks([passages[0]] * 2, run)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.lists(st.sampled_from(["Rome", "Anna", "Kyiv", "five . Anna", ""]), min_size=2, max_size=2), min_size=1, max_size=3),
+       st.integers(0, 2**16))  # fmt: skip
+def test_whatever_is_asked_rows_scores_and_advantages_agree(tiny_model, spans, seed):
+    tokenizer, rng = AutoTokenizer.from_pretrained(tiny_model), random.Random(seed)
+
+    class Script(dict):
+        def __missing__(self, text):
+            return [f"\\boxed{{ {rng.choice(['Rome', 'Anna', 'five'])} }}" for _ in range(2)]
+
+    passages = [Passage(f"{i}", "", f"Anna lives in Rome . Anna is five . {'a ' * i}", 9) for i in range(len(spans))]
+    script = Script({f"Passage : {p.text} Mask :": [f"\\mask{{ {s} }}" for s in pair] for p, pair in zip(passages, spans)})
+    for filter in ("none", "drop"):
+        game, out = rollout(script, tokenizer, Run(**SMALL | {"filter": filter, "max_prompt_tokens": 64}), passages)
+        scores = [p if p is not None else g for p, g in zip(out["predictor_score"], out["generator_score"], strict=True)]
+        assert len(scores) == 6 * len(spans) and game.metrics["rows"] == len(scores)
+        moving = sum(a != 0 for a in group_advantages(scores, 2))
+        assert moving == game.metrics["rows_trained"]
+        assert all(any(mask) or score is None for mask, score in zip(out["env_mask"], scores, strict=True))

@@ -1,0 +1,223 @@
+"""Training through TRL on a tiny model: every parameter moves, equal settings give equal results, errors are in words."""
+
+import inspect
+import warnings
+
+import pytest
+import torch
+from skilled import passages, teach, write_corpus
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl import GRPOTrainer
+
+from pzlib import train as train_module
+from pzlib.folder import RunFolder
+from pzlib.models import fitting, load
+from pzlib.rewards import group_advantages
+from pzlib.run import Run
+from pzlib.train import make_trainer, train
+
+TIMES = ["seconds", "seconds_generation", "seconds_training"]
+
+
+@pytest.fixture(scope="module")
+def skilled(tiny_model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("skilled")
+    torch.manual_seed(0)
+    teach(tiny_model, folder / "model")
+    write_corpus(folder / "corpus.jsonl")
+    return folder
+
+
+@pytest.fixture
+def run(skilled):
+    def make(**changes):
+        sizes = {"tier": "smoke", "model": str(skilled / "model"), "corpus": str(skilled / "corpus.jsonl"), "steps": 3,
+                 "min_tokens": 4, "max_prompt_tokens": 32, "max_completion_tokens": 8, "learning_rate": 1e-3}  # fmt: skip
+        return Run(**sizes | changes)
+
+    return make
+
+
+def weights(folder):
+    return AutoModelForCausalLM.from_pretrained(folder.path / "model").state_dict()
+
+
+def compare(a, b, exactly=True):
+    ours, theirs = (f.metrics().drop(columns=TIMES) for f in (a, b))
+    if exactly:
+        assert ours.equals(theirs)
+        assert all(torch.equal(x, y) for x, y in zip(weights(a).values(), weights(b).values(), strict=True))
+    return ours, theirs
+
+
+def test_three_real_steps_change_every_parameter(run, skilled):
+    folder = train(run())
+    before = AutoModelForCausalLM.from_pretrained(skilled / "model").state_dict()
+    same = [name for name, value in weights(folder).items() if torch.equal(value, before[name])]
+    assert not same and folder.state() == "complete"
+    metrics = folder.metrics()
+    assert metrics["step"].tolist() == [1, 2, 3] and (metrics["rows"] == run().rows_per_step).all()
+    assert (metrics["rows_trained"] > 0).any() and (metrics["generator/legal"] > 0).all()
+    episodes = folder.episodes()
+    assert set(episodes["step"]) == {1, 2, 3} and set(episodes["role"]) == {"generator", "predictor"}
+
+
+def test_a_complete_run_comes_back_at_once_and_other_settings_are_refused(run, monkeypatch):
+    first = train(run(name="twice"))
+    monkeypatch.setattr(train_module, "load", None)
+    assert train(run(name="twice")).metrics().equals(first.metrics())
+    with pytest.raises(ValueError, match="seed"):
+        train(run(name="twice", seed=5))
+
+
+def test_equal_runs_are_equal_and_seeds_differ(run):
+    a, b, c = (train(run(name=name, seed=seed)) for name, seed in (("a", 1), ("b", 1), ("c", 2)))
+    compare(a, b)
+    assert not c.metrics()["tokens_completion"].equals(a.metrics()["tokens_completion"])
+
+
+def test_trl_computes_the_advantages_we_store(run, monkeypatch):
+    inputs, original = [], train_module.PZTrainer.compute_loss
+    monkeypatch.setattr(train_module.PZTrainer, "compute_loss", lambda self, model, x, *a, **k: inputs.append(x) or original(self, model, x, *a, **k))
+    folder = train(run(filter="none", steps=1))
+    episodes = folder.episodes()
+    G = run().group
+    ours = [round(a, 4) for i in range(0, len(episodes), G) for a in group_advantages(episodes["reward"][i : i + G].tolist(), G)]
+    assert ours == episodes["advantage"].round(4).tolist()
+    fillers = run().rows_per_step - len(episodes)
+    assert sorted(round(a, 4) + 0.0 for a in inputs[0]["advantages"].tolist()) == sorted(a + 0.0 for a in ours + [0.0] * fillers)
+    assert any(ours)
+
+
+@pytest.mark.parametrize("changes", [{}, {"filter": "none"}, {"objective": "random_span"}])
+def test_with_and_without_row_dropping_the_trajectory_is_the_same(run, changes):
+    with_, without = train(run(**changes)), train(run(drop_rows=False, **changes))
+    a, b = compare(with_, without, exactly=False)
+    assert a["rows_trained"].sum() < a["rows"].sum() and a["rows_trained"].sum() > 0
+    for name in a.columns:
+        if name not in ("loss", "grad_norm"):
+            assert a[name].equals(b[name]) or a[name].tolist() == pytest.approx(b[name].tolist(), rel=1e-4, nan_ok=True), name
+    assert a["grad_norm"].tolist() == pytest.approx(b["grad_norm"].tolist(), rel=1e-3)
+    # Adam divides by the root of the squared gradient, so rounding decides the step of weights whose gradient is all but 0.
+    distance = sum((x - y).norm() ** 2 for x, y in zip(weights(with_).values(), weights(without).values())) ** 0.5
+    moved = sum((x - y).norm() ** 2 for x, y in zip(weights(with_).values(), load(run())[0].state_dict().values())) ** 0.5
+    assert distance < 1e-2 * moved
+
+
+def test_the_gradient_of_a_whole_step_is_the_same_to_a_millionth(run):
+    gradients = {}
+    for drop in (True, False):
+        settings = run(drop_rows=drop, filter="none", passages=4, group=8)
+        model, tokenizer = load(settings)
+        trainer = make_trainer(settings, model, tokenizer, passages(20), RunFolder(settings.folder).open(settings))
+        batch = next(iter(trainer.get_train_dataloader()))
+        model.train()
+        torch.manual_seed(0)  # TRL shuffles the rows of a generation batch
+        trainer.current_gradient_accumulation_steps = 1
+        trainer.training_step(model, batch, None)
+        gradients[drop] = torch.cat([p.grad.flatten() for p in model.parameters()])
+    assert gradients[False].norm() > 0
+    assert (gradients[True] - gradients[False]).norm() < 1e-6 * gradients[False].norm()
+
+
+def test_one_micro_batch_or_several_give_the_same_steps(run):
+    whole, cut = (train(run(micro_batch_rows=rows, name=f"m{rows}")) for rows in (512, 8))
+    a, b = compare(whole, cut, exactly=False)
+    assert a["tokens_completion"].tolist() == b["tokens_completion"].tolist()
+    assert a["grad_norm"].tolist() == pytest.approx(b["grad_norm"].tolist(), rel=1e-3)
+    assert a["loss"].tolist() == pytest.approx(b["loss"].tolist(), abs=1e-5)
+
+
+def test_an_evaluation_and_a_view_in_between_change_nothing(run):
+    def evaluate(model, tokenizer, step):
+        torch.rand(7)
+        return [{"task": "sum", "group": "math", "n": 4, "correct": step, "accuracy": step / 4, "length": 2.0, "reasoned": 0.5}]
+
+    class View:
+        seen = []
+
+        def update(self, folder, step, steps):
+            self.seen.append((step, steps))
+
+    plain, looked_at = train(run(name="plain")), train(run(name="plain-too", eval_every=2), View(), evaluate)
+    compare(plain, looked_at)
+    assert looked_at.evals()["step"].tolist() == [0, 2, 3] and View.seen[0] == (0, 3) and View.seen[-1] == (3, 3)
+
+
+@pytest.mark.parametrize("changes", [{"objective": "random_span"}, {"filter": "refill"}, {"mask_rule": "one", "temperature": 0.7, "top_p": 0.9},
+    {"mask_rule": "words", "dtype": "bfloat16", "schedule": "cosine", "warmup_steps": 1}])  # fmt: skip
+def test_every_variant_runs(run, changes):
+    folder = train(run(steps=2, **changes))
+    metrics = folder.metrics()
+    assert len(metrics) == 2 and metrics["grad_norm"].notna().all()
+    assert ("generator/reward" in metrics) == (changes.get("objective") != "random_span")
+    if "schedule" in changes:
+        assert metrics["learning_rate"].tolist() == [0.0, 1e-3]
+
+
+def test_nothing_is_said_to_a_user_who_did_nothing_wrong(run, capfd):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        train(run(steps=2, save_every=1))
+    said = "".join(capfd.readouterr())
+    assert "reward functions returned None" not in said and "mtime" not in said and "model shards" not in said
+
+
+def test_an_error_marks_the_run_failed_and_the_same_command_goes_on(run):
+    def evaluate(model, tokenizer, step):
+        if step == 2 and not healed:
+            raise RuntimeError("a worm in the apple")
+        return []
+
+    healed = []
+    with pytest.raises(RuntimeError):
+        train(run(eval_every=1, save_every=1), evaluate=evaluate)
+    folder = RunFolder(run(eval_every=1, save_every=1).folder)
+    assert folder.state() == "failed" and "worm" in folder.status()["error"]
+    healed.append(True)
+    folder = train(run(eval_every=1, save_every=1), evaluate=evaluate)
+    assert folder.state() == "complete" and folder.metrics()["step"].tolist() == [1, 2, 3]
+
+
+def test_bad_models_and_settings_are_refused_in_words(run, skilled, tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="model: .* reads 256 tokens, but max_prompt_tokens"):
+        train(run(max_prompt_tokens=300))
+    with pytest.raises(FileNotFoundError, match="model: cannot load 'no/such'"):
+        train(run(model="no/such"))
+    with pytest.raises(ValueError, match="max_prompt_tokens: 5 is too few, the shortest prompt"):
+        train(run(max_prompt_tokens=5))
+    with pytest.raises(ValueError, match="use_vllm: vLLM is not installed"):
+        train(run(use_vllm=True))
+    for token in ("pad", "eos"):
+        tokenizer = AutoTokenizer.from_pretrained(skilled / "model")
+        setattr(tokenizer, f"{token}_token", None)
+        AutoModelForCausalLM.from_pretrained(skilled / "model").save_pretrained(tmp_path / token)
+        tokenizer.save_pretrained(tmp_path / token)
+        with pytest.raises(ValueError, match=f"model: the tokenizer of .* has no {token} token; set tokenizer.{token}_token"):
+            train(run(model=str(tmp_path / token)))
+
+
+def test_rows_that_a_process_boundary_would_cut_are_refused(run):
+    settings = run(passages=3)
+    with pytest.raises(ValueError, match="passages: 3 a step cannot be shared among 2 processes"):
+        train_module.settings(settings, RunFolder(settings.folder), processes=2)
+    args = train_module.settings(run(passages=2), RunFolder(settings.folder), processes=2)
+    assert args.per_device_train_batch_size * args.gradient_accumulation_steps == run().rows_per_step // 2
+
+
+def test_passages_with_too_long_prompts_are_left_out_and_counted(run, skilled):
+    tokenizer = AutoTokenizer.from_pretrained(skilled / "model")
+    mixed = passages(3) + passages(2, seed=9, words=5)
+    kept, left_out = fitting(run(max_prompt_tokens=10), mixed, tokenizer)
+    assert (len(kept), left_out) == (2, 3)
+
+
+def test_the_private_names_of_trl_that_the_seam_rests_on_are_there():
+    source = inspect.getsource(GRPOTrainer)
+    assert "self.rollout_func(prompts, self)" in source
+    assert "model(**model_inputs, labels=labels, fused_lm_head=True)" in source, "PackedModel stands in here"
+    assert "self.vllm_generation.generate(" in source and "self.eos_token_ids = " in source
+    assert 'tool_mask = extra_fields.pop("env_mask", None)' in source
+    assert "return self._compute_loss(model, inputs)" in inspect.getsource(GRPOTrainer.compute_loss)
+    overridden = [n for n in vars(train_module.PZTrainer) if not n.startswith("__") and hasattr(GRPOTrainer, n)]
+    assert [n for n in overridden if n not in ("_tag_names", "_name", "_paper")] == ["compute_loss"]
