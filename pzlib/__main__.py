@@ -35,9 +35,9 @@ def main(argv=None):
     args = parser().parse_args(argv)
     try:
         return COMMANDS[args.command](args)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
-        return 2
+        return 2 if isinstance(error, ValueError | FileNotFoundError) else 1  # a full disk is no bad input
 
 
 def _run(args):

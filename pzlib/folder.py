@@ -143,7 +143,8 @@ class RunFolder:
 
     def metrics(self):
         """metrics.jsonl as a DataFrame, one row per optimizer step; empty before the first."""
-        return pd.DataFrame(self._metric_rows())
+        rows = self._metric_rows()
+        return pd.DataFrame(rows, columns=None if rows else ["step"])
 
     def _metric_rows(self):
         path = self.path / "metrics.jsonl"

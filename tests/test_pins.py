@@ -1,4 +1,4 @@
-"""One pinned set: pyproject.toml has it, environment.yml repeats it, this environment obeys it, and it is whole."""
+"""One pinned set: pyproject.toml has it, environment.yml repeats it, this environment obeys it."""
 
 import ast
 import re
