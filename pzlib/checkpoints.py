@@ -1,5 +1,5 @@
-"""Checkpoints that a kill cannot spoil: each is listed and hashed once it is whole, and only listed ones are used.
-Leaves out what they hold: the trainer saves model, optimizer, schedule and random states as transformers does."""
+"""Checkpoints that a kill cannot spoil: each is listed and hashed once it is whole, and only such are used.
+Leaves out what they hold: model, optimizer, schedule and random states, as transformers saves them."""
 
 import hashlib
 import json
@@ -14,23 +14,32 @@ KEPT = 2  # while the newest is being written, the one before it is still whole
 
 
 def write_manifest(checkpoint, run_id, step):
-    """List every file of the folder `checkpoint` (a Path) with size and SHA-256; call when all of them are written."""
-    files = {str(p.relative_to(checkpoint)): _fingerprint(p) for p in sorted(checkpoint.rglob("*"))
-             if p.is_file() and p.name != MANIFEST}  # fmt: skip
-    write_atomic(checkpoint / MANIFEST, json.dumps({"run_id": run_id, "step": step, "files": files}, indent=1) + "\n")
+    """List every file of the folder `checkpoint` (a Path) with size and SHA-256; call when all of them are
+    written."""
+    files = {
+        str(p.relative_to(checkpoint)): _fingerprint(p)
+        for p in sorted(checkpoint.rglob("*"))
+        if p.is_file() and p.name != MANIFEST
+    }
+    write_atomic(
+        checkpoint / MANIFEST, json.dumps({"run_id": run_id, "step": step, "files": files}, indent=1) + "\n"
+    )
 
 
 def latest_good(folder, run_id, say=print):
     """(path, step) of the newest whole checkpoint under `folder`, or (None, 0) where there is none.
 
     One that is not whole, since the run was killed while writing or a file was damaged since, is renamed to
-    `broken-...`, told of by `say`, and the one before it is tried. Raises ValueError for another run's checkpoint.
+    `broken-...`, told of by `say`, and the one before it is tried. Raises ValueError for another run's
+    checkpoint.
     """
     found = [p for p in folder.glob("checkpoint-*") if p.name.removeprefix("checkpoint-").isdigit()]
     for path in sorted(found, key=lambda p: int(p.name.removeprefix("checkpoint-")), reverse=True):
         manifest, wrong = _check(path)
         if not wrong and manifest["run_id"] != run_id:
-            raise ValueError(f"{path}: a checkpoint of run {manifest['run_id']}, not of {run_id}; move it elsewhere")
+            raise ValueError(
+                f"{path}: a checkpoint of run {manifest['run_id']}, not of {run_id}; move it elsewhere"
+            )
         if not wrong:
             return path, manifest["step"]
         aside = path.with_name(f"broken-{path.name}")

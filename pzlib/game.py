@@ -1,16 +1,14 @@
-"""The game on one unmodified GRPOTrainer: blocks of rows, and the rollout in which one model plays both roles.
-Leaves out what the paper leaves unsaid of it, a weight between the roles and a format reward: there is none."""
+"""The game on one unmodified GRPOTrainer: a rollout in which one model plays both roles, and its filter.
+Leaves out what the paper never mentions: a weight between the roles, a reward for the format."""
 
-import hashlib
 import random
 import time
-from dataclasses import dataclass, field
 
 import torch
 from accelerate.utils import gather_object
-from datasets import Dataset
 
 from pzlib.gamestats import summary
+from pzlib.layout import Block, Row, episode_row, role_of, seed_of
 from pzlib.masking import apply_mask, kind_of, random_span
 from pzlib.prompts import TEMPLATES, generator_prompt, parse_boxed, parse_mask, predictor_prompt
 from pzlib.rewards import generator_reward, group_advantages, predictor_reward
@@ -21,82 +19,23 @@ REFILL_ATTEMPTS = 3
 ROLLOUT_ROWS = 4096  # completions that grow at once: bounds the memory of their key-value cache
 
 
-@dataclass
-class Row:
-    """One row of TRL's batch: an episode, or the one-token filler that keeps an illegal mask's place."""
-
-    prompt_ids: list
-    completion_ids: list
-    score: float | None = None  # the reward TRL sees: None leaves the row out of its group's baseline
-    in_loss: bool = True  # False: the row counts neither in the loss nor in its divisor
-    logprobs: list | None = None
-    episode: dict | None = None  # the columns of the episode file; None for a filler
-
-
-@dataclass
-class Block:
-    """All rows of one passage in their order: (1 + G) groups of G, masks first; G groups if masks are passive."""
-
-    passage: object
-    rows: list = field(default_factory=list)
-
-    def live(self, group):
-        """Whether some mask is predicted rightly by some of its G predictions but not by all."""
-        scores = [[row.score for row in self.rows[i : i + group]] for i in range(0, len(self.rows), group)]
-        role = [self.rows[i].episode is not None and self.rows[i].episode["role"] == "predictor"
-                for i in range(0, len(self.rows), group)]  # fmt: skip
-        return any(p and 0 < sum(s) < group for p, s in zip(role, scores, strict=True))
-
-
-def seed_of(*parts):
-    """A 63-bit seed from any values, the same on every machine.
-
-    >>> seed_of(0, "step", 3) == seed_of(0, "step", 3) != seed_of(0, "step", 4)
-    True
-    """
-    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big") >> 1
-
-
-def blocks(passages, run):
-    """The data set of a run: one column `prompt` with passage ids, `groups_per_block` equal rows for each block.
-
-    TRL's sampler repeats every row G times, so a block becomes groups_per_block x G rows. The order is the run's
-    seeded shuffle, epoch after epoch until steps x passages blocks are there. Raises ValueError for doubled ids.
-
-    >>> from pzlib.corpus import Passage
-    >>> from pzlib.run import Run
-    >>> two = [Passage(id=i, title="", text="x", length=1) for i in ("a", "b")]
-    >>> blocks(two, Run(tier="smoke", steps=2, passages=1, group=2))["prompt"][:]
-    ['b', 'b', 'b', 'a', 'a', 'a']
-    """
-    ids = [passage.id for passage in passages]
-    if len(set(ids)) < len(ids):
-        doubled = next(i for i in ids if ids.count(i) > 1)
-        raise ValueError(f"id: {doubled!r} names several passages; give every passage an id of its own")
-    order, epoch = [], 0
-    while len(order) < run.steps * run.passages:
-        shuffled = list(ids)
-        random.Random(seed_of(run.seed, "order", epoch)).shuffle(shuffled)
-        order += shuffled
-        epoch += 1
-    chosen = order[: run.steps * run.passages]
-    return Dataset.from_dict({"prompt": [i for i in chosen for _ in range(run.groups_per_block)]})
-
-
 def predictor_reward_func(completions, predictor_score, **_):
     """Eq. 8 for TRL: what the rollout found, None for rows that are not the predictor's."""
     return predictor_score
 
 
 def generator_reward_func(completions, generator_score, **_):
-    """Eq. 9 with the zero rule for TRL: what the rollout found, None for rows that are not the generator's."""
+    """Eq. 9 with the zero rule for TRL: what the rollout found, None for rows that are not the
+    generator's."""
     return generator_score
 
 
 class Game:
-    """Plays blocks: `rollout` is TRL's `rollout_func`, and `metrics` holds the last step's numbers for the log.
+    """Plays blocks: `rollout` is TRL's `rollout_func`, and `metrics` holds the last step's numbers for the
+    log.
 
-    run: a Run; passages: the Passages the data set was made of; folder: a RunFolder for the episodes, or None.
+    run: a Run; passages: the Passages the data set was made of; folder: a RunFolder for the episodes, or
+    None.
     """
 
     def __init__(self, run, passages, tokenizer, folder=None):
@@ -111,7 +50,8 @@ class Game:
         return [predictor_reward_func, generator_reward_func][: 1 + (self.run.objective == "pretrainzero")]
 
     def rollout(self, prompts, trainer):
-        """TRL's rollout_func: passage ids, already repeated by TRL, to exactly as many rows; see `Row` and `Block`."""
+        """TRL's rollout_func: passage ids, already repeated by TRL, to exactly as many rows; see `Row` and
+        `Block`."""
         started = time.perf_counter()
         step, rank = trainer.state.global_step + 1, trainer.accelerator.process_index
         generator = torch.Generator().manual_seed(seed_of(self.run.seed, "rollout", step, rank))
@@ -138,13 +78,13 @@ class Game:
             "completion_ids": [row.completion_ids for row in rows],
             "logprobs": [row.logprobs for row in rows] if trainer.use_vllm else None,
             "env_mask": [[int(row.in_loss)] * len(row.completion_ids) for row in rows],
-            "predictor_score": [row.score if _role(row) == "predictor" else None for row in rows],
-            "generator_score": [row.score if _role(row) == "generator" else None for row in rows],
+            "predictor_score": [row.score if role_of(row) == "predictor" else None for row in rows],
+            "generator_score": [row.score if role_of(row) == "generator" else None for row in rows],
         }
 
     def play(self, passages, ask, rng):
-        """Blocks of `passages`: masks, predictions, rewards and advantages. `ask(texts)` gives G answers to each text,
-        a list of G (prompt_ids, completion_ids, text, entropy, clipped, logprobs) per text."""
+        """Blocks of `passages`: masks, predictions, rewards and advantages. `ask(texts)` gives G answers to
+        each text, a list of G (prompt_ids, completion_ids, text, entropy, clipped, logprobs) per text."""
         run, G = self.run, self.run.group
         played = [Block(passage) for passage in passages]
         if run.objective == "pretrainzero":
@@ -152,47 +92,69 @@ class Game:
             spans = [[parse_mask(answer[2]) for answer in answers] for answers in asked]
         else:
             spans = [[random_span(p.text, rng, run.span_words) for _ in range(G)] for p in passages]
-        masks = [[span and apply_mask(p.text, span, run.mask_rule, rng) for span in row]
-                 for p, row in zip(passages, spans, strict=True)]  # (P, G)  # fmt: skip
+        masks = [
+            [span and apply_mask(p.text, span, run.mask_rule, rng) for span in row]
+            for p, row in zip(passages, spans, strict=True)
+        ]  # (P, G)
         texts = [[m and predictor_prompt(m.text, self.template) for m in row] for row in masks]
-        # Replacing up to 7 occurrences can make a passage longer than itself: such a mask is as illegal as any.
+        # Replacing up to 7 occurrences can make a passage longer than itself: such a mask is as illegal as
+        # any.
         fits = iter(self._fits([text for row in texts for text in row if text]))
         texts = [[text if text and next(fits) else None for text in row] for row in texts]
         answers = iter(ask([text for row in texts for text in row if text]))
 
         for b, block in enumerate(played):
-            about = [{"mask": span, "legal": text is not None, "count": mask.count if mask else None,
-                      "kind": kind_of(block.passage.text, block.passage.kinds, mask) if text else None}
-                     for span, mask, text in zip(spans[b], masks[b], texts[b], strict=True)]  # fmt: skip
+            about = [
+                {
+                    "mask": span,
+                    "legal": text is not None,
+                    "count": mask.count if mask else None,
+                    "kind": kind_of(block.passage.text, block.passage.kinds, mask) if text else None,
+                }
+                for span, mask, text in zip(spans[b], masks[b], texts[b], strict=True)
+            ]
             predictions, rewards = [], []
             for mask, text, facts in zip(masks[b], texts[b], about, strict=True):
-                group = [self._predict(answer, mask, text, facts) for answer in next(answers)] if text else self._fillers()
+                group = (
+                    [self._predict(answer, mask, text, facts) for answer in next(answers)]
+                    if text
+                    else self._fillers()
+                )
                 hits = [row.score for row in group]
                 rewards.append(generator_reward(sum(hits) / G) if text else ILLEGAL_MASK_REWARD)
                 predictions.append(group)
             if run.objective == "pretrainzero":
                 prompt = generator_prompt(block.passage.text, self.template)
-                block.rows = [_row("generator", answer, prompt, None, reward, facts)
-                              for answer, reward, facts in zip(asked[b], rewards, about, strict=True)]  # fmt: skip
+                block.rows = [
+                    episode_row("generator", answer, prompt, None, reward, facts)
+                    for answer, reward, facts in zip(asked[b], rewards, about, strict=True)
+                ]
             block.rows += [row for group in predictions for row in group]
             advantages = group_advantages([row.score for row in block.rows], G)
             first = G if run.objective == "pretrainzero" else 0
             for i, (row, advantage) in enumerate(zip(block.rows, advantages, strict=True)):
                 if row.episode:
-                    row.episode |= {"passage_id": block.passage.id, "block": b, "advantage": advantage,
-                                    "group_index": max(0, i - first) // G}  # fmt: skip
+                    row.episode |= {
+                        "passage_id": block.passage.id,
+                        "block": b,
+                        "advantage": advantage,
+                        "group_index": max(0, i - first) // G,
+                    }
         return played
 
     def _predict(self, answer, mask, text, facts):
         prediction = parse_boxed(answer[2])
-        return _row("predictor", answer, text, prediction, predictor_reward(prediction, mask.target), facts)
+        return episode_row(
+            "predictor", answer, text, prediction, predictor_reward(prediction, mask.target), facts
+        )
 
     def _fillers(self):
         end = [self.tokenizer.eos_token_id]
         return [Row(end, end, in_loss=False, logprobs=[0.0]) for _ in range(self.run.group)]
 
     def _leave_dead_groups_out(self, block):
-        """DAPO's filter: accuracy exactly 0 or 1 is dropped; eight equal generator rewards teach nothing either."""
+        """DAPO's filter: accuracy exactly 0 or 1 is dropped; eight equal generator rewards teach nothing
+        either."""
         for i in range(0, len(block.rows), self.run.group):
             group = block.rows[i : i + self.run.group]
             if len({row.score for row in group}) == 1:
@@ -200,15 +162,18 @@ class Game:
                     row.score, row.in_loss = None, False
 
     def _refill(self, played, ask, rng, step, rank):
-        """DAPO's dynamic sampling: blocks in which no mask has mixed predictions are played again on other passages
-        of a seeded stream, up to REFILL_ATTEMPTS times; returns how many were replaced by a block that lives."""
+        """DAPO's dynamic sampling: blocks in which no mask has mixed predictions are played again on other
+        passages of a seeded stream, up to REFILL_ATTEMPTS times; returns how many were replaced by a block
+        that lives."""
         refilled = 0
         for attempt in range(REFILL_ATTEMPTS):
             dead = [i for i, block in enumerate(played) if not block.live(self.run.group)]
             if not dead:
                 break
             stream = random.Random(seed_of(self.run.seed, "refill", step, rank, attempt))
-            for i, block in zip(dead, self.play(stream.choices(self.passages, k=len(dead)), ask, rng), strict=True):
+            for i, block in zip(
+                dead, self.play(stream.choices(self.passages, k=len(dead)), ask, rng), strict=True
+            ):
                 if block.live(self.run.group):
                     for row in block.rows:
                         if row.episode:
@@ -223,8 +188,8 @@ class Game:
         starts = range(0, len(prompts), size)
         if len(prompts) % size or any(len(set(prompts[i : i + size])) > 1 for i in starts):
             raise ValueError(
-                f"passages: {len(prompts)} rows a process are not whole blocks of {size}; passages x {size} rows a step "
-                "must divide evenly over the processes: give a multiple of their number"
+                f"passages: {len(prompts)} rows a process are not whole blocks of {size}; "
+                f"give a multiple of the number of processes, so that each holds whole blocks"
             )
         return [self.by_id[prompts[i]] for i in starts]
 
@@ -234,7 +199,8 @@ class Game:
         return [len(ids) <= self.run.max_prompt_tokens for ids in self.tokenizer(texts)["input_ids"]]
 
     def _ask(self, texts, trainer, generator):
-        """G answers to each text, by vLLM or by `sample`: the one place that touches TRL's way of generating."""
+        """G answers to each text, by vLLM or by `sample`: the one place that touches TRL's way of
+        generating."""
         if not texts:
             return []
         run, tokenizer, G = self.run, self.tokenizer, self.run.group
@@ -242,33 +208,35 @@ class Game:
         ends = list(trainer.eos_token_ids)
         if trainer.use_vllm:
             repeated = [p for p in prompts for _ in range(G)]
-            _, ids, logprobs, _ = trainer.vllm_generation.generate(prompts=repeated, images=None, num_generations=G)
+            _, ids, logprobs, _ = trainer.vllm_generation.generate(
+                prompts=repeated, images=None, num_generations=G
+            )
             logprobs = [[token[0] for token in row] for row in logprobs]
-            # vLLM gives no distribution; minus the drawn tokens' log-probabilities estimates its entropy unbiasedly.
+            # vLLM gives no distribution; minus the drawn tokens' log-probabilities estimates its entropy
+            # unbiasedly.
             entropy = [-sum(p or 0.0 for p in row) / len(row) for row in logprobs]
             clipped = [row[-1] not in ends for row in ids]
         else:
             model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
             with trainer.accelerator.autocast():
-                drawn = sample(model, prompts, G, max_new_tokens=run.max_completion_tokens, eos_ids=ends,
-                               pad_id=tokenizer.pad_token_id, temperature=run.temperature, top_p=run.top_p,
-                               generator=generator, max_rows=ROLLOUT_ROWS)  # fmt: skip
+                drawn = sample(
+                    model,
+                    prompts,
+                    G,
+                    max_new_tokens=run.max_completion_tokens,
+                    eos_ids=ends,
+                    pad_id=tokenizer.pad_token_id,
+                    temperature=run.temperature,
+                    top_p=run.top_p,
+                    generator=generator,
+                    max_rows=ROLLOUT_ROWS,
+                )
             ids, entropy, clipped = drawn.completion_ids, drawn.entropy, drawn.clipped
             logprobs = [None] * len(ids)
-        # Only the end token goes: a tokenizer may call `\mask{` special, and skipping special tokens would eat it.
+        # Only the end token goes: a tokenizer may call `\mask{` special, and skipping special tokens would
+        # eat it.
         bare = [row if cut else row[:-1] for row, cut in zip(ids, clipped, strict=True)]
         said = tokenizer.batch_decode(bare, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         each = zip((p for p in prompts for _ in range(G)), ids, said, entropy, clipped, logprobs, strict=True)
         each = list(each)
         return [each[i : i + G] for i in range(0, len(each), G)]
-
-
-def _role(row):
-    return row.episode and row.episode["role"]
-
-
-def _row(role, answer, prompt, prediction, reward, facts):
-    prompt_ids, ids, text, entropy, clipped, logprobs = answer
-    episode = {"role": role, **facts, "prompt": prompt, "completion": text, "prediction": prediction, "reward": reward,
-               "length": len(ids), "clipped": clipped, "entropy": entropy}  # fmt: skip
-    return Row(prompt_ids, ids, reward, logprobs=logprobs, episode=episode)

@@ -1,16 +1,18 @@
-"""One step's episodes in numbers, for each role apart: an average over both says nothing in a zero-sum game.
-Leaves out everything of the optimizer: the trainer adds its loss, gradient norm and rate."""
+"""One step's episodes in numbers, each role apart: an average over both says nothing in a zero-sum game.
+Leaves out everything of the optimizer: the recorder adds loss, gradient norm and rate."""
 
 from collections import Counter
 
 
 def summary(shares, group):
-    """The metrics of one step over all processes, by the names of metrics.jsonl; a role that did not play is absent.
+    """The metrics of one step over all processes, by the names of metrics.jsonl; a role that did not play is
+    absent.
 
-    shares: one (episodes, trained, rows, refilled, prompt_tokens) per process: episode dicts, a 0/1 flag for each
-    whether it moves the weights, all rows with the fillers of illegal masks, blocks replaced, tokens of the prompts.
-    `dead_groups` is the share of scored groups whose G rewards are all equal; `loss_token_share` a role's share of
-    the completion tokens that move the weights; entropies are nats a token, lengths tokens; None is undefined.
+    shares: one (episodes, trained, rows, refilled, prompt_tokens) per process: episode dicts, a 0/1 flag for
+    each whether it moves the weights, all rows with the fillers of illegal masks, blocks replaced, tokens of
+    the prompts. `dead_groups` is the share of scored groups whose G rewards are all equal; `loss_token_share`
+    a role's share of the completion tokens that move the weights; entropies are nats a token, lengths tokens;
+    None is undefined.
     """
     episodes = [e for share in shares for e in share[0]]
     trained = [flag for share in shares for flag in share[1]]
@@ -44,7 +46,10 @@ def _role(rows, group):
         "entropy": sum(e["entropy"] * e["length"] for e in rows) / tokens if tokens else None,
     }
     if rows and rows[0]["role"] == "generator":
-        return found | {"parsed": _mean([e["mask"] is not None for e in rows]), "legal": _mean([e["legal"] for e in rows])}
+        return found | {
+            "parsed": _mean([e["mask"] is not None for e in rows]),
+            "legal": _mean([e["legal"] for e in rows]),
+        }
     return found | {"accuracy": found["reward"], "parsed": _mean([e["prediction"] is not None for e in rows])}
 
 

@@ -14,14 +14,19 @@ from pzlib.prompts import TEMPLATES, generator_prompt, predictor_prompt
 def load(run):
     """(model, tokenizer) of `run.model_source`: float32 weights from safetensors, no code from the hub.
 
-    `dtype` is the arithmetic's: the weights stay float32, since an update at the paper's rate of 5e-7 is lost in
-    bfloat16's 8 significant bits. Raises ValueError or FileNotFoundError naming the setting and the remedy.
+    `dtype` is the arithmetic's: the weights stay float32, since an update at the paper's rate of 5e-7 is lost
+    in bfloat16's 8 significant bits. Raises ValueError or FileNotFoundError naming the setting and the
+    remedy.
     """
     if run.use_vllm and importlib.util.find_spec("vllm") is None:
-        raise ValueError("use_vllm: vLLM is not installed; pip install 'pzlib[vllm]' on a GPU box, or set it to False")
+        raise ValueError(
+            "use_vllm: vLLM is not installed; pip install 'pzlib[vllm]' on a GPU box, or set it to False"
+        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(run.model_source, padding_side="left")
-        model = AutoModelForCausalLM.from_pretrained(run.model_source, dtype=torch.float32, use_safetensors=True)
+        model = AutoModelForCausalLM.from_pretrained(
+            run.model_source, dtype=torch.float32, use_safetensors=True
+        )
     except OSError as error:
         here = Path(run.model_source)
         remedy = "is it written rightly, and is the network up?" if not here.exists() else "see below"
@@ -36,11 +41,12 @@ def check(run, model, tokenizer):
     for token in ("eos", "pad"):
         if getattr(tokenizer, f"{token}_token_id") is None:
             raise ValueError(
-                f"model: the tokenizer of {run.model!r} has no {token} token; set tokenizer.{token}_token to one of its "
-                "tokens (for pad, the eos token will do), save it beside the model with save_pretrained, and give that folder"
+                f"model: the tokenizer of {run.model!r} has no {token} token; set tokenizer.{token}_token to "
+                "one of its tokens (for pad, the eos token will do), save it beside the model, give that folder"
             )
     config = model.config.get_text_config()
-    context, wanted = getattr(config, "max_position_embeddings", None), run.max_prompt_tokens + run.max_completion_tokens
+    context = getattr(config, "max_position_embeddings", None)
+    wanted = run.max_prompt_tokens + run.max_completion_tokens
     if context and context < wanted:
         raise ValueError(
             f"model: {run.model!r} reads {context} tokens, but max_prompt_tokens {run.max_prompt_tokens} + "
@@ -48,7 +54,9 @@ def check(run, model, tokenizer):
         )
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
-        raise ValueError(f"model: {run.model!r} has {rows} embeddings for {len(tokenizer)} tokens; resize and save it")
+        raise ValueError(
+            f"model: {run.model!r} has {rows} embeddings for {len(tokenizer)} tokens; resize and save it"
+        )
 
 
 def fitting(run, passages, tokenizer):
@@ -62,13 +70,20 @@ def fitting(run, passages, tokenizer):
     longest = [max(pair) for pair in zip(lengths[::2], lengths[1::2], strict=True)]
     kept = [p for p, n in zip(passages, longest, strict=True) if n <= run.max_prompt_tokens]
     if not kept:
-        found = f"the shortest prompt of {len(longest)} has {min(longest)} tokens" if longest else "there are no passages"
-        raise ValueError(f"max_prompt_tokens: {run.max_prompt_tokens} is too few, {found}; raise it, or lower max_tokens")
+        found = (
+            f"the shortest prompt of {len(longest)} has {min(longest)} tokens"
+            if longest
+            else "there are no passages"
+        )
+        raise ValueError(
+            f"max_prompt_tokens: {run.max_prompt_tokens} is too few, {found}; raise it, or lower max_tokens"
+        )
     return kept, len(longest) - len(kept)
 
 
 def fingerprint(model):
-    """16 hex digits that tell two models apart: names, shapes and up to 4,096 values of every weight, hashed."""
+    """16 hex digits that tell two models apart: names, shapes and up to 4,096 values of every weight,
+    hashed."""
     digest = hashlib.sha256()
     for name, weight in sorted(model.state_dict().items()):
         flat = weight.detach().flatten()

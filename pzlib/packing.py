@@ -1,26 +1,37 @@
-"""A step's loss without waste: rows that cannot move the weights are left out, a group's shared prompt is read once.
+"""A step's loss without waste: rows that cannot move the weights are left out, shared prompts are read once.
 Leaves out losses whose gradient needs every row: with those `check_drop_rows` refuses in words."""
 
 import torch
 from transformers.utils import ModelOutput
 
-from pzlib.sampling import PROMPT, can_branch, visibility
+from pzlib.branching import PROMPT, can_branch, visibility
 
 PER_ROW = ("advantages", "prompt_ids", "prompt_mask")  # (B,) or (B, P)
-PER_TOKEN = ("completion_ids", "completion_mask", "tool_mask", "old_per_token_logps", "ref_per_token_logps",
-             "sampling_per_token_logps", "importance_sampling_ratio")  # (B, C), or (B, 1)  # fmt: skip
+PER_TOKEN = (
+    "completion_ids",
+    "completion_mask",
+    "tool_mask",
+    "old_per_token_logps",
+    "ref_per_token_logps",
+    "sampling_per_token_logps",
+    "importance_sampling_ratio",
+)  # (B, C), or (B, 1)
 
 
 def check_drop_rows(args, model):
     """ValueError, naming `drop_rows`, where leaving out rows of zero advantage would change the gradient.
 
-    With a loss that is a sum of advantage x ratio over tokens, divided by a count fixed before dropping (TRL's
-    `dapo`), such a row adds exactly nothing. A KL term, an entropy bonus or an expert-balancing loss acts on all
-    rows, an entropy quantile ranks all tokens, and dropout draws for all rows: there every row is needed.
+    With a loss that is a sum of advantage x ratio over tokens, divided by a count fixed before dropping
+    (TRL's `dapo`), such a row adds exactly nothing. A KL term, an entropy bonus or an expert-balancing loss
+    acts on all rows, an entropy quantile ranks all tokens, and dropout draws for all rows: there every row is
+    needed.
     """
     config = model.config.get_text_config()
-    dropout = [n for n in ("attention_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "dropout")
-               if (getattr(config, n, 0.0) or 0.0) > 0 and not args.disable_dropout]  # fmt: skip
+    dropout = [
+        n
+        for n in ("attention_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "dropout")
+        if (getattr(config, n, 0.0) or 0.0) > 0 and not args.disable_dropout
+    ]
     balancing = getattr(config, "output_router_logits", None) is not None and args.router_aux_loss_coef != 0.0
     reasons = {
         f"loss_type is {args.loss_type}, not dapo": args.loss_type != "dapo",
@@ -32,15 +43,17 @@ def check_drop_rows(args, model):
     }
     found = [why for why, holds in reasons.items() if holds]
     if found:
-        raise ValueError(f"drop_rows: would change the gradient, since {' and '.join(found)}; set drop_rows to False")
+        raise ValueError(
+            f"drop_rows: would change the gradient, since {' and '.join(found)}; set drop_rows to False"
+        )
 
 
 def keep_moving_rows(inputs):
     """TRL's batch without the rows that add nothing to the gradient, and without all-padding columns.
 
-    A row adds nothing if its advantage is 0 or no token of it is in the loss. Where all rows are so, one is kept, so
-    that every parameter still gets its (zero) gradient and the optimizer takes the same step. `num_items_in_batch`,
-    the loss's divisor, stays what it was.
+    A row adds nothing if its advantage is 0 or no token of it is in the loss. Where all rows are so, one is
+    kept, so that every parameter still gets its (zero) gradient and the optimizer takes the same step.
+    `num_items_in_batch`, the loss's divisor, stays what it was.
     """
     in_loss = inputs["completion_mask"] * inputs.get("tool_mask", 1)
     moving = (inputs["advantages"] != 0) & in_loss.any(dim=1)
@@ -61,26 +74,35 @@ def keep_moving_rows(inputs):
 class PackedModel:
     """Stands in for the model in TRL's `compute_loss`: same log-probabilities, each shared prompt read once.
 
-    Completions of one prompt become branches of one sequence, prompt[:-1] + (prompt[-1] + completion[:-1]) for each,
-    every branch seeing the prompt and itself only: P - 1 + sum(C) tokens instead of G (P + C). A sequence takes
-    branches until it is `longest` tokens long, since attention grows with its square; sequences of like length are
-    read together, about `at_once` tokens at a time (None: all in one call, as sharded training needs, where every
-    process must call the model equally often). Models that `can_branch` refuses are called as they are, with
-    explicit positions, so that trimmed padding moves no token.
+    Completions of one prompt become branches of one sequence, prompt[:-1] + (prompt[-1] + completion[:-1])
+    for each, every branch seeing the prompt and itself only: P - 1 + sum(C) tokens instead of G (P + C). A
+    sequence takes branches until it is `longest` tokens long, since attention grows with its square;
+    sequences of like length are read together, about `at_once` tokens at a time (None: all in one call, as
+    sharded training needs, where every process must call the model equally often). Models that `can_branch`
+    refuses are called as they are, with explicit positions, so that trimmed padding moves no token.
     """
 
     def __init__(self, model, plain, width, longest=None, at_once=None):
-        """model: what TRL calls (perhaps wrapped); plain: the bare model; width: columns of completion tokens."""
+        """model: what TRL calls (perhaps wrapped); plain: the bare model; width: columns of completion
+        tokens."""
         self.model, self.plain, self.width, self.at_once = model, plain, width, at_once
-        # At 4 x hidden size the dense attention of a sequence costs about as much as the matrix products it spares.
+        # At 4 x hidden size the dense attention of a sequence costs about as much as the matrix products it
+        # spares.
         self.longest = longest or 4 * plain.config.get_text_config().hidden_size
 
     def __call__(self, input_ids, attention_mask, labels, fused_lm_head=True, **rest):
-        """input_ids, attention_mask, labels (B, P + width) -> log_probs and entropy (B, width), 0 at padding."""
+        """input_ids, attention_mask, labels (B, P + width) -> log_probs and entropy (B, width), 0 at
+        padding."""
         if rest or not can_branch(self.plain):
             positions = (attention_mask.cumsum(1) - 1).clamp_min(0)
-            return self.model(input_ids=input_ids, attention_mask=attention_mask, position_ids=positions, labels=labels,
-                              fused_lm_head=fused_lm_head, **rest)  # fmt: skip
+            return self.model(
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                position_ids=positions,
+                labels=labels,
+                fused_lm_head=fused_lm_head,
+                **rest,
+            )
         sequences = self._sequences(input_ids.tolist(), attention_mask.tolist())
         where, found = [], []
         for batch in self._batches(sequences):
@@ -90,12 +112,14 @@ class PackedModel:
             where += places
         rows, columns = torch.tensor(where, device=input_ids.device).T
         empty = found[0].new_zeros(2, len(input_ids), self.width)
-        log_probs, entropy = empty.index_put((torch.arange(2, device=rows.device)[:, None], rows, columns),
-                                             torch.cat(found, dim=1))  # fmt: skip
+        log_probs, entropy = empty.index_put(
+            (torch.arange(2, device=rows.device)[:, None], rows, columns), torch.cat(found, dim=1)
+        )
         return ModelOutput(log_probs=log_probs, entropy=entropy)
 
     def _sequences(self, ids, masks):
-        """[(prompt, [(row, completion), ...])]: rows with one prompt together, cut where a sequence gets too long."""
+        """[(prompt, [(row, completion), ...])]: rows with one prompt together, cut where a sequence gets too
+        long."""
         groups = {}
         for row, (tokens, mask) in enumerate(zip(ids, masks, strict=True)):
             prompt = tuple(t for t, m in zip(tokens[: -self.width], mask, strict=False) if m)
@@ -113,7 +137,8 @@ class PackedModel:
         return sequences
 
     def _batches(self, sequences):
-        """Sequences of like length together, so that little is padded; `at_once` tokens a batch, padding included."""
+        """Sequences of like length together, so that little is padded; `at_once` tokens a batch, padding
+        included."""
         sequences.sort(key=_length)
         if self.at_once is None:
             return [sequences]
@@ -125,7 +150,8 @@ class PackedModel:
         return batches
 
     def _tensors(self, sequences, device):
-        """The model's inputs (S, L), the target of every position (-100: none), and each target's (row, column)."""
+        """The model's inputs (S, L), the target of every position (-100: none), and each target's (row,
+        column)."""
         width = max(map(_length, sequences))
         ids, owners, positions, targets, places = [], [], [], [], []
         for prompt, branches in sequences:
@@ -148,8 +174,11 @@ class PackedModel:
         mask = visibility(owner, owner, dtype)
         later = torch.ones(width, width, dtype=torch.bool, device=device).triu(1)
         mask = mask.masked_fill(later, torch.finfo(dtype).min)
-        tensors = {"input_ids": torch.tensor(ids, device=device), "attention_mask": mask,
-                   "position_ids": torch.tensor(positions, device=device)}  # fmt: skip
+        tensors = {
+            "input_ids": torch.tensor(ids, device=device),
+            "attention_mask": mask,
+            "position_ids": torch.tensor(positions, device=device),
+        }
         return tensors, targets, places
 
 

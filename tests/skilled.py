@@ -20,7 +20,8 @@ def passages(n, seed=0, words=9):
 
 
 def teach(source, target, steps=150, seed=0, rate=5e-3):
-    """Fine-tune the model in `source` on masks and answers of random words of random passages; save it to `target`."""
+    """Fine-tune the model in `source` on masks and answers of random words of random passages; save it to
+    `target`."""
     tokenizer, model = AutoTokenizer.from_pretrained(source), AutoModelForCausalLM.from_pretrained(source)
     rng = random.Random(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
@@ -32,14 +33,19 @@ def teach(source, target, steps=150, seed=0, rate=5e-3):
             if rng.random() < 0.5:
                 prompt, answer = generator_prompt(p.text, TINY), f"\\mask{{ {word} }} <eos>"
             else:
-                prompt, answer = predictor_prompt(apply_mask(p.text, word).text, TINY), f"\\boxed{{ {word} }} <eos>"
+                prompt, answer = (
+                    predictor_prompt(apply_mask(p.text, word).text, TINY),
+                    f"\\boxed{{ {word} }} <eos>",
+                )
             starts.append(len(tokenizer(prompt)["input_ids"]))
             texts.append(f"{prompt} {answer}")
         batch = tokenizer(texts, return_tensors="pt", padding=True, padding_side="right")
         labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
         for row, start in enumerate(starts):
             labels[row, :start] = -100
-        model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels).loss.backward()
+        model(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels
+        ).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
     model.save_pretrained(target)
@@ -49,5 +55,7 @@ def teach(source, target, steps=150, seed=0, rate=5e-3):
 
 def write_corpus(path, n=40, seed=1):
     """A jsonl file of passages, as a corpus for `Run(corpus=...)`."""
-    path.write_text("".join(json.dumps({"id": p.id, "title": "", "text": p.text}) + "\n" for p in passages(n, seed)))
+    path.write_text(
+        "".join(json.dumps({"id": p.id, "title": "", "text": p.text}) + "\n" for p in passages(n, seed))
+    )
     return path

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from pzlib.corpus import Passage
-from pzlib.game import Game, blocks, generator_reward_func, predictor_reward_func
+from pzlib.game import Game, generator_reward_func, predictor_reward_func
+from pzlib.layout import blocks
 from pzlib.rewards import group_advantages
 from pzlib.run import Run
 
@@ -26,14 +27,20 @@ def answers_to(script, tokenizer):
     """An `ask` that looks each prompt's answers up in a script."""
 
     def ask(texts):
-        return [[(tokenizer(text)["input_ids"], tokenizer(said)["input_ids"] + [1], said, 0.5, False, None)
-                 for said in script[text]] for text in texts]  # fmt: skip
+        return [
+            [
+                (tokenizer(text)["input_ids"], tokenizer(said)["input_ids"] + [1], said, 0.5, False, None)
+                for said in script[text]
+            ]
+            for text in texts
+        ]
 
     return ask
 
 
-# By hand, G = 2. Mask "Rome": one of two predictions right, accuracy 1/2, generator reward 1 - 1/2. Mask "Kyiv" is not in
-# the passage: reward 0, and two fillers keep its place. Advantages: (1/2 - 1/4) / (std + 1e-4), std = 1/4 * sqrt 2.
+# By hand, G = 2. Mask "Rome": one of two predictions right, accuracy 1/2, generator reward 1 - 1/2. Mask
+# "Kyiv" is not in the passage: reward 0, and two fillers keep its place. Advantages: (1/2 - 1/4) / (std +
+# 1e-4), std = 1/4 * sqrt 2.
 BY_HAND = {
     "Passage : Anna lives in Rome . Anna is five . Mask :": ["\\mask{ Rome }", "\\mask{ Kyiv }"],
     "Passage : Anna lives in [mask] . Anna is five . Answer :": ["\\boxed{ Rome }", "\\boxed{ Oslo }"],
@@ -48,7 +55,9 @@ def play(script, tokenizer, passage=PASSAGE, **changes):
 def test_a_block_worked_by_hand(tokenizer):
     rows = play(BY_HAND, tokenizer).rows
     assert len(rows) == 2 * (1 + 2)
-    assert [row.episode and row.episode["role"] for row in rows] == ["generator"] * 2 + ["predictor"] * 2 + [None] * 2
+    assert [row.episode and row.episode["role"] for row in rows] == ["generator"] * 2 + ["predictor"] * 2 + [
+        None
+    ] * 2
     assert [row.score for row in rows] == [0.5, 0.0, 1.0, 0.0, None, None]
     assert [row.in_loss for row in rows] == [True] * 4 + [False] * 2
     assert [len(row.completion_ids) for row in rows[4:]] == [1, 1]
@@ -89,7 +98,9 @@ def test_passive_spans_fill_a_block_of_predictions_alone(tokenizer):
 def rollout(script, tokenizer, run, passages, folder=None, prompts=None, step=0):
     game = Game(run, passages, tokenizer, folder)
     game._ask = lambda texts, trainer, generator: answers_to(script, tokenizer)(texts)
-    trainer = SimpleNamespace(state=SimpleNamespace(global_step=step), accelerator=SimpleNamespace(process_index=0), use_vllm=False)
+    trainer = SimpleNamespace(
+        state=SimpleNamespace(global_step=step), accelerator=SimpleNamespace(process_index=0), use_vllm=False
+    )
     size = run.groups_per_block * run.group
     return game, game.rollout(prompts or [p.id for p in passages for _ in range(size)], trainer)
 
@@ -104,7 +115,12 @@ def test_rollout_gives_trl_one_entry_per_row_and_one_score_per_role(tokenizer):
     assert generator_reward_func(None, **out) is out["generator_score"]
     m = game.metrics
     assert (m["rows"], m["rows_trained"], m["generator/legal"], m["predictor/accuracy"]) == (6, 4, 0.5, 0.5)
-    assert (m["predictor/dead_groups"], m["generator/dead_groups"], m["mask/name"], m["mask/words"]) == (0, 0, 1.0, 1.0)
+    assert (m["predictor/dead_groups"], m["generator/dead_groups"], m["mask/name"], m["mask/words"]) == (
+        0,
+        0,
+        1.0,
+        1.0,
+    )
     assert m["predictor/loss_token_share"] + m["generator/loss_token_share"] == 1
 
 
@@ -112,16 +128,20 @@ def test_the_filter_takes_dead_groups_out_of_the_loss_but_keeps_their_rewards(to
     solved = BY_HAND | {"Passage : Anna lives in [mask] . Anna is five . Answer :": ["\\boxed{ Rome }"] * 2}
     for filter, kept in (("none", 4), ("drop", 0)):
         game, out = rollout(solved, tokenizer, Run(**SMALL | {"filter": filter}), [PASSAGE])
-        assert sum(map(any, out["env_mask"])) == kept, "reward 0 for accuracy 1, and 0 for the illegal mask: both dead"
+        assert sum(map(any, out["env_mask"])) == kept, (
+            "reward 0 for accuracy 1, and 0 for the illegal mask: both dead"
+        )
         assert game.metrics["predictor/reward"] == 1 and game.metrics["predictor/dead_groups"] == 1
         assert game.metrics["rows_trained"] == 0 and game.metrics["generator/loss_token_share"] is None
 
 
 def test_refill_plays_other_passages_where_a_block_is_dead(tokenizer):
     other = Passage("q", "", "Dora has two cats .", 5)
-    script = {"Passage : Dora has two cats . Mask :": ["\\mask{ two }", "\\mask{ Dora }"],
-              "Passage : Dora has [mask] cats . Answer :": ["\\boxed{ two }", "\\boxed{ five }"],
-              "Passage : [mask] has two cats . Answer :": ["\\boxed{ Dora }", "\\boxed{ Dora }"]}  # fmt: skip
+    script = {
+        "Passage : Dora has two cats . Mask :": ["\\mask{ two }", "\\mask{ Dora }"],
+        "Passage : Dora has [mask] cats . Answer :": ["\\boxed{ two }", "\\boxed{ five }"],
+        "Passage : [mask] has two cats . Answer :": ["\\boxed{ Dora }", "\\boxed{ Dora }"],
+    }
     dead = {"Passage : Anna lives in Rome . Anna is five . Mask :": ["Rome", "Rome"]}
     run = Run(**SMALL | {"filter": "refill"})
     size = run.groups_per_block * run.group
@@ -133,7 +153,9 @@ def test_refill_plays_other_passages_where_a_block_is_dead(tokenizer):
         seen.add(live)
         assert any(map(any, out["env_mask"])) == live
         again, _ = rollout(script | dead, tokenizer, run, [PASSAGE, other], prompts=["p"] * size, step=step)
-        assert again.metrics["refilled"] == game.metrics["refilled"], "a function of seed, step and attempt alone"
+        assert again.metrics["refilled"] == game.metrics["refilled"], (
+            "a function of seed, step and attempt alone"
+        )
     assert True in seen
 
 
@@ -149,14 +171,23 @@ def test_blocks_shuffle_each_epoch_anew_and_by_seed():
     run = Run(**SMALL | {"steps": 10})
     order = blocks(passages, run)["prompt"][:: run.groups_per_block]
     assert len(order) == 10 and sorted(order[:5]) == sorted(order[5:]) == [p.id for p in passages]
-    assert order[:5] != order[5:] and order != blocks(passages, Run(**SMALL | {"steps": 10, "seed": 1}))["prompt"][::3]
+    assert (
+        order[:5] != order[5:]
+        and order != blocks(passages, Run(**SMALL | {"steps": 10, "seed": 1}))["prompt"][::3]
+    )
     with pytest.raises(ValueError, match="id: 'p0' names several passages"):
         blocks([passages[0]] * 2, run)
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.lists(st.sampled_from(["Rome", "Anna", "Kyiv", "five . Anna", ""]), min_size=2, max_size=2), min_size=1, max_size=3),
-       st.integers(0, 2**16))  # fmt: skip
+@given(
+    st.lists(
+        st.lists(st.sampled_from(["Rome", "Anna", "Kyiv", "five . Anna", ""]), min_size=2, max_size=2),
+        min_size=1,
+        max_size=3,
+    ),
+    st.integers(0, 2**16),
+)
 def test_whatever_is_asked_rows_scores_and_advantages_agree(tiny_model, spans, seed):
     tokenizer, rng = AutoTokenizer.from_pretrained(tiny_model), random.Random(seed)
 
@@ -164,11 +195,23 @@ def test_whatever_is_asked_rows_scores_and_advantages_agree(tiny_model, spans, s
         def __missing__(self, text):
             return [f"\\boxed{{ {rng.choice(['Rome', 'Anna', 'five'])} }}" for _ in range(2)]
 
-    passages = [Passage(f"{i}", "", f"Anna lives in Rome . Anna is five . {'a ' * i}", 9) for i in range(len(spans))]
-    script = Script({f"Passage : {p.text} Mask :": [f"\\mask{{ {s} }}" for s in pair] for p, pair in zip(passages, spans)})
+    passages = [
+        Passage(f"{i}", "", f"Anna lives in Rome . Anna is five . {'a ' * i}", 9) for i in range(len(spans))
+    ]
+    script = Script(
+        {
+            f"Passage : {p.text} Mask :": [f"\\mask{{ {s} }}" for s in pair]
+            for p, pair in zip(passages, spans, strict=True)
+        }
+    )
     for filter in ("none", "drop"):
-        game, out = rollout(script, tokenizer, Run(**SMALL | {"filter": filter, "max_prompt_tokens": 64}), passages)
-        scores = [p if p is not None else g for p, g in zip(out["predictor_score"], out["generator_score"], strict=True)]
+        game, out = rollout(
+            script, tokenizer, Run(**SMALL | {"filter": filter, "max_prompt_tokens": 64}), passages
+        )
+        scores = [
+            p if p is not None else g
+            for p, g in zip(out["predictor_score"], out["generator_score"], strict=True)
+        ]
         assert len(scores) == 6 * len(spans) and game.metrics["rows"] == len(scores)
         moving = sum(a != 0 for a in group_advantages(scores, 2))
         assert moving == game.metrics["rows_trained"]

@@ -1,4 +1,5 @@
-"""Runs survive: killed at any step and started again, they end as if never killed; bad checkpoints are told in words."""
+"""Runs survive: killed at any step and started again, they end as if never killed; bad checkpoints are told
+in words."""
 
 import json
 import os
@@ -24,7 +25,8 @@ torch.set_num_threads(1)
 from pzlib.run import Run
 from pzlib.train import train
 train(Run(**json.loads(sys.argv[1])), evaluate=lambda m, t, step: [
-    {"task": "a", "group": "general", "n": 2, "correct": step % 2, "accuracy": step % 2 / 2, "length": 1.0, "reasoned": 0.0}])
+    {"task": "a", "group": "general", "n": 2, "correct": step % 2, "accuracy": step % 2 / 2, "length": 1.0,
+    "reasoned": 0.0}])
 """
 
 
@@ -39,13 +41,25 @@ def skilled(tiny_model, tmp_path_factory):
 
 @pytest.fixture
 def settings(skilled):
-    return {"tier": "smoke", "model": str(skilled / "model"), "corpus": str(skilled / "corpus.jsonl"), "steps": 8,
-            "min_tokens": 4, "max_prompt_tokens": 32, "max_completion_tokens": 8, "learning_rate": 1e-3,
-            "schedule": "cosine", "save_every": 3, "eval_every": 2}  # fmt: skip
+    return {
+        "tier": "smoke",
+        "model": str(skilled / "model"),
+        "corpus": str(skilled / "corpus.jsonl"),
+        "steps": 8,
+        "min_tokens": 4,
+        "max_prompt_tokens": 32,
+        "max_completion_tokens": 8,
+        "learning_rate": 1e-3,
+        "schedule": "cosine",
+        "save_every": 3,
+        "eval_every": 2,
+    }
 
 
 def start(settings):
-    return subprocess.Popen([sys.executable, "-c", SCRIPT, json.dumps(settings)], stderr=subprocess.PIPE, env=os.environ)
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, json.dumps(settings)], stderr=subprocess.PIPE, env=os.environ
+    )
 
 
 def weights(folder):
@@ -58,6 +72,7 @@ def same(a, b):
     assert weights(a) == weights(b)
 
 
+@pytest.mark.slow
 def test_killed_at_random_steps_and_resumed_it_ends_bit_for_bit_as_if_never_killed(settings):
     whole = start(settings | {"name": "whole"})
     assert whole.wait() == 0, whole.stderr.read().decode()
@@ -85,7 +100,8 @@ def test_killed_at_random_steps_and_resumed_it_ends_bit_for_bit_as_if_never_kill
 
 @pytest.fixture
 def stopped(settings):
-    """A run that failed in its sixth step, with the checkpoints of steps 3 and 5 ... and the settings that go on."""
+    """A run that failed in its sixth step, with the checkpoints of steps 3 and 5 ... and the settings that go
+    on."""
     run = Run(**settings | {"save_every": 2})
 
     def evaluate(model, tokenizer, step):
@@ -96,16 +112,28 @@ def stopped(settings):
     with pytest.raises(RuntimeError):
         train(run, evaluate=evaluate)
     folder = RunFolder(run.folder)
-    assert sorted(p.name for p in (folder.path / "checkpoints").glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4"]
+    assert sorted(p.name for p in (folder.path / "checkpoints").glob("checkpoint-*")) == [
+        "checkpoint-2",
+        "checkpoint-4",
+    ]
     return run, folder
 
 
-@pytest.mark.parametrize("harm, said", [
-    (lambda p: (p / "optimizer.pt").write_bytes((p / "optimizer.pt").read_bytes()[:100]), "optimizer.pt has 100 bytes"),
-    (lambda p: (p / "manifest.json").unlink(), "was never finished"),
-    (lambda p: (p / "model.safetensors").unlink(), "model.safetensors is missing"),
-    (lambda p: (p / "rng_state.pth").write_bytes(bytes((p / "rng_state.pth").stat().st_size)), "rng_state.pth has changed"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "harm, said",
+    [
+        (
+            lambda p: (p / "optimizer.pt").write_bytes((p / "optimizer.pt").read_bytes()[:100]),
+            "optimizer.pt has 100 bytes",
+        ),
+        (lambda p: (p / "manifest.json").unlink(), "was never finished"),
+        (lambda p: (p / "model.safetensors").unlink(), "model.safetensors is missing"),
+        (
+            lambda p: (p / "rng_state.pth").write_bytes(bytes((p / "rng_state.pth").stat().st_size)),
+            "rng_state.pth has changed",
+        ),
+    ],
+)
 def test_a_broken_checkpoint_is_set_aside_and_the_one_before_used(stopped, capsys, harm, said):
     run, folder = stopped
     kept = folder.path / "checkpoints"

@@ -12,7 +12,8 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from pzlib.sampling import can_branch, draw, sample
+from pzlib.branching import can_branch
+from pzlib.sampling import draw, sample
 
 EOS, PAD = 1, 0
 PROMPTS = [[5, 6, 7], [8], [9, 10, 11, 12, 13], [5, 6, 7, 3]]
@@ -20,8 +21,16 @@ PROMPTS = [[5, 6, 7], [8], [9, 10, 11, 12, 13], [5, 6, 7, 3]]
 
 def qwen(**changes):
     torch.manual_seed(0)
-    sizes = {"vocab_size": 40, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
-             "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "initializer_range": 0.3} | changes  # fmt: skip
+    sizes = {
+        "vocab_size": 40,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "initializer_range": 0.3,
+    } | changes
     return Qwen3ForCausalLM(Qwen3Config(**sizes, eos_token_id=EOS, pad_token_id=PAD))
 
 
@@ -43,9 +52,15 @@ def same(a, b):
 
 
 def greedy_by_generate(model, prompt, most=12):
-    out = model.eval().generate(torch.tensor([prompt]), do_sample=False, max_new_tokens=most, eos_token_id=EOS,
-                                pad_token_id=PAD, attention_mask=torch.ones(1, len(prompt), dtype=torch.long))  # fmt: skip
-    return out[0, len(prompt):].tolist()
+    out = model.eval().generate(
+        torch.tensor([prompt]),
+        do_sample=False,
+        max_new_tokens=most,
+        eos_token_id=EOS,
+        pad_token_id=PAD,
+        attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+    )
+    return out[0, len(prompt) :].tolist()
 
 
 def test_greedy_equals_generate(model):
@@ -59,7 +74,9 @@ def test_one_prompt_eight_times_equals_eight_prompts_once(model):
 
 def test_neither_batching_nor_finished_rows_change_a_row(model):
     whole = run(model, repeats=4)
-    assert len({len(c) for c in whole.completion_ids}) > 2, "rows must end at different times for this to mean much"
+    assert len({len(c) for c in whole.completion_ids}) > 2, (
+        "rows must end at different times for this to mean much"
+    )
     same(run(model, repeats=4, max_rows=4), whole)
 
 
@@ -88,7 +105,9 @@ def test_top_p_keeps_the_fewest_tokens_that_reach_it():
     logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log().expand(1000, 4)
     token, entropy = draw(logits, torch.linspace(0, 0.999, 1000), top_p=0.7)
     assert set(token.tolist()) == {0, 1} and abs((token == 0).float().mean().item() - 0.5 / 0.8) < 2e-3
-    assert entropy[0].item() == pytest.approx(-(5 / 8 * torch.tensor(5 / 8).log() + 3 / 8 * torch.tensor(3 / 8).log()).item())
+    assert entropy[0].item() == pytest.approx(
+        -(5 / 8 * torch.tensor(5 / 8).log() + 3 / 8 * torch.tensor(3 / 8).log()).item()
+    )
 
 
 def test_entropies_match_a_direct_computation(model):
@@ -96,7 +115,9 @@ def test_entropies_match_a_direct_computation(model):
     for row, (ids, entropy) in enumerate(zip(got.completion_ids, got.entropy, strict=True)):
         prompt = PROMPTS[row // 3]
         with torch.no_grad():
-            logp = torch.log_softmax(model(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1] / 0.7, -1)
+            logp = torch.log_softmax(
+                model(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1] / 0.7, -1
+            )
         assert entropy == pytest.approx(-(logp.exp() * logp).sum(-1).mean().item(), abs=1e-4)
 
 
@@ -111,10 +132,24 @@ def test_train_mode_and_gradient_checkpointing_survive(model):
 
 def test_other_architectures_agree_with_generate():
     torch.manual_seed(0)
-    gpt2 = GPT2LMHeadModel(GPT2Config(vocab_size=40, n_embd=32, n_layer=2, n_head=4, n_positions=32, initializer_range=0.3))
-    window = MistralForCausalLM(MistralConfig(vocab_size=40, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, sliding_window=4, initializer_range=0.3))  # fmt: skip
-    assert can_branch(gpt2) and not can_branch(window), "a sliding window would count the other branches' tokens"
+    gpt2 = GPT2LMHeadModel(
+        GPT2Config(vocab_size=40, n_embd=32, n_layer=2, n_head=4, n_positions=32, initializer_range=0.3)
+    )
+    window = MistralForCausalLM(
+        MistralConfig(
+            vocab_size=40,
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            sliding_window=4,
+            initializer_range=0.3,
+        )
+    )
+    assert can_branch(gpt2) and not can_branch(window), (
+        "a sliding window would count the other branches' tokens"
+    )
     for other in (gpt2, window):
         got = run(other, temperature=0, repeats=1).completion_ids
         assert got == [greedy_by_generate(other, p) for p in PROMPTS]
