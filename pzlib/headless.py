@@ -66,24 +66,28 @@ def _execute(path, copy, parameters, announced, progress):
     def started(cell, cell_index):
         progress.cell = cell_index + 1
 
+    code = 1
     try:
         with _environment(announced):
             papermill.execute_notebook(
-                path, copy, parameters, progress_bar=False, on_cell_start=started,
+                path, copy, parameters, progress_bar=False, on_cell_start=started, start_timeout=180,
+                kernel_name="python3",  # this environment's own, whatever kernel the notebook was saved with
                 extra_arguments=["--log-level=50"],  # the kernel's own log: what a cell says is in the copy
             )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         text = " ".join(f"{error.ename}: {error.evalue}".split())
-        return 1, [f"cell {error.cell_index + 1} (In [{error.exec_count}]) failed: {text[:500]}"]
+        return code, [f"cell {error.cell_index + 1} (In [{error.exec_count}]) failed: {text[:500]}"]
     except DeadKernelError:
         said = f"cell {progress.cell}: the kernel died (killed, or out of memory)"
-        _mark_failed(copy, progress.cell - 1, said)
-        return 1, [said]
+    except RuntimeError as error:  # the kernel never answered
+        said = " ".join(f"the kernel did not start: {error}".split())
     except KeyboardInterrupt:
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # its abandoned task would print a traceback
-        _mark_failed(copy, progress.cell - 1, "interrupted")
-        return 130, [f"interrupted in cell {progress.cell}"]
-    return 0, []
+        code, said = 130, f"interrupted in cell {progress.cell}"
+    else:
+        return 0, []
+    _mark_failed(copy, max(progress.cell - 1, 0), said)
+    return code, [said]
 
 
 @contextmanager
@@ -108,10 +112,10 @@ def _mark_failed(copy, index, said):
 
     notebook = nbformat.read(copy, as_version=4)
     for cell in notebook.cells[index:]:
-        cell.metadata.papermill.update(status="pending", end_time=None)
-    failed = notebook.cells[index]
+        cell.metadata.setdefault("papermill", {}).update(status="pending", end_time=None)
+    failed = next(cell for cell in notebook.cells[index:] if cell.cell_type == "code")
     failed.metadata.papermill.update(status="failed", exception=True)
-    notebook.metadata.papermill["exception"] = True
+    notebook.metadata.setdefault("papermill", {})["exception"] = True
     failed.outputs.append(nbformat.v4.new_output("error", ename="Stopped", evalue=said, traceback=[said]))
     nbformat.write(notebook, copy)
 

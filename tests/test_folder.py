@@ -235,7 +235,9 @@ def test_a_full_disk_leaves_every_former_file(folder):
 def test_write_atomic_replaces_whole_files(tmp_path):
     path = tmp_path / "a.txt"
     write_atomic(path, "é")
-    write_atomic(path, b"two")
+    with open(path, encoding="utf-8") as reader:
+        write_atomic(path, b"two")
+        assert reader.read() == "é"  # whoever reads meanwhile reads the former file to its end
     assert path.read_bytes() == b"two"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
     with pytest.raises(FileNotFoundError):

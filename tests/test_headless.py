@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -84,6 +85,16 @@ def test_a_run_left_unfinished_is_a_failure_though_every_cell_ran(notebook, tmp_
     assert run_notebook(path, output=tmp_path / "made/copy.ipynb") == 1
     assert "run mine is failed at step 5 of 12 (OSError: disk full)" in capsys.readouterr().err
     assert (tmp_path / "made/copy.ipynb").exists()
+
+
+def test_a_kernel_that_never_starts_is_a_failure(notebook, capsys, monkeypatch):
+    def never(path, copy, *_, **__):
+        shutil.copy(path, copy)
+        raise RuntimeError("Kernel didn't respond\nin 180 seconds")
+
+    monkeypatch.setattr("papermill.execute_notebook", never)
+    assert run_notebook(notebook("1")) == 1
+    assert "the kernel did not start: Kernel didn't respond in 180 seconds" in capsys.readouterr().err
 
 
 @pytest.mark.slow
