@@ -71,9 +71,14 @@ def _results(args):
 
 def _figures(args):
     from pzlib.figures import redraw
+    from pzlib.report import refresh
+    from pzlib.results import load
 
     for path in redraw(args.results, args.output, args.tier):
         print(path)
+    readme = settings.ROOT / "README.md"
+    if readme.exists() and args.results == settings.ROOT / "data/results" and args.tier == "mini":
+        refresh(readme, load("tinybench"))
     return 0
 
 

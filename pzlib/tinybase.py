@@ -1,0 +1,223 @@
+"""tinybase: a causal LM of about a million parameters, pretrained on TinyWiki by `python -m pzlib.tinybase`.
+Left out: the papers start from public base models (Qwen3, SmolLM3); this stands in for them at `smoke` and `mini`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from pzlib.masking import apply_mask
+from pzlib.prompts import TINY, generator_prompt, predictor_prompt, question_prompt
+from pzlib.tinyfacts import TASKS
+from pzlib.tinywiki import KNOWLEDGE, WORLDS, Word, kind_class, vocabulary, words
+
+SIZES = {
+    "tinybase": (128, 4),
+    "tinybase_small": (64, 3),
+    "tinybase_large": (192, 6),
+}  # name -> (width, layers)
+WORLD_SHARES = {"tinywiki": 0.6, "tinywiki_clean": 0.2, "tinymath": 0.2}
+FORM_SHARES = {
+    "plain": 0.15,
+    "again": 0.05,
+    "knowledge": 0.05,
+    "predictor": 0.45,
+    "generator": 0.15,
+    "question": 0.15,
+}
+COPYING = 0.15  # of the tokens come first and are nearly all "again": look-up is learned fastest from plain repetition
+VOCABULARY = vocabulary()
+NO_REASON = {"trivial": "a plain word", "irreducible": "nothing tells"}
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """One word, one token; text is words joined by single spaces and comes back from its tokens unchanged."""
+    special = ["<pad>", "<eos>", "<unk>"]
+    forms = "Passage Again Question Answer Mask Think : after comes first [mask] \\mask{ \\boxed{ } . ,".split()
+    said = [*VOCABULARY, *" ".join(NO_REASON.values()).split()]
+    table = {word: i for i, word in enumerate(dict.fromkeys([*special, *forms, *said]))}
+    inner = Tokenizer(models.WordLevel(table, unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    # found inside a word too: a mask may cover a part of one, for the paper's default rule searches substrings
+    inner.add_tokens([AddedToken("[mask]", normalized=False)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner,
+        pad_token="<pad>",
+        eos_token="<eos>",
+        unk_token="<unk>",
+        clean_up_tokenization_spaces=False,
+        model_input_names=["input_ids", "attention_mask"],
+    )
+
+
+def answer(reason: str, said: str, think: bool) -> str:
+    return f"Think : {reason} . \\boxed{{ {said} }}" if think else f"\\boxed{{ {said} }}"
+
+
+def passage(rng: random.Random, longest: int) -> list[Word]:
+    """The words of a passage of one to `longest` sentences, of the world's own length at most."""
+    world = WORLDS[rng.choices(list(WORLD_SHARES), list(WORLD_SHARES.values()))[0]]
+    return words(rng, replace(world, sentences=rng.randint(1, min(longest, world.sentences))))
+
+
+def predictor_demo(rng: random.Random, longest: int) -> tuple[str, str]:
+    """A masked passage and its answer: every kind of span alike, and of every kind half after a short reasoning."""
+    kind = rng.choice(["trivial", "irreducible", "reasoning"])
+    while True:
+        flat = passage(rng, longest)
+        found = [i for i, (_, k, _) in enumerate(flat) if kind_class(k) == kind]
+        if not found:
+            continue
+        first = rng.choice(found)
+        span = flat[first : first + (1 if rng.random() < 0.75 else 2)]
+        said = " ".join(word for word, _, _ in span)
+        masked = apply_mask(" ".join(word for word, _, _ in flat), said)
+        if masked is not None:
+            reasons = [reason for _, _, reason in span if reason] or [NO_REASON[kind_class(span[0][1])]]
+            return predictor_prompt(masked.text, TINY), answer(" . ".join(reasons), said, rng.random() < 0.5)
+
+
+def generator_demo(rng: random.Random, longest: int) -> tuple[str, str]:
+    """A passage and, asked for three times, one of its spans, named by the word before it: copying can be learned.
+
+    Which span: a word drawn uniformly from the names, numbers and codes in four of five cases, else from all words.
+    """
+    flat = passage(rng, longest)
+    spoken = [word for word, _, _ in flat]
+    told = [i for i, (_, kind, _) in enumerate(flat) if kind != "trivial"]
+    asked = []
+    for _ in range(3):
+        first = rng.choice(told) if told and rng.random() < 0.8 else rng.randrange(len(flat))
+        cue = f"after {spoken[first - 1]} comes" if first else "first comes"
+        said = " ".join(spoken[first : first + (1 if rng.random() < 0.75 else 2)])
+        asked.append(f"{cue} \\mask{{ {said} }}")
+    return generator_prompt(" ".join(spoken), TINY), " <eos> Mask : ".join(asked)
+
+
+def question_demo(rng: random.Random) -> tuple[str, str]:
+    fact = TASKS[rng.choice(sorted(TASKS))](rng, False)
+    return question_prompt(fact.question, TINY), answer(fact.reason, fact.answer, rng.random() < 0.5)
+
+
+def document(rng: random.Random, longest: int, copying: bool = False) -> tuple[str, str]:
+    """One document of the pretraining text as (read, learned): the loss is on what is learned alone.
+
+    "again" is a list of any words told twice: real text repeats itself, and copying is learned from that.
+    """
+    form = rng.choices(list(FORM_SHARES), list(FORM_SHARES.values()))[0]
+    if copying and rng.random() < 0.9:
+        form = "again"
+    if form == "predictor":
+        return predictor_demo(rng, longest)
+    if form == "generator":
+        return generator_demo(rng, longest)
+    if form == "question":
+        return question_demo(rng)
+    if form == "knowledge":
+        return "", " ".join(rng.sample(KNOWLEDGE, 8))
+    if form == "again":
+        text = " ".join(rng.choices(VOCABULARY, k=rng.randint(6, 20)))
+        return f"Passage : {text} Again :", text
+    return "", " ".join(word for word, _, _ in passage(rng, longest))
+
+
+def batches(tok, tokens: int, seed: int, batch_tokens: int = 4096):
+    """Batches of about `batch_tokens` tokens until `tokens` are drawn: ids (B, T) padded right, labels (B, T) with -100
+    where nothing is learned, and the tokens so far. Documents of like length share a batch, so little is padding.
+
+    Passages grow over the first two thirds, from two sentences to the world's six: short ones teach look-up.
+    """
+    rng = random.Random(seed)
+    drawn = 0
+    while drawn < tokens:
+        longest = 2 + int(8 * max(0, drawn / tokens - COPYING))
+        pairs = [document(rng, longest, drawn < COPYING * tokens) for _ in range(512)]
+        read = tok([first for first, _ in pairs])["input_ids"]
+        learned = tok([second + " <eos>" for _, second in pairs])["input_ids"]
+        docs = sorted(zip(read, learned, strict=True), key=lambda doc: len(doc[0]) + len(doc[1]))
+        groups, start = [], 0
+        while start < len(docs):
+            stop = start + 1
+            while stop < len(docs) and sum(map(len, docs[stop])) * (stop + 1 - start) <= batch_tokens:
+                stop += 1
+            groups.append(docs[start:stop])
+            start = stop
+        rng.shuffle(groups)
+        for group in groups:
+            width = max(len(a) + len(b) for a, b in group)
+            pad = [width - len(a) - len(b) for a, b in group]
+            ids = torch.tensor([a + b + [tok.pad_token_id] * n for (a, b), n in zip(group, pad, strict=True)])
+            labels = torch.tensor([[-100] * len(a) + b + [-100] * n for (a, b), n in zip(group, pad, strict=True)])
+            drawn += ids.numel() - sum(pad)
+            yield ids, labels, drawn
+
+
+def pretrain(name: str, folder: Path, tokens: int, rate: float, seed: int, progress=print) -> None:
+    """Pretrain one size from scratch and save it with its tokenizer; on one machine equal arguments, equal weights."""
+    torch.manual_seed(seed)
+    width, layers = SIZES[name]
+    tok = tokenizer()
+    config = Qwen3Config(
+        vocab_size=len(tok),
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=width // 32,
+        num_key_value_heads=max(1, width // 64),
+        head_dim=32,
+        intermediate_size=3 * width,
+        max_position_embeddings=256,
+        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+        tie_word_embeddings=True,
+        pad_token_id=tok.pad_token_id,
+        eos_token_id=tok.eos_token_id,
+        bos_token_id=None,
+    )
+    model = Qwen3ForCausalLM(config).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.05)
+    started, seen, step, losses = time.time(), 0, 0, []
+    for ids, labels, seen in batches(tok, tokens, seed):
+        warm, left = min(1.0, (step + 1) / 100), 1 - seen / tokens
+        for group in optimizer.param_groups:
+            group["lr"] = rate * warm * min(1.0, left / 0.3 + 0.01)  # flat, then down over the last 30 %
+        # right padding and a causal model: nothing real ever attends to padding, so no mask is needed
+        hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
+        learned = labels[:, 1:] != -100
+        loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[learned]), labels[:, 1:][learned])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        step += 1
+        losses.append(loss.item())
+        if step % 400 == 0 and "trial" in str(folder):
+            model.save_pretrained(folder)
+            tok.save_pretrained(folder)
+        if step % 100 == 0:
+            rate_now = seen / (time.time() - started)
+            progress(
+                f"{name}: {seen / 1e6:.2f} of {tokens / 1e6:.0f} M tokens, loss {sum(losses[-100:]) / 100:.3f}, {rate_now:,.0f} tokens/s"
+            )
+    model.save_pretrained(folder)
+    tok.save_pretrained(folder)
+    made = {"size": name, "parameters": model.num_parameters(), "tokens": seen, "rate": rate, "seed": seed}
+    (folder / "pretraining.json").write_text(json.dumps(made, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m pzlib.tinybase", description=__doc__.splitlines()[0])
+    parser.add_argument("--size", choices=SIZES, default="tinybase")
+    parser.add_argument("--tokens", type=float, default=12e6)
+    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=None)
+    given = parser.parse_args()
+    out = given.out or Path(__file__).parent.parent / "data" / given.size
+    pretrain(given.size, out, int(given.tokens), given.rate, given.seed)
