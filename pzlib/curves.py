@@ -62,6 +62,15 @@ def smoothing(steps: pd.Series) -> int:
     return max(1, int(steps.max()) // 20)
 
 
+def smoothed(window: int) -> str:
+    """The caption's words for a running mean; none where nothing was smoothed.
+
+    >>> smoothed(10)
+    'Running mean over 10 steps.'
+    """
+    return f"Running mean over {window} steps." if window > 1 else ""
+
+
 def curve(ax, table: pd.DataFrame, mark: Mark, label: str, *, line: str = "-", marker: str = "") -> None:
     """Draw `wide` values: thin lines for the seeds, a thick one for their mean, a band from two seeds on."""
     table = table.dropna(how="all")
@@ -93,4 +102,4 @@ def explain(figure: Picture, table: pd.DataFrame, source: str, words: str, *, li
     counts = ", ".join(f"{mark_of(objective).label} {count}" for objective, count in seeds.items())
     how = ALONE if seeds.max() == 1 else BAND if lines else ""
     origin = f"{source}, tier {table['tier'].iloc[0]}: {len(table)} rows; seeds: {counts}."
-    caption(figure, f"{how} {words}".strip(), origin)
+    caption(figure, " ".join(f"{how} {words}".split()), origin)

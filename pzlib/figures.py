@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pzlib.curves import RUN, checked, curve, explain, legend, smoothing, wide
+from pzlib.curves import RUN, checked, curve, explain, legend, smoothed, smoothing, wide
 from pzlib.stats import bootstrap_ci, paired_test
 from pzlib.style import WIDTH, Mark, Picture, colours_of_kinds, mark_of, save, styled
 
@@ -36,9 +36,9 @@ def training_dynamics(training: pd.DataFrame, source: str = TRAINING) -> Picture
                 column = f"{role}/{panel}"
                 if column in rows and rows[column].notna().any():
                     curve(ax, wide(rows, column, window), mark, f"{mark.label}, {role}", line=line)
-        ax.set(title=title, xlabel="Step", xlim=(0, None), ylim=(0, None))
+        ax.set(title=title, xlabel="Step", xlim=(0, table["step"].max()), ylim=(0, None))
     legend(figure, axes)
-    explain(figure, table, source, f"Running mean over {window} steps.")
+    explain(figure, table, source, smoothed(window))
     return figure
 
 
@@ -64,11 +64,11 @@ def generator_dynamics(training: pd.DataFrame, source: str = TRAINING) -> Pictur
             if column in rows and rows[column].notna().any():
                 mark = mark_of(objective)
                 curve(ax, wide(rows, column, window), mark, mark.label)
-        ax.set(title=title, xlabel="Step", ylim=(0, 1.02), xlim=(0, None))
+        ax.set(title=title, xlabel="Step", ylim=(0, 1.02), xlim=(0, table["step"].max()))
     axes[0].set_ylabel("Share")
     legend(upper, axes)
     _kinds(lower, table, kinds, window)
-    words = f"Running mean over {window} steps. (c) Groups of predictions whose rewards are all equal."
+    words = f"{smoothed(window)} (c) Groups of predictions whose rewards are all equal."
     explain(figure, table, source, words)
     return figure
 
@@ -83,9 +83,8 @@ def _kinds(figure, table: pd.DataFrame, kinds: list[str], window: int) -> None:
     axes = figure.subplots(1, len(objectives), squeeze=False, sharey=True)[0]
     for ax, letter, objective in zip(axes, "defg", objectives, strict=False):
         rows = table[table["objective"] == objective]
-        shares = pd.concat(
-            [wide(rows, kind, window).mean(axis=1) for kind in kinds], axis=1
-        )  # (steps, kinds)
+        shares = pd.concat([wide(rows, kind, window).mean(axis=1) for kind in kinds], axis=1)  # (steps, kinds)
+        shares = shares.dropna(how="all")  # a step without a legal mask has no shares: the stack spans it
         labels = [name.replace("_", " ") for name in names]
         ax.stackplot(shares.index, shares.fillna(0).to_numpy().T, labels=labels, **look)
         first, last = shares.index.min(), shares.index.max()

@@ -85,9 +85,7 @@ def _picture(folder: RunFolder, step: int, steps: int):
     ]
     words.append(_left(metrics, step, steps))
     latest = folder.episode_steps()[-1:]
-    return run_view(
-        metrics, folder.episodes(latest), title=" · ".join(words), template=TEMPLATES[params["template"]]
-    )
+    return run_view(metrics, folder.episodes(latest), title=" · ".join(words), template=TEMPLATES[params["template"]])
 
 
 def seconds_left(metrics: pd.DataFrame, step: int, steps: int) -> float | None:

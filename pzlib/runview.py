@@ -214,10 +214,20 @@ def _curves(figure: Picture, places: list, metrics: pd.DataFrame) -> None:
             if window > 1:
                 ax.plot(metrics["step"], values, color=mark.colour, linewidth=0.5, alpha=0.35)
             ax.plot(metrics["step"], smooth, mark.line, **look, label=mark.label)
-        ax.set(title=title, ylim=(0, 1.02 if panel in ("reward", "dead_groups") else None), xlabel="Step")
+        ax.set(
+            title=title,
+            ylim=(
+                -0.02 if panel in ("reward", "dead_groups") else 0,
+                1.02 if panel in ("reward", "dead_groups") else None,
+            ),
+            xlabel="Step",
+        )
         ax.xaxis.get_major_locator().set_params(integer=True, nbins=4)
+        if len(metrics) == 1:
+            ax.set_xlim(0, 2 * metrics["step"].iloc[0])
         if panel == "reward" and ax.has_data():
-            ax.legend(loc="upper left", borderaxespad=0.1)
+            place = {"loc": "upper right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.6, "ncols": 2}
+            figure.legend(*ax.get_legend_handles_labels(), **place)
 
 
 @styled
@@ -231,22 +241,16 @@ def run_view(metrics: pd.DataFrame, episodes: pd.DataFrame, *, title: str, templ
     """
     if len(metrics) and "step" not in metrics:
         raise ValueError(f"metrics: 'step' is not a column; it has {sorted(metrics.columns)}")
-    width, height = 10.0, 6.2
+    width, height = 10.0, 5.6
     figure = Picture(width, height)
     figure.text(0.2 / width, 1 - 0.1 / height, title, fontsize=11, weight="bold", va="top")
     across = (width - 0.75) / 4
-    places = [
-        ((0.55 + i * across) / width, 4.2 / height, (across - 0.42) / width, 1.4 / height) for i in range(4)
-    ]
+    places = [((0.55 + i * across) / width, 3.6 / height, (across - 0.42) / width, 1.4 / height) for i in range(4)]
     _curves(figure, places, metrics)
     heat = heat_of(episodes, template) if len(episodes) else None
     inner = width - 0.4
-    lines = min(8, len(_lines(heat.text, _room(inner, 1)[0]))) if heat else 0
+    lines = min(6, len(_lines(heat.text, _room(inner, 1)[0]))) if heat else 0
     high = lines * LEADING * SIZE / 72  # the heat map takes what its text needs, the episodes the rest
-    _heat_panel(
-        figure.add_axes((0.2 / width, (3.4 - high) / height, inner / width, (high or 0.01) / height)), heat
-    )
-    _episode_panel(
-        figure.add_axes((0.2 / width, 0.05 / height, inner / width, (2.95 - high) / height)), episodes
-    )
+    _heat_panel(figure.add_axes((0.2 / width, (2.8 - high) / height, inner / width, (high or 0.01) / height)), heat)
+    _episode_panel(figure.add_axes((0.2 / width, 0.05 / height, inner / width, (2.35 - high) / height)), episodes)
     return figure

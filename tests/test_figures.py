@@ -33,9 +33,7 @@ def view(objective="pretrainzero", steps=57, **changed):
 def texts(figure):
     """All words that are really drawn (not the ticks beyond an axis) with their boxes in pixels."""
     canvas, drawn, draw = FigureCanvasAgg(figure), [], Text.draw
-    with mock.patch.object(
-        Text, "draw", lambda text, renderer: (drawn.append(text), draw(text, renderer))[1]
-    ):
+    with mock.patch.object(Text, "draw", lambda text, renderer: (drawn.append(text), draw(text, renderer))[1]):
         canvas.draw()
     words = [text for text in drawn if text.get_visible() and text.get_text().strip()]
     return [(text, text.get_window_extent(canvas.get_renderer())) for text in words]
@@ -164,9 +162,7 @@ def test_wrong_tables_are_refused_in_words(name):
     with pytest.raises(ValueError, match="tiers mini, smoke"):
         function(pd.concat([make(seeds=1), make(seeds=1, tier="smoke")]))
     with pytest.raises(ValueError, match="several runs of pretrainzero, seed 0"):
-        function(
-            table.replace({"run_id": "random_span-1", "seed": 1}, {"run_id": "random_span-1", "seed": 0})
-        )
+        function(table.replace({"run_id": "random_span-1", "seed": 1}, {"run_id": "random_span-1", "seed": 0}))
     with pytest.raises(ValueError, match="'dreaming' has no colour"):
         function(table.replace({"objective": "random_span"}, "dreaming"))
 
@@ -207,9 +203,7 @@ def test_characters_are_coloured_by_mean_accuracy_and_dead_masks_are_edged():
     text = "one two three four"
     shown = passage_heat(ax, text, [(0, 3, 0.5), (4, 7, 0.0), (4, 7, 0.5), (14, 18, 1.0)])
     assert shown == (0, 1, 1)
-    cells = [
-        (round(patch.get_x() + 0.1), patch.get_edgecolor()[3], patch.get_facecolor()) for patch in ax.patches
-    ]
+    cells = [(round(patch.get_x() + 0.1), patch.get_edgecolor()[3], patch.get_facecolor()) for patch in ax.patches]
     assert [left for left, _, _ in cells] == [0, 4, 14]
     assert [edge > 0 for _, edge, _ in cells] == [False, False, True]  # only accuracy 1 is without signal
     assert len({colour for _, _, colour in cells}) == 3

@@ -19,14 +19,10 @@ def fill(folder, objective="pretrainzero", steps=3):
     """A run folder as a run of three steps leaves it."""
     folder = RunFolder(folder).open(Run(tier="smoke", objective=objective, seed=3))
     for row in synthetic.training((objective,), seeds=1, steps=steps).to_dict("records"):
-        metrics = {
-            key: value for key, value in row.items() if key not in ("run_id", "objective", "tier", "seed")
-        }
+        metrics = {key: value for key, value in row.items() if key not in ("run_id", "objective", "tier", "seed")}
         folder.append_metrics(metrics)
         rows = synthetic.episodes(step=row["step"], objective=objective).drop(columns="step")
-        folder.write_episodes(
-            row["step"], 0, rows.astype(object).where(rows.notna(), None).to_dict("records")
-        )
+        folder.write_episodes(row["step"], 0, rows.astype(object).where(rows.notna(), None).to_dict("records"))
     folder.set_status("running", step=steps, steps=12)
     return folder
 
@@ -89,9 +85,7 @@ def test_pictures_take_at_most_a_tenth_of_the_time(tmp_path, monkeypatch):
 def test_of_many_episodes_only_the_latest_step_is_read(tmp_path, monkeypatch):
     folder, asked = fill(tmp_path / "run"), []
     read = RunFolder.episodes
-    monkeypatch.setattr(
-        RunFolder, "episodes", lambda self, steps=None: asked.append(steps) or read(self, steps)
-    )
+    monkeypatch.setattr(RunFolder, "episodes", lambda self, steps=None: asked.append(steps) or read(self, steps))
     live.LiveView().close(folder)
     assert asked == [[3]]
 
