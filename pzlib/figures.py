@@ -37,6 +37,7 @@ def training_dynamics(training: pd.DataFrame, source: str = TRAINING) -> Picture
                 if column in rows and rows[column].notna().any():
                     curve(ax, wide(rows, column, window), mark, f"{mark.label}, {role}", line=line)
         ax.set(title=title, xlabel="Step", xlim=(0, table["step"].max()), ylim=(0, None))
+        ax.xaxis.get_major_locator().set_params(integer=True)
     legend(figure, axes)
     explain(figure, table, source, smoothed(window))
     return figure
@@ -65,28 +66,35 @@ def generator_dynamics(training: pd.DataFrame, source: str = TRAINING) -> Pictur
                 mark = mark_of(objective)
                 curve(ax, wide(rows, column, window), mark, mark.label)
         ax.set(title=title, xlabel="Step", ylim=(0, 1.02), xlim=(0, table["step"].max()))
+        ax.xaxis.get_major_locator().set_params(integer=True)
     axes[0].set_ylabel("Share")
     legend(upper, axes)
     _kinds(lower, table, kinds, window)
-    words = f"{smoothed(window)} (c) Groups of predictions whose rewards are all equal."
+    words = f"{smoothed(window)} (c) Groups whose rewards are all equal. (d) Each kind with its inverse."
     explain(figure, table, source, words)
     return figure
 
 
 def _kinds(figure, table: pd.DataFrame, kinds: list[str], window: int) -> None:
-    """For each method the shares of the kinds of masks as a stack, from trivial up to irreducible."""
-    place = {"mask/trivial": 0, "mask/irreducible": 2}
-    kinds = sorted(kinds, key=lambda kind: (place.get(kind, 1), kind))
-    names = [kind.removeprefix("mask/") for kind in kinds]
+    """For each method the shares of the kinds of masks as a stack, from trivial up to irreducible.
+
+    A kind `x_inverse` (the same fact, asked from its other end) is counted with `x`.
+    """
+    place = {"trivial": 0, "irreducible": 2}
+    base = {kind: kind.removeprefix("mask/").removesuffix("_inverse") for kind in kinds}
+    names = sorted(set(base.values()), key=lambda name: (place.get(name, 1), name))
     look = {"colors": colours_of_kinds(names), "linewidth": 0.3, "edgecolor": "white"}
     objectives = sorted(table["objective"].unique())
     axes = figure.subplots(1, len(objectives), squeeze=False, sharey=True)[0]
     for ax, letter, objective in zip(axes, "defg", objectives, strict=False):
         rows = table[table["objective"] == objective]
-        shares = pd.concat([wide(rows, kind, window).mean(axis=1) for kind in kinds], axis=1)  # (steps, kinds)
+        shares = pd.concat(
+            [wide(rows, kind, window).mean(axis=1) for kind in kinds], axis=1, keys=kinds
+        )  # (steps, kinds)
         shares = shares.dropna(how="all")  # a step without a legal mask has no shares: the stack spans it
+        shares = shares.T.groupby(base).sum().T[names]
         labels = [name.replace("_", " ") for name in names]
-        ax.stackplot(shares.index, shares.fillna(0).to_numpy().T, labels=labels, **look)
+        ax.stackplot(shares.index, shares.to_numpy().T, labels=labels, **look)
         first, last = shares.index.min(), shares.index.max()
         ax.set(title=f"({letter}) Kinds of masks, {mark_of(objective).label}", xlabel="Step")
         ax.set(ylim=(0, 1), xlim=(first, max(last, first + 1)))

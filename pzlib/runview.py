@@ -176,7 +176,7 @@ def _episode_lines(row, columns: int, room: int) -> list[str]:
         kind = f" ({row.kind})" if isinstance(row.kind, str) else ""
         head = f"generator  reward {reward}  mask {row.mask!r}{kind}"
     else:
-        said = repr(row.prediction) if isinstance(row.prediction, str) else "nothing in a box"
+        said = repr(row.prediction.strip()) if isinstance(row.prediction, str) else "nothing in a box"
         head = f"predictor  reward {row.reward:g}  target {row.mask!r}  predicted {said}"
     body = textwrap.wrap(row.completion, columns - 2) or ["(nothing)"]
     if len(body) > room:

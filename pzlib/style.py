@@ -34,9 +34,10 @@ ROLES = {
     "predictor": Mark("predictor", "#009E73", "o"),
     "generator": Mark("generator", "#CC79A7", "^", "--"),
 }
-# Kinds of span: greys for what teaches nothing, colours (in the order of the names) for all others.
+# Kinds of span: greys for what teaches nothing, colours in the order of the names for all others (the last three are
+# of P. Tol's muted scheme).
 GREYS = {"trivial": "#D9D9D9", "function": "#D9D9D9", "other": "#A6A6A6", "irreducible": "#404040"}
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#882255", "#332288", "#DDCC77")
 
 STYLE = {
     "font.family": "DejaVu Sans",

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-KINDS = ("trivial", "irreducible", "sum", "weekday", "two_hop")
+KINDS = ("trivial", "irreducible", "sum", "sum_inverse", "weekday", "two_hop")
 TASKS = {"sum": "math", "count": "math", "two_hop": "general", "weekday": "general", "reasoning": "spans"}
 TEXT = (
     "Belmora is a town in the land of Teska . Its market is held on Friday , two days after the fair . "
