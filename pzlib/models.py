@@ -42,7 +42,7 @@ def check(run, model, tokenizer):
         if getattr(tokenizer, f"{token}_token_id") is None:
             raise ValueError(
                 f"model: the tokenizer of {run.model!r} has no {token} token; set tokenizer.{token}_token to "
-                "one of its tokens (for pad, the eos token will do), save it beside the model, give that folder"
+                "one of its tokens (for pad, eos will do), save it beside the model, give that folder"
             )
     config = model.config.get_text_config()
     context = getattr(config, "max_position_embeddings", None)
