@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOTrainer
 
 from pzlib import train as train_module
+from pzlib.equality import gradient_changes
 from pzlib.folder import RunFolder
 from pzlib.models import fitting, load
 from pzlib.rewards import group_advantages
@@ -134,9 +135,7 @@ def test_the_gradient_of_a_whole_step_is_the_same_to_a_millionth(run):
     for drop in (True, False):
         settings = run(drop_rows=drop, filter="none", passages=4, group=8)
         model, tokenizer = load(settings)
-        trainer = make_trainer(
-            settings, model, tokenizer, passages(20), RunFolder(settings.folder).open(settings)
-        )
+        trainer = make_trainer(settings, model, tokenizer, passages(20), RunFolder(settings.folder).open(settings))
         batch = next(iter(trainer.get_train_dataloader()))
         model.train()
         torch.manual_seed(0)  # TRL shuffles the rows of a generation batch
@@ -145,6 +144,25 @@ def test_the_gradient_of_a_whole_step_is_the_same_to_a_millionth(run):
         gradients[drop] = torch.cat([p.grad.flatten() for p in model.parameters()])
     assert gradients[False].norm() > 0
     assert (gradients[True] - gradients[False]).norm() < 1e-6 * gradients[False].norm()
+
+
+def test_against_trl_at_equal_positions_and_in_float64_the_gradients_agree(run):
+    settings = run(filter="none", passages=4, group=8, steps=2)
+    model, tokenizer = load(settings)
+    trainer = make_trainer(settings, model, tokenizer, passages(20), RunFolder(settings.folder).open(settings))
+    batches, original = [], trainer.compute_loss
+    trainer.compute_loss = lambda model, x, *a, **k: batches.append(x) or original(model, x, *a, **k)
+    trainer.train()
+    trainer.compute_loss = original
+    changes = gradient_changes(trainer, batches)
+    assert 0 < changes["exact"] < 1e-6 and trainer.model.dtype == torch.float32 and trainer.drop_rows
+    # A row left out that does count is seen.
+    dropping = train_module.keep_moving_rows
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            train_module, "keep_moving_rows", lambda x: dropping(x | {"advantages": x["advantages"].clamp_min(0)})
+        )
+        assert gradient_changes(trainer, batches)["exact"] > 1e-2
 
 
 def test_one_micro_batch_or_several_give_the_same_steps(run):
@@ -178,9 +196,7 @@ def test_an_evaluation_and_a_view_in_between_change_nothing(run):
 
     plain, looked_at = train(run(name="plain")), train(run(name="plain-too", eval_every=2), View(), evaluate)
     compare(plain, looked_at)
-    assert (
-        looked_at.evals()["step"].tolist() == [0, 2, 3] and View.seen[0] == (0, 3) and View.seen[-1] == (3, 3)
-    )
+    assert looked_at.evals()["step"].tolist() == [0, 2, 3] and View.seen[0] == (0, 3) and View.seen[-1] == (3, 3)
 
 
 @pytest.mark.parametrize(
@@ -267,7 +283,5 @@ def test_the_private_names_of_trl_that_the_seam_rests_on_are_there():
     assert "self.vllm_generation.generate(" in source and "self.eos_token_ids = " in source
     assert 'tool_mask = extra_fields.pop("env_mask", None)' in source
     assert "return self._compute_loss(model, inputs)" in inspect.getsource(GRPOTrainer.compute_loss)
-    overridden = [
-        n for n in vars(train_module.PZTrainer) if not n.startswith("__") and hasattr(GRPOTrainer, n)
-    ]
+    overridden = [n for n in vars(train_module.PZTrainer) if not n.startswith("__") and hasattr(GRPOTrainer, n)]
     assert [n for n in overridden if n not in ("_tag_names", "_name", "_paper")] == ["compute_loss"]
