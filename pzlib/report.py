@@ -22,7 +22,8 @@ def main_table(tinybench: pd.DataFrame, tier: str = "mini") -> str:
     means["accuracy"] *= 100
     last = means["step"] == means.groupby("run_id")["step"].transform("max")
     after, before = means[last & (means["step"] > 0)], means[means["step"] == 0].drop_duplicates(["seed", "group"])
-    lines = [f"| accuracy, % ({tier}) | seeds | " + " | ".join(GROUPS.values()) + " |", "|---" * (2 + len(GROUPS)) + "|"]
+    lines = [f"| accuracy, % ({tier}) | seeds | " + " | ".join(GROUPS.values()) + " |"]
+    lines.append("|---" * (2 + len(GROUPS)) + "|")
     methods = [("base", before)] + [(o, after[after["objective"] == o]) for o in ("random_span", "pretrainzero")]
     for name, part in methods:
         cells = [_interval(part.loc[part["group"] == group, "accuracy"]) for group in GROUPS]
@@ -37,7 +38,7 @@ def main_table(tinybench: pd.DataFrame, tier: str = "mini") -> str:
 
 
 def refresh(readme: str | Path, tinybench: pd.DataFrame, tier: str = "mini") -> None:
-    """Write `main_table` between the marks of the README; everything else in it stays. Raises ValueError without marks."""
+    """Write `main_table` between the marks of the README; the rest of it stays. Raises ValueError without marks."""
     text = Path(readme).read_text()
     if text.count(START) != 1 or text.count(END) != 1:
         raise ValueError(f"{readme}: needs the lines {START!r} and {END!r} once each, for the table of results")

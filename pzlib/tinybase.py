@@ -7,7 +7,7 @@ import argparse
 import json
 import random
 import time
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from pzlib.masking import apply_mask
 from pzlib.prompts import TINY, generator_prompt, predictor_prompt, question_prompt
+from pzlib.run import REPO
 from pzlib.tinyfacts import TASKS
 from pzlib.tinywiki import KNOWLEDGE, WORLDS, Word, kind_class, vocabulary, words
 
@@ -25,15 +26,38 @@ SIZES = {
     "tinybase_large": (192, 6),
 }  # name -> (width, layers)
 WORLD_SHARES = {"tinywiki": 0.6, "tinywiki_clean": 0.2, "tinymath": 0.2}
-FORM_SHARES = {
-    "plain": 0.15,
-    "again": 0.05,
-    "knowledge": 0.05,
-    "predictor": 0.45,
-    "generator": 0.15,
-    "question": 0.15,
-}
-COPYING = 0.15  # of the tokens come first and are nearly all "again": look-up is learned fastest from plain repetition
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of pretraining: tokens, peak learning rate, and the share of documents of each form.
+
+    copying: the share of its tokens that come first and are nearly all "again", with passages that grow from two
+    sentences on: look-up is learned fastest from plain repetition, then on short passages. 0: full length at once.
+    """
+
+    tokens: int
+    rate: float
+    copying: float
+    shares: dict[str, float]
+
+
+STAGES = (
+    Stage(
+        12_000_000,
+        3e-3,
+        0.15,
+        {"plain": 0.1, "again": 0.03, "knowledge": 0.15, "predictor": 0.42, "generator": 0.15, "question": 0.15},
+    ),
+    # A mask that stands in the passage comes last: after the first stage one in five did not, since a word such as
+    # "and" before it does not say where it stands.
+    Stage(
+        4_000_000,
+        1e-3,
+        0.0,
+        {"plain": 0.1, "knowledge": 0.1, "predictor": 0.3, "exact generator": 0.4, "question": 0.1},
+    ),
+)
 VOCABULARY = vocabulary()
 NO_REASON = {"trivial": "a plain word", "irreducible": "nothing tells"}
 
@@ -85,10 +109,11 @@ def predictor_demo(rng: random.Random, longest: int) -> tuple[str, str]:
             return predictor_prompt(masked.text, TINY), answer(" . ".join(reasons), said, rng.random() < 0.5)
 
 
-def generator_demo(rng: random.Random, longest: int) -> tuple[str, str]:
-    """A passage and, asked for three times, one of its spans, named by the word before it: copying can be learned.
+def generator_demo(rng: random.Random, longest: int, exact: bool) -> tuple[str, str]:
+    """A passage and, asked for three times, one of its spans, named by what stands before it: copying can be learned.
 
     Which span: a word drawn uniformly from the names, numbers and codes in four of five cases, else from all words.
+    exact: as many words before it as it takes to say where it stands, at most three; else always one.
     """
     flat = passage(rng, longest)
     spoken = [word for word, _, _ in flat]
@@ -96,10 +121,18 @@ def generator_demo(rng: random.Random, longest: int) -> tuple[str, str]:
     asked = []
     for _ in range(3):
         first = rng.choice(told) if told and rng.random() < 0.8 else rng.randrange(len(flat))
-        cue = f"after {spoken[first - 1]} comes" if first else "first comes"
         said = " ".join(spoken[first : first + (1 if rng.random() < 0.75 else 2)])
-        asked.append(f"{cue} \\mask{{ {said} }}")
+        asked.append(f"{_cue(spoken, first, 3 if exact else 1)} \\mask{{ {said} }}")
     return generator_prompt(" ".join(spoken), TINY), " <eos> Mask : ".join(asked)
+
+
+def _cue(spoken: list[str], first: int, most: int) -> str:
+    text = " " + " ".join(spoken) + " "
+    for n in range(1, min(first, most) + 1):
+        before = " ".join(spoken[first - n : first])
+        if n == min(first, most) or text.count(f" {before} ") == 1:
+            return f"after {before} comes"
+    return "first comes"
 
 
 def question_demo(rng: random.Random) -> tuple[str, str]:
@@ -107,39 +140,38 @@ def question_demo(rng: random.Random) -> tuple[str, str]:
     return question_prompt(fact.question, TINY), answer(fact.reason, fact.answer, rng.random() < 0.5)
 
 
-def document(rng: random.Random, longest: int, copying: bool = False) -> tuple[str, str]:
+def document(rng: random.Random, shares: dict[str, float], longest: int, copying: bool = False) -> tuple[str, str]:
     """One document of the pretraining text as (read, learned): the loss is on what is learned alone.
 
     "again" is a list of any words told twice: real text repeats itself, and copying is learned from that.
     """
-    form = rng.choices(list(FORM_SHARES), list(FORM_SHARES.values()))[0]
+    form = rng.choices(list(shares), list(shares.values()))[0]
     if copying and rng.random() < 0.9:
         form = "again"
     if form == "predictor":
         return predictor_demo(rng, longest)
-    if form == "generator":
-        return generator_demo(rng, longest)
+    if form in ("generator", "exact generator"):
+        return generator_demo(rng, longest, form == "exact generator")
     if form == "question":
         return question_demo(rng)
     if form == "knowledge":
-        return "", " ".join(rng.sample(KNOWLEDGE, 8))
+        return "", " ".join(rng.sample(KNOWLEDGE[rng.choice(list(KNOWLEDGE))], 8))
     if form == "again":
         text = " ".join(rng.choices(VOCABULARY, k=rng.randint(6, 20)))
         return f"Passage : {text} Again :", text
     return "", " ".join(word for word, _, _ in passage(rng, longest))
 
 
-def batches(tok, tokens: int, seed: int, batch_tokens: int = 4096):
-    """Batches of about `batch_tokens` tokens until `tokens` are drawn: ids (B, T) padded right, labels (B, T) with -100
-    where nothing is learned, and the tokens so far. Documents of like length share a batch, so little is padding.
-
-    Passages grow over the first two thirds, from two sentences to the world's six: short ones teach look-up.
+def batches(tok, stage: Stage, seed: int, batch_tokens: int = 4096):
+    """Batches of about `batch_tokens` tokens until the stage's are drawn: ids (B, T) padded right, labels (B, T) with
+    -100 where nothing is learned, and the tokens so far. Documents of like length share a batch: little is padding.
     """
     rng = random.Random(seed)
     drawn = 0
-    while drawn < tokens:
-        longest = 2 + int(8 * max(0, drawn / tokens - COPYING))
-        pairs = [document(rng, longest, drawn < COPYING * tokens) for _ in range(512)]
+    while drawn < stage.tokens:
+        done = drawn / stage.tokens
+        longest = 2 + int(8 * max(0, done - stage.copying)) if stage.copying else 9
+        pairs = [document(rng, stage.shares, longest, done < stage.copying) for _ in range(512)]
         read = tok([first for first, _ in pairs])["input_ids"]
         learned = tok([second + " <eos>" for _, second in pairs])["input_ids"]
         docs = sorted(zip(read, learned, strict=True), key=lambda doc: len(doc[0]) + len(doc[1]))
@@ -160,11 +192,9 @@ def batches(tok, tokens: int, seed: int, batch_tokens: int = 4096):
             yield ids, labels, drawn
 
 
-def pretrain(name: str, folder: Path, tokens: int, rate: float, seed: int, progress=print) -> None:
-    """Pretrain one size from scratch and save it with its tokenizer; on one machine equal arguments, equal weights."""
-    torch.manual_seed(seed)
+def new_model(name: str, tok) -> Qwen3ForCausalLM:
+    """A model of one of the `SIZES` with random weights."""
     width, layers = SIZES[name]
-    tok = tokenizer()
     config = Qwen3Config(
         vocab_size=len(tok),
         hidden_size=width,
@@ -180,13 +210,18 @@ def pretrain(name: str, folder: Path, tokens: int, rate: float, seed: int, progr
         eos_token_id=tok.eos_token_id,
         bos_token_id=None,
     )
-    model = Qwen3ForCausalLM(config).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.05)
-    started, seen, step, losses = time.time(), 0, 0, []
-    for ids, labels, seen in batches(tok, tokens, seed):
-        warm, left = min(1.0, (step + 1) / 100), 1 - seen / tokens
+    return Qwen3ForCausalLM(config)
+
+
+def learn(model, tok, stage: Stage, seed: int, say=print) -> None:
+    """Next-token prediction on one stage's text: AdamW, a hundred steps up, flat, down over the last 30 %."""
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=stage.rate, betas=(0.9, 0.98), weight_decay=0.05)
+    started, losses = time.time(), []
+    for ids, labels, seen in batches(tok, stage, seed):
+        down = min(1.0, (1 - seen / stage.tokens) / 0.3 + 0.01)
         for group in optimizer.param_groups:
-            group["lr"] = rate * warm * min(1.0, left / 0.3 + 0.01)  # flat, then down over the last 30 %
+            group["lr"] = stage.rate * min(1.0, (len(losses) + 1) / 100) * down
         # right padding and a causal model: nothing real ever attends to padding, so no mask is needed
         hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
         learned = labels[:, 1:] != -100
@@ -195,29 +230,30 @@ def pretrain(name: str, folder: Path, tokens: int, rate: float, seed: int, progr
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        step += 1
         losses.append(loss.item())
-        if step % 400 == 0 and "trial" in str(folder):
-            model.save_pretrained(folder)
-            tok.save_pretrained(folder)
-        if step % 100 == 0:
-            rate_now = seen / (time.time() - started)
-            progress(
-                f"{name}: {seen / 1e6:.2f} of {tokens / 1e6:.0f} M tokens, loss {sum(losses[-100:]) / 100:.3f}, {rate_now:,.0f} tokens/s"
-            )
+        if len(losses) % 100 == 0:
+            speed = seen / (time.time() - started)
+            recent = sum(losses[-100:]) / 100
+            say(f"{seen / 1e6:.2f} of {stage.tokens / 1e6:.0f} M tokens, loss {recent:.3f}, {speed:,.0f} tokens/s")
+
+
+def pretrain(name: str, folder: Path, seed: int = 0, stages=STAGES, say=print) -> None:
+    """Pretrain one size from scratch and save it with its tokenizer; on one machine equal arguments, equal weights."""
+    torch.manual_seed(seed)
+    tok = tokenizer()
+    model = new_model(name, tok)
+    for number, stage in enumerate(stages):
+        learn(model, tok, stage, seed + number, lambda line, n=number: say(f"{name}, stage {n + 1}: {line}"))
     model.save_pretrained(folder)
     tok.save_pretrained(folder)
-    made = {"size": name, "parameters": model.num_parameters(), "tokens": seen, "rate": rate, "seed": seed}
+    made = {"size": name, "parameters": model.num_parameters(), "seed": seed, "stages": [asdict(s) for s in stages]}
     (folder / "pretraining.json").write_text(json.dumps(made, indent=1) + "\n")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m pzlib.tinybase", description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=SIZES, default="tinybase")
-    parser.add_argument("--tokens", type=float, default=12e6)
-    parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=None)
+    parser.add_argument("--out", type=Path, help="a folder; without it data/<size>")
     given = parser.parse_args()
-    out = given.out or Path(__file__).parent.parent / "data" / given.size
-    pretrain(given.size, out, int(given.tokens), given.rate, given.seed)
+    pretrain(given.size, given.out or REPO / "data" / given.size, given.seed)

@@ -82,7 +82,7 @@ def tells_a_user_something(record):
 
 @contextlib.contextmanager
 def quiet():
-    """No progress bar for every checkpoint that is written; what the caller shows of progress is the
+    """No progress bar for every model read and checkpoint written; what is shown of progress is the
     run's."""
     logging.getLogger("transformers.trainer_utils").addFilter(tells_a_user_something)
     shown = transformers_logging.is_progress_bar_enabled()
@@ -107,7 +107,8 @@ def train(run, view=None, evaluate=None):
     main, folder = PartialState().is_main_process, RunFolder(run.folder)
     if folder.state() == "complete":
         return folder.open(run, _facts(folder))
-    model, tokenizer = load(run)
+    with quiet():
+        model, tokenizer = load(run)
     corpus = load_passages(
         run.corpus_source,
         tokenizer=tokenizer,
@@ -116,6 +117,7 @@ def train(run, view=None, evaluate=None):
         limit=run.corpus_limit,
         seed=run.seed,
         column=run.corpus_column,
+        config=run.corpus_config or None,
         progress=main,
     )
     passages, left_out = fitting(run, corpus, tokenizer)

@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from itertools import islice
 
 import pandas as pd
@@ -12,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from pzlib.calibration import BOUNDS, properties
 from pzlib.prompts import parse_boxed, parse_mask
 from pzlib.run import REPO
-from pzlib.tinybase import SIZES, batches, document, pretrain, tokenizer
+from pzlib.tinybase import SIZES, STAGES, batches, document, pretrain, tokenizer
 from pzlib.tinywiki import WORLDS, passages
 
 SHIPPED = [name for name in SIZES if (REPO / "data" / name / "config.json").exists()]
@@ -30,7 +31,7 @@ def test_text_comes_back_from_its_tokens_one_word_one_token():
 
 def test_documents_show_every_kind_both_with_and_without_reasoning():
     rng = random.Random(0)
-    pairs = [document(rng, 6) for _ in range(3000)]
+    pairs = [document(rng, STAGES[0].shares, 5) for _ in range(3000)]
     predictions = [(a, b) for a, b in pairs if a.startswith("Passage") and a.endswith("Answer :")]
     generators = [(a, b) for a, b in pairs if a.endswith("Mask :")]
     assert 0.45 < sum(b.startswith("Think :") for _, b in predictions) / len(predictions) < 0.55
@@ -43,7 +44,7 @@ def test_documents_show_every_kind_both_with_and_without_reasoning():
 
 def test_batches_learn_nothing_from_prompts_and_padding():
     tok = tokenizer()
-    for ids, labels, _ in islice(batches(tok, 10_000, seed=0), 5):
+    for ids, labels, _ in islice(batches(tok, replace(STAGES[0], tokens=10_000), seed=0), 5):
         learned = labels != -100
         assert (labels[learned] == ids[learned]).all()
         assert not (ids[learned] == tok.pad_token_id).any()
@@ -53,10 +54,11 @@ def test_batches_learn_nothing_from_prompts_and_padding():
 @pytest.mark.slow
 def test_equal_arguments_give_equal_weights(tmp_path):
     for name in ("a", "b"):
-        pretrain("tinybase_small", tmp_path / name, tokens=30_000, rate=1e-3, seed=4, progress=lambda _: None)
+        stages = [replace(stage, tokens=15_000) for stage in STAGES]
+        pretrain("tinybase_small", tmp_path / name, seed=4, stages=stages, say=lambda _: None)
     first, second = (AutoModelForCausalLM.from_pretrained(tmp_path / name).state_dict() for name in "ab")
     assert all(torch.equal(first[k], second[k]) for k in first)
-    assert json.loads((tmp_path / "a/pretraining.json").read_text())["tokens"] >= 30_000
+    assert json.loads((tmp_path / "a/pretraining.json").read_text())["seed"] == 4
 
 
 @pytest.mark.slow
