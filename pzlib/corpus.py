@@ -1,5 +1,5 @@
 """Any text to passages: drawn in a seeded order, cut at sentence ends, checked, counted and hashed.
-Left out: the paper's own filters of Wikipedia (PretrainZero sec. 4.1), which are unknown; see papers.md 8."""
+Left out: the paper's own filters of Wikipedia (PretrainZero sec. 4.1), which are not given."""
 
 from __future__ import annotations
 

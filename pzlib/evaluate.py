@@ -56,15 +56,19 @@ def questions(task: str, items: int, seed: int = 0) -> list[tuple[str, str]]:
     return list(found.items())
 
 
-def tinybench(model, tokenizer, items: int = 64, seed: int = 0) -> list[dict]:
-    """One row per task of TinyBench, answered greedily: the columns of a run's eval.csv but `step`.
+def tinybench(model, tokenizer, items: int = 64, samples: int = 4, seed: int = 0) -> list[dict]:
+    """One row per task of TinyBench: mean@`samples` at temperature 1; the columns of a run's eval.csv but `step`.
 
-    The questions depend on `items` and `seed` alone, so models are compared on the same ones.
+    `n` counts answers. Sampled and not greedy, because the base reasons in half of its answers: which half the most
+    likely answer belongs to is decided by a hair. The questions depend on `items` and `seed` alone, so models are
+    compared on the same ones.
     """
     asked = [(task, *pair) for task in TASKS for pair in questions(task, items, seed)]
-    texts, lengths = complete(model, tokenizer, [question_prompt(question, TINY) for _, question, _ in asked])
+    prompts = [question_prompt(question, TINY) for _, question, _ in asked]
+    texts, lengths = complete(model, tokenizer, prompts, samples, temperature=1.0, seed=seed)
     rows = defaultdict(list)
-    for (task, _, answer), text, length in zip(asked, texts, lengths, strict=True):
+    for i, (text, length) in enumerate(zip(texts, lengths, strict=True)):
+        task, _, answer = asked[i // samples]
         rows[task].append((predictor_reward(parse_boxed(text), answer), length, text.startswith(THINK)))
     return [_row(task, "math" if task in MATH else "general", rows[task]) for task in (*GENERAL, *MATH)]
 

@@ -14,7 +14,7 @@ from pzlib.prompts import TEMPLATES, generator_prompt, parse_boxed, parse_mask, 
 from pzlib.rewards import generator_reward, group_advantages, predictor_reward
 from pzlib.sampling import sample
 
-ILLEGAL_MASK_REWARD = 0.0  # not given in the paper; in the spirit of its zero rule (papers.md section 8)
+ILLEGAL_MASK_REWARD = 0.0  # not given in the paper; in the spirit of its zero rule
 REFILL_ATTEMPTS = 3
 ROLLOUT_ROWS = 4096  # completions that grow at once: bounds the memory of their key-value cache
 
