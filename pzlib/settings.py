@@ -28,7 +28,7 @@ def settings(run, folder, processes=1):
         steps_per_generation=local // micro, num_iterations=1, num_generations=run.group,
         max_completion_length=run.max_completion_tokens, shuffle_dataset=False,
         temperature=run.temperature, top_p=run.top_p, top_k=0,
-        # PretrainZero (eqs. 10, 11 and text): no KL, clip-higher, z-scores within a group; token-level averaging is ours
+        # PretrainZero (eqs. 10, 11 and text): no KL, clip-higher, z-scores within a group; token averaging is ours
         loss_type="dapo", beta=0.0, epsilon=run.clip_low, epsilon_high=run.clip_high, scale_rewards="group",
         importance_sampling_level="token", entropy_coef=0.0, top_entropy_quantile=1.0,
         router_aux_loss_coef=0.0, mask_truncated_completions=False, disable_dropout=True,

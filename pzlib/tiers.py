@@ -4,7 +4,7 @@ What the paper leaves unsaid (warm-up, micro-batches, how Wikipedia is cut) has 
 MINI = {
     "model": "data/tinybase", "corpus": "tinywiki", "corpus_config": "", "corpus_limit": 2000,
     "min_tokens": 16, "max_tokens": 80, "template": "tiny", "span_words": 2,
-    "steps": 200, "passages": 4, "group": 8, "learning_rate": 1e-4, "schedule": "constant", "warmup_steps": 0,
+    "steps": 200, "passages": 4, "group": 8, "learning_rate": 3e-4, "schedule": "constant", "warmup_steps": 0,
     "max_prompt_tokens": 96, "max_completion_tokens": 24, "micro_batch_rows": 512, "dtype": "float32",
     "eval_every": 25, "eval_items": 64, "save_every": 25,
 }  # fmt: skip
