@@ -1,0 +1,88 @@
+"""The README's table says what the results say: means, intervals, pairs, gaps; and nothing else is rewritten.
+Synthetic tables, so no number here is a result."""
+
+import pandas as pd
+import pytest
+import synthetic
+from conftest import REPO
+
+from pzlib.report import END, START, main_table, refresh
+
+# accuracy after the run, by objective, seed and task; before it, all are 0.5
+AFTER = {
+    ("random_span", 0): {"weekday": 0.4, "two_hop": 0.6, "sum": 0.3},
+    ("random_span", 1): {"weekday": 0.6, "two_hop": 0.8, "sum": 0.4},
+    ("pretrainzero", 0): {"weekday": 0.5, "two_hop": 0.7, "reasoning": 0.25},
+    ("pretrainzero", 1): {"weekday": 0.9, "two_hop": 0.9, "reasoning": 0.25},
+}
+HEAD = [
+    "| accuracy, % (mini) | seeds | TinyBench general | TinyBench math | masked words (reasoning) |",
+    "|---" * 5 + "|",
+]
+NOTHING = " | not run | not run | not run |"
+
+
+def table(after=AFTER, tier="mini", steps=(0, 10, 20)):
+    rows = []
+    for (objective, seed), tasks in after.items():
+        run = {"run_id": f"{objective}-{seed}", "objective": objective, "tier": tier, "seed": seed}
+        for step in steps:
+            for task, accuracy in tasks.items():
+                # Halfway it is worse than at the end: only the last step counts.
+                accuracy = {0: 0.5, 10: 0.01}.get(step, accuracy)
+                rows.append(run | {"step": step, "task": task, "group": synthetic.TASKS[task], "accuracy": accuracy})
+    return pd.DataFrame(rows)
+
+
+def test_the_table_is_the_one_worked_by_hand():
+    assert main_table(table()).splitlines() == HEAD + [
+        "| Base | 2 | 50.0 [50.0, 50.0] | 50.0 [50.0, 50.0] | 50.0 [50.0, 50.0] |",
+        "| Random spans | 2 | 60.0 [50.0, 70.0] | 35.0 [30.0, 40.0] | not run |",
+        "| PretrainZero | 2 | 75.0 [60.0, 90.0] | not run | 25.0 [25.0, 25.0] |",
+        # +10 and +20 points: of the four sign patterns, ++ and -- lie as far from 0
+        "| PretrainZero − random, paired | 2 | +15.0 [+10.0, +20.0], p = 0.5 | not run | not run |",
+    ]
+
+
+def test_pairs_are_of_equal_seeds_only():
+    only = {key: tasks for key, tasks in AFTER.items() if key != ("random_span", 0)}
+    assert main_table(table(only)).splitlines()[-1] == (
+        "| PretrainZero − random, paired | 1 | +20.0 [+20.0, +20.0], p = 1 | not run | not run |"
+    )
+
+
+def test_what_is_not_run_is_said():
+    one = {key: tasks for key, tasks in AFTER.items() if key[0] == "pretrainzero"}
+    lines = main_table(table(one)).splitlines()
+    assert lines[3] == "| Random spans | 0" + NOTHING and len(lines) == 5  # and no row of differences
+    begun = main_table(table(steps=(0,))).splitlines()
+    assert begun[2].startswith("| Base | 2 | 50.0") and [line[-len(NOTHING) :] for line in begun[3:]] == [NOTHING] * 2
+    elsewhere = main_table(table(tier="smoke")).splitlines()
+    assert [line[-len(NOTHING) :] for line in elsewhere[2:]] == [NOTHING] * 3
+    assert main_table(table(tier="smoke"), tier="smoke").splitlines()[2:] == main_table(table()).splitlines()[2:]
+
+
+def test_refresh_replaces_what_is_between_the_marks_and_nothing_else(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text(f"# Title\n\n| a table | by hand |\n\n{START}\nold\n| and older |\n{END}\n\nThe end, 100 %.\n")
+    expected = f"# Title\n\n| a table | by hand |\n\n{START}\n{main_table(table())}\n{END}\n\nThe end, 100 %.\n"
+    for _ in range(2):
+        refresh(readme, table())
+        assert readme.read_text() == expected
+
+
+@pytest.mark.parametrize("text", ["# Title\n", f"{START}\n", f"{END}\n", f"{START}\n{END}\n{START}\n{END}\n"])
+def test_refresh_refuses_a_readme_without_its_marks(tmp_path, text):
+    readme = tmp_path / "README.md"
+    readme.write_text(text)
+    with pytest.raises(ValueError, match="README.md: needs the lines .* once each"):
+        refresh(readme, table())
+    assert readme.read_text() == text
+
+
+def test_the_readme_says_what_the_committed_results_say():
+    results = REPO / "data/results/tinybench.csv"
+    if not results.exists():
+        pytest.skip("no data/results/tinybench.csv: nothing has been run")
+    block = (REPO / "README.md").read_text().split(START)[1].split(END)[0]
+    assert block.strip() == main_table(pd.read_csv(results))
