@@ -70,15 +70,16 @@ def _results(args):
 
 
 def _figures(args):
+    import pandas as pd
+
     from pzlib.figures import redraw
     from pzlib.report import refresh
-    from pzlib.results import load
 
     for path in redraw(args.results, args.output, args.tier):
         print(path)
-    readme = settings.ROOT / "README.md"
-    if readme.exists() and args.results == settings.ROOT / "data/results" and args.tier == "mini":
-        refresh(readme, load("tinybench"))
+    readme, table = settings.ROOT / "README.md", settings.ROOT / "data/results/tinybench.csv"
+    if readme.is_file() and table.is_file() and table.parent == args.results and args.tier == "mini":
+        refresh(readme, pd.read_csv(table))
     return 0
 
 

@@ -44,7 +44,7 @@ def questions(task: str, items: int, seed: int = 0) -> list[tuple[str, str]]:
     """Up to `items` different held-out (question, answer) pairs of a task; fewer where the world has no more.
 
     >>> questions("sum", 1)
-    [('A cart holds ... jars . How many things does it hold ?', '...')]
+    [('What is 36 plus 16 ?', '52')]
     """
     rng = random.Random(f"tinybench/{task}/{seed}")
     found = {}

@@ -166,7 +166,7 @@ def main_result(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture:
     steps = ", ".join(str(step) for step in sorted(after["step"].unique()))
     words = f"After {steps} steps. Large marks: mean; bars: 95 % bootstrap interval over seeds; small marks: "
     words += "single seeds. Below: difference in points, paired by seed, its 95 % interval, p by sign flips. "
-    words += "The axes do not start at zero."
+    words += "All seeds answer one fixed set of questions. The axes do not start at zero."
     explain(figure, table, source, words, lines=False)
     return figure
 

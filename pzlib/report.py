@@ -49,6 +49,8 @@ def refresh(readme: str | Path, tinybench: pd.DataFrame, tier: str = "mini") -> 
 def _interval(values: pd.Series) -> str:
     if values.empty:
         return "not run"
+    if values.nunique() == 1:  # the base: every seed asks the same model the same questions
+        return f"{values.iloc[0]:.1f}"
     low, high = bootstrap_ci(values)
     return f"{values.mean():.1f} [{low:.1f}, {high:.1f}]"
 

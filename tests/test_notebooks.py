@@ -1,0 +1,40 @@
+"""The notebooks: stored clean, short and strict, and each runs top to bottom headlessly at `smoke`.
+Left out: what they look like to a person, which test_browser.py and eyes are for."""
+
+import nbformat
+import pytest
+
+from pzlib.folder import RunFolder
+from pzlib.headless import run_notebook
+from pzlib.parameters import read_parameters
+from pzlib.run import REPO
+
+NOTEBOOKS = sorted((REPO / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_are_stored_clean_and_short(path):
+    cells = nbformat.read(path, as_version=4).cells
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    assert not any(cell.outputs or cell.execution_count for cell in code)
+    assert max(len(cell.source.splitlines()) for cell in code) <= 25
+    assert [cell.metadata.get("tags") for cell in code].count(["parameters"]) == 1
+    parameters = read_parameters(path)
+    assert next(iter(parameters)) == "tier" and len(parameters) <= 10
+    given = next(cell for cell in code if cell.metadata.get("tags") == ["parameters"])
+    assert all("#" in line for line in given.source.splitlines())  # each says what it is
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_run_at_smoke(path, home, tmp_path):
+    output = tmp_path / path.name
+    assert run_notebook(path, {"tier": "smoke"}, output) == 0
+    cells = nbformat.read(output, as_version=4).cells
+    said = [out for cell in cells if cell.cell_type == "code" for out in cell.outputs]
+    noise = ["".join(out.text)[:300] for out in said if out.output_type == "stream" and out.name == "stderr"]
+    assert not noise, noise
+    if path.stem.startswith(("00", "04")):
+        (folder,) = [RunFolder(p) for p in (home / "data/runs").iterdir() if (p / "params.json").exists()]
+        assert folder.state() == "complete" and (folder.path / "view.png").stat().st_size > 10_000
+        assert any("image/png" in out.get("data", {}) for out in said)
