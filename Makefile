@@ -15,11 +15,13 @@ help:  ## this list
 	"$(PYTHON)" -m venv .venv
 
 .venv/installed: pyproject.toml | .venv/bin/python
-	$(PY) -m pip install -e .
+	@echo "Installing into .venv; this takes a few minutes."
+	$(PY) -m pip install --quiet -e .
 	@touch $@
 
 .venv/installed-dev: pyproject.toml | .venv/bin/python
-	$(PY) -m pip install -e ".[dev]"
+	@echo "Installing into .venv, with what the tests need; this takes a few minutes."
+	$(PY) -m pip install --quiet -e ".[dev]"
 	@touch $@ .venv/installed
 
 demo: .venv/installed  ## the main run at the smallest size: a real RL run, its figures and its executed notebook

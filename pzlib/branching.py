@@ -41,7 +41,8 @@ def can_branch(model):
 
 def _full_attention(model):
     config = model.config.get_text_config()
-    layers = getattr(config, "layer_types", None) or ["full_attention"]
+    window = "sliding_attention" if getattr(config, "sliding_window", None) else "full_attention"
+    layers = getattr(config, "layer_types", None) or [window]  # the trial is too short to see a window of thousands
     takes = inspect.signature(model.forward).parameters
     return (
         set(layers) == {"full_attention"}
@@ -60,7 +61,8 @@ def _branches_stay_apart(model):
     training = model.training
     model.eval()
     try:
-        with torch.no_grad():
+        # in the weights' own precision: under a run's autocast, rounding would decide
+        with torch.no_grad(), torch.autocast(model.device.type, enabled=False):
             mask = visibility(owner, owner, model.dtype)
             mask = mask + torch.full_like(mask[0, 0], torch.finfo(mask.dtype).min).triu(1)
             packed = model(

@@ -55,6 +55,8 @@ def _check(checkpoint):
         manifest = json.loads((checkpoint / MANIFEST).read_text())
     except (FileNotFoundError, ValueError):
         return None, "was never finished"
+    if not isinstance(manifest, dict) or not {"run_id", "step", "files"} <= manifest.keys():
+        return None, "has a manifest that is not ours"
     for name, listed in manifest["files"].items():
         path = checkpoint / name
         if not path.is_file():

@@ -27,7 +27,7 @@ def complete(model, tokenizer, prompts: list[str], repeats: int = 1, temperature
     generator = torch.Generator(device=model.device).manual_seed(seed)
     drawn = sample(
         model,
-        tokenizer(prompts, add_special_tokens=False)["input_ids"],
+        tokenizer(prompts)["input_ids"],
         repeats,
         max_new_tokens=MAX_TOKENS,
         eos_ids=[tokenizer.eos_token_id],

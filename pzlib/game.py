@@ -16,7 +16,7 @@ from pzlib.sampling import sample
 
 ILLEGAL_MASK_REWARD = 0.0  # not given in the paper; in the spirit of its zero rule
 REFILL_ATTEMPTS = 3
-ROLLOUT_ROWS = 4096  # completions that grow at once: bounds the memory of their key-value cache
+ROLLOUT_TOKENS = 200_000  # prompt and completion tokens that grow at once: bounds the key-value cache's memory
 
 
 def predictor_reward_func(completions, predictor_score, **_):
@@ -229,7 +229,7 @@ class Game:
                     temperature=run.temperature,
                     top_p=run.top_p,
                     generator=generator,
-                    max_rows=ROLLOUT_ROWS,
+                    max_rows=G * max(1, ROLLOUT_TOKENS // (run.max_prompt_tokens + G * run.max_completion_tokens)),
                 )
             ids, entropy, clipped = drawn.completion_ids, drawn.entropy, drawn.clipped
             logprobs = [None] * len(ids)

@@ -30,7 +30,7 @@ def run_notebook(path, parameters=None, output=None):
     """Execute the notebook at `path` with `parameters` ({name: value}); returns the process exit code.
 
     The executed copy goes to `output`, else into the folder of the run the notebook announces, else to
-    data/runs/notebooks. 0: every cell ran and every announced run is complete. 1: it failed, and one line
+    data/runs/notebooks. 0: every cell ran and no announced run was left unfinished. 1: it failed, and one line
     on stderr says where. 130: interrupted. Bad input raises ValueError or FileNotFoundError beforehand.
     """
     import nbformat
@@ -133,8 +133,12 @@ def _unfinished(folder):
 
 def _keep(copy, output, folders):
     """Move the executed copy to where it belongs; returns that path."""
+    import nbformat
+
     folder = next((f.path for f in folders if f.path.is_dir()), settings.ROOT / "data/runs/notebooks")
     kept = Path(output) if output else folder / copy.name
     kept.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(kept, copy.read_bytes())
+    notebook = nbformat.read(copy, as_version=4)
+    notebook.metadata.get("papermill", {})["output_path"] = kept.name  # not the scratch folder it was executed in
+    write_atomic(kept, nbformat.writes(notebook) + "\n")
     return kept

@@ -62,7 +62,7 @@ def check(run, model, tokenizer):
 def fitting(run, passages, tokenizer):
     """(passages whose prompts are at most `max_prompt_tokens` long, how many were left out).
 
-    Raises ValueError where none is left, or where fewer than `passages` are.
+    Raises ValueError where none is left.
     """
     template = TEMPLATES[run.template]
     prompts = [make(p.text, template) for p in passages for make in (generator_prompt, predictor_prompt)]

@@ -4,7 +4,7 @@ Leaves out beams, penalties and stop strings: the papers only sample at a temper
 from dataclasses import dataclass
 
 import torch
-from transformers import DynamicCache, LogitsProcessor
+from transformers import DynamicCache, GenerationConfig, LogitsProcessor
 
 from pzlib.branching import IDLE, PROMPT, can_branch, visibility
 
@@ -181,15 +181,20 @@ def _generate(model, prompt_ids, uniforms, *, eos_ids, pad_id, temperature, top_
     """The same by transformers' `generate`, for models whose state is not a plain key-value cache."""
     ids, mask = left_pad(prompt_ids, pad_id, uniforms.device)
     repeats, processor = uniforms.shape[1], _Draw(uniforms.flatten(0, 1), temperature, top_p)
-    out = model.generate(
-        input_ids=ids.repeat_interleave(repeats, 0),
-        attention_mask=mask.repeat_interleave(repeats, 0),
-        do_sample=False,
-        max_new_tokens=uniforms.shape[2],
-        eos_token_id=eos_ids,
-        pad_token_id=pad_id,
-        logits_processor=[processor],
-    )
+    # A model's own generation_config may hold penalties: sampled under them, the loss would be off-policy unseen.
+    own, model.generation_config = model.generation_config, GenerationConfig()
+    try:
+        out = model.generate(
+            input_ids=ids.repeat_interleave(repeats, 0),
+            attention_mask=mask.repeat_interleave(repeats, 0),
+            do_sample=False,
+            max_new_tokens=uniforms.shape[2],
+            eos_token_id=eos_ids,
+            pad_token_id=pad_id,
+            logits_processor=[processor],
+        )
+    finally:
+        model.generation_config = own
     drawn, nats = out[:, ids.shape[1] :].tolist(), torch.stack(processor.entropy, 1).tolist()
     result = []
     for row, h in zip(drawn, nats, strict=True):

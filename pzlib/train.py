@@ -8,6 +8,7 @@ import warnings
 from dataclasses import fields
 
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from transformers import PrinterCallback
 from transformers.utils import logging as transformers_logging
 from trl import GRPOTrainer
@@ -133,7 +134,9 @@ def train(run, view=None, evaluate=None):
         folder.set_status("running", steps=run.steps)
     try:
         trainer = make_trainer(run, model, tokenizer, passages, folder, evaluate, view)
-        checkpoint, step = checkpoints.latest_good(folder.path / "checkpoints", run.run_id)
+        # one process looks, for it sets broken ones aside; all go on from what it found
+        found = [checkpoints.latest_good(folder.path / "checkpoints", run.run_id) if main else None]
+        checkpoint, step = broadcast_object_list(found)[0]
         if main:
             folder.truncate_after(step if checkpoint else -1)
         with quiet():

@@ -162,6 +162,22 @@ def test_the_fallback_draws_what_the_branches_draw(model, monkeypatch):
     same(run(model), want)
 
 
+def test_a_models_own_penalties_do_not_reach_the_fallback(model, monkeypatch):
+    want = run(model)
+    monkeypatch.setattr("pzlib.sampling.can_branch", lambda model: False)
+    monkeypatch.setattr(model.generation_config, "repetition_penalty", 5.0)
+    same(run(model), want)
+    assert model.generation_config.repetition_penalty == 5.0
+
+
+def test_a_window_longer_than_the_trial_is_seen_too():
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = MistralConfig(vocab_size=40, num_key_value_heads=1, **sizes)
+    for window, branches in ((4096, False), (None, True)):
+        config.sliding_window = window
+        assert can_branch(MistralForCausalLM(config)) == branches
+
+
 def test_an_empty_prompt_is_refused_in_words(model):
     with pytest.raises(ValueError, match="prompt_ids: a prompt without tokens"):
         run(model, [[5], []])
