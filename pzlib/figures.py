@@ -76,23 +76,13 @@ def generator_dynamics(training: pd.DataFrame, source: str = TRAINING) -> Pictur
 
 
 def _kinds(figure, table: pd.DataFrame, kinds: list[str], window: int) -> None:
-    """For each method the shares of the kinds of masks as a stack, from trivial up to irreducible.
-
-    A kind `x_inverse` (the same fact, asked from its other end) is counted with `x`.
-    """
-    place = {"trivial": 0, "irreducible": 2}
-    base = {kind: kind.removeprefix("mask/").removesuffix("_inverse") for kind in kinds}
-    names = sorted(set(base.values()), key=lambda name: (place.get(name, 1), name))
+    """For each method the shares of the kinds of masks as a stack, from trivial up to irreducible."""
+    names = _plain_kinds(kinds)
     look = {"colors": colours_of_kinds(names), "linewidth": 0.3, "edgecolor": "white"}
     objectives = sorted(table["objective"].unique())
     axes = figure.subplots(1, len(objectives), squeeze=False, sharey=True)[0]
     for ax, letter, objective in zip(axes, "defg", objectives, strict=False):
-        rows = table[table["objective"] == objective]
-        shares = pd.concat(
-            [wide(rows, kind, window).mean(axis=1) for kind in kinds], axis=1, keys=kinds
-        )  # (steps, kinds)
-        shares = shares.dropna(how="all")  # a step without a legal mask has no shares: the stack spans it
-        shares = shares.T.groupby(base).sum().T[names]
+        shares = kind_shares(table[table["objective"] == objective], kinds, window)
         labels = [name.replace("_", " ") for name in names]
         ax.stackplot(shares.index, shares.to_numpy().T, labels=labels, **look)
         first, last = shares.index.min(), shares.index.max()
@@ -102,6 +92,27 @@ def _kinds(figure, table: pd.DataFrame, kinds: list[str], window: int) -> None:
     axes[0].set_ylabel("Share of legal masks")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles[::-1], labels[::-1], loc="outside right center")
+
+
+def kind_shares(training: pd.DataFrame, kinds: list[str], window: int = 1) -> pd.DataFrame:
+    """(steps, kinds): the share of the legal masks of each kind, mean over runs, smoothed; each row sums to 1.
+
+    `training` has columns `kinds` ("mask/<kind>"), empty where a step had no mask of that kind. A kind `x_inverse` (the
+    same fact, asked from its other end) is counted with `x`; columns go from trivial to irreducible.
+    """
+    some = training[kinds].notna().any(axis=1)  # a step without a legal mask has no shares: the stack spans it
+    rows = training[some].fillna(dict.fromkeys(kinds, 0.0))
+    shares = pd.concat([wide(rows, kind, window).mean(axis=1) for kind in kinds], axis=1, keys=kinds)
+    return shares.T.groupby(_plain_kind).sum().T[_plain_kinds(kinds)]
+
+
+def _plain_kind(column: str) -> str:
+    return column.removeprefix("mask/").removesuffix("_inverse")
+
+
+def _plain_kinds(kinds: list[str]) -> list[str]:
+    place = {"trivial": 0, "irreducible": 2}
+    return sorted(set(map(_plain_kind, kinds)), key=lambda name: (place.get(name, 1), name))
 
 
 def _group_means(tinybench: pd.DataFrame, value: str = "accuracy", group: str = "group") -> pd.DataFrame:

@@ -252,3 +252,16 @@ def test_redraw_needs_no_torch_and_says_what_is_missing(tmp_path):
     assert "main_result: not drawn" in done.stdout and done.stdout.endswith("\n4\n")
     with pytest.raises(FileNotFoundError, match="no folder"):
         figures.redraw(tmp_path / "absent", tmp_path)
+
+
+def test_shares_of_kinds_sum_to_one_also_where_a_kind_is_absent():
+    rows = [("pretrainzero", seed, step, f"r{seed}", "mini") for seed in (0, 1) for step in (1, 2, 3)]
+    table = pd.DataFrame(rows, columns=["objective", "seed", "step", "run_id", "tier"])
+    table["mask/trivial"] = [0.5, 1.0, None, 0.25, None, 1.0]
+    table["mask/sum"] = [0.5, None, None, 0.25, 0.5, None]
+    table["mask/sum_inverse"] = [None, None, None, 0.5, 0.5, None]
+    shares = figures.kind_shares(table, ["mask/trivial", "mask/sum", "mask/sum_inverse"])
+    assert shares.columns.tolist() == ["trivial", "sum"]
+    assert shares.loc[1, "sum"] == pytest.approx((0.5 + 0.75) / 2)
+    assert shares.loc[2, "trivial"] == pytest.approx(0.5)  # of seed 0 alone all, of seed 1 none
+    assert shares.sum(axis=1).tolist() == pytest.approx([1.0] * len(shares))
