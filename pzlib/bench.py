@@ -22,9 +22,10 @@ from pzlib.corpus import load_passages
 from pzlib.equality import gradient_changes
 from pzlib.folder import RunFolder, write_atomic
 from pzlib.models import fitting, load
+from pzlib.quiet import quiet
 from pzlib.run import ROOT, Run
 from pzlib.settings import settings
-from pzlib.train import make_trainer, quiet
+from pzlib.train import make_trainer
 
 WARM = 2  # first steps that are not counted
 # On a CPU the seconds are this process's own, summed over its threads: what else the machine does is not counted.

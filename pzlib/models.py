@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pzlib.prompts import TEMPLATES, generator_prompt, predictor_prompt
+from pzlib.quiet import quiet
 
 
 def load(run):
@@ -24,9 +25,10 @@ def load(run):
         )
     try:
         tokenizer = AutoTokenizer.from_pretrained(run.model_source, padding_side="left")
-        model = AutoModelForCausalLM.from_pretrained(
-            run.model_source, dtype=torch.float32, use_safetensors=True
-        )
+        with quiet():
+            model = AutoModelForCausalLM.from_pretrained(
+                run.model_source, dtype=torch.float32, use_safetensors=True
+            )
     except OSError as error:
         here = Path(run.model_source)
         remedy = "is it written rightly, and is the network up?" if not here.exists() else "see below"

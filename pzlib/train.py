@@ -1,7 +1,6 @@
 """A Run to a trained model, by TRL's GRPOTrainer changed only in its public `compute_loss`; kills do no harm.
 Leaves out adapters, quantised weights, a reference model: the paper trains all weights, without a KL term."""
 
-import contextlib
 import logging
 import shutil
 import warnings
@@ -10,7 +9,6 @@ from dataclasses import fields
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from transformers import PrinterCallback
-from transformers.utils import logging as transformers_logging
 from trl import GRPOTrainer
 
 from pzlib import checkpoints
@@ -20,6 +18,7 @@ from pzlib.game import Game
 from pzlib.layout import blocks
 from pzlib.models import fingerprint, fitting, load
 from pzlib.packing import PackedModel, check_drop_rows, keep_moving_rows
+from pzlib.quiet import quiet, tells_a_user_something
 from pzlib.recorder import Recorder
 from pzlib.run import Run
 from pzlib.settings import settings
@@ -73,28 +72,6 @@ def make_trainer(run, model, tokenizer, passages, folder, evaluate=None, view=No
     return trainer
 
 
-def tells_a_user_something(record):
-    """False for two messages of the libraries: TRL's, at length, of rows without a reward, which here are
-    fillers of illegal masks and dead groups; and transformers' of file times, by which it would order
-    checkpoints."""
-    said = record.getMessage()
-    return "All reward functions returned None" not in said and "mtime may not be reliable" not in said
-
-
-@contextlib.contextmanager
-def quiet():
-    """No progress bar for every model read and checkpoint written; what is shown of progress is the
-    run's."""
-    logging.getLogger("transformers.trainer_utils").addFilter(tells_a_user_something)
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()
-
-
 def train(run, view=None, evaluate=None):
     """Train `run`, or go on where it was stopped, and return its RunFolder; a complete run comes back at
     once.
@@ -108,8 +85,7 @@ def train(run, view=None, evaluate=None):
     main, folder = PartialState().is_main_process, RunFolder(run.folder)
     if folder.state() == "complete":
         return folder.open(run, _facts(folder))
-    with quiet():
-        model, tokenizer = load(run)
+    model, tokenizer = load(run)
     corpus = load_passages(
         run.corpus_source,
         tokenizer=tokenizer,

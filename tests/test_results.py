@@ -99,6 +99,7 @@ def test_what_is_missing_is_told(home, monkeypatch):
     with pytest.raises(ValueError, match="trainings: no such table of results; did you mean training"):
         load("trainings")
     monkeypatch.setattr("pzlib.run.REPO", home)
+    monkeypatch.chdir(home)
     with pytest.raises(FileNotFoundError, match="training.csv: not there yet; `python -m pzlib results`"):
         load("training")
 
