@@ -49,7 +49,7 @@ def main():
             rows += found
     table = pd.DataFrame(rows, columns=["measure", "setting", "value", "aim"])
     table["value"] = [float(f"{value:.3g}") for value in table["value"]]
-    print(f"{device()}\n{table.to_string(index=False)}")
+    print(f"{device()}\n{table.to_string(index=False, float_format='{:.3g}'.format)}")
     table["device"] = device()
     (ROOT / "data/results").mkdir(parents=True, exist_ok=True)
     write_atomic(ROOT / "data/results/bench.csv", table.to_csv(index=False, lineterminator="\n"))
