@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from functools import partial
 
 import nbformat
 import pytest
@@ -101,7 +102,9 @@ def test_a_kernel_that_never_starts_is_a_failure(notebook, capsys, monkeypatch):
 def test_an_interrupt_stops_the_kernel_and_says_so(notebook, home):
     path = notebook(ANNOUNCED, "import time\ntime.sleep(60)")
     command = [sys.executable, "-m", "pzlib", "run", str(path)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    # a shell in the background, such as CI's, may have made Ctrl-C ignored, and children inherit that
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heard) as process:
         folder = RunFolder(home / "data/runs/mine")
         while folder.state() == "new":
             time.sleep(0.1)
