@@ -143,7 +143,7 @@ def tinybench_curves(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Pictur
     axes[2].set_ylim(bottom=0)
     legend(figure, axes)
     items, tasks = int(asked.drop_duplicates("task")["n"].sum()), asked["task"].nunique()
-    words = f"{items} questions in {tasks} tasks. The accuracy axes do not start at zero."
+    words = f"{items} answers in {tasks} tasks. The accuracy axes do not start at zero."
     explain(figure, table, source, words)
     return figure
 
