@@ -81,7 +81,8 @@ def load_passages(
 
     source: a list of strings, dicts or passages; a path to .jsonl, .txt (blank-line paragraphs), .tex or .xml
     (MediaWiki dump), each also .gz or .bz2, or to .parquet; a folder of such files or of a saved data set; a
-    hub data set, streamed, as `name` or `name:config`; or "tinywiki", "tinywiki_clean", "tinymath".
+    hub data set, streamed, as `name` or `name:config`; or "tinywiki", "tinywiki_clean", "tinymath",
+        perhaps with knobs turned ("tinywiki:density=0.1,noise=0.9,values=8").
     min_tokens, max_tokens: bounds of a passage, in words where there is no tokenizer. A paragraph within them
     is a passage as it stands; longer ones are cut at sentence ends, shorter ones joined with their neighbours
     of the same section. A sentence longer than `max_tokens` is dropped.
@@ -99,7 +100,7 @@ def load_passages(
     _check(min_tokens, max_tokens, limit, markers)
     report: Counter = Counter()
     cutter = Cutter(tokenizer, min_tokens, max_tokens, report)
-    if isinstance(source, str) and source in tinywiki.WORLDS:
+    if tinywiki.is_world(source):
         if limit is None:
             raise ValueError(f"corpus_limit: {source} is made without end; say how many passages")
         source = tinywiki.passages(source, limit, seed)

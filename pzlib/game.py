@@ -7,16 +7,16 @@ import time
 import torch
 from accelerate.utils import gather_object
 
+from pzlib.asking import ask
 from pzlib.gamestats import summary
 from pzlib.layout import Block, Row, episode_row, role_of, seed_of
 from pzlib.masking import apply_mask, kind_of, random_span
-from pzlib.prompts import TEMPLATES, generator_prompt, parse_boxed, parse_mask, predictor_prompt
-from pzlib.rewards import generator_reward, group_advantages, predictor_reward
-from pzlib.sampling import sample
+from pzlib.nexttoken import draw_cuts, entropies, token_offsets
+from pzlib.prompts import TEMPLATES, generator_prompt, next_token_prompt, parse_boxed, parse_mask, predictor_prompt
+from pzlib.rewards import GENERATOR_REWARDS, group_advantages, predictor_reward
 
-ILLEGAL_MASK_REWARD = 0.0  # not given in the paper; in the spirit of its zero rule
+NEXT_TOKEN = ("random_next_token", "entropy_next_token")
 REFILL_ATTEMPTS = 3
-ROLLOUT_TOKENS = 200_000  # prompt and completion tokens that grow at once: bounds the key-value cache's memory
 
 
 def predictor_reward_func(completions, predictor_score, **_):
@@ -30,16 +30,31 @@ def generator_reward_func(completions, generator_score, **_):
     return generator_score
 
 
+def _facts(passage, span, mask):
+    """The columns of an episode that describe its mask; `mask` None: it was not legal."""
+    facts = {"mask": span, "legal": mask is not None, "count": None, "kind": None, "position": None}
+    if mask is None:
+        return facts
+    place = mask.span_starts[0] / len(passage.text)
+    return facts | {
+        "count": mask.count,
+        "kind": kind_of(passage.text, passage.kinds, mask),
+        "position": round(place, 4),
+    }
+
+
 class Game:
     """Plays blocks: `rollout` is TRL's `rollout_func`, and `metrics` holds the last step's numbers for the
     log.
 
     run: a Run; passages: the Passages the data set was made of; folder: a RunFolder for the episodes, or
-    None.
+    None; scorer: the frozen model whose entropies choose targets, None for the policy itself.
     """
 
-    def __init__(self, run, passages, tokenizer, folder=None):
+    def __init__(self, run, passages, tokenizer, folder=None, scorer=None):
         self.run, self.passages, self.tokenizer, self.folder = run, list(passages), tokenizer, folder
+        self.scorer, self.has_generator = scorer, run.objective == "pretrainzero"
+        self.generator_reward = GENERATOR_REWARDS[run.generator_reward]
         self.by_id = {passage.id: passage for passage in self.passages}
         self.template = TEMPLATES[run.template]
         self.metrics = {}
@@ -47,7 +62,7 @@ class Game:
     @property
     def reward_funcs(self):
         """One reward function per role that the objective has."""
-        return [predictor_reward_func, generator_reward_func][: 1 + (self.run.objective == "pretrainzero")]
+        return [predictor_reward_func, generator_reward_func][: 1 + self.has_generator]
 
     def rollout(self, prompts, trainer):
         """TRL's rollout_func: passage ids, already repeated by TRL, to exactly as many rows; see `Row` and
@@ -57,11 +72,18 @@ class Game:
         generator = torch.Generator().manual_seed(seed_of(self.run.seed, "rollout", step, rank))
         rng = random.Random(seed_of(self.run.seed, "masks", step, rank))
 
-        def ask(texts):
+        def answers(texts):
             return self._ask(texts, trainer, generator)
 
-        played = self.play(self._passages_of(prompts), ask, rng)
-        refilled = self._refill(played, ask, rng, step, rank) if self.run.filter == "refill" else 0
+        def entropy(ids):
+            policy = trainer.accelerator.unwrap_model(trainer.model_wrapped)
+            return entropies(self.scorer.to(policy.device) if self.scorer else policy, ids)
+
+        def play(passages):
+            return self.play(passages, answers, rng, step, entropy)
+
+        played = play(self._passages_of(prompts))
+        refilled = self._refill(played, play, step, rank) if self.run.filter == "refill" else 0
         if self.run.filter != "none":
             for block in played:
                 self._leave_dead_groups_out(block)
@@ -82,21 +104,20 @@ class Game:
             "generator_score": [row.score if role_of(row) == "generator" else None for row in rows],
         }
 
-    def play(self, passages, ask, rng):
-        """Blocks of `passages`: masks, predictions, rewards and advantages. `ask(texts)` gives G answers to
-        each text, a list of G (prompt_ids, completion_ids, text, entropy, clipped, logprobs) per text."""
+    def play(self, passages, ask, rng, step=1, entropy=None):
+        """Blocks of `passages`: masks, predictions, rewards and advantages.
+
+        `ask(texts)` gives G answers to each text, a list of G (prompt_ids, completion_ids, text, entropy, clipped,
+        logprobs) per text; `entropy(token ids of each passage)` the nats that entropy_next_token ranks positions by.
+        """
         run, G = self.run, self.run.group
         played = [Block(passage) for passage in passages]
-        if run.objective == "pretrainzero":
+        asked = None
+        if self.has_generator and step > run.random_span_steps:
             asked = ask([generator_prompt(p.text, self.template) for p in passages])
-            spans = [[parse_mask(answer[2]) for answer in answers] for answers in asked]
-        else:
-            spans = [[random_span(p.text, rng, run.span_words) for _ in range(G)] for p in passages]
-        masks = [
-            [span and apply_mask(p.text, span, run.mask_rule, rng) for span in row]
-            for p, row in zip(passages, spans, strict=True)
-        ]  # (P, G)
-        texts = [[m and predictor_prompt(m.text, self.template) for m in row] for row in masks]
+        spans, masks = self._masks(passages, asked, rng, entropy)
+        make = next_token_prompt if run.objective in NEXT_TOKEN else predictor_prompt
+        texts = [[m and make(m.text, self.template) for m in row] for row in masks]
         # Replacing up to 7 occurrences can make a passage longer than itself: such a mask is as illegal as
         # any.
         fits = iter(self._fits([text for row in texts for text in row if text]))
@@ -105,35 +126,32 @@ class Game:
 
         for b, block in enumerate(played):
             about = [
-                {
-                    "mask": span,
-                    "legal": text is not None,
-                    "count": mask.count if mask else None,
-                    "kind": kind_of(block.passage.text, block.passage.kinds, mask) if text else None,
-                }
+                _facts(block.passage, span, mask if text else None)
                 for span, mask, text in zip(spans[b], masks[b], texts[b], strict=True)
             ]
             predictions, rewards = [], []
             for mask, text, facts in zip(masks[b], texts[b], about, strict=True):
                 group = (
-                    [self._predict(answer, mask, text, facts) for answer in next(answers)]
-                    if text
-                    else self._fillers()
+                    [self._predict(answer, mask, text, facts) for answer in next(answers)] if text else self._fillers()
                 )
-                hits = [row.score for row in group]
-                rewards.append(generator_reward(sum(hits) / G) if text else ILLEGAL_MASK_REWARD)
+                # a mask that is not legal is one that nobody predicts
+                rewards.append(self.generator_reward(sum(row.score for row in group) / G if text else 0.0))
                 predictions.append(group)
-            if run.objective == "pretrainzero":
+            if asked:
                 prompt = generator_prompt(block.passage.text, self.template)
                 block.rows = [
                     episode_row("generator", answer, prompt, None, reward, facts)
                     for answer, reward, facts in zip(asked[b], rewards, about, strict=True)
                 ]
+            elif self.has_generator:
+                block.rows = self._fillers()
             block.rows += [row for group in predictions for row in group]
             advantages = group_advantages([row.score for row in block.rows], G)
-            first = G if run.objective == "pretrainzero" else 0
+            first = G if self.has_generator else 0
+            trains = run.generator_every and step % run.generator_every == 0
             for i, (row, advantage) in enumerate(zip(block.rows, advantages, strict=True)):
                 if row.episode:
+                    row.in_loss = bool(trains or role_of(row) == "predictor")
                     row.episode |= {
                         "passage_id": block.passage.id,
                         "block": b,
@@ -142,11 +160,31 @@ class Game:
                     }
         return played
 
+    def _masks(self, passages, asked, rng, entropy):
+        """Spans and MaskedPassages, both (P, G): the generator's, or what the objective's rule draws; None is
+        illegal."""
+        run, G = self.run, self.run.group
+        if run.objective in NEXT_TOKEN:
+            ids, offsets = token_offsets(self.tokenizer, [p.text for p in passages])
+            nats = entropy(ids) if run.objective == "entropy_next_token" else [None] * len(ids)
+            masks = [
+                draw_cuts(p.text, places, run.min_context, rng, G, uncertain)
+                for p, places, uncertain in zip(passages, offsets, nats, strict=True)
+            ]
+            return [[mask and mask.target for mask in row] for row in masks], masks
+        if asked:
+            spans = [[parse_mask(answer[2]) for answer in answers] for answers in asked]
+        else:
+            spans = [[random_span(p.text, rng, run.span_words) for _ in range(G)] for p in passages]
+        masks = [
+            [span and apply_mask(p.text, span, run.mask_rule, rng) for span in row]
+            for p, row in zip(passages, spans, strict=True)
+        ]
+        return spans, masks
+
     def _predict(self, answer, mask, text, facts):
         prediction = parse_boxed(answer[2])
-        return episode_row(
-            "predictor", answer, text, prediction, predictor_reward(prediction, mask.target), facts
-        )
+        return episode_row("predictor", answer, text, prediction, predictor_reward(prediction, mask.target), facts)
 
     def _fillers(self):
         end = [self.tokenizer.eos_token_id]
@@ -161,7 +199,7 @@ class Game:
                 for row in group:
                     row.score, row.in_loss = None, False
 
-    def _refill(self, played, ask, rng, step, rank):
+    def _refill(self, played, play, step, rank):
         """DAPO's dynamic sampling: blocks in which no mask has mixed predictions are played again on other
         passages of a seeded stream, up to REFILL_ATTEMPTS times; returns how many were replaced by a block
         that lives."""
@@ -171,9 +209,7 @@ class Game:
             if not dead:
                 break
             stream = random.Random(seed_of(self.run.seed, "refill", step, rank, attempt))
-            for i, block in zip(
-                dead, self.play(stream.choices(self.passages, k=len(dead)), ask, rng), strict=True
-            ):
+            for i, block in zip(dead, play(stream.choices(self.passages, k=len(dead))), strict=True):
                 if block.live(self.run.group):
                     for row in block.rows:
                         if row.episode:
@@ -199,44 +235,4 @@ class Game:
         return [len(ids) <= self.run.max_prompt_tokens for ids in self.tokenizer(texts)["input_ids"]]
 
     def _ask(self, texts, trainer, generator):
-        """G answers to each text, by vLLM or by `sample`: the one place that touches TRL's way of
-        generating."""
-        if not texts:
-            return []
-        run, tokenizer, G = self.run, self.tokenizer, self.run.group
-        prompts = tokenizer(texts)["input_ids"]
-        ends = list(trainer.eos_token_ids)
-        if trainer.use_vllm:
-            repeated = [p for p in prompts for _ in range(G)]
-            _, ids, logprobs, _ = trainer.vllm_generation.generate(
-                prompts=repeated, images=None, num_generations=G
-            )
-            logprobs = [[token[0] for token in row] for row in logprobs]
-            # vLLM gives no distribution; minus the drawn tokens' log-probabilities estimates its entropy
-            # unbiasedly.
-            entropy = [-sum(p or 0.0 for p in row) / len(row) for row in logprobs]
-            clipped = [row[-1] not in ends for row in ids]
-        else:
-            model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
-            with trainer.accelerator.autocast():
-                drawn = sample(
-                    model,
-                    prompts,
-                    G,
-                    max_new_tokens=run.max_completion_tokens,
-                    eos_ids=ends,
-                    pad_id=tokenizer.pad_token_id,
-                    temperature=run.temperature,
-                    top_p=run.top_p,
-                    generator=generator,
-                    max_rows=G * max(1, ROLLOUT_TOKENS // (run.max_prompt_tokens + G * run.max_completion_tokens)),
-                )
-            ids, entropy, clipped = drawn.completion_ids, drawn.entropy, drawn.clipped
-            logprobs = [None] * len(ids)
-        # Only the end token goes: a tokenizer may call `\mask{` special, and skipping special tokens would
-        # eat it.
-        bare = [row if cut else row[:-1] for row, cut in zip(ids, clipped, strict=True)]
-        said = tokenizer.batch_decode(bare, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        each = zip((p for p in prompts for _ in range(G)), ids, said, entropy, clipped, logprobs, strict=True)
-        each = list(each)
-        return [each[i : i + G] for i in range(0, len(each), G)]
+        return ask(self.run, self.tokenizer, texts, trainer, generator)

@@ -1,7 +1,7 @@
 """One step's episodes in numbers, each role apart: an average over both says nothing in a zero-sum game.
 Leaves out everything of the optimizer: the recorder adds loss, gradient norm and rate."""
 
-from collections import Counter
+from collections import defaultdict
 
 
 def summary(shares, group):
@@ -10,9 +10,10 @@ def summary(shares, group):
 
     shares: one (episodes, trained, rows, refilled, prompt_tokens) per process: episode dicts, a 0/1 flag for
     each whether it moves the weights, all rows with the fillers of illegal masks, blocks replaced, tokens of
-    the prompts. `dead_groups` is the share of scored groups whose G rewards are all equal; `loss_token_share`
-    a role's share of the completion tokens that move the weights; entropies are nats a token, lengths tokens;
-    None is undefined.
+    the prompts. `dead_groups` is the share of scored groups whose G rewards are all equal (`dead_wrong` all 0,
+    `dead_right` all 1); `loss_token_share` a role's share of the completion tokens that move the weights; `mask/kind`
+    the share of legal masks that hide that kind and `accuracy/kind` the accuracy on them; `hits/k` the share of masks
+    that k of their G predictions found; entropies are nats a token, lengths tokens; None is undefined.
     """
     episodes = [e for share in shares for e in share[0]]
     trained = [flag for share in shares for flag in share[1]]
@@ -50,15 +51,27 @@ def _role(rows, group):
             "parsed": _mean([e["mask"] is not None for e in rows]),
             "legal": _mean([e["legal"] for e in rows]),
         }
-    return found | {"accuracy": found["reward"], "parsed": _mean([e["prediction"] is not None for e in rows])}
+    return found | {
+        "dead_wrong": _mean([max(g) == 0 for g in groups]),
+        "dead_right": _mean([min(g) == 1 for g in groups]),
+        "accuracy": found["reward"],
+        "parsed": _mean([e["prediction"] is not None for e in rows]),
+    }
 
 
 def _masks(episodes, group):
-    """What was masked: each legal mask once, seen through the first of its G predictions."""
-    masks = [e for e in episodes if e["role"] == "predictor"][::group]
-    kinds = Counter(e["kind"] for e in masks)
-    words = {"mask/words": _mean([len(e["mask"].split()) for e in masks])}
-    return words | {f"mask/{kind}": n / len(masks) for kind, n in sorted(kinds.items())}
+    """What was masked, and how well it was found: each legal mask once, seen through its G predictions."""
+    predictions = [e for e in episodes if e["role"] == "predictor"]
+    masks = predictions[::group]
+    hits = [int(sum(e["reward"] for e in predictions[i : i + group])) for i in range(0, len(predictions), group)]
+    by_kind = defaultdict(list)
+    for mask, right in zip(masks, hits, strict=True):
+        by_kind[mask["kind"]].append(right / group)
+    found = {"mask/words": _mean([len(e["mask"].split()) for e in masks])}
+    found["mask/position"] = _mean([e["position"] for e in masks])
+    found |= {f"mask/{kind}": len(shares) / len(masks) for kind, shares in sorted(by_kind.items())}
+    found |= {f"accuracy/{kind}": _mean(shares) for kind, shares in sorted(by_kind.items())}
+    return found | {f"hits/{k}": _mean([right == k for right in hits]) for k in range(group + 1)}
 
 
 def _mean(values):

@@ -8,13 +8,21 @@ import re
 from dataclasses import dataclass, fields
 
 _SLOT = "{text}"
+# RPT's template v0, word for word (arXiv:2506.08007): PretrainZero does not print the one of its next-token baselines.
+RPT_V0 = (
+    "Complete the given text under '### Context' by predicting the next token, and wrap it in '\\boxed{}'. "
+    "Please reason step by step to find the most probable next token as the final answer, and enclose it in "
+    "\\boxed{} (note: the token may begin with a space, e.g., \\boxed{ para} or \\boxed{ =}; do not use \\text{}).\n"
+    "### Context {text}"
+)
 
 
 @dataclass(frozen=True)
 class Template:
-    r"""The wording of the three prompts; each holds the slot ``{text}`` once, all other braces are literal.
+    r"""The wording of the four prompts; each holds the slot ``{text}`` once, all other braces are literal.
 
-    generator asks for a mask of a passage, predictor for the words under ``[mask]``, question for an answer.
+    generator asks for a mask of a passage, predictor for the words under ``[mask]``, question for an answer,
+    next_token for what comes after a passage that was cut off.
     Errors: ValueError naming the field whose slot is missing or doubled.
 
     >>> Template("Mask this: {text}", "Fill \\boxed{} for: {text}", "Q: {text}").question
@@ -24,6 +32,7 @@ class Template:
     generator: str
     predictor: str
     question: str
+    next_token: str = RPT_V0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -55,11 +64,12 @@ PAPER = Template(
     question="{text}\nPlease reason step by step, and put your final answer within \\boxed{}.",
 )
 
-# The same three requests for a word-level model of a million parameters, which reads cues, not instructions.
+# The same requests for a word-level model of a million parameters, which reads cues, not instructions.
 TINY = Template(
     generator="Passage : {text} Mask :",
     predictor="Passage : {text} Answer :",
     question="Question : {text} Answer :",
+    next_token="Passage : {text} [mask] Answer :",
 )
 
 TEMPLATES = {"paper": PAPER, "tiny": TINY}
@@ -83,6 +93,15 @@ def predictor_prompt(masked: str, template: Template = PAPER) -> str:
     'Passage : [mask] is old . Answer :'
     """
     return template.predictor.replace(_SLOT, masked)
+
+
+def next_token_prompt(text: str, template: Template = PAPER) -> str:
+    r"""The prompt that asks what comes next after ``text``, for the baselines on next tokens.
+
+    >>> next_token_prompt("Rome is", TINY)
+    'Passage : Rome is [mask] Answer :'
+    """
+    return template.next_token.replace(_SLOT, text)
 
 
 def question_prompt(text: str, template: Template = PAPER) -> str:

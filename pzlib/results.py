@@ -1,6 +1,7 @@
 """Finished run folders become the small tidy tables in data/results that every figure is made from.
 Leaves out episodes (megabytes a run) and every average: a mean over seeds is taken where it is shown."""
 
+import fcntl
 import json
 from dataclasses import fields
 from pathlib import Path
@@ -13,6 +14,7 @@ from pzlib.run import Run, locate, near_names
 KEY = ["run_id", "objective", "tier", "seed"]  # the first columns of every table
 SETTINGS = [f.name for f in fields(Run) if f.name not in (*KEY, "name")]
 FACTS = ["corpus_digest", "model_fingerprint", "parameters"]  # of params.json, beside the settings
+BINS = 20  # rows of training.csv a run: a table of all runs by step would be too large to commit
 # What tells the rows of one run apart; runs.csv has one row a run.
 TABLES = {"runs": [], "training": ["step"], "tinybench": ["step", "group", "task"]}
 
@@ -20,7 +22,7 @@ TABLES = {"runs": [], "training": ["step"], "tinybench": ["step", "group", "task
 def collect(runs_dir, out_dir):
     """Bring the complete runs under `runs_dir` into the tables in `out_dir`; returns {run_id: state} of all.
 
-    runs.csv has a row a run (settings, facts, cost, environment), training.csv a row a step (the keys of
+    runs.csv has a row a run (settings, facts, cost, environment), training.csv 20 rows a run (means of the keys of
     metrics.jsonl), tinybench.csv a row a step and task. Rows of a run collected before are replaced, rows of
     runs that are no longer there stay. A run that is not complete is left out: half a curve looks like one.
     Raises FileNotFoundError if there is no such folder, or no run in it.
@@ -30,19 +32,30 @@ def collect(runs_dir, out_dir):
         raise FileNotFoundError(f"runs: no run in {runs_dir}; `python -m pzlib run NOTEBOOK` makes one")
     found = {folder.params()["run_id"]: folder for folder in folders}
     states = {run_id: folder.state() for run_id, folder in found.items()}
-    complete = [folder for run_id, folder in found.items() if states[run_id] == "complete"]
-    if complete:
-        Path(out_dir).mkdir(parents=True, exist_ok=True)
-        for name, rows in {"runs": _settings, "training": _training, "tinybench": _tinybench}.items():
-            _merge(Path(out_dir) / f"{name}.csv", [rows(folder) for folder in complete], TABLES[name])
+    _bring([folder for run_id, folder in found.items() if states[run_id] == "complete"], out_dir)
     return states
 
 
-def load(name):
-    """The table `name` (runs, training or tinybench) of data/results as a DataFrame."""
+def collect_run(folder, out_dir):
+    """Bring one complete RunFolder into the tables in `out_dir`, as `collect` does."""
+    _bring([folder], out_dir)
+
+
+def _bring(folders, out_dir):
+    if folders:
+        Path(out_dir).mkdir(parents=True, exist_ok=True)
+        with open(Path(out_dir) / ".lock", "w") as lock:  # two grids may end a run at the same moment
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            # runs.csv last: a run that stands in it is stored whole
+            for name, rows in {"training": _training, "tinybench": _tinybench, "runs": _settings}.items():
+                _merge(Path(out_dir) / f"{name}.csv", [rows(folder) for folder in folders], TABLES[name])
+
+
+def load(name, folder=None):
+    """The table `name` (runs, training or tinybench) of data/results, or of `folder`, as a DataFrame."""
     if name not in TABLES:
         raise ValueError(f"{name}: no such table of results; {near_names(name, TABLES)}")
-    path = Path(locate(f"data/results/{name}.csv"))
+    path = Path(folder or locate("data/results")) / f"{name}.csv"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not there yet; `python -m pzlib results` makes it from data/runs")
     return pd.read_csv(path)
@@ -59,7 +72,25 @@ def _settings(folder):
 
 
 def _training(folder):
-    return _keyed(folder, folder.metrics())
+    return _keyed(folder, binned(folder.metrics()))
+
+
+def binned(metrics, bins=BINS):
+    """Means over `bins` equal stretches of a run's metrics; `step` is a stretch's last. Short runs stay as they are.
+
+    A step with legal masks but none of a kind has share 0 of that kind, which metrics.jsonl leaves out; an accuracy
+    on a kind is the mean over the steps that had such masks.
+
+    >>> rows = {"step": [1, 2, 3, 4], "mask/sum": [1.0, None, 0.5, 0.5], "mask/trivial": [None, 1.0, 0.5, 0.5]}
+    >>> binned(pd.DataFrame(rows), bins=2).to_numpy().tolist()
+    [[2.0, 0.5, 0.5], [4.0, 0.5, 0.5]]
+    """
+    length = max(1, -(-len(metrics) // bins))
+    shares = [name for name in metrics if name.startswith("mask/") and name not in ("mask/words", "mask/position")]
+    some = metrics[shares].notna().any(axis=1)
+    metrics = metrics.assign(**metrics[shares].where(~some.to_numpy()[:, None] | metrics[shares].notna(), 0.0))
+    ends = (metrics["step"] - 1) // length
+    return metrics.groupby(ends).mean().assign(step=metrics.groupby(ends)["step"].max()).reset_index(drop=True)
 
 
 def _tinybench(folder):

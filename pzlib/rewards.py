@@ -40,9 +40,51 @@ def generator_reward(accuracy: float) -> float:
     >>> [generator_reward(right / 4) for right in range(5)]
     [0.0, 0.75, 0.5, 0.25, 0.0]
     """
+    return without_zero_rule(accuracy) if accuracy > 0 else _share(accuracy)
+
+
+def without_zero_rule(accuracy: float) -> float:
+    """1 - accuracy, whatever it is: eq. 9 alone. Best is a mask that nobody can predict, or that stands nowhere.
+
+    >>> [without_zero_rule(right / 4) for right in range(5)]
+    [1.0, 0.75, 0.5, 0.25, 0.0]
+    """
+    return 1.0 - _share(accuracy)
+
+
+def negative_accuracy(accuracy: float) -> float:
+    """-accuracy, and 0 where none is right: the zero rule on another scale, where it makes the impossible best.
+
+    One review of the paper prints the reward so.
+
+    >>> [negative_accuracy(right / 4) for right in (0, 1, 4)]
+    [0.0, -0.25, -1.0]
+    """
+    return -_share(accuracy) if accuracy > 0 else _share(accuracy)
+
+
+def learnability(accuracy: float) -> float:
+    """min(p, 1 - p) of the accuracy p: best is one half, as R-Zero's challenger is paid.
+
+    >>> [learnability(right / 4) for right in range(5)]
+    [0.0, 0.25, 0.5, 0.25, 0.0]
+    """
+    return min(_share(accuracy), 1.0 - accuracy)
+
+
+# What Run's `generator_reward` can name. A mask that is not legal is one that nobody predicts: accuracy 0.
+GENERATOR_REWARDS = {
+    "zero_rule": generator_reward,
+    "no_zero_rule": without_zero_rule,
+    "negative_accuracy": negative_accuracy,
+    "learnability": learnability,
+}
+
+
+def _share(accuracy: float) -> float:
     if not 0 <= accuracy <= 1:  # also catches NaN
         raise ValueError(f"accuracy: {accuracy} is not a share; give right / all predictions, from 0 to 1")
-    return 1.0 - float(accuracy) if accuracy > 0 else 0.0
+    return float(accuracy)
 
 
 def group_advantages(rewards: Sequence[float | None], group: int) -> list[float]:

@@ -15,19 +15,24 @@ from pzlib.tiers import TIERS
 REPO = Path(__file__).resolve().parent.parent  # what is shipped: data/tinybase, notebooks
 ROOT = Path(os.environ.get("PZLIB_HOME") or REPO).resolve()  # what is written: data/runs
 
+PASSIVE = ("random_span", "random_next_token", "entropy_next_token")  # no generator: targets drawn by a rule
+SUPERVISED = ("sft", "continued_pretraining")  # no rollouts either
+
 CHOICES = {
     "tier": tuple(TIERS),
-    "objective": ("pretrainzero", "random_span"),
+    "objective": ("pretrainzero", *PASSIVE, *SUPERVISED),
     "template": ("tiny", "paper"),
     "mask_rule": ("all", "one", "words"),
+    "generator_reward": ("zero_rule", "no_zero_rule", "negative_accuracy", "learnability"),
     "filter": ("none", "drop", "refill"),
     "schedule": ("cosine", "constant"),
     "dtype": ("float32", "bfloat16"),
 }
 # The smallest value that means something; a name ending in ">" must be greater than its bound.
 LOWEST = {
-    "seed": 0, "corpus_limit": 1, "min_tokens": 1, "max_tokens": 1, "span_words": 1, "steps": 1,
-    "passages": 1, "group": 2, "learning_rate>": 0, "warmup_steps": 0, "temperature>": 0, "top_p>": 0,
+    "seed": 0, "corpus_limit": 1, "min_tokens": 1, "max_tokens": 1, "span_words": 1, "min_context": 1,
+    "random_span_steps": 0, "generator_every": 0, "steps": 1, "passages": 1, "group": 2,
+    "learning_rate>": 0, "warmup_steps": 0, "temperature>": 0, "top_p>": 0,
     "max_prompt_tokens": 1, "max_completion_tokens": 1, "clip_low>": 0, "clip_high>": 0, "max_grad_norm>": 0,
     "weight_decay": 0, "micro_batch_rows": 1, "eval_every": 0, "eval_items": 1, "save_every": 1,
 }  # fmt: skip
@@ -98,7 +103,12 @@ class Run:
     corpus_column: str = "text"
     template: str = by_tier()
     mask_rule: str = "all"  # PretrainZero section 4.4
-    span_words: int = by_tier()  # most words of a passive objective's span
+    span_words: int = by_tier()  # most words of a random span
+    min_context: int = by_tier()  # tokens that stand before a next-token target at least
+    entropy_model: str = "policy"  # of entropy_next_token: policy, base, or the folder or hub name of a proxy
+    generator_reward: str = "zero_rule"  # PretrainZero eq. 9; the others are ablations, see pzlib.rewards
+    generator_every: int = 1  # the generator's rows are in the loss at every so many-th step; 0: at none
+    random_span_steps: int = 0  # steps of random spans before the generator plays (the paper's SmolLM3: 100)
     filter: str = "drop"  # DAPO's, of groups whose accuracy is 0 or 1
     steps: int = by_tier()
     passages: int = by_tier()  # a step, all processes together
@@ -153,16 +163,13 @@ class Run:
             raise ValueError(f"clip_low: must be below 1 (the floor is 1 - clip_low), got {self.clip_low}")
         if self.min_tokens > self.max_tokens:
             raise ValueError(f"min_tokens: {self.min_tokens} is above max_tokens {self.max_tokens}")
-        for name in ("model", "corpus", "corpus_column"):
+        for name in ("model", "corpus", "corpus_column", "entropy_model"):
             if not getattr(self, name).strip():
                 raise ValueError(f"{name}: is empty; leave it out to take the tier's default")
+        if self.random_span_steps > self.steps:
+            raise ValueError(f"random_span_steps: {self.random_span_steps} is above steps {self.steps}")
         if self.name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name):
             raise ValueError(f"name: {self.name!r} is no folder name; use letters, digits, '.', '_' and '-'")
-
-    @classmethod
-    def make(cls, tier="mini", **named):
-        """The same as `Run(tier=tier, **named)`."""
-        return cls(tier=tier, **named)
 
     @classmethod
     def from_dict(cls, settings):
@@ -180,10 +187,15 @@ class Run:
 
     @property
     def run_id(self):
-        """The run folder's name: `name`, or objective, tier, seed and 8 hex digits that hash all settings."""
+        """The run folder's name: `name`, or objective, tier, seed and 8 hex digits that hash the settings.
+
+        A setting at its default is left out of the hash where every tier has the same default: so a setting
+        added later leaves the names, and with them the stored results, of earlier runs as they are.
+        """
         if self.name:
             return self.name
-        digest = hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+        told = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
         return f"{self.objective}-{self.tier}-s{self.seed}-{digest[:8]}"
 
     @property
@@ -197,7 +209,12 @@ class Run:
 
     @property
     def rows_per_step(self):
-        """Completions of one step, all processes: PretrainZero's 32 x (1 + 8) x 8 = 2,304."""
+        """Completions of one step, all processes: PretrainZero's 32 x (1 + 8) x 8 = 2,304.
+
+        Supervised objectives see one row for each mask that the others predict G times: passages x G.
+        """
+        if self.objective in SUPERVISED:
+            return self.passages * self.group
         return self.passages * self.groups_per_block * self.group
 
     @property

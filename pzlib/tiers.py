@@ -3,7 +3,7 @@ What the paper leaves unsaid (warm-up, micro-batches, how Wikipedia is cut) has 
 
 MINI = {
     "model": "data/tinybase", "corpus": "tinywiki", "corpus_config": "", "corpus_limit": 2000,
-    "min_tokens": 16, "max_tokens": 80, "template": "tiny", "span_words": 2,
+    "min_tokens": 16, "max_tokens": 80, "template": "tiny", "span_words": 2, "min_context": 5,
     "steps": 200, "passages": 4, "group": 8, "learning_rate": 3e-4, "schedule": "constant", "warmup_steps": 0,
     "max_prompt_tokens": 96, "max_completion_tokens": 24, "micro_batch_rows": 512, "dtype": "float32",
     "eval_every": 25, "eval_items": 64, "save_every": 25,
@@ -12,7 +12,7 @@ MINI = {
 # 32 passages a step, groups of 8. The other values are ours.
 PAPER = {
     "model": "Qwen/Qwen3-4B-Base", "corpus": "wikimedia/wikipedia", "corpus_config": "20231101.en",
-    "corpus_limit": 64_000, "min_tokens": 32, "max_tokens": 1400, "template": "paper", "span_words": 5,
+    "corpus_limit": 64_000, "min_tokens": 32, "max_tokens": 1400, "template": "paper", "span_words": 5, "min_context": 16,
     "steps": 2000, "passages": 32, "group": 8, "learning_rate": 5e-7, "schedule": "cosine", "warmup_steps": 0,
     "max_prompt_tokens": 1536, "max_completion_tokens": 4096, "micro_batch_rows": 4, "dtype": "bfloat16",
     "eval_every": 100, "eval_items": 256, "save_every": 50,

@@ -4,7 +4,7 @@ Left out: real text. The paper trains on Wikipedia (PretrainZero, section 4.1); 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pzlib.corpus import Passage
 from pzlib.tinyfacts import GENERAL, MATH, TASKS
@@ -35,6 +35,7 @@ WORLDS = {
     "tinywiki_clean": World(density=0.5, noise=0.0, tasks=("weekday", "month", "chain")),
     "tinymath": World(density=0.9, noise=0.0, tasks=MATH),
 }
+KNOBS = {"density": (float, 0, 1), "noise": (float, 0, 1), "values": (int, 2, 120)}  # type, lowest, highest
 NOISY = [
     "{given} {surname} of {place} founded it in {year} .",
     "The mark on its gate reads {code} {code} {code} .",
@@ -120,16 +121,46 @@ def as_passage(id: str, flat: list[Word]) -> Passage:
     return Passage(id=id, title=flat[0][0], text=" ".join(w for w, _, _ in flat), length=len(flat), kinds=tuple(kinds))
 
 
+def is_world(source: object) -> bool:
+    """Whether a corpus is one of ours, perhaps with its knobs turned: "tinywiki:density=0.1,noise=0.9".
+
+    >>> is_world("tinywiki:values=4"), is_world("wikimedia/wikipedia")
+    (True, False)
+    """
+    return isinstance(source, str) and source.partition(":")[0] in WORLDS
+
+
+def world(name: str) -> World:
+    """The World a name stands for. ValueError for an unknown world or knob, or a value out of range.
+
+    >>> world("tinywiki:density=0.1,values=4").density
+    0.1
+    """
+    base, _, knobs = name.partition(":")
+    if base not in WORLDS:
+        raise ValueError(f"corpus: no world is called {base!r}; there are {', '.join(WORLDS)}")
+    turned = {}
+    for knob, value in (pair.partition("=")[::2] for pair in knobs.split(",") if pair):
+        if knob not in KNOBS:
+            raise ValueError(f"corpus: {base} has no knob {knob!r}; there are {', '.join(KNOBS)}")
+        kind, low, high = KNOBS[knob]
+        try:
+            turned[knob] = kind(value)
+        except ValueError:
+            raise ValueError(f"corpus: {knob} wants a number such as {knob}={high}, got {value!r}") from None
+        if not low <= turned[knob] <= high:
+            raise ValueError(f"corpus: {knob} must lie between {low} and {high}, got {value}")
+    return replace(WORLDS[base], **turned)
+
+
 def passages(name: str, limit: int, seed: int) -> list[Passage]:
-    """`limit` passages of a world of `WORLDS`; lengths in words, which are tokens of tinybase.
+    """`limit` passages of a world as `world` names it; lengths in words, which are tokens of tinybase.
 
     >>> passages("tinywiki", 2, seed=0)[0] == passages("tinywiki", 1, seed=0)[0]
     True
     """
-    if name not in WORLDS:
-        raise ValueError(f"corpus: no world is called {name!r}; there are {', '.join(WORLDS)}")
-    rng = random.Random(f"{name}/{seed}")
-    return [as_passage(f"{name}-{seed}-{n}", words(rng, WORLDS[name])) for n in range(limit)]
+    made, rng = world(name), random.Random(f"{name}/{seed}")
+    return [as_passage(f"{name}-{seed}-{n}", words(rng, made)) for n in range(limit)]
 
 
 def vocabulary() -> list[str]:

@@ -17,6 +17,7 @@ from pzlib.folder import RunFolder
 from pzlib.game import Game
 from pzlib.layout import blocks
 from pzlib.models import fingerprint, fitting, load
+from pzlib.nexttoken import frozen_scorer
 from pzlib.packing import PackedModel, check_drop_rows, keep_moving_rows
 from pzlib.quiet import quiet, tells_a_user_something
 from pzlib.recorder import Recorder
@@ -50,7 +51,7 @@ def make_trainer(run, model, tokenizer, passages, folder, evaluate=None, view=No
     args = settings(run, folder, PartialState().num_processes)
     if run.drop_rows:
         check_drop_rows(args, model)
-    game = Game(run, passages, tokenizer, folder)
+    game = Game(run, passages, tokenizer, folder, frozen_scorer(run, model, tokenizer))
     callbacks = [
         Recorder(run, folder, game, evaluate, view),
         checkpoints.Manifests(folder.path / "checkpoints", run.run_id),

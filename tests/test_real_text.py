@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from pzlib import game
+from pzlib import asking
 from pzlib.corpus import load_passages
 from pzlib.masking import MASK, apply_mask, random_span
 from pzlib.models import load
@@ -122,9 +122,9 @@ def script(monkeypatch):
                         drawn.completion_ids[at], drawn.clipped[at] = row, row[-1] != eos_ids[0]
             return drawn
 
-        monkeypatch.setattr(game, "sample", sample)
+        monkeypatch.setattr(asking, "sample", sample)
 
-    original = game.sample
+    original = asking.sample
     return install
 
 

@@ -47,7 +47,6 @@ def test_a_passive_block_has_no_group_of_masks():
 def test_a_named_setting_beats_the_tier_and_the_rest_stays():
     run = Run(tier="smoke", steps=3)
     assert run.to_dict() == Run(tier="smoke").to_dict() | {"steps": 3}
-    assert Run.make("smoke", steps=3) == run
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,120 @@
+"""Many runs, a few at a time, each in a process of its own: what is stored is not run again, rows come as runs end.
+Leaves out clusters and GPUs shared between runs: one machine, `jobs` processes that share its cores."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+
+from pzlib import run as settings
+from pzlib.folder import RunFolder
+from pzlib.progress import duration
+from pzlib.results import collect_run, load
+from pzlib.run import Run
+
+UNSEEN_HOURS = 0.05  # a run's time where none like it is stored
+
+
+def play(runs, jobs=2, say=print, results=None):
+    """Bring every Run of `runs` into the tables under `results` (default data/results); returns {run_id: what}.
+
+    A run that is stored, or complete in data/runs, is not run again; one that was killed goes on from its checkpoint;
+    one that fails is told of, with its log, and does not stop the others. `jobs` processes at a time share the cores.
+    what: "stored", "complete" or "failed: why". `say` gets one line beforehand (how many, how long) and one a run.
+    Raises KeyboardInterrupt after stopping the processes; started again, they go on.
+    """
+    results = Path(results or settings.ROOT / "data/results")
+    runs = list({run.run_id: run for run in runs}.values())
+    found = {run.run_id: "stored" for run in runs if run.run_id in _stored(results)}
+    waiting = [run for run in runs if run.run_id not in found]
+    say(plan(runs, jobs, results))
+    busy, started = {}, time.monotonic()
+    try:
+        while waiting or busy:
+            while waiting and len(busy) < jobs:
+                run = waiting.pop(0)
+                busy[run.run_id] = _start(run, jobs)
+            for run_id, process in list(busy.items()):
+                if process.poll() is not None:
+                    del busy[run_id]
+                    found[run_id] = _finish(run_id, process.returncode, results)
+                    done, left = len(found), len(waiting) + len(busy)
+                    pace = (time.monotonic() - started) / max(1, sum(what != "stored" for what in found.values()))
+                    rest = f", about {duration(pace * left)} left" if left else ""
+                    say(f"{run_id}: {found[run_id]} ({done} of {len(runs)}{rest})")
+            time.sleep(0.2)
+    finally:
+        for process in busy.values():
+            process.terminate()
+        for process in busy.values():
+            process.wait()
+    return found
+
+
+def plan(runs, jobs=2, results=None):
+    """In words: how many of `runs` are stored, how many are to be made, and about how long that takes.
+
+    The time is that of stored runs of the same objective and model, by step; others count as 3 minutes.
+    """
+    results = Path(results or settings.ROOT / "data/results")
+    runs = list({run.run_id: run for run in runs}.values())
+    stored = _stored(results)
+    missing = [run for run in runs if run.run_id not in stored]
+    text = f"{len(runs)} runs: {len(runs) - len(missing)} stored, {len(missing)} to make"
+    if not missing:
+        return text
+    table = load("runs", results) if (results / "runs.csv").exists() else pd.DataFrame()
+    hours = sum(_hours(run, table) for run in missing) / jobs
+    return f"{text}, about {duration(3600 * hours)} at {jobs} at a time"
+
+
+def _hours(run, table):
+    if not len(table):
+        return UNSEEN_HOURS
+    like = table[(table["objective"] == run.objective) & (table["model"] == run.model) & (table["tier"] == run.tier)]
+    like = like.dropna(subset="hours")
+    return UNSEEN_HOURS if like.empty else float((like["hours"] / like["steps"]).median() * run.steps)
+
+
+def _stored(results):
+    path = results / "runs.csv"
+    return set(pd.read_csv(path, usecols=["run_id"])["run_id"]) if path.exists() else set()
+
+
+def _start(run, jobs):
+    run.folder.mkdir(parents=True, exist_ok=True)
+    threads = str(max(1, (os.cpu_count() or 1) // jobs))
+    with open(run.folder / "log.txt", "ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "pzlib.grid", json.dumps(run.to_dict())],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "OMP_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false"},
+        )
+
+
+def _finish(run_id, code, results):
+    folder = RunFolder(settings.ROOT / "data/runs" / run_id)
+    if folder.state() == "complete":
+        collect_run(folder, results)
+        return "complete"
+    log = (folder.path / "log.txt").read_text(errors="replace").strip().splitlines()
+    why = folder.status().get("error") or (log[-1] if log else "") or f"exit code {code}"
+    return f"failed: {why}; see {folder.path / 'log.txt'}"
+
+
+def train_one(run):
+    """One run of a grid, in its own process: what notebook 04 does, without pictures."""
+    from pzlib.evaluate import small_world
+    from pzlib.train import train
+
+    train(run, evaluate=small_world(run.eval_items) if run.template == "tiny" else None)
+
+
+if __name__ == "__main__":
+    train_one(Run.from_dict(json.loads(sys.argv[1])))

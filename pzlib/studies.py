@@ -1,0 +1,205 @@
+"""The studies: which runs each one compares, under which names, and how to find their rows in the stored results.
+Left out: how runs are made (`grid`), and everything that is drawn or concluded from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import pandas as pd
+
+from pzlib.run import Run, locate, near_names
+
+SWEEP = "data/results/sweep/tinybench.csv"
+RATES = (1e-4, 3e-4, 1e-3)  # what every method's sweep tries, on SWEEP_SEEDS, which no study uses
+SWEEP_SEEDS = (100, 101)
+GROUPS = ("general", "math", "spans")  # of tinybench.csv: what a sweep goes by is their plain mean
+
+
+@dataclass(frozen=True)
+class Study:
+    """Named arms, each the settings in which it differs, run over the same seeds; all else is the tier's.
+
+    question: what it asks, in one line. steps: fewer than the tier's where a study says so, else None.
+    """
+
+    question: str
+    arms: dict[str, dict]
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    core: bool = False
+    steps: int | None = None
+
+    def runs(self, tier: str, **settings) -> list[tuple[str, Run]]:
+        """(arm, Run) of every arm and seed, seed by seed, so that an interrupted study has whole seeds first.
+
+        settings hold for all arms. Every method has the learning rate of its own sweep at `mini` and `smoke`; at other
+        tiers, where none was made, the tier's.
+        """
+        if self.steps and tier == "mini":
+            settings = {"steps": self.steps, **settings}
+        found = []
+        for seed in self.seeds:
+            for arm, own in self.arms.items():
+                objective = own.get("objective", "pretrainzero")
+                rate = {"learning_rate": best_rate(objective)} if tier in ("mini", "smoke") else {}
+                found.append((arm, Run(**{"tier": tier, "seed": seed, **rate, **settings, **own})))
+        return found
+
+
+def _objectives(*names, **settings):
+    return {name: {"objective": name, **settings} for name in names}
+
+
+THREE = (0, 1, 2)  # seeds of ablations
+MASKING = ("pretrainzero", "random_span", "random_next_token", "entropy_next_token")
+METHODS = ("pretrainzero", "random_span", "sft", "continued_pretraining")
+REWARDS = {
+    "eq. 9, zero rule": "zero_rule",
+    "eq. 9, no zero rule": "no_zero_rule",
+    "negative accuracy, zero rule": "negative_accuracy",
+    "min(p, 1 - p)": "learnability",
+}
+# Passages a step are set so that every group size draws the same number of predictions: passages x G x G.
+GROUP_PASSAGES = {4: 16, 8: 4, 16: 1}
+
+STUDIES = {
+    "collapse": Study(
+        "Does entropy masking collapse on noisy text, and do random next tokens beat random spans?",
+        _objectives(*MASKING),
+        core=True,
+    ),
+    "collapse_clean": Study(
+        "And on clean text, where high entropy is no noise?",
+        _objectives(*MASKING, corpus="tinywiki_clean"),
+        core=True,
+    ),
+    "baselines": Study(
+        "Tables 1 and 2: what does each way of learning from text do?", _objectives(*METHODS), core=True
+    ),
+    "baselines_small": Study(
+        "The same from a smaller base model", _objectives(*METHODS, model="data/tinybase_small"), core=True
+    ),
+    "baselines_large": Study(
+        "The same from a larger base model", _objectives(*METHODS, model="data/tinybase_large"), seeds=THREE
+    ),
+    "warmup": Study(
+        "Do random spans first help the generator (the paper's SmolLM3 recipe)?",
+        {"pretrainzero": {}, "random spans first": {"random_span_steps": 10}},
+        seeds=THREE,
+    ),
+    "entropy_model": Study(
+        "Whose entropy should choose: the policy's, the base's, a proxy's?",
+        {
+            "policy": {"objective": "entropy_next_token"},
+            "base": {"objective": "entropy_next_token", "entropy_model": "base"},
+            "proxy": {"objective": "entropy_next_token", "entropy_model": "data/tinybase_small"},
+        },
+        seeds=THREE,
+    ),
+    "domain": Study(
+        "Fig. 10a: encyclopaedia or mathematics as RL corpus?",
+        {
+            "pretrainzero": {},
+            "pretrainzero, TinyMath": {"corpus": "tinymath"},
+            "random_span": {"objective": "random_span"},
+            "random spans, TinyMath": {"objective": "random_span", "corpus": "tinymath"},
+        },
+        seeds=THREE,
+    ),
+    "mask_rule": Study(
+        "Fig. 10b: which occurrences should a mask hide?",
+        {"all occurrences": {}, "one mask": {"mask_rule": "one"}, "whole words": {"mask_rule": "words"}},
+        seeds=THREE,
+    ),
+    "generator_reward": Study(
+        "What does each reward make the generator mask?",
+        {arm: {"generator_reward": rule} for arm, rule in REWARDS.items()},
+        seeds=THREE,
+    ),
+    "guessable_noise": Study(
+        "How far does the generator fall for noise that can be guessed?",
+        {
+            f"{values} values, {arm.removeprefix('eq. 9, ')}": {
+                "corpus": "tinywiki" if values == 120 else f"tinywiki:values={values}",
+                "generator_reward": REWARDS[arm],
+            }
+            for values in (2, 8, 120)
+            for arm in ("eq. 9, zero rule", "min(p, 1 - p)")
+        },
+        seeds=THREE,
+    ),
+    "group": Study(
+        "Group size at equal predictions a step: many passages or many tries?",
+        {f"G = {g}": {"group": g, "passages": passages} for g, passages in GROUP_PASSAGES.items()},
+        seeds=THREE,
+    ),
+    "balance": Study(
+        "How often must the generator be trained?",
+        {"every step": {}, "every 4th step": {"generator_every": 4}, "never": {"generator_every": 0}},
+        seeds=THREE,
+    ),
+    "map": Study(
+        "When does searching pay? Density of what can be deduced against noise among what is uncertain.",
+        {
+            f"{objective}, density {density}, noise {noise}": {
+                "objective": objective,
+                "corpus": f"tinywiki:density={density},noise={noise}",
+            }
+            for density in (0.1, 0.25, 0.5)
+            for noise in (0.2, 0.6, 1.0)
+            for objective in ("pretrainzero", "random_span", "entropy_next_token")
+        },
+        seeds=THREE,
+        steps=100,
+    ),
+}
+
+
+def sweep() -> list[tuple[str, Run]]:
+    """(objective, Run) of every method's learning-rate sweep at `mini`: half a run each, the same rates for all."""
+    return [
+        (objective, Run(objective=objective, seed=seed, learning_rate=rate, steps=100, eval_every=50))
+        for seed in SWEEP_SEEDS
+        for rate in RATES
+        for objective in dict.fromkeys((*MASKING, *METHODS))
+    ]
+
+
+@cache
+def best_rate(objective: str) -> float:
+    """The rate that a method's sweep was best at: mean over the three groups and the seeds, at the last step.
+
+    Raises ValueError where the method has no sweep in data/results/sweep.
+    """
+    table = pd.read_csv(locate(SWEEP))
+    rates = pd.read_csv(locate(SWEEP.replace("tinybench", "runs"))).set_index("run_id")["learning_rate"]
+    rows = table[(table["objective"] == objective) & table["group"].isin(GROUPS)]
+    rows = rows[rows["step"] == rows.groupby("run_id")["step"].transform("max")]
+    if rows.empty:
+        raise ValueError(f"objective: {objective} has no learning-rate sweep; `python -m pzlib sweep` makes it")
+    means = rows.groupby(["run_id", "group"])["accuracy"].mean().groupby("run_id").mean()
+    return float(means.groupby(rates).mean().idxmax())
+
+
+def study_of(name: str) -> Study:
+    """The Study of that name; ValueError with the near ones for another.
+
+    >>> list(study_of("mask_rule").arms)
+    ['all occurrences', 'one mask', 'whole words']
+    """
+    if name not in STUDIES:
+        raise ValueError(f"study: no study is called {name!r}; {near_names(name, STUDIES)}")
+    return STUDIES[name]
+
+
+def select(table: pd.DataFrame, name: str, tier: str = "mini", **settings) -> pd.DataFrame:
+    """The rows of `table` (runs, training or tinybench) that are of the study's runs, with a first column `arm`.
+
+    A run belongs to every study that names its settings, so one table serves all; arms come in the study's order.
+    """
+    arms = {run.run_id: arm for arm, run in study_of(name).runs(tier, **settings)}
+    rows = table[table["run_id"].isin(arms)]
+    rows = rows.assign(arm=rows["run_id"].map(arms))
+    order = {arm: place for place, arm in enumerate(study_of(name).arms)}
+    rows = rows.sort_values("arm", key=lambda names: names.map(order), kind="stable")
+    return rows[["arm", *table.columns]]
