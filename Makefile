@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest -p no:cacheprovider
 
-.PHONY: help demo lab test test-slow test-browser test-all mini figures bench tinybase
+.PHONY: help demo lab test test-slow test-browser test-all mini mini-all sweep figures bench tinybase
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -42,18 +42,28 @@ test-browser: .venv/installed-dev  ## a real JupyterLab in headless Chromium
 
 test-all: test test-slow test-browser  ## every test
 
-SEEDS ?= 0 1 2 3 4
-# Two runs at a time, one thread each: a step of the small model gains little from a second core. What is complete is
-# found complete, what was killed goes on, one failure does not stop the others.
-mini: .venv/installed  ## the first result: both methods at mini, five seeds, into data/results (about half an hour)
-	for seed in $(SEEDS); do for objective in pretrainzero random_span; do echo $$objective $$seed; done; done | \
-	OMP_NUM_THREADS=1 xargs -P 2 -L 1 sh -c '$(PY) -m pzlib run notebooks/04_pretrainzero.ipynb \
-	-p tier mini -p objective $$0 -p seed $$1 || true'
-	$(PY) -m pzlib results
+# Two runs at a time, one thread each: a step of the small model gains little from a second core. What is stored in
+# data/results is not run again, what was killed goes on from its checkpoint, one failure does not stop the others.
+RUN_AT_MINI = $(PY) -m pzlib run notebooks/$$name.ipynb -p tier mini -o figures/executed/$$name.ipynb
+CORE = 03_masking_collapse 11_side_by_side
+ABLATIONS = 06_data_domain 08_generator_reward
+
+mini: .venv/installed  ## the core studies at mini (collapse, baselines, main run; five seeds), their notebooks and figures
+	-$(PY) -m pzlib study --core
+	for name in $(CORE); do $(RUN_AT_MINI) || exit 1; done
+	$(PY) -m pzlib figures
+	name=12_claims_and_figures; $(RUN_AT_MINI)
+
+mini-all: .venv/installed  ## every study at mini: the core, then ablations and the map (three seeds)
+	-$(PY) -m pzlib study --all
+	for name in $(ABLATIONS); do $(RUN_AT_MINI) || exit 1; done
+	$(MAKE) mini
+
+figures: .venv/installed  ## every figure and table again, from data/results
 	$(PY) -m pzlib figures
 
-figures: .venv/installed  ## every figure again, from the tables in data/results
-	$(PY) -m pzlib figures
+sweep: .venv/installed  ## the learning-rate sweep of every method, on seeds that no study uses
+	$(PY) -m pzlib sweep
 
 bench: .venv/installed  ## what a step costs, as ratios, into data/results/bench.csv
 	$(PY) -m pzlib.bench

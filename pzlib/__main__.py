@@ -1,4 +1,4 @@
-"""The command line: `python -m pzlib run | evaluate | results | figures`.
+"""The command line: `python -m pzlib run | study | sweep | evaluate | results | figures`.
 Leaves out settings: they belong to the notebook, and `-p NAME VALUE` sets them."""
 
 import argparse
@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from pzlib import run as settings
+from pzlib.studies import STUDIES, runs_of
 
 
 def parser():
@@ -17,6 +18,15 @@ def parser():
     run.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
                      help="a parameter of the notebook; once for each")  # fmt: skip
     run.add_argument("-o", "--output", type=Path, help="where the executed copy goes, if not to its run")
+    study = commands.add_parser("study", help="make the runs of one or more studies that are not stored yet")
+    study.add_argument("names", nargs="*", metavar="STUDY", help=f"of {', '.join(STUDIES)}")
+    study.add_argument("--core", action="store_true", help="the studies of `make mini`")
+    study.add_argument("--all", action="store_true", help="every study: `make mini-all`")
+    study.add_argument("--plan", action="store_true", help="only say how many runs and how long")
+    study.add_argument("--tier", default="mini", choices=settings.TIERS)
+    sweep = commands.add_parser("sweep", help="make the learning-rate sweep of every method, into data/results/sweep")
+    for command in (study, sweep):
+        command.add_argument("--jobs", type=int, default=2, help="runs at a time; they share the cores")
     evaluate = commands.add_parser("evaluate", help="ask a model TinyBench's questions")
     evaluate.add_argument("model", help="a run id, a folder or a hub name")
     evaluate.add_argument("--items", type=int, default=64, help="questions a task")
@@ -45,6 +55,34 @@ def _run(args):
     from pzlib.parameters import parse_parameters
 
     return run_notebook(args.notebook, parse_parameters(args.notebook, args.parameter), args.output)
+
+
+def _study(args):
+    from pzlib import grid
+
+    chosen = [name for name, study in STUDIES.items() if args.all or (args.core and study.core)]
+    names = list(dict.fromkeys([*chosen, *args.names]))
+    if not names:
+        raise ValueError(f"study: name one or more of {', '.join(STUDIES)}, or give --core or --all")
+    runs = runs_of(names, args.tier)
+    if args.plan:
+        print(grid.plan(runs, args.jobs))
+        return 0
+    return _told(grid.play(runs, args.jobs))
+
+
+def _sweep(args):
+    from pzlib import grid, studies
+
+    runs = [run for _, run in studies.sweep()]
+    return _told(grid.play(runs, args.jobs, results=settings.ROOT / "data/results/sweep"))
+
+
+def _told(found):
+    failed = [run_id for run_id, what in found.items() if what.startswith("failed")]
+    if failed:
+        print(f"{len(failed)} of {len(found)} runs failed: {', '.join(failed)}; the same command tries them again")
+    return int(bool(failed))
 
 
 def _evaluate(args):
@@ -83,7 +121,14 @@ def _figures(args):
     return 0
 
 
-COMMANDS = {"run": _run, "evaluate": _evaluate, "results": _results, "figures": _figures}
+COMMANDS = {
+    "run": _run,
+    "study": _study,
+    "sweep": _sweep,
+    "evaluate": _evaluate,
+    "results": _results,
+    "figures": _figures,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -25,8 +25,8 @@ EVAL_COLUMNS = ("step", "task", "group", "n", "correct", "accuracy", "length", "
 EPISODES = pa.schema(
     [("step", pa.int64()), ("role", pa.string()), ("passage_id", pa.string()), ("block", pa.int64()),
      ("group_index", pa.int64()), ("row", pa.int64()), ("mask", pa.string()), ("kind", pa.string()),
-     ("legal", pa.bool_()), ("count", pa.int64()), ("position", pa.float64()), ("prompt", pa.string()), ("completion", pa.string()),
-     ("prediction", pa.string()), ("reward", pa.float64()), ("advantage", pa.float64()),
+     ("legal", pa.bool_()), ("count", pa.int64()), ("position", pa.float64()), ("prompt", pa.string()),
+     ("completion", pa.string()), ("prediction", pa.string()), ("reward", pa.float64()), ("advantage", pa.float64()),
      ("length", pa.int64()), ("clipped", pa.bool_()), ("entropy", pa.float64())]
 )  # fmt: skip
 

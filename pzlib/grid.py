@@ -13,22 +13,22 @@ import pandas as pd
 from pzlib import run as settings
 from pzlib.folder import RunFolder
 from pzlib.progress import duration
-from pzlib.results import collect_run, load
+from pzlib.results import collect_run, folder_of, load
 from pzlib.run import Run
 
 UNSEEN_HOURS = 0.05  # a run's time where none like it is stored
 
 
 def play(runs, jobs=2, say=print, results=None):
-    """Bring every Run of `runs` into the tables under `results` (default data/results); returns {run_id: what}.
+    """Bring every Run of `runs` into the tables under `results` (default: their tier's); returns {run_id: what}.
 
     A run that is stored, or complete in data/runs, is not run again; one that was killed goes on from its checkpoint;
     one that fails is told of, with its log, and does not stop the others. `jobs` processes at a time share the cores.
     what: "stored", "complete" or "failed: why". `say` gets one line beforehand (how many, how long) and one a run.
     Raises KeyboardInterrupt after stopping the processes; started again, they go on.
     """
-    results = Path(results or settings.ROOT / "data/results")
     runs = list({run.run_id: run for run in runs}.values())
+    results = Path(results or folder_of(runs[0].tier))
     found = {run.run_id: "stored" for run in runs if run.run_id in _stored(results)}
     waiting = [run for run in runs if run.run_id not in found]
     say(plan(runs, jobs, results))
@@ -60,14 +60,14 @@ def plan(runs, jobs=2, results=None):
 
     The time is that of stored runs of the same objective and model, by step; others count as 3 minutes.
     """
-    results = Path(results or settings.ROOT / "data/results")
     runs = list({run.run_id: run for run in runs}.values())
+    results = Path(results or folder_of(runs[0].tier))
     stored = _stored(results)
     missing = [run for run in runs if run.run_id not in stored]
     text = f"{len(runs)} runs: {len(runs) - len(missing)} stored, {len(missing)} to make"
     if not missing:
         return text
-    table = load("runs", results) if (results / "runs.csv").exists() else pd.DataFrame()
+    table = load("runs", folder=results) if (results / "runs.csv").exists() else pd.DataFrame()
     hours = sum(_hours(run, table) for run in missing) / jobs
     return f"{text}, about {duration(3600 * hours)} at {jobs} at a time"
 

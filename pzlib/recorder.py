@@ -10,12 +10,15 @@ VIEW_SECONDS = 2.0
 
 
 class Recorder(TrainerCallback):
-    """Writes each step's metrics, evaluates when it is time, and keeps status and view up to date."""
+    """Writes each step's metrics, evaluates when it is time, and keeps status and view up to date.
 
-    def __init__(self, run, folder, game, evaluate, view):
-        self.run, self.folder, self.game, self.evaluate, self.view = run, folder, game, evaluate, view
+    source: what was trained on, a Game or Lessons; its `metrics` holds the numbers of the last step.
+    """
+
+    def __init__(self, run, folder, source, evaluate, view):
+        self.run, self.folder, self.source, self.evaluate, self.view = run, folder, source, evaluate, view
         self.started = self.seen = 0.0
-        self.seconds, self.rate = 0.0, None
+        self.seconds, self.seconds_evaluation, self.rate = 0.0, 0.0, None
 
     def on_train_begin(self, args, state, control, **kwargs):
         if state.global_step == 0:
@@ -38,19 +41,21 @@ class Recorder(TrainerCallback):
     def on_log(self, args, state, control, logs, **_):
         if "loss" not in logs or not state.is_world_process_zero:  # the closing log of a run has none
             return
-        played = self.game.metrics
+        played = self.source.metrics
         self.folder.append_metrics(
             {
                 "step": state.global_step,
                 "seconds": self.seconds,
                 "seconds_generation": played["seconds_generation"],
                 "seconds_training": self.seconds - played["seconds_generation"],
+                "seconds_evaluation": self.seconds_evaluation,  # after this step; after the first, also before it
                 "learning_rate": self.rate,
                 "grad_norm": float(logs["grad_norm"]),
                 "loss": logs["loss"],
                 **played,
             }
         )
+        self.seconds_evaluation = 0.0
         self._show(state)
 
     def on_save(self, args, state, control, **_):
@@ -59,9 +64,11 @@ class Recorder(TrainerCallback):
     def _score(self, state, kwargs):
         if self.evaluate is None or not state.is_world_process_zero:
             return
+        started = time.perf_counter()
         with torch.random.fork_rng():  # an evaluation in between must not change what is trained
             rows = self.evaluate(kwargs["model"], kwargs["processing_class"], state.global_step)
         self.folder.append_eval([{"step": state.global_step, **row} for row in rows])
+        self.seconds_evaluation += time.perf_counter() - started
 
     def _show(self, state, always=False):
         if not state.is_world_process_zero or not (always or time.perf_counter() - self.seen >= VIEW_SECONDS):

@@ -1,49 +1,64 @@
 """The numbers in the README: printed from data/results between two marks, and nowhere typed by hand.
 Left out: prose. What the numbers mean is said by a person, beside them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from pzlib.curves import armed
 from pzlib.folder import write_atomic
 from pzlib.stats import bootstrap_ci, paired_test
-from pzlib.style import mark_of
+from pzlib.style import mark_of, marks_of
 
-START, END = "<!-- results: python -m pzlib figures writes this -->", "<!-- end of results -->"
+START, END = "<!-- {}: python -m pzlib figures writes this -->", "<!-- end of {} -->"
 GROUPS = {"general": "TinyBench general", "math": "TinyBench math", "spans": "masked words (reasoning)"}
+OURS = "pretrainzero"  # what the others are compared with
+ARMS = ("continued_pretraining", "sft", "random_span", OURS)  # the rows of the paper's Tables 1 and 2, below "Base"
 
 
-def main_table(tinybench: pd.DataFrame, tier: str = "mini") -> str:
-    """Markdown: accuracy before and after by method and group, mean over seeds [95 % bootstrap interval], and the
-    difference of the methods, paired by seed. "not run" where there are no rows.
+def main_table(tinybench: pd.DataFrame, tier: str = "mini", arms: Sequence[str] = ARMS) -> str:
+    """Markdown: accuracy of the base and of every arm by group, mean over seeds [95 % bootstrap interval], and what
+    PretrainZero has more than each other arm, paired by seed. "not run" where there are no rows.
+
+    tinybench: rows with a column `arm`, or else one objective an arm; `arms`: the rows of the table, in order.
     """
-    rows = tinybench[tinybench["tier"] == tier]
-    means = rows.groupby(["objective", "seed", "run_id", "step", "group"], as_index=False)["accuracy"].mean()
+    rows = armed(tinybench[tinybench["tier"] == tier])
+    means = rows.groupby(["arm", "seed", "run_id", "step", "group"], as_index=False)["accuracy"].mean()
     means["accuracy"] *= 100
     last = means["step"] == means.groupby("run_id")["step"].transform("max")
     after, before = means[last & (means["step"] > 0)], means[means["step"] == 0].drop_duplicates(["seed", "group"])
     lines = [f"| accuracy, % ({tier}) | seeds | " + " | ".join(GROUPS.values()) + " |"]
     lines.append("|---" * (2 + len(GROUPS)) + "|")
-    methods = [("base", before)] + [(o, after[after["objective"] == o]) for o in ("random_span", "pretrainzero")]
-    for name, part in methods:
+    marks = marks_of(["base", *arms])
+    for arm, mark in marks.items():
+        part = before if arm == "base" else after[after["arm"] == arm]
         cells = [_interval(part.loc[part["group"] == group, "accuracy"]) for group in GROUPS]
-        lines.append(f"| {mark_of(name).label} | {part['seed'].nunique()} | " + " | ".join(cells) + " |")
-    pairs = after.pivot_table(index=["group", "seed"], columns="objective", values="accuracy")
-    if {"pretrainzero", "random_span"} <= set(pairs):
-        pairs = pairs[["pretrainzero", "random_span"]].dropna()
-        cells = [_difference(pairs.loc[group]) if group in pairs.index else "not run" for group in GROUPS]
+        lines.append(f"| {mark.label} | {part['seed'].nunique()} | " + " | ".join(cells) + " |")
+    values = after.pivot_table(index=["group", "seed"], columns="arm", values="accuracy")
+    for arm in arms:
+        if arm == OURS or not {arm, OURS} <= set(values):
+            continue
+        pairs = values[[OURS, arm]].dropna()
+        cells = [_difference(*pairs.loc[group].to_numpy().T) if group in pairs.index else "not run" for group in GROUPS]
         seeds = pairs.index.get_level_values("seed").nunique()
-        lines.append(f"| PretrainZero − random, paired | {seeds} | " + " | ".join(cells) + " |")
+        lines.append(f"| {mark_of(OURS).label} − {marks[arm].label}, paired | {seeds} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def refresh(readme: str | Path, tinybench: pd.DataFrame, tier: str = "mini") -> None:
-    """Write `main_table` between the marks of the README; the rest of it stays. Raises ValueError without marks."""
+def refresh(readme: str | Path, tables: dict[str, str]) -> None:
+    """Write each markdown table between the marks of its name in the README; the rest of it stays.
+
+    Raises ValueError, and writes nothing, where the marks of a name are not there once each.
+    """
     text = Path(readme).read_text()
-    if text.count(START) != 1 or text.count(END) != 1:
-        raise ValueError(f"{readme}: needs the lines {START!r} and {END!r} once each, for the table of results")
-    head, rest = text.split(START)
-    write_atomic(readme, f"{head}{START}\n{main_table(tinybench, tier)}\n{END}{rest.split(END)[1]}")
+    for name, table in tables.items():
+        start, end = START.format(name), END.format(name)
+        if text.count(start) != 1 or text.count(end) != 1 or text.index(end) < text.index(start):
+            raise ValueError(f"{readme}: needs the lines {start!r} and {end!r} once each, for the table {name!r}")
+        head, rest = text.split(start)
+        text = f"{head}{start}\n{table}\n{end}{rest.split(end)[1]}"
+    write_atomic(readme, text)
 
 
 def _interval(values: pd.Series) -> str:
@@ -55,7 +70,7 @@ def _interval(values: pd.Series) -> str:
     return f"{values.mean():.1f} [{low:.1f}, {high:.1f}]"
 
 
-def _difference(pairs: pd.DataFrame) -> str:
-    test = paired_test(pairs["pretrainzero"], pairs["random_span"])
+def _difference(ours, theirs) -> str:
+    test = paired_test(ours, theirs)
     low, high = test["interval"]
     return f"{test['difference']:+.1f} [{low:+.1f}, {high:+.1f}], p = {test['p']:.2g}"

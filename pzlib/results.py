@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from pzlib import run as settings
 from pzlib.folder import EVAL_COLUMNS, RunFolder, write_atomic
 from pzlib.run import Run, locate, near_names
 
@@ -17,6 +18,11 @@ FACTS = ["corpus_digest", "model_fingerprint", "parameters"]  # of params.json, 
 BINS = 20  # rows of training.csv a run: a table of all runs by step would be too large to commit
 # What tells the rows of one run apart; runs.csv has one row a run.
 TABLES = {"runs": [], "training": ["step"], "tinybench": ["step", "group", "task"]}
+
+
+def folder_of(tier):
+    """Where rows of a tier are kept: data/results for `mini`, which is committed, else a folder of the tier's name."""
+    return settings.ROOT / "data/results" / ("" if tier == "mini" else tier)
 
 
 def collect(runs_dir, out_dir):
@@ -51,11 +57,11 @@ def _bring(folders, out_dir):
                 _merge(Path(out_dir) / f"{name}.csv", [rows(folder) for folder in folders], TABLES[name])
 
 
-def load(name, folder=None):
-    """The table `name` (runs, training or tinybench) of data/results, or of `folder`, as a DataFrame."""
+def load(name, tier="mini", folder=None):
+    """The table `name` (runs, training or tinybench) of a tier, or of `folder`, as a DataFrame."""
     if name not in TABLES:
         raise ValueError(f"{name}: no such table of results; {near_names(name, TABLES)}")
-    path = Path(folder or locate("data/results")) / f"{name}.csv"
+    path = Path(folder or locate(folder_of(tier).relative_to(settings.ROOT))) / f"{name}.csv"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not there yet; `python -m pzlib results` makes it from data/runs")
     return pd.read_csv(path)
@@ -65,7 +71,8 @@ def _settings(folder):
     params, metrics = folder.params(), folder.metrics()
     env = json.loads((folder.path / "env.json").read_text())
     row = {name: params.get(name) for name in (*KEY, *SETTINGS, *FACTS)}
-    row["hours"] = round(metrics["seconds"].sum() / 3600, 4) if "seconds" in metrics else None
+    spent = [name for name in ("seconds", "seconds_evaluation") if name in metrics]
+    row["hours"] = round(metrics[spent].sum().sum() / 3600, 4) if spent else None
     row |= {name: env[name] for name in ("cpu", "gpu", "commit", "uncommitted_changes")}
     row |= {name: env["packages"].get(name) for name in ("torch", "trl", "transformers")}
     return pd.DataFrame([row])

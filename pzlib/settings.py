@@ -1,19 +1,22 @@
-"""The GRPOConfig of a run, with everything written out that a paper fixes or TRL's defaults would change.
+"""TRL's arguments of a run, with everything written out that a paper fixes or TRL's defaults would change.
 Leaves out several updates per rollout: the paper says nothing of them, its neighbours train on-policy."""
 
 import torch
-from trl import GRPOConfig
+from trl import GRPOConfig, SFTConfig
 
 from pzlib.checkpoints import KEPT
+from pzlib.run import SUPERVISED
 
 
 def settings(run, folder, processes=1):
-    """The GRPOConfig of a run; everything that a paper fixes, or TRL's defaults would change, is written out.
+    """The GRPOConfig of a run, the SFTConfig of a supervised one; everything that a paper fixes, or TRL's defaults
+    would change, is written out.
 
     Raises ValueError where rows and processes do not divide.
     """
+    supervised = run.objective in SUPERVISED
     local, rest = divmod(run.rows_per_step, processes)
-    block = run.groups_per_block * run.group
+    block = 1 if supervised else run.groups_per_block * run.group
     if rest or local % block:
         raise ValueError(
             f"passages: {run.passages} a step cannot be shared among {processes} processes without "
@@ -21,24 +24,29 @@ def settings(run, folder, processes=1):
         )
     micro = next(n for n in range(min(run.micro_batch_rows, local), 0, -1) if local % n == 0)
     gpu = torch.cuda.is_available()
-    return GRPOConfig(
+    shared = dict(
         output_dir=str(folder.path / "checkpoints"), seed=run.seed, use_cpu=not gpu,
         # One on-policy update a step: the rollout buffer is empty whenever a checkpoint is written.
         max_steps=run.steps, per_device_train_batch_size=micro, gradient_accumulation_steps=local // micro,
-        steps_per_generation=local // micro, num_iterations=1, num_generations=run.group,
-        max_completion_length=run.max_completion_tokens, shuffle_dataset=False,
-        temperature=run.temperature, top_p=run.top_p, top_k=0,
-        # PretrainZero (eqs. 10, 11 and text): no KL, clip-higher, z-scores within a group; token averaging is ours
-        loss_type="dapo", beta=0.0, epsilon=run.clip_low, epsilon_high=run.clip_high, scale_rewards="group",
-        importance_sampling_level="token", entropy_coef=0.0, top_entropy_quantile=1.0,
-        router_aux_loss_coef=0.0, mask_truncated_completions=False, disable_dropout=True,
         learning_rate=run.learning_rate, warmup_steps=run.warmup_steps, weight_decay=run.weight_decay,
         lr_scheduler_type="cosine" if run.schedule == "cosine" else "constant_with_warmup",
         optim="adamw_torch", adam_beta1=0.9, adam_beta2=0.999, adam_epsilon=1e-8,
-        max_grad_norm=run.max_grad_norm, bf16=run.dtype == "bfloat16", fp16=False,
-        gradient_checkpointing=gpu, dataloader_pin_memory=gpu, use_vllm=run.use_vllm, vllm_mode="colocate",
-        vllm_importance_sampling_mode="token_truncate",  # TRL's sequence_mask drops long completions whole
+        max_grad_norm=run.max_grad_norm, bf16=run.dtype == "bfloat16", fp16=False, router_aux_loss_coef=0.0,
+        gradient_checkpointing=gpu, dataloader_pin_memory=gpu, shuffle_dataset=False, remove_unused_columns=False,
         save_strategy="steps", save_steps=run.save_every, save_total_limit=KEPT,
         logging_steps=1, logging_nan_inf_filter=False, report_to="none", disable_tqdm=True,
-        remove_unused_columns=False,
+    )  # fmt: skip
+    if supervised:
+        return SFTConfig(
+            **shared, loss_type="nll", packing=False, max_length=None, train_sampling_strategy="sequential",
+            dataset_kwargs={"skip_prepare_dataset": True},  # rows come whole from `supervised.Lessons`
+        )  # fmt: skip
+    return GRPOConfig(
+        **shared, steps_per_generation=local // micro, num_iterations=1, num_generations=run.group,
+        max_completion_length=run.max_completion_tokens, temperature=run.temperature, top_p=run.top_p, top_k=0,
+        # PretrainZero (eqs. 10, 11 and text): no KL, clip-higher, z-scores within a group; token averaging is ours
+        loss_type="dapo", beta=0.0, epsilon=run.clip_low, epsilon_high=run.clip_high, scale_rewards="group",
+        importance_sampling_level="token", entropy_coef=0.0, top_entropy_quantile=1.0,
+        mask_truncated_completions=False, disable_dropout=True, use_vllm=run.use_vllm, vllm_mode="colocate",
+        vllm_importance_sampling_mode="token_truncate",  # TRL's sequence_mask drops long completions whole
     )  # fmt: skip

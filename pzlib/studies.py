@@ -11,7 +11,7 @@ import pandas as pd
 from pzlib.run import Run, locate, near_names
 
 SWEEP = "data/results/sweep/tinybench.csv"
-RATES = (1e-4, 3e-4, 1e-3)  # what every method's sweep tries, on SWEEP_SEEDS, which no study uses
+RATES = (3e-5, 1e-4, 3e-4, 1e-3)  # what every method's sweep tries, on SWEEP_SEEDS, which no study uses
 SWEEP_SEEDS = (100, 101)
 GROUPS = ("general", "math", "spans")  # of tinybench.csv: what a sweep goes by is their plain mean
 
@@ -20,7 +20,8 @@ GROUPS = ("general", "math", "spans")  # of tinybench.csv: what a sweep goes by 
 class Study:
     """Named arms, each the settings in which it differs, run over the same seeds; all else is the tier's.
 
-    question: what it asks, in one line. steps: fewer than the tier's where a study says so, else None.
+    question: what it asks, in one line. steps: of shorter runs at `mini`, where a study says so; they are asked before
+    and after only.
     """
 
     question: str
@@ -29,20 +30,19 @@ class Study:
     core: bool = False
     steps: int | None = None
 
-    def runs(self, tier: str, **settings) -> list[tuple[str, Run]]:
+    def runs(self, tier: str, seeds=None) -> list[tuple[str, Run]]:
         """(arm, Run) of every arm and seed, seed by seed, so that an interrupted study has whole seeds first.
 
-        settings hold for all arms. Every method has the learning rate of its own sweep at `mini` and `smoke`; at other
-        tiers, where none was made, the tier's.
+        seeds: None for the study's own, at `smoke` the first of them. Every method has the learning rate of its own
+        sweep at `mini` and `smoke`; at other tiers, where none was made, the tier's.
         """
-        if self.steps and tier == "mini":
-            settings = {"steps": self.steps, **settings}
+        short = {"steps": self.steps, "eval_every": self.steps} if self.steps and tier == "mini" else {}
         found = []
-        for seed in self.seeds:
+        for seed in seeds or (self.seeds[:1] if tier == "smoke" else self.seeds):
             for arm, own in self.arms.items():
                 objective = own.get("objective", "pretrainzero")
                 rate = {"learning_rate": best_rate(objective)} if tier in ("mini", "smoke") else {}
-                found.append((arm, Run(**{"tier": tier, "seed": seed, **rate, **settings, **own})))
+                found.append((arm, Run(**{"tier": tier, "seed": seed, **rate, **short, **own})))
         return found
 
 
@@ -83,9 +83,12 @@ STUDIES = {
         "The same from a larger base model", _objectives(*METHODS, model="data/tinybase_large"), seeds=THREE
     ),
     "warmup": Study(
-        "Do random spans first help the generator (the paper's SmolLM3 recipe)?",
-        {"pretrainzero": {}, "random spans first": {"random_span_steps": 10}},
-        seeds=THREE,
+        "Do random spans first help a base whose masks are seldom legal (the paper's SmolLM3 recipe)?",
+        {
+            "pretrainzero": {"model": "data/tinybase_small"},
+            "random spans first": {"model": "data/tinybase_small", "random_span_steps": 10},
+        },
+        core=True,
     ),
     "entropy_model": Study(
         "Whose entropy should choose: the policy's, the base's, a proxy's?",
@@ -95,6 +98,7 @@ STUDIES = {
             "proxy": {"objective": "entropy_next_token", "entropy_model": "data/tinybase_small"},
         },
         seeds=THREE,
+        core=True,
     ),
     "domain": Study(
         "Fig. 10a: encyclopaedia or mathematics as RL corpus?",
@@ -192,14 +196,38 @@ def study_of(name: str) -> Study:
     return STUDIES[name]
 
 
-def select(table: pd.DataFrame, name: str, tier: str = "mini", **settings) -> pd.DataFrame:
+def runs_of(names, tier: str = "mini", seeds=None) -> list[Run]:
+    """Every run of these studies once, first seeds first: stopped early, all studies have the same seeds.
+
+    >>> len(runs_of(["mask_rule", "balance"], "paper"))  # the default run is in both
+    15
+    """
+    runs = [run for name in names for _, run in study_of(name).runs(tier, seeds)]
+    return sorted({run.run_id: run for run in runs}.values(), key=lambda run: run.seed)
+
+
+def select(table: pd.DataFrame, name: str, tier: str = "mini", seeds=None) -> pd.DataFrame:
     """The rows of `table` (runs, training or tinybench) that are of the study's runs, with a first column `arm`.
 
     A run belongs to every study that names its settings, so one table serves all; arms come in the study's order.
     """
-    arms = {run.run_id: arm for arm, run in study_of(name).runs(tier, **settings)}
+    arms = {run.run_id: arm for arm, run in study_of(name).runs(tier, seeds)}
     rows = table[table["run_id"].isin(arms)]
     rows = rows.assign(arm=rows["run_id"].map(arms))
     order = {arm: place for place, arm in enumerate(study_of(name).arms)}
     rows = rows.sort_values("arm", key=lambda names: names.map(order), kind="stable")
     return rows[["arm", *table.columns]]
+
+
+def tally(names, found: dict[str, str], tier: str = "mini", seeds=None) -> pd.DataFrame:
+    """What became of the runs of these studies: a row a study and arm, with how many were planned, finished, failed.
+
+    found: what `grid.play` returned. A run that is in neither is counted as planned only.
+    """
+    rows = []
+    for name in names:
+        for arm, run in study_of(name).runs(tier, seeds):
+            what = found.get(run.run_id, "")
+            done, failed = what in ("stored", "complete"), what.startswith("failed")
+            rows.append({"study": name, "arm": arm, "planned": 1, "finished": int(done), "failed": int(failed)})
+    return pd.DataFrame(rows).groupby(["study", "arm"], sort=False).sum()

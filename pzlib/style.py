@@ -5,6 +5,7 @@ import functools
 import io
 import textwrap
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +30,10 @@ METHODS = {
     "base": Mark("Base", "#595959", "D"),
     "pretrainzero": Mark("PretrainZero", "#0072B2", "o"),
     "random_span": Mark("Random spans", "#D55E00", "s"),
+    "random_next_token": Mark("Random next tokens", "#009E73", "^"),
+    "entropy_next_token": Mark("Entropy next tokens", "#CC79A7", "v"),
+    "sft": Mark("Supervised fine-tuning", "#E69F00", "P"),
+    "continued_pretraining": Mark("Continued pretraining", "#56B4E9", "X"),
 }
 ROLES = {
     "predictor": Mark("predictor", "#009E73", "o"),
@@ -38,6 +43,9 @@ ROLES = {
 # of P. Tol's muted scheme).
 GREYS = {"trivial": "#D9D9D9", "function": "#D9D9D9", "other": "#A6A6A6", "irreducible": "#404040"}
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#882255", "#332288", "#DDCC77")
+
+LINES = tuple(colour for colour in COLOURS if colour not in ("#F0E442", "#DDCC77"))  # too pale for a line on white
+MARKERS, DASHES = "os^vDPX*<>", ("-", "--", ":")
 
 STYLE = {
     "font.family": "DejaVu Sans",
@@ -49,7 +57,7 @@ STYLE = {
     "ytick.labelsize": 8,
     "legend.fontsize": 8,
     "legend.frameon": False,
-    "legend.handlelength": 1.8,
+    "legend.handlelength": 2.4,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -102,7 +110,7 @@ def styled(function):
 
 
 def mark_of(objective: str) -> Mark:
-    """The colour, marker and name of a method.
+    """The colour, marker and name of a method; ValueError for one that `METHODS` lacks.
 
     >>> mark_of("pretrainzero").label
     'PretrainZero'
@@ -114,6 +122,31 @@ def mark_of(objective: str) -> Mark:
         raise ValueError(
             f"objective: {objective!r} has no colour; use one of {known}, or add it to pzlib.style.METHODS"
         ) from None
+
+
+def marks_of(arms: Iterable[str]) -> dict[str, Mark]:
+    """A Mark for each arm of a study, in order: a method keeps its own, a variant gets the next free one.
+
+    A variant goes by its name, "sft, something" by the method's name in words. No two of 15 variants look alike.
+
+    >>> {arm: mark[:2] for arm, mark in marks_of(["one mask", "pretrainzero", "sft, late"]).items()}
+    {'one mask': ('one mask', '#E69F00'), 'pretrainzero': ('PretrainZero', '#0072B2'),
+     'sft, late': ('Supervised fine-tuning, late', '#009E73')}
+    """
+    arms = list(dict.fromkeys(arms))
+    taken = {part for arm in arms if arm in METHODS for part in METHODS[arm]}
+    colours, markers = ([part for part in cycle if part not in taken] for cycle in (LINES, MARKERS))
+    variants = [arm for arm in arms if arm not in METHODS]
+    marks = {}
+    for arm in arms:
+        if arm in METHODS:
+            marks[arm] = METHODS[arm]
+            continue
+        place, (head, *rest) = variants.index(arm), arm.split(", ")
+        label = ", ".join([METHODS[head].label if head in METHODS else head, *rest])
+        line = DASHES[place // len(colours) % len(DASHES)]
+        marks[arm] = Mark(label, colours[place % len(colours)], markers[place % len(markers)], line)
+    return marks
 
 
 def colours_of_kinds(kinds: list[str]) -> list[str]:
@@ -129,8 +162,8 @@ def colours_of_kinds(kinds: list[str]) -> list[str]:
 
 def caption(figure: Figure, words: str, source: str) -> None:
     """Write what the marks mean, and then where the numbers come from, under a constrained-layout figure."""
-    lines = textwrap.wrap(words, CAPTION_COLUMNS)
-    text = "\n".join([*lines, *textwrap.wrap(source, CAPTION_COLUMNS)])
+    lines = textwrap.wrap(words.replace(" %", "\u00a0%"), CAPTION_COLUMNS)  # no line begins with a %
+    text = "\n".join([*lines, *textwrap.wrap(source, CAPTION_COLUMNS)]).replace("\u00a0", " ")
     height = figure.get_figheight()
     share = (text.count("\n") + 1) * 8 * 1.25 / 72 / height + 0.06 / height
     figure.text(0.006, 0.04 / height, text, fontsize=8, va="bottom", color="#404040", linespacing=1.2)
@@ -142,7 +175,10 @@ def save(figure: Figure, name: str, folder: str | Path = "figures") -> list[Path
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.png", folder / f"{name}.pdf"]
+    layout = figure.get_layout_engine()
     with matplotlib.rc_context(STYLE):
         figure.savefig(paths[0], dpi=200, metadata={"Software": None})
+        figure.set_layout_engine("none")  # laid out once for both files: it takes longer than the drawing
         figure.savefig(paths[1], metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    figure.set_layout_engine(layout)
     return paths

@@ -12,8 +12,9 @@ MINI = {
 # 32 passages a step, groups of 8. The other values are ours.
 PAPER = {
     "model": "Qwen/Qwen3-4B-Base", "corpus": "wikimedia/wikipedia", "corpus_config": "20231101.en",
-    "corpus_limit": 64_000, "min_tokens": 32, "max_tokens": 1400, "template": "paper", "span_words": 5, "min_context": 16,
-    "steps": 2000, "passages": 32, "group": 8, "learning_rate": 5e-7, "schedule": "cosine", "warmup_steps": 0,
+    "corpus_limit": 64_000, "min_tokens": 32, "max_tokens": 1400, "template": "paper", "span_words": 5,
+    "min_context": 16, "steps": 2000, "passages": 32, "group": 8, "learning_rate": 5e-7, "schedule": "cosine",
+    "warmup_steps": 0,
     "max_prompt_tokens": 1536, "max_completion_tokens": 4096, "micro_batch_rows": 4, "dtype": "bfloat16",
     "eval_every": 100, "eval_items": 256, "save_every": 50,
 }  # fmt: skip

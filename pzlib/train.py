@@ -1,4 +1,4 @@
-"""A Run to a trained model, by TRL's GRPOTrainer changed only in its public `compute_loss`; kills do no harm.
+"""A Run to a trained model, by TRL's SFTTrainer or its GRPOTrainer with a public method changed; kills do no harm.
 Leaves out adapters, quantised weights, a reference model: the paper trains all weights, without a KL term."""
 
 import logging
@@ -21,8 +21,9 @@ from pzlib.nexttoken import frozen_scorer
 from pzlib.packing import PackedModel, check_drop_rows, keep_moving_rows
 from pzlib.quiet import quiet, tells_a_user_something
 from pzlib.recorder import Recorder
-from pzlib.run import Run
+from pzlib.run import SUPERVISED, Run
 from pzlib.settings import settings
+from pzlib.supervised import supervised_trainer
 
 TOKENS_AT_ONCE = 2048  # of a forward pass on a CPU: larger ones fall out of its cache
 
@@ -46,16 +47,23 @@ class PZTrainer(GRPOTrainer):
 
 
 def make_trainer(run, model, tokenizer, passages, folder, evaluate=None, view=None):
-    """The trainer of a run, ready to `train()`; `trainer.game` is its Game. Raises ValueError as
-    `check_drop_rows` does."""
+    """The trainer of a run, ready to `train()`; of one with rollouts `trainer.game` is the Game. Raises ValueError as
+    `settings` and `check_drop_rows` do."""
     args = settings(run, folder, PartialState().num_processes)
+    if run.objective in SUPERVISED:
+        trainer, source = supervised_trainer(run, model, tokenizer, passages, args)
+    else:
+        trainer, source = _game_trainer(run, model, tokenizer, passages, args, folder)
+    trainer.add_callback(Recorder(run, folder, source, evaluate, view))
+    trainer.add_callback(checkpoints.Manifests(folder.path / "checkpoints", run.run_id))
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _game_trainer(run, model, tokenizer, passages, args, folder):
     if run.drop_rows:
         check_drop_rows(args, model)
     game = Game(run, passages, tokenizer, folder, frozen_scorer(run, model, tokenizer))
-    callbacks = [
-        Recorder(run, folder, game, evaluate, view),
-        checkpoints.Manifests(folder.path / "checkpoints", run.run_id),
-    ]
     logging.getLogger("trl.trainer.grpo_trainer").addFilter(tells_a_user_something)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
@@ -66,11 +74,9 @@ def make_trainer(run, model, tokenizer, passages, folder, evaluate=None, view=No
             train_dataset=blocks(passages, run),
             reward_funcs=game.reward_funcs,
             rollout_func=game.rollout,
-            callbacks=callbacks,
         )
-    trainer.remove_callback(PrinterCallback)
     trainer.drop_rows, trainer.game = run.drop_rows, game
-    return trainer
+    return trainer, game
 
 
 def train(run, view=None, evaluate=None):

@@ -4,6 +4,9 @@ import numpy as np
 import pandas as pd
 
 KINDS = ("trivial", "irreducible", "sum", "sum_inverse", "weekday", "two_hop")
+ACCURACY = {"trivial": 0.8, "irreducible": 0.05}
+PASSIVE = {"random_span": 0.0, "random_next_token": 0.2, "entropy_next_token": 3.0}
+SUPERVISED = ("sft", "continued_pretraining")
 TASKS = {"sum": "math", "count": "math", "two_hop": "general", "weekday": "general", "reasoning": "spans"}
 TEXT = (
     "Belmora is a town in the land of Teska . Its market is held on Friday , two days after the fair . "
@@ -11,21 +14,40 @@ TEXT = (
 )
 
 
-def training(objectives=("pretrainzero", "random_span"), seeds=5, steps=60, tier="mini"):
-    """A training.csv: one row a run and step."""
+def training(objectives=("pretrainzero", "random_span"), seeds=5, steps=60, tier="mini", every=1, group=8):
+    """A training.csv: one row a run and `every` steps. Any name not in PASSIVE or SUPERVISED plays a generator."""
     rng, tables = np.random.default_rng(0), []
     for objective in objectives:
         for seed in range(seeds):
-            step = np.arange(1, steps + 1)
+            step = np.arange(every, steps + 1, every)
+            grown, spread = step / steps, (0, 0.1 / np.sqrt(every), len(step))
             table = {"run_id": f"{objective}-{seed}", "objective": objective, "tier": tier, "seed": seed}
-            table |= {"step": step, "seconds": 0.5, "mask/words": 1.5}
-            for role in ("predictor", "generator") if objective == "pretrainzero" else ("predictor",):
+            table |= {"step": step, "seconds": 0.5}
+            if objective in SUPERVISED:
+                tables.append(pd.DataFrame(table))
+                continue
+            plays = objective not in PASSIVE
+            table |= {"tokens_prompt": 17000.0 + 3000 * plays, "tokens_completion": 2000.0 + 500 * plays}
+            table["mask/words"] = 1.5 - 0.3 * grown + rng.normal(*spread)
+            table["mask/position"] = 0.5 + 0.1 * grown + rng.normal(*spread)
+            for role in ("predictor", "generator") if plays else ("predictor",):
                 for key, scale in (("reward", 0.3), ("dead_groups", 0.6), ("length", 12), ("entropy", 0.8)):
-                    table[f"{role}/{key}"] = scale * (1 + 0.3 * step / steps + rng.normal(0, 0.1, steps))
+                    table[f"{role}/{key}"] = scale * (1 + 0.3 * grown + rng.normal(*spread))
             table["predictor/accuracy"] = table["predictor/reward"]
-            if objective == "pretrainzero":
-                table["generator/legal"] = np.full(steps, 0.95)
-            table |= {f"mask/{kind}": np.full(steps, 1 / len(KINDS)) for kind in KINDS}
+            if plays:
+                table["generator/legal"] = np.full(len(step), 0.95)
+            drift = PASSIVE.get(objective, -0.4)  # where the masks drift: above 0 to the irreducible
+            noise = 1 + rng.normal(*spread) + drift * grown
+            weights = np.array([1 + (noise if kind == "irreducible" else 0 * grown) for kind in KINDS])
+            table |= {f"mask/{kind}": share for kind, share in zip(KINDS, weights / weights.sum(axis=0), strict=True)}
+            for kind in KINDS:
+                right = ACCURACY.get(kind, 0.3 + 0.3 * grown) * (1 - drift * grown / 6)
+                table[f"accuracy/{kind}"] = right + rng.normal(*spread) / 4
+            wrong = 4 - 3 * grown + 2 * drift * grown + rng.normal(*spread)
+            hits = np.array([1 + wrong * (k == 0) + (k == group) for k in range(group + 1)])
+            hits = hits / hits.sum(axis=0)
+            table |= {f"hits/{k}": share for k, share in enumerate(hits)}
+            table |= {"predictor/dead_wrong": hits[0], "predictor/dead_right": hits[group]}
             tables.append(pd.DataFrame(table))
     return pd.concat(tables, ignore_index=True)
 

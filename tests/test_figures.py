@@ -11,11 +11,13 @@ import synthetic
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from pzlib import figures
+from pzlib import figures, studies
+from pzlib.curves import averaged
 from pzlib.prompts import PAPER, TINY
 from pzlib.runview import heat_map, heat_of, passage_heat, run_view, sample_episodes
 from pzlib.stats import bootstrap_ci
-from pzlib.style import METHODS, Picture, save
+from pzlib.studytables import kind_shares
+from pzlib.style import METHODS, Picture, marks_of, save
 
 PAPER_FIGURES = {
     "training_dynamics": (figures.training_dynamics, synthetic.training),
@@ -84,6 +86,7 @@ def test_one_line_a_method_and_role_whose_points_are_the_means_over_seeds():
     lines = {line.get_label(): line for line in axes[2].get_lines() if not line.get_label().startswith("_")}
     assert set(lines) == {"PretrainZero, predictor", "PretrainZero, generator", "Random spans, predictor"}
     mine = table[table["objective"] == "random_span"].groupby("step")["predictor/reward"].mean()
+    assert lines["PretrainZero, generator"].get_linestyle() == "--"
     np.testing.assert_allclose(lines["Random spans, predictor"].get_ydata(), mine)
     assert lines["Random spans, predictor"].get_color() == METHODS["random_span"].colour
 
@@ -119,21 +122,63 @@ def test_curves_on_tinybench_are_plain_means_over_the_tasks_of_a_group():
 def test_the_result_shows_every_seed_the_base_and_the_paired_difference():
     table = synthetic.tinybench()
     axes = figures.main_result(table).axes
-    assert [ax.get_title(loc="left") for ax in axes] == [
-        "General (2 tasks)",
-        "Math (2 tasks)",
-        "Spans (1 task)",
-    ]
-    assert [label.get_text() for label in axes[0].get_yticklabels()] == [
-        "Base",
-        "Random spans",
-        "PretrainZero",
-    ]
-    small = [line for line in axes[0].get_lines() if len(line.get_xdata()) == 5]
-    assert len(small) == 3  # the seeds of the base and of two methods
+    assert [ax.get_title(loc="left") for ax in axes] == ["General (2 tasks)", "Math (2 tasks)", "Masked words (1 task)"]
+    labels = [label.get_text() for label in axes[0].get_yticklabels()]
+    assert labels == ["PretrainZero", "Random spans", "Base"] and axes[0].yaxis_inverted()
+    small = [line for line in axes[0].get_lines() if line.get_alpha()]
+    assert [len(line.get_xdata()) for line in small] == [5, 5, 5]  # the seeds of two methods and of the base
     after = table[(table["step"] == 60) & (table["group"] == "spans")].groupby("objective")["accuracy"].mean()
-    difference = 100 * (after["pretrainzero"] - after["random_span"])
-    assert f"{difference:+.1f} [" in axes[2].get_xlabel()
+    difference = 100 * (after["random_span"] - after["pretrainzero"])
+    assert [text.get_text()[:6] for text in axes[2].texts] == [f"{difference:+.1f} [".replace("-", "−")]
+
+
+def test_the_result_takes_arms_and_their_order_from_the_table_or_by_name():
+    names = {"random_span": "half", "pretrainzero": "whole", "sft": "none"}
+    table = synthetic.tinybench(tuple(names), seeds=2)
+    table = table.assign(arm=table["objective"].map(names), objective="pretrainzero")  # one objective, one seed an arm
+    for order, expected in ((None, ["half", "whole", "none"]), (["none", "half"], ["none", "half"])):
+        ax = figures.main_result(table, order=order).axes[0]
+        assert [label.get_text() for label in ax.get_yticklabels()] == [*expected, "Base"]
+        assert len(ax.texts) == len(expected) - 1  # each but the first has a difference to the first
+        means = [bar[0].get_xdata()[0] for bar in ax.containers]
+        rows = table[(table["group"] == "general") & (table["step"] == 60)].groupby("arm")["accuracy"].mean() * 100
+        np.testing.assert_allclose(means, [*rows[expected], 40])
+
+
+def test_variants_look_different_and_methods_keep_their_marks():
+    arms = ["pretrainzero", *(f"variant {i}" for i in range(12)), "random_span, late"]
+    marks = marks_of(arms)
+    assert list(marks) == arms and marks["pretrainzero"] == METHODS["pretrainzero"]
+    assert marks["random_span, late"].label == "Random spans, late"
+    assert len({(mark.colour, mark.line) for mark in marks.values()}) == len(arms)
+    assert len({(mark.colour, mark.marker) for mark in marks.values()}) == len(arms)
+    assert len({mark.colour for mark in METHODS.values()}) == len({m.marker for m in METHODS.values()}) == len(METHODS)
+
+
+def test_the_same_seed_may_stand_once_in_every_arm():
+    table = synthetic.training(seeds=2, steps=5)
+    with pytest.raises(ValueError, match="several runs of pretrainzero, seed 0: .*; give one, as pzlib.studies.select"):
+        figures.training_dynamics(table.assign(objective="pretrainzero"))
+    arms = table["objective"].replace({"pretrainzero": "G = 4", "random_span": "G = 8"})
+    figure = figures.training_dynamics(table.assign(objective="pretrainzero", arm=arms))
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["G = 4, predictor", "G = 4, generator", "G = 8, predictor"]
+
+
+def test_seeds_are_counted_in_few_words_and_exceptions_are_named():
+    table = synthetic.training(("pretrainzero", "random_span", "entropy_next_token"), seeds=3, steps=5)
+    table = table[(table["objective"] != "random_span") | (table["seed"] < 2)]
+    words = figures.training_dynamics(table, source="here").texts[0].get_text()
+    assert words.endswith("here, tier mini: 40 rows; seeds: 3 an arm, but Random spans 2.")
+
+
+def test_steps_of_one_run_are_smoothed_and_means_over_steps_are_not():
+    assert averaged(synthetic.training(steps=200)) == "Running mean over 10 steps."
+    binned = synthetic.training(("random_span",), seeds=1, steps=200, every=10)
+    figure = figures.training_dynamics(binned)
+    np.testing.assert_array_equal(figure.axes[2].get_lines()[0].get_ydata(), binned["predictor/reward"])
+    assert "mean over the 10 steps up to it" in " ".join(figure.texts[0].get_text().split())
+    assert "Running mean" not in figure.texts[0].get_text()
 
 
 def test_stacked_kinds_reach_one_and_end_with_the_irreducible():
@@ -163,8 +208,6 @@ def test_wrong_tables_are_refused_in_words(name):
         function(pd.concat([make(seeds=1), make(seeds=1, tier="smoke")]))
     with pytest.raises(ValueError, match="several runs of pretrainzero, seed 0"):
         function(table.replace({"run_id": "random_span-1", "seed": 1}, {"run_id": "random_span-1", "seed": 0}))
-    with pytest.raises(ValueError, match="'dreaming' has no colour"):
-        function(table.replace({"objective": "random_span"}, "dreaming"))
 
 
 def test_heat_reads_masks_back_from_the_prompts():
@@ -241,27 +284,65 @@ def test_saved_files_are_the_same_for_the_same_table(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"a.pdf", "a.png", "b.pdf", "b.png"}
 
 
+def selected(table, study, tier):
+    """In the place of studies.select: every objective is an arm of the study baselines."""
+    rows = table[table["tier"] == tier] if study == "baselines" else table.iloc[:0]
+    return rows.assign(arm=rows["objective"])
+
+
 def test_redraw_needs_no_torch_and_says_what_is_missing(tmp_path):
-    synthetic.training(seeds=2, steps=10).to_csv(tmp_path / "training.csv", index=False)
+    synthetic.training(("pretrainzero", "sft"), seeds=2, steps=10).to_csv(tmp_path / "training.csv", index=False)
     code = (
-        f"import sys; from pzlib.figures import redraw; files = redraw({str(tmp_path)!r}, {str(tmp_path)!r});"
+        "import sys; from pzlib import figures, studies\n"
+        "studies.select = lambda rows, study, tier: (\n"
+        "    rows.assign(arm=rows['objective']) if study == 'baselines' else rows[:0].assign(arm=''))\n"
+        f"files = figures.redraw({str(tmp_path)!r}, {str(tmp_path)!r})\n"
         "assert not {'torch', 'transformers', 'trl'} & set(sys.modules); print(len(files))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "main_result: not drawn" in done.stdout and done.stdout.endswith("\n4\n")
+    assert "main_result: not drawn" in done.stdout and "collapse_anatomy: not drawn" in done.stdout
+    assert done.stdout.endswith("\n6\n")  # of PretrainZero's rows two figures of training, and one of the generator
     with pytest.raises(FileNotFoundError, match="no folder"):
         figures.redraw(tmp_path / "absent", tmp_path)
 
 
+def test_redraw_takes_the_arms_of_the_study_and_names_it(tmp_path, monkeypatch, capsys):
+    drawn = []
+
+    def draw(table, source):
+        drawn.append((source, sorted(table["arm"].unique())))
+        return Picture(2, 2, layout="constrained")
+
+    assert {drawing.study for drawing in figures.PLAN.values()} == set(studies.STUDIES)
+    monkeypatch.setattr(studies, "select", selected)
+    plan = {"mine": ("baselines", ()), "main": ("baselines", ("pretrainzero",)), "other": ("collapse", ())}
+    plan = {name: figures.Drawing(draw, study, ("tinybench",), arms) for name, (study, arms) in plan.items()}
+    monkeypatch.setattr(figures, "PLAN", plan)
+    rows = pd.concat([synthetic.tinybench(seeds=1), synthetic.tinybench(("sft",), seeds=1, tier="smoke")])
+    rows.to_csv(tmp_path / "tinybench.csv", index=False)
+    files = figures.redraw(tmp_path, tmp_path / "out")
+    assert [path.name for path in files] == ["mine.png", "mine.pdf", "main.png", "main.pdf"]
+    source = "data/results/tinybench.csv, study baselines"
+    assert drawn == [(source, ["pretrainzero", "random_span"]), (source, ["pretrainzero"])]
+    assert capsys.readouterr().out.startswith("other: not drawn")
+
+
 def test_shares_of_kinds_sum_to_one_also_where_a_kind_is_absent():
-    rows = [("pretrainzero", seed, step, f"r{seed}", "mini") for seed in (0, 1) for step in (1, 2, 3)]
-    table = pd.DataFrame(rows, columns=["objective", "seed", "step", "run_id", "tier"])
-    table["mask/trivial"] = [0.5, 1.0, None, 0.25, None, 1.0]
+    table = pd.DataFrame({"mask/trivial": [0.5, 1.0, None, 0.25, None, 1.0], "mask/words": 2.0, "mask/position": 0.5})
     table["mask/sum"] = [0.5, None, None, 0.25, 0.5, None]
     table["mask/sum_inverse"] = [None, None, None, 0.5, 0.5, None]
-    shares = figures.kind_shares(table, ["mask/trivial", "mask/sum", "mask/sum_inverse"])
+    table["mask/chain"] = None  # of another world: no column
+    shares = kind_shares(table)
     assert shares.columns.tolist() == ["trivial", "sum"]
-    assert shares.loc[1, "sum"] == pytest.approx((0.5 + 0.75) / 2)
-    assert shares.loc[2, "trivial"] == pytest.approx(0.5)  # of seed 0 alone all, of seed 1 none
-    assert shares.sum(axis=1).tolist() == pytest.approx([1.0] * len(shares))
+    np.testing.assert_array_equal(shares["sum"], [0.5, 0, np.nan, 0.75, 1, 0])
+    assert shares.dropna().sum(axis=1).tolist() == [1.0] * 5
+
+
+def test_a_stack_spans_a_step_without_masks():
+    table = synthetic.training(("random_span",), seeds=1, steps=6)
+    masks = [name for name in table if name.startswith("mask/")]
+    table.loc[table["step"] == 3, masks] = None
+    stack = figures.generator_dynamics(table).axes[3]
+    edge = stack.collections[-1].get_paths()[0].vertices
+    assert sorted({x for x, _ in edge}) == [1, 2, 4, 5, 6] and edge[:, 1].max() == pytest.approx(1)

@@ -216,3 +216,41 @@ def test_whatever_is_asked_rows_scores_and_advantages_agree(tiny_model, spans, s
         moving = sum(a != 0 for a in group_advantages(scores, 2))
         assert moving == game.metrics["rows_trained"]
         assert all(any(mask) or score is None for mask, score in zip(out["env_mask"], scores, strict=True))
+
+
+@pytest.mark.parametrize(
+    "rule, right, nothing_right, illegal",
+    [("zero_rule", 0.5, 0.0, 0.0), ("no_zero_rule", 0.5, 1.0, 1.0), ("negative_accuracy", -0.5, 0.0, 0.0),
+     ("learnability", 0.5, 0.0, 0.0)],
+)  # fmt: skip
+def test_an_illegal_mask_is_paid_as_one_that_nobody_predicts(tokenizer, rule, right, nothing_right, illegal):
+    assert [row.score for row in play(BY_HAND, tokenizer, generator_reward=rule).rows[:2]] == [right, illegal]
+    missed = BY_HAND | {"Passage : Anna lives in [mask] . Anna is five . Answer :": ["no box"] * 2}
+    assert play(missed, tokenizer, generator_reward=rule).rows[0].score == nothing_right
+
+
+def test_the_generator_can_be_trained_at_some_steps_or_never(tokenizer):
+    for every, moving in ((1, [1, 1, 1, 1]), (2, [0, 1, 0, 1]), (0, [0, 0, 0, 0])):
+        run = Run(**SMALL | {"generator_every": every})
+        seen = [rollout(BY_HAND, tokenizer, run, [PASSAGE], step=step)[1]["env_mask"] for step in range(4)]
+        assert [int(any(masks[0])) for masks in seen] == moving
+        assert all(any(masks[2]) for masks in seen)  # the predictor always is
+
+
+def test_random_spans_first_leave_the_generators_rows_empty(tokenizer):
+    class Any(dict):
+        def __missing__(self, text):
+            return ["\\boxed{ Rome }", "\\boxed{ Anna }"]
+
+    run = Run(**SMALL | {"random_span_steps": 1})
+    game, out = rollout(Any(), tokenizer, run, [PASSAGE], step=0)
+    assert out["generator_score"] == [None] * 6 and None not in out["predictor_score"][2:]
+    assert sum(map(sum, out["env_mask"][:2])) == 0 and "generator/reward" not in game.metrics
+    assert rollout(BY_HAND, tokenizer, run, [PASSAGE], step=1)[1]["generator_score"][:2] == [0.5, 0.0]
+
+
+def test_accuracy_by_kind_and_hits_count_each_legal_mask_once(tokenizer):
+    m = rollout(BY_HAND, tokenizer, Run(**SMALL), [PASSAGE])[0].metrics
+    assert (m["accuracy/name"], m["hits/0"], m["hits/1"], m["hits/2"]) == (0.5, 0.0, 1.0, 0.0)
+    assert m["mask/position"] == pytest.approx(PASSAGE.text.index("Rome") / len(PASSAGE.text), abs=1e-4)
+    assert (m["predictor/dead_wrong"], m["predictor/dead_right"]) == (0.0, 0.0)

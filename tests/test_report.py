@@ -6,6 +6,7 @@ import pytest
 import synthetic
 from conftest import REPO
 
+from pzlib import studies
 from pzlib.report import END, START, main_table, refresh
 
 # accuracy after the run, by objective, seed and task; before it, all are 0.5
@@ -20,6 +21,8 @@ HEAD = [
     "|---" * 5 + "|",
 ]
 NOTHING = " | not run | not run | not run |"
+TWO = ("random_span", "pretrainzero")
+MARKS = [START.format("results"), END.format("results")]
 
 
 def table(after=AFTER, tier="mini", steps=(0, 10, 20)):
@@ -35,48 +38,62 @@ def table(after=AFTER, tier="mini", steps=(0, 10, 20)):
 
 
 def test_the_table_is_the_one_worked_by_hand():
-    assert main_table(table()).splitlines() == HEAD + [
+    assert main_table(table(), arms=TWO).splitlines() == HEAD + [
         "| Base | 2 | 50.0 | 50.0 | 50.0 |",  # equal values have no interval
         "| Random spans | 2 | 60.0 [50.0, 70.0] | 35.0 [30.0, 40.0] | not run |",
         "| PretrainZero | 2 | 75.0 [60.0, 90.0] | not run | 25.0 |",
         # +10 and +20 points: of the four sign patterns, ++ and -- lie as far from 0
-        "| PretrainZero − random, paired | 2 | +15.0 [+10.0, +20.0], p = 0.5 | not run | not run |",
+        "| PretrainZero − Random spans, paired | 2 | +15.0 [+10.0, +20.0], p = 0.5 | not run | not run |",
     ]
+
+
+def test_rows_are_the_arms_of_a_study_and_by_default_those_of_the_paper():
+    rows = table()
+    named = rows.assign(arm=rows["objective"].replace({"random_span": "sft, late"}), objective="pretrainzero")
+    lines = main_table(named, arms=["pretrainzero", "sft, late"]).splitlines()
+    assert lines[3].startswith("| PretrainZero | 2 | 75.0") and len(lines) == 6
+    assert lines[4].startswith("| Supervised fine-tuning, late | 2 | 60.0")
+    assert lines[5].startswith("| PretrainZero − Supervised fine-tuning, late, paired | 2 | +15.0")
+    names = [line.split(" | ")[0] for line in main_table(rows).splitlines()[2:]]
+    assert names[:3] == ["| Base", "| Continued pretraining", "| Supervised fine-tuning"]
+    assert names[3:] == ["| Random spans", "| PretrainZero", "| PretrainZero − Random spans, paired"]
 
 
 def test_pairs_are_of_equal_seeds_only():
     only = {key: tasks for key, tasks in AFTER.items() if key != ("random_span", 0)}
-    assert main_table(table(only)).splitlines()[-1] == (
-        "| PretrainZero − random, paired | 1 | +20.0 [+20.0, +20.0], p = 1 | not run | not run |"
+    assert main_table(table(only), arms=TWO).splitlines()[-1] == (
+        "| PretrainZero − Random spans, paired | 1 | +20.0 [+20.0, +20.0], p = 1 | not run | not run |"
     )
 
 
 def test_what_is_not_run_is_said():
     one = {key: tasks for key, tasks in AFTER.items() if key[0] == "pretrainzero"}
-    lines = main_table(table(one)).splitlines()
+    lines = main_table(table(one), arms=TWO).splitlines()
     assert lines[3] == "| Random spans | 0" + NOTHING and len(lines) == 5  # and no row of differences
-    begun = main_table(table(steps=(0,))).splitlines()
+    begun = main_table(table(steps=(0,)), arms=TWO).splitlines()
     assert begun[2].startswith("| Base | 2 | 50.0") and [line[-len(NOTHING) :] for line in begun[3:]] == [NOTHING] * 2
-    elsewhere = main_table(table(tier="smoke")).splitlines()
+    elsewhere = main_table(table(tier="smoke"), arms=TWO).splitlines()
     assert [line[-len(NOTHING) :] for line in elsewhere[2:]] == [NOTHING] * 3
-    assert main_table(table(tier="smoke"), tier="smoke").splitlines()[2:] == main_table(table()).splitlines()[2:]
+    assert main_table(table(tier="smoke"), "smoke").splitlines()[2:] == main_table(table()).splitlines()[2:]
 
 
 def test_refresh_replaces_what_is_between_the_marks_and_nothing_else(tmp_path):
     readme = tmp_path / "README.md"
-    readme.write_text(f"# Title\n\n| a table | by hand |\n\n{START}\nold\n| and older |\n{END}\n\nThe end, 100 %.\n")
-    expected = f"# Title\n\n| a table | by hand |\n\n{START}\n{main_table(table())}\n{END}\n\nThe end, 100 %.\n"
-    for _ in range(2):
-        refresh(readme, table())
-        assert readme.read_text() == expected
+    text = "# Title\n\n| a table | by hand |\n\n{}\n{}\n{}\n\nMiddle.\n\n{}\n{}\n{}\n\nThe end, 100 %.\n"
+    claims = [START.format("claims"), END.format("claims")]
+    readme.write_text(text.format(MARKS[0], "old\n| and older |", MARKS[1], claims[0], "old", claims[1]))
+    for new in ("| new |", "| newer |\n| two lines |"):
+        refresh(readme, {"claims": "| sum |", "results": new})
+        assert readme.read_text() == text.format(MARKS[0], new, MARKS[1], claims[0], "| sum |", claims[1])
 
 
-@pytest.mark.parametrize("text", ["# Title\n", f"{START}\n", f"{END}\n", f"{START}\n{END}\n{START}\n{END}\n"])
-def test_refresh_refuses_a_readme_without_its_marks(tmp_path, text):
+@pytest.mark.parametrize("lines", [[], [0], [1], [0, 1, 0, 1], [1, 0]])
+def test_refresh_refuses_a_readme_without_its_marks(tmp_path, lines):
     readme = tmp_path / "README.md"
+    text = "\n".join([START.format("claims"), END.format("claims"), *(MARKS[line] for line in lines)])
     readme.write_text(text)
-    with pytest.raises(ValueError, match="README.md: needs the lines .* once each"):
-        refresh(readme, table())
+    with pytest.raises(ValueError, match="README.md: needs the lines .* once each, for the table 'results'"):
+        refresh(readme, {"claims": "new", "results": "new"})
     assert readme.read_text() == text
 
 
@@ -84,5 +101,5 @@ def test_the_readme_says_what_the_committed_results_say():
     results = REPO / "data/results/tinybench.csv"
     if not results.exists():
         pytest.skip("no data/results/tinybench.csv: nothing has been run")
-    block = (REPO / "README.md").read_text().split(START)[1].split(END)[0]
-    assert block.strip() == main_table(pd.read_csv(results))
+    block = (REPO / "README.md").read_text().split(MARKS[0])[1].split(MARKS[1])[0]
+    assert block.strip() == main_table(studies.select(pd.read_csv(results), "baselines"))

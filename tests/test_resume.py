@@ -18,7 +18,7 @@ from pzlib.folder import RunFolder
 from pzlib.run import Run
 from pzlib.train import train
 
-TIMES = ["seconds", "seconds_generation", "seconds_training"]
+TIMES = ["seconds", "seconds_generation", "seconds_training", "seconds_evaluation"]
 SCRIPT = """
 import json, sys, torch
 torch.set_num_threads(1)

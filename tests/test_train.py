@@ -18,7 +18,7 @@ from pzlib.rewards import group_advantages
 from pzlib.run import Run
 from pzlib.train import make_trainer, train
 
-TIMES = ["seconds", "seconds_generation", "seconds_training"]
+TIMES = ["seconds", "seconds_generation", "seconds_training", "seconds_evaluation"]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,118 @@
+"""Which runs a study names, which rows are its own, which rate a sweep chooses; and that a grid makes them once."""
+
+import pandas as pd
+import pytest
+
+from pzlib import grid, studies
+from pzlib.folder import RunFolder
+from pzlib.results import folder_of, load
+from pzlib.run import REPO, Run
+from pzlib.studies import STUDIES, Study, best_rate, runs_of, select, study_of
+
+SMOKE = {"tier": "smoke", "steps": 2, "passages": 1, "group": 2, "eval_items": 4, "learning_rate": 1e-3}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("tier", ["paper", "mini"])
+def test_arms_differ_in_what_is_named_and_nothing_else(name, tier):
+    study = STUDIES[name]
+    runs = study.runs(tier)
+    assert len(runs) == len(study.arms) * len(study.seeds) == len({run.run_id for _, run in runs})
+    short = {"steps": study.steps, "eval_every": study.steps} if study.steps and tier == "mini" else {}
+    for arm, run in runs:
+        rest = Run(tier=tier, seed=run.seed, **short).to_dict()
+        named = {"learning_rate", *study.arms[arm]}
+        assert {k for k, v in run.to_dict().items() if v != rest[k]} <= named
+
+
+def test_every_method_is_swept_alike_on_seeds_that_no_study_uses():
+    swept = studies.sweep()
+    cells = {objective: [] for objective, _ in swept}
+    for objective, run in swept:
+        cells[objective].append((run.seed, run.learning_rate, run.steps))
+    assert set(cells) == {o for s in STUDIES.values() for _, r in s.runs("paper") for o in [r.objective]}
+    assert len({tuple(c) for c in cells.values()}) == 1
+    assert not set(studies.SWEEP_SEEDS) & {seed for study in STUDIES.values() for seed in study.seeds}
+
+
+def test_the_best_rate_is_that_of_the_mean_over_groups_and_seeds(home):
+    folder = home / "data/results/sweep"
+    folder.mkdir(parents=True)
+    rows, runs = [], []
+    for rate, scores in {1e-4: (0.5, 0.1), 3e-4: (0.4, 0.4), 1e-3: (0.9, 0.0)}.items():
+        for seed, score in enumerate(scores):
+            key = {"run_id": f"{rate}-{seed}", "objective": "sft"}
+            runs.append(key | {"learning_rate": rate})
+            for step in (0, 100):  # the accuracy at the end counts, and "other spans" does not
+                rows.append(key | {"step": step, "group": "math", "accuracy": score if step else 1 - score})
+            rows.append(key | {"step": 100, "group": "other spans", "accuracy": 1 - rate * 100})
+    pd.DataFrame(rows).to_csv(folder / "tinybench.csv", index=False)
+    pd.DataFrame(runs).to_csv(folder / "runs.csv", index=False)
+    best_rate.cache_clear()
+    try:
+        assert best_rate("sft") == 1e-3  # 0.45 against 0.4 and 0.3
+        with pytest.raises(ValueError, match="objective: dreaming has no learning-rate sweep"):
+            best_rate("dreaming")
+    finally:
+        best_rate.cache_clear()
+
+
+def test_a_table_gives_each_study_its_own_rows_under_its_own_names():
+    runs = {arm: run for arm, run in study_of("mask_rule").runs("paper") if run.seed == 1}
+    other = Run(tier="paper", seed=9)
+    table = pd.DataFrame({"run_id": [*(r.run_id for r in runs.values())][::-1] + [other.run_id], "step": 1})
+    rows = select(table, "mask_rule", "paper")
+    assert rows["arm"].tolist() == ["all occurrences", "one mask", "whole words"]
+    assert rows["run_id"].tolist() == [run.run_id for run in runs.values()]
+    assert select(table, "balance", "paper")["arm"].tolist() == ["every step"]
+    with pytest.raises(ValueError, match="study: no study is called 'colapse'; did you mean collapse"):
+        select(table, "colapse")
+
+
+def test_stored_rows_are_of_the_shipped_base_models():
+    """A remade base model makes stored results another model's: they must go, and `make mini-all` makes them anew."""
+    from pzlib.models import fingerprint
+    from pzlib.models import load as load_model
+
+    runs = pd.read_csv(REPO / "data/results/runs.csv")
+    for model, rows in runs.groupby("model"):
+        assert set(rows["model_fingerprint"]) == {fingerprint(load_model(Run(model=model))[0])}
+
+
+def test_names_are_kept_when_a_setting_is_at_its_default_for_all_tiers():
+    assert Run().run_id == Run(temperature=1.0, generator_reward="zero_rule").run_id
+    assert len({Run().run_id, Run(temperature=0.9).run_id, Run(steps=201).run_id}) == 3
+
+
+@pytest.mark.slow
+def test_a_grid_makes_what_is_missing_tells_what_failed_and_repeats_nothing(home):
+    good, bad = Run(**SMOKE), Run(**SMOKE, seed=1, model="data/nowhere")
+    said = []
+    found = grid.play([good, bad, good], say=said.append)
+    assert found[good.run_id] == "complete" and found[bad.run_id].startswith("failed: ") and len(found) == 2
+    assert said[0] == "2 runs: 0 stored, 2 to make, about 3 min 0 s at 2 at a time" and len(said) == 3
+    assert "cannot load 'data/nowhere'" in (bad.folder / "log.txt").read_text()
+    assert load("runs", "smoke")["run_id"].tolist() == [good.run_id]
+    assert set(load("tinybench", "smoke")["run_id"]) == set(load("training", "smoke")["run_id"]) == {good.run_id}
+    before = (folder_of("smoke") / "runs.csv").read_bytes()
+    RunFolder(good.folder).path.rename(home / "gone")  # another machine that has only the tables
+    assert grid.play([good], say=said.append) == {good.run_id: "stored"}
+    assert said[-1] == "1 runs: 1 stored, 0 to make" and not good.folder.exists()
+    assert (folder_of("smoke") / "runs.csv").read_bytes() == before
+
+
+def test_a_plan_goes_by_the_time_of_stored_runs_alike(home):
+    run = Run(tier="mini", seed=7, learning_rate=1e-3)
+    assert grid.plan([run, run], jobs=1) == "1 runs: 0 stored, 1 to make, about 3 min 0 s at 1 at a time"
+    folder_of("mini").mkdir(parents=True)
+    like = {"objective": "pretrainzero", "model": run.model, "tier": "mini"}
+    rows = [{"run_id": "a", **like, "hours": 0.2, "steps": 400}]
+    rows += [{**rows[0], "run_id": "b", "objective": "random_span", "hours": 9.0}]
+    pd.DataFrame(rows).to_csv(folder_of("mini") / "runs.csv", index=False)
+    assert grid.plan([run], jobs=2).endswith("about 3 min 0 s at 2 at a time")  # 0.1 h for its 200 steps, halved
+    assert [r.seed for r in runs_of(["collapse", "mask_rule"], "paper")] == [0] * 6 + [1] * 6 + [2] * 6 + [3] * 4 + [4] * 4
+
+
+def test_a_shorter_study_is_shorter_at_mini_only():
+    study = Study("?", {"a": {}}, seeds=(0,), steps=100)
+    assert study.runs("paper")[0][1].steps == 2000 and study.runs("mini")[0][1].steps == 100
