@@ -68,5 +68,5 @@ sweep: .venv/installed  ## the learning-rate sweep of every method, on seeds tha
 bench: .venv/installed  ## what a step costs, as ratios, into data/results/bench.csv
 	$(PY) -m pzlib.bench
 
-tinybase: .venv/installed  ## pretrain data/tinybase again, from scratch
-	$(PY) -m pzlib.tinybase
+tinybase: .venv/installed  ## pretrain data/tinybase and data/tinybase_small again, from scratch (an hour)
+	for size in tinybase tinybase_small; do $(PY) -m pzlib.tinybase --size $$size || exit 1; done

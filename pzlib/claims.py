@@ -138,9 +138,10 @@ def ledger(
 
     tables: {"tinybench": ..., "training": ...}; select(table, study, tier) gives a study's rows with their `arm`.
     The rule: a and b are paired by seed; effect is the mean of a - b in `unit`, low and high its 95 % t interval, p of
-    the two-sided paired t test; p_holm is adjusted over all claims tested here. Below 0.05 the claim is reproduced if
-    the effect has its direction, contradicted if the other one; else it is inconclusive. With fewer than three pairs,
-    or without a study, it is not run. A verdict is never typed: data/paper/claims.csv has no column for it.
+    the two-sided paired t test; p_holm is adjusted (Holm) over a family, the claims that one study tests. Below 0.05
+    the claim is reproduced if the effect has its direction, contradicted if the other one; else it is inconclusive.
+    With fewer than three pairs, or without a study, it is not run. A verdict is never typed: claims.csv has no column
+    for it.
     """
     selected = {}
 
@@ -165,8 +166,9 @@ def ledger(
                 row |= {"effect": test["difference"], "low": low, "high": high, "p": test["p"]}
         rows.append(row)
     table = pd.DataFrame(rows, columns=[*claims.columns, "tier", "unit", "n", "effect", "low", "high", "p"])
-    tested = table["p"].notna()
-    table["p_holm"] = pd.Series(holm(table.loc[tested, "p"]), index=table.index[tested], dtype=float)
+    table["p_holm"] = float("nan")
+    for _, family in table[table["p"].notna()].groupby("study"):
+        table.loc[family.index, "p_holm"] = holm(family["p"])
     table["verdict"] = [_verdict(row) for row in table.to_dict("records")]
     return table
 

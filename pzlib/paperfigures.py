@@ -14,7 +14,7 @@ from pzlib.stats import bootstrap_ci
 from pzlib.style import METHODS, WIDTH, Picture, caption, mark_of, styled
 
 LADDER = ("base", "continued_pretraining", "sft", "random_span", "pretrainzero")  # the rows of Tables 1 and 2, in order
-SIZES = {"baselines_small": "tinybase\nsmall", "baselines": "tinybase\n(default)", "baselines_large": "tinybase\nlarge"}
+SIZES = {"baselines_small": "tinybase\nsmall", "baselines": "tinybase\n(default)"}
 MODELS = ("SmolLM3-3B-Base", "Qwen3-4B-Base", "Qwen3-8B-Base", "Qwen3-30B-A3B-Base")
 # metric of `pzlib.claims` -> where the paper prints its like, and which of the benchmarks there
 LIKE = {

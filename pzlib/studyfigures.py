@@ -64,7 +64,8 @@ def by_tokens(tinybench: pd.DataFrame, training: pd.DataFrame, source: str = f"{
         ax.set(title=title, xlabel="Tokens (millions)", xlim=(0, None))
     legend(figure, axes)
     words = "Tokens: prompts and completions so far, of both roles, mean over seeds. Dashed: what every run has used. "
-    explain(figure, table, source, f"{words} The vertical axes do not start at zero. {MASKED_WORDS}")
+    behind = pd.concat([table, curves.armed(training)])
+    explain(figure, behind, source, f"{words} The vertical axes do not start at zero. {MASKED_WORDS}")
     return figure
 
 

@@ -20,7 +20,7 @@ from pzlib.run import REPO
 from pzlib.tinyfacts import TASKS
 from pzlib.tinywiki import KNOWLEDGE, WORLDS, Word, kind_class, vocabulary, words
 
-SIZES = {"tinybase_small": (96, 4), "tinybase": (128, 4), "tinybase_large": (192, 4)}  # name -> (width, layers)
+SIZES = {"tinybase_small": (96, 4), "tinybase": (128, 4)}  # name -> (width, layers)
 WORLD_SHARES = {"tinywiki": 0.6, "tinywiki_clean": 0.2, "tinymath": 0.2}
 
 

@@ -225,6 +225,8 @@ def test_the_family_decides_what_is_inconclusive():
     many = judged(rows, claim("it", "good", "poor"), claim("idle", "poor", "base"), claim("unrun", "good", "absent"))
     assert many.loc["it", "p_holm"] == 2 * p  # two were tested, the third was not
     assert many.loc["it", "verdict"] == "inconclusive at tiny"
+    elsewhere = judged(rows, claim("it", "good", "poor"), claim("idle", "poor", "base", study="another"))
+    assert elsewhere.loc["it", "p_holm"] == p  # another study's claims are another family
 
 
 def test_pairs_are_the_seeds_that_both_have():

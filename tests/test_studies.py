@@ -32,6 +32,10 @@ def test_every_method_is_swept_alike_on_seeds_that_no_study_uses():
         cells[objective].append((run.seed, run.learning_rate, run.steps))
     assert set(cells) == {o for s in STUDIES.values() for _, r in s.runs("paper") for o in [r.objective]}
     assert len({tuple(c) for c in cells.values()}) == 1
+    rates = {run.learning_rate for _, run in STUDIES["collapse"].runs("mini")}
+    assert rates == {best_rate("pretrainzero")}  # one for all; each its own in the other study
+    own = {run.objective: run.learning_rate for _, run in STUDIES["collapse_own_rate"].runs("mini")}
+    assert own == {objective: best_rate(objective) for objective in own}
     assert not set(studies.SWEEP_SEEDS) & {seed for study in STUDIES.values() for seed in study.seeds}
 
 

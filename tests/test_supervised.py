@@ -102,8 +102,9 @@ def test_plain_text_is_learned_whole_passage_by_passage_in_the_seeded_order(run,
     assert lessons.rows(1) + lessons.rows(2) == want[:6]
     dora = want[order.index(2)][1]
     assert dora == [18, tokenizer.convert_tokens_to_ids("is"), tokenizer.convert_tokens_to_ids("tall"), 8, END]
-    batch = lessons.collate([{"row": order.index(2)}])
-    assert batch["labels"].tolist() == batch["input_ids"].tolist() == [dora]
+    for row, (_, learned) in enumerate(want[:6]):
+        batch = lessons.collate([{"row": row}])
+        assert batch["labels"].tolist() == batch["input_ids"].tolist() == [learned]
 
 
 @pytest.mark.parametrize("rule", ["all", "one"])
@@ -197,30 +198,35 @@ def test_equal_runs_are_equal_and_seeds_differ(run, objective):
 def test_stopped_and_started_again_it_ends_as_if_never_stopped(run, objective):
     def evaluate(model, tokenizer, step):
         torch.rand(7)
+        asked.append(step)
         if step == 4 and step in stops:
             stops.remove(step)
             raise RuntimeError("stop")
         return [dict(task="a", group="math", n=2, correct=step % 2, accuracy=step % 2 / 2, length=1.0, reasoned=0.0)]
 
     every = {"objective": objective, "steps": 6, "save_every": 3, "eval_every": 2, "schedule": "cosine"}
-    stops = []
+    stops, asked = [], []
     whole = train(run(name="whole", **every), evaluate=evaluate)
     stops.append(4)
     with pytest.raises(RuntimeError, match="stop"):
         train(run(name="stopped", **every), evaluate=evaluate)
     stopped = RunFolder(run(name="stopped", **every).folder)
     assert stopped.state() == "failed" and (stopped.path / "checkpoints/checkpoint-3").is_dir()
+    asked.clear()
     assert train(run(name="stopped", **every), evaluate=evaluate).state() == "complete"
+    assert asked == [4, 6]  # it went on from step 3
     assert same(stopped, whole) and stopped.evals().equals(whole.evals())
     assert whole.evals()["step"].tolist() == [0, 2, 4, 6] and whole.metrics()["step"].tolist() == [1, 2, 3, 4, 5, 6]
 
 
 def test_every_variant_runs_and_nothing_is_said(run, capfd):
+    variant = {"dtype": "bfloat16", "schedule": "cosine", "warmup_steps": 1, "mask_rule": "words"}
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        folder = train(run(dtype="bfloat16", schedule="cosine", warmup_steps=1, save_every=1, mask_rule="words"))
+        folder = train(run(steps=4, save_every=1, **variant))
     metrics = folder.metrics()
-    assert metrics["grad_norm"].notna().all() and metrics["learning_rate"][:2].tolist() == [0.0, 1e-3]
+    assert metrics["grad_norm"].notna().all()
+    assert metrics["learning_rate"].tolist() == pytest.approx([0, 1e-3, 7.5e-4, 2.5e-4])
     said = "".join(capfd.readouterr())
     assert "mtime" not in said and "model shards" not in said and "Warning" not in said
 
@@ -241,7 +247,13 @@ def test_both_trainers_take_the_same_steps_of_the_same_optimizer(run):
         "max_grad_norm bf16 fp16 max_steps save_steps save_total_limit logging_steps gradient_checkpointing"
     ).split():
         assert getattr(ours, name) == getattr(game, name), name
-    assert (ours.per_device_train_batch_size, ours.gradient_accumulation_steps) == (3, 2)
+    assert (ours.optim, ours.adam_beta1, ours.adam_beta2, ours.adam_epsilon) == ("adamw_torch", 0.9, 0.999, 1e-8)
+
+
+def test_rows_are_shared_among_micro_batches_and_processes(run):
+    folder = RunFolder(run().folder)
+    args = settings(run(micro_batch_rows=4), folder)  # 6 rows a step
+    assert (args.per_device_train_batch_size, args.gradient_accumulation_steps) == (3, 2)
     shared = settings(run(passages=1, group=4), folder, processes=2)  # no block to keep whole
     assert shared.per_device_train_batch_size * shared.gradient_accumulation_steps == 2
     with pytest.raises(ValueError, match="passages: 1 a step cannot be shared among 2 processes"):
