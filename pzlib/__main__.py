@@ -108,16 +108,19 @@ def _results(args):
 
 
 def _figures(args):
-    import pandas as pd
-
+    from pzlib import claims
     from pzlib.figures import redraw
-    from pzlib.report import refresh
+    from pzlib.report import main_table, refresh
+    from pzlib.results import load
+    from pzlib.studies import select
 
     for path in redraw(args.results, args.output, args.tier):
         print(path)
-    readme, table = settings.ROOT / "README.md", settings.ROOT / "data/results/tinybench.csv"
-    if readme.is_file() and table.is_file() and table.parent == args.results and args.tier == "mini":
-        refresh(readme, pd.read_csv(table))
+    readme = settings.ROOT / "README.md"
+    if readme.is_file() and args.results == settings.ROOT / "data/results" and args.tier == "mini":
+        tables = {name: load(name) for name in ("training", "tinybench")}
+        told = claims.summary(claims.ledger(claims.load(), tables))
+        refresh(readme, {"results": main_table(select(tables["tinybench"], "baselines")), "claims": told})
     return 0
 
 

@@ -2,6 +2,7 @@
 Left out of PretrainZero: Figs. 1, 8, 9 (no such runs yet); its curves, known only as images."""
 
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -177,8 +178,9 @@ PLAN = {
     "main_result": Drawing(main_result, "baselines", ("tinybench",)),
     "baselines_generator_profile": Drawing(studyfigures.generator_profile, "baselines", ("training",), MAIN[:1]),
 }
-for name in ("collapse", "collapse_clean"):
+for name in ("collapse", "collapse_clean", "collapse_own_rate"):
     PLAN[f"{name}_curves"] = Drawing(studyfigures.collapse_curves, name, ("tinybench",))
+for name in ("collapse", "collapse_clean"):
     PLAN[f"{name}_by_tokens"] = Drawing(studyfigures.by_tokens, name, ("tinybench", "training"))
     PLAN[f"{name}_at_equal_tokens"] = Drawing(result_at_equal_tokens, name, ("tinybench", "training"))
     PLAN[f"{name}_anatomy"] = Drawing(studyfigures.collapse_anatomy, name, ("training",))
@@ -193,15 +195,15 @@ PLAN["map_searching"] = Drawing(studyfigures.searching_map, "map", ("tinybench",
 def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> list[Path]:
     """Draw every figure of `PLAN` whose study has rows of `tier` in `results_dir`, and print which have none.
 
-    Returns the files written: a PNG and a PDF for each figure. Raises FileNotFoundError if there is no such
-    folder.
+    Two processes draw, since a figure takes about a second. Returns the files written: a PNG and a PDF for each
+    figure. Raises FileNotFoundError if there is no such folder.
     """
     results_dir = Path(results_dir)
     if not results_dir.is_dir():
         raise FileNotFoundError(f"results: no folder {results_dir}; run `python -m pzlib results` first")
     paths = {"training": results_dir / "training.csv", "tinybench": results_dir / "tinybench.csv"}
     stored = {name: pd.read_csv(path) for name, path in paths.items() if path.is_file()}
-    written = []
+    jobs = []
     for file, (figure, study, names, arms) in PLAN.items():
         found = [studies.select(stored[name], study, tier) for name in names if name in stored]
         found = [rows[rows["arm"].isin(arms)] if arms else rows for rows in found]
@@ -209,5 +211,11 @@ def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> 
             print(f"{file}: not drawn, {results_dir} has no rows of study {study} at tier {tier}")
             continue
         source = " and ".join(f"data/results/{name}.csv" for name in names)
-        written += save(figure(*found, source=f"{source}, study {study}"), file, out_dir)
-    return written
+        jobs.append((figure, found, f"{source}, study {study}", file, out_dir))
+    with ProcessPoolExecutor(2) as pool:
+        return [path for paths in pool.map(_drawn, jobs) for path in paths]
+
+
+def _drawn(job) -> list[Path]:
+    figure, tables, source, file, folder = job
+    return save(figure(*tables, source=source), file, folder)

@@ -65,7 +65,7 @@ REWARDS = {
 GROUP_PASSAGES = {4: 16, 8: 4, 16: 1}
 
 STUDIES = {
-    # At one rate, as in the paper, which names one: what a rule's own sweep prefers can be a rate at which nothing moves.
+    # At one rate, as in the paper, which names one: a rule's own sweep can prefer a rate at which nothing moves.
     "collapse": Study(
         "Does entropy masking collapse on noisy text, and do random next tokens beat random spans?",
         _objectives(*MASKING),

@@ -307,24 +307,27 @@ def test_redraw_needs_no_torch_and_says_what_is_missing(tmp_path):
         figures.redraw(tmp_path / "absent", tmp_path)
 
 
+def told(table, source):
+    """A figure that says what it was given."""
+    figure = Picture(6, 2, layout="constrained")
+    figure.text(0, 0.5, f"{source}: {sorted(table['arm'].unique())}")
+    return figure
+
+
 def test_redraw_takes_the_arms_of_the_study_and_names_it(tmp_path, monkeypatch, capsys):
-    drawn = []
-
-    def draw(table, source):
-        drawn.append((source, sorted(table["arm"].unique())))
-        return Picture(2, 2, layout="constrained")
-
     assert {drawing.study for drawing in figures.PLAN.values()} == set(studies.STUDIES)
     monkeypatch.setattr(studies, "select", selected)
     plan = {"mine": ("baselines", ()), "main": ("baselines", ("pretrainzero",)), "other": ("collapse", ())}
-    plan = {name: figures.Drawing(draw, study, ("tinybench",), arms) for name, (study, arms) in plan.items()}
+    plan = {name: figures.Drawing(told, study, ("tinybench",), arms) for name, (study, arms) in plan.items()}
     monkeypatch.setattr(figures, "PLAN", plan)
     rows = pd.concat([synthetic.tinybench(seeds=1), synthetic.tinybench(("sft",), seeds=1, tier="smoke")])
     rows.to_csv(tmp_path / "tinybench.csv", index=False)
     files = figures.redraw(tmp_path, tmp_path / "out")
     assert [path.name for path in files] == ["mine.png", "mine.pdf", "main.png", "main.pdf"]
-    source = "data/results/tinybench.csv, study baselines"
-    assert drawn == [(source, ["pretrainzero", "random_span"]), (source, ["pretrainzero"])]
+    for path, arms in ((files[0], ["pretrainzero", "random_span"]), (files[2], ["pretrainzero"])):
+        table = pd.DataFrame({"arm": arms})
+        expected = save(told(table, "data/results/tinybench.csv, study baselines"), path.stem, tmp_path)
+        assert path.read_bytes() == expected[0].read_bytes()
     assert capsys.readouterr().out.startswith("other: not drawn")
 
 

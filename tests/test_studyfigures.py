@@ -45,7 +45,6 @@ def test_twelve_arms_are_readable():
     names = tuple(f"arm number {i}, with a rule" for i in range(12))
     assert_readable(figures.main_result(synthetic.tinybench(names, seeds=2)))
     assert_readable(studyfigures.masks_by_arm(synthetic.training(names, seeds=2, steps=8)))
-    assert_readable(studyfigures.generator_profile(synthetic.training(names, seeds=2, steps=8)))
     assert_readable(figures.tinybench_curves(synthetic.tinybench(names, seeds=2)))
 
 
