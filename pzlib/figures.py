@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from pzlib import curves, studies, studyfigures
+from pzlib import claims, curves, paperfigures, studies, studyfigures
 from pzlib.curves import GROUPS, averaged, by_arm, checked, explain, group_means, legend, panel, smoothing, wide
 from pzlib.stats import paired_test
 from pzlib.studytables import equal_tokens, kind_shares
@@ -193,7 +193,8 @@ PLAN["map_searching"] = Drawing(studyfigures.searching_map, "map", ("tinybench",
 
 
 def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> list[Path]:
-    """Draw every figure of `PLAN` whose study has rows of `tier` in `results_dir`, and print which have none.
+    """Draw every figure of `PLAN` whose study has rows of `tier` in `results_dir`, and print which have none; then what
+    stands beside the papers' own numbers.
 
     Two processes draw, since a figure takes about a second. Returns the files written: a PNG and a PDF for each
     figure. Raises FileNotFoundError if there is no such folder.
@@ -212,6 +213,13 @@ def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> 
             continue
         source = " and ".join(f"data/results/{name}.csv" for name in names)
         jobs.append((figure, found, f"{source}, study {study}", file, out_dir))
+    if len(stored) == len(paths):
+        source = "data/results/tinybench.csv"
+        sizes = {name: studies.select(stored["tinybench"], name, tier) for name in paperfigures.SIZES}
+        if any(len(rows) for rows in sizes.values()):
+            jobs.append((paperfigures.baselines_beside, [sizes], source, "baselines_beside_the_paper", out_dir))
+        ledger = claims.ledger(claims.load(), stored, tier)
+        jobs.append((paperfigures.ledger_figure, [ledger], f"{claims.CLAIMS} on {source}", "claims", out_dir))
     with ProcessPoolExecutor(2) as pool:
         return [path for paths in pool.map(_drawn, jobs) for path in paths]
 

@@ -95,7 +95,7 @@ def _ladders(ax, groups: list[dict[str, pd.Series]]) -> None:
 
 
 @styled
-def ledger_figure(ledger: pd.DataFrame) -> Picture:
+def ledger_figure(ledger: pd.DataFrame, source: str = f"{CLAIMS} on {TINYBENCH}") -> Picture:
     """Effects of the tested claims on accuracy, in points and in the direction of the claim, each with its interval.
 
     ledger: of `pzlib.claims.ledger`. Above, the baselines by size of the base; below, all other studies.
@@ -125,10 +125,10 @@ def ledger_figure(ledger: pd.DataFrame) -> Picture:
     marks = [(word, _look(word)) for word in LOOKS]
     _legend(figure, [*marks, ("printed by the paper", {"color": "black", "marker": "|", "markersize": 9})], 4)
     words = "Right of zero: as claimed. Marks: mean difference, paired by seed; bars: its 95 % t interval over seeds. "
-    words += f"A verdict goes by p after Holm's correction over all {ledger['p'].notna().sum()} claims tested: a bar "
-    words += "clear of zero can be inconclusive. The printed differences are of other models and benchmarks. "
+    words += "A verdict goes by p after Holm's correction over the claims of its study: a bar clear of zero can be "
+    words += "inconclusive. The printed differences are of other models and benchmarks. "
     words += "CPT: continued pretraining; SFT: supervised fine-tuning; overall: mean of general and math."
-    origin = f"{CLAIMS} on {TINYBENCH}, tier {ledger['tier'].iloc[0]}: {len(tested)} of {len(accuracy)} claims "
+    origin = f"{source}, tier {ledger['tier'].iloc[0]}: {len(tested)} of {len(accuracy)} claims "
     caption(figure, words, origin + "on accuracy were run. Claims on other metrics are in the ledger only.")
     return figure
 

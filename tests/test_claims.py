@@ -302,4 +302,4 @@ def test_the_figure_of_the_ledger_is_readable_and_turned_the_claims_way():
     accuracy = table[table["metric"].isin(claims.ACCURACIES)]
     words = " ".join(text.get_text() for text in figure.texts).replace("\n", " ")
     assert f"{accuracy['p'].notna().sum()} of {len(accuracy)} claims on accuracy were run" in words
-    assert f"all {table['p'].notna().sum()} claims tested" in words
+    assert "over the claims of its study" in words

@@ -114,7 +114,8 @@ def test_a_plan_goes_by_the_time_of_stored_runs_alike(home):
     rows += [{**rows[0], "run_id": "b", "objective": "random_span", "hours": 9.0}]
     pd.DataFrame(rows).to_csv(folder_of("mini") / "runs.csv", index=False)
     assert grid.plan([run], jobs=2).endswith("about 3 min 0 s at 2 at a time")  # 0.1 h for its 200 steps, halved
-    assert [r.seed for r in runs_of(["collapse", "mask_rule"], "paper")] == [0] * 6 + [1] * 6 + [2] * 6 + [3] * 4 + [4] * 4
+    seeds = [run.seed for run in runs_of(["collapse", "mask_rule"], "paper")]
+    assert seeds == [0] * 6 + [1] * 6 + [2] * 6 + [3] * 4 + [4] * 4
 
 
 def test_a_shorter_study_is_shorter_at_mini_only():
