@@ -67,6 +67,17 @@ def load(name, tier="mini", folder=None):
     return pd.read_csv(path)
 
 
+def stored(tier="mini"):
+    """The tables of a tier that are there: {name: DataFrame}, perhaps none."""
+    found = {}
+    for name in TABLES:
+        try:
+            found[name] = load(name, tier)
+        except FileNotFoundError:
+            continue
+    return found
+
+
 def _settings(folder):
     params, metrics = folder.params(), folder.metrics()
     env = json.loads((folder.path / "env.json").read_text())

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from pzlib.folder import RunFolder
-from pzlib.results import KEY, TABLES, collect, load
+from pzlib.results import KEY, TABLES, collect, load, stored
 from pzlib.run import Run
 
 
@@ -114,3 +114,7 @@ def test_undefined_metrics_stay_empty(make_run, home):
     folder.append_metrics({"step": 4, "predictor/reward": float("nan")})
     collected(home)
     assert pd.isna(load("training")["predictor/reward"].iloc[-1])
+
+
+def test_a_tier_without_tables_has_none_stored(make_run, home):
+    assert stored("smoke") == {}
