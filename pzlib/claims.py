@@ -136,7 +136,8 @@ def ledger(
 ) -> pd.DataFrame:
     """The claims with what was measured: further columns tier, unit, n, effect, low, high, p, p_holm, verdict.
 
-    tables: {"tinybench": ..., "training": ...}, those that there are; select(table, study, tier) gives a study's rows with their `arm`.
+    tables: {"tinybench": ..., "training": ...}, those that there are; select(table, study, tier) gives a study's rows
+    with their `arm`.
     The rule: a and b are paired by seed; effect is the mean of a - b in `unit`, low and high its 95 % t interval, p of
     the two-sided paired t test; p_holm is adjusted (Holm) over a family, the claims that one study tests. Below 0.05
     the claim is reproduced if the effect has its direction, contradicted if the other one; else it is inconclusive.
