@@ -23,14 +23,18 @@ def play(runs, jobs=2, say=print, results=None):
     """Bring every Run of `runs` into the tables under `results` (default: their tier's); returns {run_id: what}.
 
     A run that is stored, or complete in data/runs, is not run again; one that was killed goes on from its checkpoint;
-    one that fails is told of, with its log, and does not stop the others. `jobs` processes at a time share the cores.
-    what: "stored", "complete" or "failed: why". `say` gets one line beforehand (how many, how long) and one a run.
+    one that fails is told of, with its log, and does not stop the others. `jobs` processes at a time share the cores;
+    with 0 nothing is run. what: "stored", "complete", "failed: why" or "not run". `say` gets one line beforehand (how
+    many, how long) and one a run.
     Raises KeyboardInterrupt after stopping the processes; started again, they go on.
     """
     runs = list({run.run_id: run for run in runs}.values())
     results = Path(results or folder_of(runs[0].tier))
     found = {run.run_id: "stored" for run in runs if run.run_id in _stored(results)}
     waiting = [run for run in runs if run.run_id not in found]
+    if not jobs:
+        say(f"{len(runs)} runs: {len(found)} stored, {len(waiting)} not run")
+        return found | {run.run_id: "not run" for run in waiting}
     say(plan(runs, jobs, results))
     busy, started = {}, time.monotonic()
     try:

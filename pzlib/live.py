@@ -89,6 +89,20 @@ class Lines:
             self._handle.update(shown, raw=True)
 
 
+def draw(figure, *tables: pd.DataFrame) -> None:
+    """Show `figure(*tables)` in a notebook, or say that the study has no rows: what was not run is said to be so.
+
+    >>> draw(print, pd.DataFrame())
+    not run: no rows are stored
+    """
+    from IPython.display import display
+
+    if any(table.empty for table in tables):
+        print("not run: no rows are stored")
+    else:
+        display(figure(*tables))
+
+
 def _in_notebook() -> bool:
     """Whether a kernel runs this, which can show pictures; a terminal IPython cannot."""
     ipython = sys.modules.get("IPython")

@@ -88,6 +88,12 @@ def test_names_are_kept_when_a_setting_is_at_its_default_for_all_tiers():
     assert len({Run().run_id, Run(temperature=0.9).run_id, Run(steps=201).run_id}) == 3
 
 
+def test_a_grid_without_jobs_runs_nothing_and_says_so(home):
+    run, said = Run(**SMOKE), []
+    assert grid.play([run], jobs=0, say=said.append) == {run.run_id: "not run"}
+    assert said == ["1 runs: 0 stored, 1 not run"] and not run.folder.exists()
+
+
 @pytest.mark.slow
 def test_a_grid_makes_what_is_missing_tells_what_failed_and_repeats_nothing(home):
     good, bad = Run(**SMOKE), Run(**SMOKE, seed=1, model="data/nowhere")
