@@ -193,8 +193,8 @@ PLAN["map_searching"] = Drawing(studyfigures.searching_map, "map", ("tinybench",
 
 
 def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> list[Path]:
-    """Draw every figure of `PLAN` whose study has rows of `tier` in `results_dir`, and print which have none; then what
-    stands beside the papers' own numbers.
+    """Draw every figure of `PLAN` whose arms all have rows of `tier` in `results_dir`, and print what the others lack;
+    then what stands beside the papers' own numbers.
 
     Two processes draw, since a figure takes about a second. Returns the files written: a PNG and a PDF for each
     figure. Raises FileNotFoundError if there is no such folder.
@@ -208,8 +208,10 @@ def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> 
     for file, (figure, study, names, arms) in PLAN.items():
         found = [studies.select(stored[name], study, tier) for name in names if name in stored]
         found = [rows[rows["arm"].isin(arms)] if arms else rows for rows in found]
-        if len(found) < len(names) or any(rows.empty for rows in found):
-            print(f"{file}: not drawn, {results_dir} has no rows of study {study} at tier {tier}")
+        wanted = arms or tuple(studies.study_of(study).arms)
+        absent = [arm for arm in wanted if not all(arm in set(rows["arm"]) for rows in found)]
+        if absent or len(found) < len(names):
+            print(f"{file}: not drawn, no rows of study {study} at tier {tier} for {', '.join(absent or wanted)}")
             continue
         source = " and ".join(f"data/results/{name}.csv" for name in names)
         jobs.append((figure, found, f"{source}, study {study}", file, out_dir))

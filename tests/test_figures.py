@@ -291,7 +291,7 @@ def selected(table, study, tier):
 
 
 def test_redraw_needs_no_torch_and_says_what_is_missing(tmp_path):
-    synthetic.training(("pretrainzero", "sft"), seeds=2, steps=10).to_csv(tmp_path / "training.csv", index=False)
+    synthetic.training(seeds=2, steps=10).to_csv(tmp_path / "training.csv", index=False)
     code = (
         "import sys; from pzlib import figures, studies\n"
         "studies.select = lambda rows, study, tier: (\n"
@@ -317,7 +317,8 @@ def told(table, source):
 def test_redraw_takes_the_arms_of_the_study_and_names_it(tmp_path, monkeypatch, capsys):
     assert {drawing.study for drawing in figures.PLAN.values()} == set(studies.STUDIES)
     monkeypatch.setattr(studies, "select", selected)
-    plan = {"mine": ("baselines", ()), "main": ("baselines", ("pretrainzero",)), "other": ("collapse", ())}
+    both = ("pretrainzero", "random_span")
+    plan = {"mine": ("baselines", both), "main": ("baselines", both[:1]), "other": ("baselines", ())}
     plan = {name: figures.Drawing(told, study, ("tinybench",), arms) for name, (study, arms) in plan.items()}
     monkeypatch.setattr(figures, "PLAN", plan)
     rows = pd.concat([synthetic.tinybench(seeds=1), synthetic.tinybench(("sft",), seeds=1, tier="smoke")])
@@ -328,7 +329,8 @@ def test_redraw_takes_the_arms_of_the_study_and_names_it(tmp_path, monkeypatch, 
         table = pd.DataFrame({"arm": arms})
         expected = save(told(table, "data/results/tinybench.csv, study baselines"), path.stem, tmp_path)
         assert path.read_bytes() == expected[0].read_bytes()
-    assert capsys.readouterr().out.startswith("other: not drawn")
+    said = "other: not drawn, no rows of study baselines at tier mini for sft, continued_pretraining\n"
+    assert capsys.readouterr().out == said  # half a study would look like a whole one
 
 
 def test_shares_of_kinds_sum_to_one_also_where_a_kind_is_absent():
