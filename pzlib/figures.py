@@ -211,7 +211,7 @@ def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> 
         wanted = arms or tuple(studies.study_of(study).arms)
         absent = [arm for arm in wanted if not all(arm in set(rows["arm"]) for rows in found)]
         if absent or len(found) < len(names):
-            print(f"{file}: not drawn, no rows of study {study} at tier {tier} for {', '.join(absent or wanted)}")
+            print(f"{file}: not drawn, {len(absent)} of {len(wanted)} arms of {study} were not run at tier {tier}")
             continue
         source = " and ".join(f"data/results/{name}.csv" for name in names)
         jobs.append((figure, found, f"{source}, study {study}", file, out_dir))

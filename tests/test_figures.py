@@ -329,7 +329,7 @@ def test_redraw_takes_the_arms_of_the_study_and_names_it(tmp_path, monkeypatch, 
         table = pd.DataFrame({"arm": arms})
         expected = save(told(table, "data/results/tinybench.csv, study baselines"), path.stem, tmp_path)
         assert path.read_bytes() == expected[0].read_bytes()
-    said = "other: not drawn, no rows of study baselines at tier mini for sft, continued_pretraining\n"
+    said = "other: not drawn, 2 of 4 arms of baselines were not run at tier mini\n"
     assert capsys.readouterr().out == said  # half a study would look like a whole one
 
 
