@@ -102,9 +102,9 @@ STUDIES = {
     "entropy_model": Study(
         "Whose entropy should choose: the policy's, the base's, a proxy's?",
         {
-            "policy": {"objective": "entropy_next_token"},
-            "base": {"objective": "entropy_next_token", "entropy_model": "base"},
-            "proxy": {"objective": "entropy_next_token", "entropy_model": "data/tinybase_small"},
+            "by the policy": {"objective": "entropy_next_token"},
+            "by the base": {"objective": "entropy_next_token", "entropy_model": "base"},
+            "by a proxy": {"objective": "entropy_next_token", "entropy_model": "data/tinybase_small"},
         },
         seeds=THREE,
         core=True,

@@ -16,6 +16,7 @@ SMOKE = {"tier": "smoke", "steps": 2, "passages": 1, "group": 2, "eval_items": 4
 @pytest.mark.parametrize("tier", ["paper", "mini"])
 def test_arms_differ_in_what_is_named_and_nothing_else(name, tier):
     study = STUDIES[name]
+    assert "base" not in study.arms  # what a figure calls the model before training
     runs = study.runs(tier)
     assert len(runs) == len(study.arms) * len(study.seeds) == len({run.run_id for _, run in runs})
     short = {"steps": study.steps, "eval_every": study.steps} if study.steps and tier == "mini" else {}
