@@ -48,23 +48,17 @@ STAGES = (
     # A mask that stands in the passage comes last. After the first stage one in five did not: a random word of a
     # passage is hard to draw, and "and" does not say where it stands. Along a quoted sentence both are easy.
     Stage(
-        4_000_000,
-        1e-3,
-        0.0,
+        4_000_000, 1e-3, 0.0,
         {"plain": 0.1, "knowledge": 0.1, "predictor": 0.3, "quoting generator": 0.4, "question": 0.1},
-    ),
+    ),  # fmt: skip
     Stage(
-        4_000_000,
-        1.5e-3,
-        0.0,
+        4_000_000, 1.5e-3, 0.0,
         {"plain": 0.05, "knowledge": 0.08, "predictor": 0.25, "quoting generator": 0.55, "question": 0.07},
-    ),
+    ),  # fmt: skip
     Stage(
-        3_000_000,
-        1.5e-3,
-        0.0,
+        3_000_000, 1.5e-3, 0.0,
         {"plain": 0.03, "knowledge": 0.1, "predictor": 0.45, "quoting generator": 0.35, "question": 0.07},
-    ),
+    ),  # fmt: skip
 )
 VOCABULARY = vocabulary()
 NO_REASON = {"trivial": "a plain word", "irreducible": "nothing tells"}
