@@ -1,4 +1,4 @@
-"""The command line: `python -m pzlib run | study | sweep | evaluate | results | figures`.
+"""The command line: `python -m pzlib run | study | sweep | evaluate | compare | results | figures`.
 Leaves out settings: they belong to the notebook, and `-p NAME VALUE` sets them."""
 
 import argparse
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from pzlib import run as settings
-from pzlib.studies import STUDIES, runs_of
+from pzlib.studies import STUDIES, runs_of, starts_of
 
 
 def parser():
@@ -27,9 +27,11 @@ def parser():
     sweep = commands.add_parser("sweep", help="make the learning-rate sweep of every method, into data/results/sweep")
     for command in (study, sweep):
         command.add_argument("--jobs", type=int, default=2, help="runs at a time; they share the cores")
-    evaluate = commands.add_parser("evaluate", help="ask a model TinyBench's questions")
-    evaluate.add_argument("model", help="a run id, a folder or a hub name")
-    evaluate.add_argument("--items", type=int, default=64, help="questions a task")
+    _evaluate_parser(commands.add_parser("evaluate", help="ask a model TinyBench's questions, or those of benchmarks"))
+    compare = commands.add_parser("compare", help="two stored evaluations, question by question")
+    compare.add_argument("ours", help="a folder that `evaluate` made, or its name under data/evaluations")
+    compare.add_argument("theirs")
+    compare.add_argument("--tasks", nargs="+", default=[], metavar="TASK", help="only these of the benchmarks in both")
     results = commands.add_parser("results", help="collect run folders into the tables of data/results")
     results.add_argument("--runs", type=Path, default=settings.ROOT / "data/runs")
     figures = commands.add_parser("figures", help="redraw every figure from the tables of data/results")
@@ -38,6 +40,29 @@ def parser():
     for command in (results, figures):
         command.add_argument("--results", type=Path, default=settings.ROOT / "data/results")
     return top
+
+
+def _evaluate_parser(evaluate):
+    """The arguments of `evaluate`; what is left out follows each benchmark's own habit."""
+    evaluate.add_argument("model", help="a run id (id@step for one it kept), a folder or a hub name")
+    evaluate.add_argument("--items", type=int, default=64, help="of TinyBench without --tasks: questions a task")
+    evaluate.add_argument("--tasks", nargs="+", metavar="TASK", help="benchmarks, or all: the papers' ten")
+    evaluate.add_argument("--data", action="append", default=[], metavar="FOLDER|TASK=FILE",
+                          help="local files in the place of the hub's data sets; may be given again")  # fmt: skip
+    evaluate.add_argument("--prompts", default="boxed", help="boxed (zero-shot), stock (few-shot, where there is one) "
+                          "or tiny (the small world's)")  # fmt: skip
+    evaluate.add_argument("--chat", action="store_true", help="put prompts into the tokenizer's chat template")
+    evaluate.add_argument("--samples", type=int, help="answers a question; by default 32 for AIME and AMC, else 1")
+    evaluate.add_argument("--temperature", type=float, help="by default 1 with several samples, else 0")
+    evaluate.add_argument("--max-tokens", type=int, default=8192, help="of an answer")
+    evaluate.add_argument("--limit", type=int, help="only the first so many questions of each benchmark")
+    evaluate.add_argument("--seed", type=int, default=0)
+    evaluate.add_argument("--batch", type=int, default=16, help="answers at once, of the backend hf")
+    evaluate.add_argument("--backend", default="hf", help="hf, or vllm where it is installed")
+    evaluate.add_argument("--random-option", action="store_true",
+                          help="a random letter where an answer gives none, as the papers do; counted")  # fmt: skip
+    evaluate.add_argument("--against", metavar="MODEL", help="evaluate this one too, and compare")
+    evaluate.add_argument("-o", "--output", type=Path, help="in the place of data/evaluations; a folder a model in it")
 
 
 def main(argv=None):
@@ -64,11 +89,11 @@ def _study(args):
     names = list(dict.fromkeys([*chosen, *args.names]))
     if not names:
         raise ValueError(f"study: name one or more of {', '.join(STUDIES)}, or give --core or --all")
-    runs = runs_of(names, args.tier)
+    runs, starts = runs_of(names, args.tier), starts_of(names, args.tier)
     if args.plan:
         print(grid.plan(runs, args.jobs))
         return 0
-    return _told(grid.play(runs, args.jobs))
+    return _told(grid.play(runs, args.jobs, starts=starts))
 
 
 def _sweep(args):
@@ -86,6 +111,42 @@ def _told(found):
 
 
 def _evaluate(args):
+    if args.tasks is None:
+        return _tinybench(args)
+    import dataclasses
+
+    from pzlib import evaluations
+    from pzlib.harness import Protocol
+    from pzlib.scores import shown
+
+    protocol = Protocol(**{field.name: getattr(args, field.name) for field in dataclasses.fields(Protocol)})
+    folders = []
+    for model in filter(None, (args.model, args.against)):
+        folder, table = evaluations.evaluate(model, args.tasks, protocol, args.data, args.random_option, args.output)
+        print(f"\n{shown(table)}\nsamples, prompts and scores: {folder}")
+        folders.append(folder)
+    if args.against:
+        return _compared(*folders, table["task"].unique())
+    return 0
+
+
+def _compare(args):
+    from pzlib.benchmarks import chosen
+
+    return _compared(args.ours, args.theirs, chosen(args.tasks) if args.tasks else ())
+
+
+def _compared(ours, theirs, tasks):
+    from pzlib.evaluations import compare
+
+    for row in compare(ours, theirs, tasks).itertuples():
+        sources = "" if row.sources != row.sources or row.sources is None else f" of {row.sources:.0f} sources"
+        told = f"{100 * row.difference:+.1f} points [{100 * row.low:+.1f}, {100 * row.high:+.1f}], p = {row.p:.2g}"
+        print(f"{row.task}: {row.ours} - {row.theirs} = {told} ({row.n} questions{sources}, paired)")
+    return 0
+
+
+def _tinybench(args):
     import pandas as pd
 
     from pzlib.evaluate import tinybench
@@ -129,6 +190,7 @@ COMMANDS = {
     "study": _study,
     "sweep": _sweep,
     "evaluate": _evaluate,
+    "compare": _compare,
     "results": _results,
     "figures": _figures,
 }

@@ -38,7 +38,7 @@ TRAINING = {
     "hits middle": ("hits/", "points"),  # share of masks that 2 to G - 2 of their G predictions found
 }
 ACCURACIES = ("general", "math", "spans", "overall")
-MOMENTS = {"base": TINYBENCH, "halfway": TINYBENCH, "start": TRAINING}  # what a claim's b may be besides an arm
+MOMENTS = {"base": TINYBENCH, "halfway": TINYBENCH, "start": TRAINING}  # what a claim's b may be, of a's arm or "arm@"
 
 
 def load(path: str | Path = CLAIMS) -> pd.DataFrame:
@@ -47,7 +47,8 @@ def load(path: str | Path = CLAIMS) -> pd.DataFrame:
 
     A claim says that the metric of `a` lies above (">") or below ("<") that of `b`; both are arms of the study, or b is
     a moment of a's own runs: "base" (step 0), "halfway" (the last evaluation in the first half), "start" (the first
-    fifth of training). No study: mini cannot test it, and `why_not` says why. Errors: ValueError naming the claim.
+    fifth of training); of another arm's it is written "arm@base". No study: mini cannot test it, and `why_not` says
+    why. Errors: ValueError naming the claim.
     """
     table = pd.read_csv(locate(str(path)))
     words = table.columns.difference(["reported_a", "reported_b"])
@@ -62,7 +63,7 @@ def load(path: str | Path = CLAIMS) -> pd.DataFrame:
         if claim["study"]:
             unit(claim["metric"])
             arms = studies.study_of(claim["study"]).arms
-            for name in {claim["a"], claim["b"]} - {*MOMENTS}:
+            for name in {claim["a"], claim["b"].partition("@")[0]} - {*MOMENTS}:
                 if name not in arms:
                     raise ValueError(f"{claim['id']}: {name!r} is no arm of {claim['study']}; {near_names(name, arms)}")
     return table
@@ -160,7 +161,8 @@ def ledger(
         row = claim | {"tier": tier, "n": 0}
         if claim["study"]:
             study, metric, a, b = (claim[name] for name in ("study", "metric", "a", "b"))
-            other = arm(study, metric, a, b) if b in MOMENTS else arm(study, metric, b, "end")
+            name, _, moment = b.partition("@")
+            other = arm(study, metric, a, b) if b in MOMENTS else arm(study, metric, name, moment or "end")
             pairs = pd.concat([arm(study, metric, a, "end"), other], axis=1, join="inner")
             row |= {"unit": unit(metric), "n": len(pairs)}
             if len(pairs) >= LEAST_PAIRS:

@@ -1,5 +1,5 @@
 """The papers' figures, each a function of a committed table: pandas in, matplotlib Figure out, no torch.
-Left out of PretrainZero: Figs. 1, 8, 9 (no such runs yet); its curves, known only as images."""
+Left out of PretrainZero: Fig. 1, a summary of the others; its curves, known only as images."""
 
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from pzlib import claims, curves, paperfigures, studies, studyfigures
+from pzlib import claims, curves, followfigures, paperfigures, patternfigures, studies, studyfigures
 from pzlib.curves import GROUPS, averaged, by_arm, checked, explain, group_means, legend, panel, smoothing, wide
 from pzlib.stats import paired_test
 from pzlib.studytables import equal_tokens, kind_shares
@@ -170,7 +170,7 @@ class Drawing(NamedTuple):
 
 
 MAIN = ("pretrainzero", "random_span")
-RESULTS = [name for name in studies.STUDIES if name not in ("baselines", "map")]
+RESULTS = [name for name in studies.STUDIES if name not in ("baselines", "map", "rlvr")]
 PLAN = {
     "training_dynamics": Drawing(training_dynamics, "baselines", ("training",), MAIN),
     "generator_dynamics": Drawing(generator_dynamics, "baselines", ("training",), MAIN),
@@ -189,6 +189,10 @@ for name in ("mask_rule", "generator_reward", "guessable_noise", "balance"):
     PLAN[f"{name}_masks"] = Drawing(studyfigures.masks_by_arm, name, ("training",))
 for name in ("generator_reward", "guessable_noise", "group"):
     PLAN[f"{name}_generator_profile"] = Drawing(studyfigures.generator_profile, name, ("training",))
+PLAN["baselines_patterns"] = Drawing(patternfigures.structure_by_arm, "baselines", ("patterns",))
+PLAN["rlvr_curves"] = Drawing(tinybench_curves, "rlvr", ("tinybench",))
+PLAN["rlvr_result"] = Drawing(followfigures.follow_on, "rlvr", ("tinybench",))
+PLAN["rlvr_beside_the_paper"] = Drawing(followfigures.rlvr_beside, "rlvr", ("tinybench",))
 PLAN["map_searching"] = Drawing(studyfigures.searching_map, "map", ("tinybench",))
 
 
@@ -202,20 +206,23 @@ def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> 
     results_dir = Path(results_dir)
     if not results_dir.is_dir():
         raise FileNotFoundError(f"results: no folder {results_dir}; run `python -m pzlib results` first")
-    paths = {"training": results_dir / "training.csv", "tinybench": results_dir / "tinybench.csv"}
+    paths = {name: results_dir / f"{name}.csv" for name in ("training", "tinybench", "patterns")}
     stored = {name: pd.read_csv(path) for name, path in paths.items() if path.is_file()}
     jobs = []
     for file, (figure, study, names, arms) in PLAN.items():
-        found = [studies.select(stored[name], study, tier) for name in names if name in stored]
+        if lacking := [f"{name}.csv" for name in names if name not in stored]:
+            print(f"{file}: not drawn, {results_dir} has no {' and no '.join(lacking)}")
+            continue
+        found = [studies.select(stored[name], study, tier) for name in names]
         found = [rows[rows["arm"].isin(arms)] if arms else rows for rows in found]
         wanted = arms or tuple(studies.study_of(study).arms)
         absent = [arm for arm in wanted if not all(arm in set(rows["arm"]) for rows in found)]
-        if absent or len(found) < len(names):
+        if absent:
             print(f"{file}: not drawn, {len(absent)} of {len(wanted)} arms of {study} were not run at tier {tier}")
             continue
         source = " and ".join(f"data/results/{name}.csv" for name in names)
         jobs.append((figure, found, f"{source}, study {study}", file, out_dir))
-    if len(stored) == len(paths):
+    if {"training", "tinybench"} <= set(stored):
         source = "data/results/tinybench.csv"
         sizes = {name: studies.select(stored["tinybench"], name, tier) for name in paperfigures.SIZES}
         if any(len(rows) for rows in sizes.values()):

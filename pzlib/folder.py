@@ -21,13 +21,13 @@ from pzlib.run import Run, refuse_unknown
 STATES = ("running", "complete", "failed")
 EVAL_COLUMNS = ("step", "task", "group", "n", "correct", "accuracy", "length", "reasoned")
 # A row is one completion; reward is raw (null: none was given), length in tokens, entropy in nats per token; position
-# is where its mask begins, as a share of the passage's characters.
+# is where its mask begins, as a share of the passage's characters; verdict is the verifier's, null where there is none.
 EPISODES = pa.schema(
     [("step", pa.int64()), ("role", pa.string()), ("passage_id", pa.string()), ("block", pa.int64()),
      ("group_index", pa.int64()), ("row", pa.int64()), ("mask", pa.string()), ("kind", pa.string()),
      ("legal", pa.bool_()), ("count", pa.int64()), ("position", pa.float64()), ("prompt", pa.string()),
      ("completion", pa.string()), ("prediction", pa.string()), ("reward", pa.float64()), ("advantage", pa.float64()),
-     ("length", pa.int64()), ("clipped", pa.bool_()), ("entropy", pa.float64())]
+     ("length", pa.int64()), ("clipped", pa.bool_()), ("entropy", pa.float64()), ("verdict", pa.string())]
 )  # fmt: skip
 
 

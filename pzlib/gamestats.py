@@ -1,7 +1,7 @@
 """One step's episodes in numbers, each role apart: an average over both says nothing in a zero-sum game.
 Leaves out everything of the optimizer: the recorder adds loss, gradient norm and rate."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 
 def summary(shares, group):
@@ -10,10 +10,11 @@ def summary(shares, group):
 
     shares: one (episodes, trained, rows, refilled, prompt_tokens) per process: episode dicts, a 0/1 flag for
     each whether it moves the weights, all rows with the fillers of illegal masks, blocks replaced, tokens of
-    the prompts. `dead_groups` is the share of scored groups whose G rewards are all equal (`dead_wrong` all 0,
-    `dead_right` all 1); `loss_token_share` a role's share of the completion tokens that move the weights; `mask/kind`
+    the prompts. `dead_groups` is the share of scored groups whose G rewards are all equal (`dead_wrong`,
+    `dead_right`: whose answers are); `loss_token_share` a role's share of the completion tokens that move the weights; `mask/kind`
     the share of legal masks that hide that kind and `accuracy/kind` the accuracy on them; `hits/k` the share of masks
-    that k of their G predictions found; entropies are nats a token, lengths tokens; None is undefined.
+    that k of their G predictions found; `verdict/why` the share of answers of which a verifier said so;
+    entropies are nats a token, lengths tokens; None is undefined.
     """
     episodes = [e for share in shares for e in share[0]]
     trained = [flag for share in shares for flag in share[1]]
@@ -32,7 +33,7 @@ def summary(shares, group):
             mine = sum(e["length"] for e, flag in own if flag)
             metrics |= {f"{role}/{k}": v for k, v in _role(rows, group).items()}
             metrics[f"{role}/loss_token_share"] = mine / moving if moving else None
-    return metrics | _masks(episodes, group)
+    return metrics | _masks(episodes, group) | _verdicts(episodes)
 
 
 def _role(rows, group):
@@ -51,10 +52,11 @@ def _role(rows, group):
             "parsed": _mean([e["mask"] is not None for e in rows]),
             "legal": _mean([e["legal"] for e in rows]),
         }
+    right = [[is_right(e) for e in rows[i : i + group]] for i in range(0, len(rows), group)]
     return found | {
-        "dead_wrong": _mean([max(g) == 0 for g in groups]),
-        "dead_right": _mean([min(g) == 1 for g in groups]),
-        "accuracy": found["reward"],
+        "dead_wrong": _mean([not any(g) for g in right]),
+        "dead_right": _mean([all(g) for g in right]),
+        "accuracy": _mean([is_right(e) for e in rows]),
         "parsed": _mean([e["prediction"] is not None for e in rows]),
     }
 
@@ -63,7 +65,7 @@ def _masks(episodes, group):
     """What was masked, and how well it was found: each legal mask once, seen through its G predictions."""
     predictions = [e for e in episodes if e["role"] == "predictor"]
     masks = predictions[::group]
-    hits = [int(sum(e["reward"] for e in predictions[i : i + group])) for i in range(0, len(predictions), group)]
+    hits = [sum(map(is_right, predictions[i : i + group])) for i in range(0, len(predictions), group)]
     by_kind = defaultdict(list)
     for mask, right in zip(masks, hits, strict=True):
         by_kind[mask["kind"]].append(right / group)
@@ -74,5 +76,20 @@ def _masks(episodes, group):
     return found | {f"hits/{k}": _mean([right == k for right in hits]) for k in range(group + 1)}
 
 
+def _verdicts(episodes):
+    said = Counter(e["verdict"] for e in episodes if e.get("verdict"))
+    return {f"verdict/{why}": count / said.total() for why, count in sorted(said.items())}
+
+
+def is_right(episode):
+    """Whether a prediction is right: what the verifier said, or else the reward of an exact match.
+
+    >>> is_right({"reward": 1.0}), is_right({"reward": 0.85, "verdict": "right"}), is_right({"reward": 0.0})
+    (True, True, False)
+    """
+    return episode["verdict"] == "right" if episode.get("verdict") else episode["reward"] == 1.0
+
+
 def _mean(values):
+    values = [value for value in values if value is not None]
     return sum(values) / len(values) if values else None

@@ -19,13 +19,14 @@ from pzlib.run import Run
 UNSEEN_HOURS = 0.05  # a run's time where none like it is stored
 
 
-def play(runs, jobs=2, say=print, results=None):
+def play(runs, jobs=2, say=print, results=None, starts=()):
     """Bring every Run of `runs` into the tables under `results` (default: their tier's); returns {run_id: what}.
 
     A run that is stored, or complete in data/runs, is not run again; one that was killed goes on from its checkpoint;
     one that fails is told of, with its log, and does not stop the others. `jobs` processes at a time share the cores;
     with 0 nothing is run. what: "stored", "complete", "failed: why" or "not run". `say` gets one line beforehand (how
-    many, how long) and one a run.
+    many, how long) and one a run. starts: Runs whose models some of `runs` go on from: each is made first, though its
+    rows be stored, where such a run is to be made and the model is not in data/runs.
     Raises KeyboardInterrupt after stopping the processes; started again, they go on.
     """
     runs = list({run.run_id: run for run in runs}.values())
@@ -35,21 +36,33 @@ def play(runs, jobs=2, say=print, results=None):
     if not jobs:
         say(f"{len(runs)} runs: {len(found)} stored, {len(waiting)} not run")
         return found | {run.run_id: "not run" for run in waiting}
-    say(plan(runs, jobs, results))
-    busy, started = {}, time.monotonic()
+    before = {run.run_id: run for run in starts}
+    behind = {run.run_id: before.get(run.model.partition("@")[0]) for run in waiting}  # what each goes on from
+    first = {run.run_id: run for run in behind.values() if run and not _kept(run)}
+    say(plan(runs, jobs, results) + (f", and {len(first)} runs that they start from" if first else ""))
+    waiting = [run for run_id, run in first.items() if run_id not in behind] + waiting
+    busy, ended, started = {}, 0, time.monotonic()
     try:
         while waiting or busy:
-            while waiting and len(busy) < jobs:
-                run = waiting.pop(0)
-                busy[run.run_id] = _start(run, jobs)
+            for run in waiting[:]:
+                start = behind.get(run.run_id)
+                if start and not _kept(start):
+                    if start in waiting or start.run_id in busy:
+                        continue
+                    waiting.remove(run)
+                    why = f"{start.run_id}, which it starts from, left no models: {_models(start)}"
+                    found[run.run_id] = f"failed: {why}"
+                    say(f"{run.run_id}: {found[run.run_id]}")
+                elif len(busy) < jobs:
+                    waiting.remove(run)
+                    busy[run.run_id] = _start(run, jobs)
             for run_id, process in list(busy.items()):
                 if process.poll() is not None:
                     del busy[run_id]
                     found[run_id] = _finish(run_id, process.returncode, results)
-                    done, left = len(found), len(waiting) + len(busy)
-                    pace = (time.monotonic() - started) / max(1, sum(what != "stored" for what in found.values()))
-                    rest = f", about {duration(pace * left)} left" if left else ""
-                    say(f"{run_id}: {found[run_id]} ({done} of {len(runs)}{rest})")
+                    ended, left = ended + 1, len(waiting) + len(busy)
+                    rest = f", about {duration((time.monotonic() - started) / ended * left)} left" if left else ""
+                    say(f"{run_id}: {found[run_id]} ({len(found)} of {len(found) + left}{rest})")
             time.sleep(0.2)
     finally:
         for process in busy.values():
@@ -87,6 +100,17 @@ def _hours(run, table):
 def _stored(results):
     path = results / "runs.csv"
     return set(pd.read_csv(path, usecols=["run_id"])["run_id"]) if path.exists() else set()
+
+
+def _kept(run):
+    """Whether the models of a complete run are in data/runs."""
+    return RunFolder(run.folder).state() == "complete" and (run.folder / f"model-{run.steps // 2}").is_dir()
+
+
+def _models(run):
+    if RunFolder(run.folder).state() == "complete":  # by a version that kept the last one only
+        return f"delete {run.folder}, and it is made again"
+    return RunFolder(run.folder).status().get("error") or "it failed"
 
 
 def _start(run, jobs):

@@ -22,20 +22,20 @@ class Row:
 
 @dataclass
 class Block:
-    """All rows of one passage in their order: (1 + G) groups of G, masks first; G groups if masks are
-    passive."""
+    """All rows of one passage in their order: (1 + G) groups of G, masks first; G groups if masks are passive; of a
+    problem the one group of its answers."""
 
     passage: object
     rows: list = field(default_factory=list)
 
     def live(self, group):
-        """Whether some mask is predicted rightly by some of its G predictions but not by all."""
+        """Whether the predictions of some mask, or the answers to the problem, are not all paid alike."""
         scores = [[row.score for row in self.rows[i : i + group]] for i in range(0, len(self.rows), group)]
         role = [
             self.rows[i].episode is not None and self.rows[i].episode["role"] == "predictor"
             for i in range(0, len(self.rows), group)
         ]
-        return any(p and 0 < sum(s) < group for p, s in zip(role, scores, strict=True))
+        return any(p and len(set(s)) > 1 for p, s in zip(role, scores, strict=True))
 
 
 def seed_of(*parts):

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from pzlib.prompts import TEMPLATES, generator_prompt, predictor_prompt
+from pzlib import run as settings
+from pzlib.prompts import TEMPLATES, generator_prompt, predictor_prompt, question_prompt
 from pzlib.quiet import quiet
 
 
@@ -30,12 +31,20 @@ def load(run):
                 run.model_source, dtype=torch.float32, use_safetensors=True
             )
     except OSError as error:
-        here = Path(run.model_source)
-        remedy = "is it written rightly, and is the network up?" if not here.exists() else "see below"
-        hint = "; `make tinybase` remakes it" if run.model.startswith("data/tinybase") else ""
-        raise FileNotFoundError(f"model: cannot load {run.model!r}: {remedy}{hint}\n{error}") from error
+        raise FileNotFoundError(f"model: cannot load {run.model!r}: {_remedy(run)}\n{error}") from error
     check(run, model, tokenizer)
     return model, tokenizer
+
+
+def _remedy(run):
+    here = Path(run.model_source)
+    if here.exists():
+        return "see below"
+    if here.parent.parent == settings.ROOT / "data/runs":
+        kept = sorted(path.name for path in here.parent.glob("model*") if path.suffix != ".part")
+        return f"the run keeps {', '.join(kept) or 'no model yet; finish it first'}"
+    hint = "; `make tinybase` remakes it" if run.model.startswith("data/tinybase") else ""
+    return f"is it written rightly, and is the network up?{hint}"
 
 
 def check(run, model, tokenizer):
@@ -61,21 +70,24 @@ def check(run, model, tokenizer):
         )
 
 
-def fitting(run, passages, tokenizer):
-    """(passages whose prompts are at most `max_prompt_tokens` long, how many were left out).
+def fitting(run, items, tokenizer):
+    """(passages or problems whose prompts are at most `max_prompt_tokens` long, how many were left out).
 
     Raises ValueError where none is left.
     """
     template = TEMPLATES[run.template]
-    prompts = [make(p.text, template) for p in passages for make in (generator_prompt, predictor_prompt)]
-    lengths = [len(ids) for ids in tokenizer(prompts)["input_ids"]] if prompts else []
-    longest = [max(pair) for pair in zip(lengths[::2], lengths[1::2], strict=True)]
-    kept = [p for p, n in zip(passages, longest, strict=True) if n <= run.max_prompt_tokens]
+    if run.objective == "rlvr":
+        prompts = [[question_prompt(problem.question, template)] for problem in items]
+    else:
+        prompts = [[make(p.text, template) for make in (generator_prompt, predictor_prompt)] for p in items]
+    lengths = iter(tokenizer([text for own in prompts for text in own])["input_ids"] if prompts else [])
+    longest = [max(len(next(lengths)) for _ in own) for own in prompts]
+    kept = [item for item, n in zip(items, longest, strict=True) if n <= run.max_prompt_tokens]
     if not kept:
         found = (
             f"the shortest prompt of {len(longest)} has {min(longest)} tokens"
             if longest
-            else "there are no passages"
+            else "there is nothing to ask"
         )
         raise ValueError(
             f"max_prompt_tokens: {run.max_prompt_tokens} is too few, {found}; raise it, or lower max_tokens"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from pzlib.claims import values
 from pzlib.curves import armed
 from pzlib.folder import write_atomic
 from pzlib.stats import bootstrap_ci, paired_test
@@ -43,6 +44,30 @@ def main_table(tinybench: pd.DataFrame, tier: str = "mini", arms: Sequence[str] 
         cells = [_difference(*pairs.loc[group].to_numpy().T) if group in pairs.index else "not run" for group in GROUPS]
         seeds = pairs.index.get_level_values("seed").nunique()
         lines.append(f"| {mark_of(OURS).label} − {marks[arm].label}, paired | {seeds} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def follow_on_table(tinybench: pd.DataFrame) -> str:
+    """Markdown: every arm of the study rlvr before and after, mean over seeds [95 % bootstrap interval after], and what
+    it has after RLVR more than the first arm, paired by seed.
+
+    tinybench: rows of one tier, with a column `arm`; step 0 of an arm is the model that it started from.
+    """
+    metrics = ("overall", "general", "math")
+    columns = [f"{metric}, {when}" for metric in metrics for when in ("before", "after")]
+    lines = ["| accuracy, % | seeds | " + " | ".join(columns) + " | overall after, − first row, paired |"]
+    lines.append("|---" * (3 + len(columns)) + "|")
+    first = None
+    for arm, rows in tinybench.groupby("arm", sort=False):
+        cells = []
+        for metric in metrics:
+            before, after = (values(rows, metric, moment) for moment in ("base", "end"))
+            cells += [f"{before.mean():.1f}", _interval(after)]
+        overall = values(rows, "overall")
+        first = overall if first is None else first
+        pairs = pd.concat([overall, first], axis=1, join="inner").to_numpy().T
+        cells.append("" if overall is first else _difference(*pairs))
+        lines.append(f"| {arm} | {rows['seed'].nunique()} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""The rewards of PretrainZero, RPT and RLP as pure functions, and the group advantage GRPO makes of them.
+"""The rewards of PretrainZero, RLVR, RPT and RLP as pure functions, and the group advantage GRPO makes of them.
 Left out: RPT's dense alternatives (its App. A); RLP's advantage (no division by the std, factor G/(G-1)).
 """
 
@@ -85,6 +85,24 @@ def _share(accuracy: float) -> float:
     if not 0 <= accuracy <= 1:  # also catches NaN
         raise ValueError(f"accuracy: {accuracy} is not a share; give right / all predictions, from 0 to 1")
     return float(accuracy)
+
+
+def rlvr_reward(
+    right: bool, answered: bool, longer: int = 0, length_penalty: float = 0.0, no_answer: float = 0.0
+) -> float:
+    """1 for a right answer, 0 for a wrong one, with General-Reasoner's two amendments where they are not 0.
+
+    longer: tokens by which the answer is longer or shorter than the gold one; up to 10 of them cost a right answer
+    `length_penalty` each (its script: 0.05). no_answer: what a completion without an answer gets (its script: -0.5).
+
+    >>> rlvr_reward(True, True), rlvr_reward(True, True, 3, 0.05), rlvr_reward(True, True, 99, 0.05)
+    (1.0, 0.85, 0.5)
+    >>> rlvr_reward(False, True, 3, 0.05, -0.5), rlvr_reward(False, False, 0, 0.05, -0.5)
+    (0.0, -0.5)
+    """
+    if not answered:
+        return float(no_answer)
+    return 1.0 - length_penalty * min(10, longer) if right else 0.0
 
 
 def group_advantages(rewards: Sequence[float | None], group: int) -> list[float]:

@@ -1,5 +1,5 @@
 """What a run is: every setting of it, with its tier's defaults, checked before anything heavy is loaded.
-Leaves out settings for what PretrainZero does without: KL, entropy bonus, several updates a batch."""
+Leaves out several updates a batch: one on-policy update a step is what all of it is written for."""
 
 import difflib
 import hashlib
@@ -10,7 +10,7 @@ import re
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from pzlib.tiers import TIERS
+from pzlib.tiers import TIERS, defaults
 
 REPO = Path(__file__).resolve().parent.parent  # what is shipped: data/tinybase, notebooks
 ROOT = Path(os.environ.get("PZLIB_HOME") or REPO).resolve()  # what is written: data/runs
@@ -20,10 +20,11 @@ SUPERVISED = ("sft", "continued_pretraining")  # no rollouts either
 
 CHOICES = {
     "tier": tuple(TIERS),
-    "objective": ("pretrainzero", *PASSIVE, *SUPERVISED),
+    "objective": ("pretrainzero", *PASSIVE, *SUPERVISED, "rlvr"),
     "template": ("tiny", "paper"),
     "mask_rule": ("all", "one", "words"),
     "generator_reward": ("zero_rule", "no_zero_rule", "negative_accuracy", "learnability"),
+    "verifier": ("exact", "math"),
     "filter": ("none", "drop", "refill"),
     "schedule": ("cosine", "constant"),
     "dtype": ("float32", "bfloat16"),
@@ -33,14 +34,17 @@ LOWEST = {
     "seed": 0, "corpus_limit": 1, "min_tokens": 1, "max_tokens": 1, "span_words": 1, "min_context": 1,
     "random_span_steps": 0, "generator_every": 0, "steps": 1, "passages": 1, "group": 2,
     "learning_rate>": 0, "warmup_steps": 0, "temperature>": 0, "top_p>": 0,
-    "max_prompt_tokens": 1, "max_completion_tokens": 1, "clip_low>": 0, "clip_high>": 0, "max_grad_norm>": 0,
-    "weight_decay": 0, "micro_batch_rows": 1, "eval_every": 0, "eval_items": 1, "save_every": 1,
+    "max_prompt_tokens": 1, "max_completion_tokens": 1, "clip_low>": 0, "clip_high>": 0, "clip_dual": 0,
+    "max_grad_norm>": 0, "kl": 0, "entropy_bonus": 0, "length_penalty": 0, "weight_decay": 0,
+    "micro_batch_rows": 1, "eval_every": 0, "eval_items": 1, "save_every": 1,
 }  # fmt: skip
 
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"  # of a run's folder
 
-def by_tier():
-    """A field whose default is its tier's value, filled in by `Run.__post_init__`."""
-    return field(default=None)
+
+def by_tier(plain=None):
+    """A field whose default is its tier's value, filled in by `Run.__post_init__`; `plain` where the tier has none."""
+    return field(default=None, metadata={"plain": plain})
 
 
 def near_names(name, known):
@@ -101,6 +105,8 @@ class Run:
     max_tokens: int = by_tier()
     corpus_config: str = by_tier()  # of a hub data set ("20231101.en"); "" = its only one
     corpus_column: str = "text"
+    question_column: str = "question"  # of a problem set (rlvr); "a.b" is the field b of the column a
+    answer_column: str = "answer"
     template: str = by_tier()
     mask_rule: str = "all"  # PretrainZero section 4.4
     span_words: int = by_tier()  # most words of a random span
@@ -109,9 +115,12 @@ class Run:
     generator_reward: str = "zero_rule"  # PretrainZero eq. 9; the others are ablations, see pzlib.rewards
     generator_every: int = 1  # the generator's rows are in the loss at every so many-th step; 0: at none
     random_span_steps: int = 0  # steps of random spans before the generator plays (the paper's SmolLM3: 100)
-    filter: str = "drop"  # DAPO's, of groups whose accuracy is 0 or 1
+    verifier: str = by_tier("exact")  # of rlvr: equal strings, or math-verify in processes of its own
+    length_penalty: float = by_tier(0.0)  # rlvr: off a right answer's reward for each token longer or shorter, up to 10
+    no_answer_reward: float = by_tier(0.0)  # rlvr: of a completion without an answer
+    filter: str = by_tier("drop")  # DAPO's, of groups whose accuracy is 0 or 1
     steps: int = by_tier()
-    passages: int = by_tier()  # a step, all processes together
+    passages: int = by_tier()  # a step, all processes together; of rlvr: problems
     group: int = by_tier()  # G: masks a passage, and predictions a mask
     learning_rate: float = by_tier()
     schedule: str = by_tier()
@@ -120,11 +129,14 @@ class Run:
     top_p: float = 1.0
     max_prompt_tokens: int = by_tier()
     max_completion_tokens: int = by_tier()
-    clip_low: float = 0.2
-    clip_high: float = 0.28
+    clip_low: float = by_tier(0.2)
+    clip_high: float = by_tier(0.28)
+    clip_dual: float = by_tier(0.0)  # largest ratio where the advantage is negative; 0: no bound
+    kl: float = by_tier(0.0)  # weight of the KL term against the start
+    entropy_bonus: float = by_tier(0.0)
     max_grad_norm: float = 1.0
     weight_decay: float = 0.0
-    drop_rows: bool = True  # rows of zero advantage skip forward and backward; the gradient stays the same
+    drop_rows: bool = by_tier(True)  # rows of zero advantage skip forward and backward; the gradient stays the same
     micro_batch_rows: int = by_tier()  # rows of one forward and backward
     dtype: str = by_tier()
     use_vllm: bool = False  # needs the extra `vllm`
@@ -141,10 +153,11 @@ class Run:
         typed("tier", self.tier, str)
         if self.tier not in TIERS:
             raise ValueError(f"tier: {self.tier!r} is not a tier; {near_names(self.tier, TIERS)}")
+        own = defaults(self.tier, self.objective)
         for f in fields(self):
             value = getattr(self, f.name)
             if value is None:
-                value = TIERS[self.tier].get(f.name, f.default)
+                value = own.get(f.name, f.metadata.get("plain"))
             object.__setattr__(self, f.name, typed(f.name, value, f.type))
         self._check_values()
 
@@ -159,16 +172,20 @@ class Run:
                 raise ValueError(f"{name}: must be {'above' if above else 'at least'} {bound}, got {value}")
         if self.top_p > 1:
             raise ValueError(f"top_p: must be at most 1 (1 = sample from every token), got {self.top_p}")
+        if self.clip_dual and self.clip_dual <= 1 + self.clip_high:
+            raise ValueError(f"clip_dual: {self.clip_dual} is within the clip range; give 0, or above 1 + clip_high")
+        if self.no_answer_reward > 0 or not math.isfinite(self.no_answer_reward):
+            raise ValueError(f"no_answer_reward: {self.no_answer_reward} would pay for silence; give 0 or less")
         if self.clip_low >= 1:
             raise ValueError(f"clip_low: must be below 1 (the floor is 1 - clip_low), got {self.clip_low}")
         if self.min_tokens > self.max_tokens:
             raise ValueError(f"min_tokens: {self.min_tokens} is above max_tokens {self.max_tokens}")
-        for name in ("model", "corpus", "corpus_column", "entropy_model"):
+        for name in ("model", "corpus", "corpus_column", "entropy_model", "question_column", "answer_column"):
             if not getattr(self, name).strip():
                 raise ValueError(f"{name}: is empty; leave it out to take the tier's default")
         if self.random_span_steps > self.steps:
             raise ValueError(f"random_span_steps: {self.random_span_steps} is above steps {self.steps}")
-        if self.name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name):
+        if self.name and not re.fullmatch(NAME, self.name):
             raise ValueError(f"name: {self.name!r} is no folder name; use letters, digits, '.', '_' and '-'")
 
     @classmethod
@@ -189,12 +206,13 @@ class Run:
     def run_id(self):
         """The run folder's name: `name`, or objective, tier, seed and 8 hex digits that hash the settings.
 
-        A setting at its default is left out of the hash where every tier has the same default: so a setting
+        A setting at its plain default is left out of the hash, but for those that every tier names: so a setting
         added later leaves the names, and with them the stored results, of earlier runs as they are.
         """
         if self.name:
             return self.name
-        told = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        values = {f.name: (getattr(self, f.name), f.metadata.get("plain", f.default)) for f in fields(self)}
+        told = {name: value for name, (value, plain) in values.items() if value != plain}
         digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
         return f"{self.objective}-{self.tier}-s{self.seed}-{digest[:8]}"
 
@@ -204,7 +222,10 @@ class Run:
 
     @property
     def groups_per_block(self):
-        """Groups of one passage: G of predictions, and before them the group of masks if there is one."""
+        """Groups of one passage: G of predictions, and before them the group of masks if there is one; 1 of a problem.
+        """
+        if self.objective == "rlvr":
+            return 1
         return self.group + (self.objective == "pretrainzero")
 
     @property
@@ -219,7 +240,14 @@ class Run:
 
     @property
     def model_source(self):
-        """`model` as transformers takes it: an absolute folder where there is one, else the hub name."""
+        """`model` as transformers takes it: an absolute folder where there is one, else the hub name.
+
+        A run's id stands for the model that the run ended with, `id@step` for the one it kept at that step.
+        """
+        run_id, _, step = self.model.partition("@")
+        trained = ROOT / "data/runs" / run_id
+        if re.fullmatch(NAME, run_id) and trained.is_dir():
+            return str(trained / (f"model-{step}" if step else "model"))
         return locate(self.model)
 
     @property

@@ -45,8 +45,9 @@ def settings(run, folder, processes=1):
         **shared, steps_per_generation=local // micro, num_iterations=1, num_generations=run.group,
         max_completion_length=run.max_completion_tokens, temperature=run.temperature, top_p=run.top_p, top_k=0,
         # PretrainZero (eqs. 10, 11 and text): no KL, clip-higher, z-scores within a group; token averaging is ours
-        loss_type="dapo", beta=0.0, epsilon=run.clip_low, epsilon_high=run.clip_high, scale_rewards="group",
-        importance_sampling_level="token", entropy_coef=0.0, top_entropy_quantile=1.0,
+        loss_type="dapo", beta=run.kl, epsilon=run.clip_low, epsilon_high=run.clip_high, delta=run.clip_dual or None,
+        scale_rewards="group",
+        importance_sampling_level="token", entropy_coef=run.entropy_bonus, top_entropy_quantile=1.0,
         mask_truncated_completions=False, disable_dropout=True, use_vllm=run.use_vllm, vllm_mode="colocate",
         vllm_importance_sampling_mode="token_truncate",  # TRL's sequence_mask drops long completions whole
     )  # fmt: skip

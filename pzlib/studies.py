@@ -20,6 +20,8 @@ GROUPS = ("general", "math", "spans")  # of tinybench.csv: what a sweep goes by 
 class Study:
     """Named arms, each the settings in which it differs, run over the same seeds; all else is the tier's.
 
+    An arm may name a `start`: an arm of `baselines`, whose model of the same seed and tier it goes on from ("@half":
+    the one kept at half of the steps).
     question: what it asks, in one line. core: whether `make mini` runs it. steps: of shorter runs at `mini`, where a
     study says so; they are asked before and after only. rate_of: the method whose learning rate all arms take, where
     arms should differ in nothing else; None: each method that of its own sweep.
@@ -42,10 +44,19 @@ class Study:
         found = []
         for seed in seeds or (self.seeds[:1] if tier == "smoke" else self.seeds):
             for arm, own in self.arms.items():
+                own = dict(own)
+                if start := own.pop("start", None):
+                    _, own["model"] = start_of(start, tier, seed)
                 swept = self.rate_of or own.get("objective", "pretrainzero")
                 rate = {"learning_rate": best_rate(swept)} if tier in ("mini", "smoke") else {}
                 found.append((arm, Run(**{"tier": tier, "seed": seed, **rate, **short, **own})))
         return found
+
+    def starts(self, tier: str, seeds=None) -> list[Run]:
+        """The runs whose models the arms go on from."""
+        named = dict.fromkeys(own["start"] for own in self.arms.values() if "start" in own)
+        seeds = seeds or (self.seeds[:1] if tier == "smoke" else self.seeds)
+        return list(dict.fromkeys(start_of(start, tier, seed)[0] for seed in seeds for start in named))
 
 
 def _objectives(*names, **settings):
@@ -97,6 +108,16 @@ STUDIES = {
             "random spans first": {"model": "data/tinybase_small", "random_span_steps": 10},
         },
         seeds=THREE,
+        core=True,
+    ),
+    "rlvr": Study(
+        "Fig. 9, Tables 3 and 4: from which start does RLVR get furthest?",
+        {
+            "from the base": {"objective": "rlvr"},
+            "from random spans": {"objective": "rlvr", "start": "random_span"},
+            "from PretrainZero, half way": {"objective": "rlvr", "start": "pretrainzero@half"},
+            "from PretrainZero": {"objective": "rlvr", "start": "pretrainzero"},
+        },
         core=True,
     ),
     "entropy_model": Study(
@@ -170,14 +191,28 @@ STUDIES = {
 }
 
 
+def start_of(name: str, tier: str, seed: int) -> tuple[Run, str]:
+    """The run of `baselines` that a start names, and its model as `Run.model` takes it.
+
+    >>> run, model = start_of("pretrainzero@half", "paper", seed=0)
+    >>> model == f"{run.run_id}@1000"
+    True
+    """
+    arm, _, half = name.partition("@")
+    run = dict(study_of("baselines").runs(tier, [seed]))[arm]
+    return run, f"{run.run_id}@{run.steps // 2}" if half else run.run_id
+
+
 def sweep() -> list[tuple[str, Run]]:
     """(objective, Run) of every method's learning-rate sweep at `mini`: half a run each, the same rates for all."""
-    return [
-        (objective, Run(objective=objective, seed=seed, learning_rate=rate, steps=100, eval_every=50))
-        for seed in SWEEP_SEEDS
-        for rate in RATES
-        for objective in dict.fromkeys((*MASKING, *METHODS))
-    ]
+    found = []
+    for seed in SWEEP_SEEDS:
+        for rate in RATES:
+            for objective in dict.fromkeys((*MASKING, *METHODS, "rlvr")):
+                half = Run(objective=objective).steps // 2
+                settings = {"learning_rate": rate, "steps": half, "eval_every": half // 2}
+                found.append((objective, Run(objective=objective, seed=seed, **settings)))
+    return found
 
 
 @cache
@@ -215,6 +250,11 @@ def runs_of(names, tier: str = "mini", seeds=None) -> list[Run]:
     """
     runs = [run for name in names for _, run in study_of(name).runs(tier, seeds)]
     return sorted({run.run_id: run for run in runs}.values(), key=lambda run: run.seed)
+
+
+def starts_of(names, tier: str = "mini", seeds=None) -> list[Run]:
+    """Every run once whose model some arm of these studies goes on from."""
+    return list(dict.fromkeys(run for name in names for run in study_of(name).starts(tier, seeds)))
 
 
 def select(table: pd.DataFrame, name: str, tier: str = "mini", seeds=None) -> pd.DataFrame:

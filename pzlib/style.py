@@ -35,6 +35,7 @@ METHODS = {
     "entropy_next_token": Mark("Entropy next tokens", "#CC79A7", "v"),
     "sft": Mark("Supervised fine-tuning", "#E69F00", "P"),
     "continued_pretraining": Mark("Continued pretraining", "#56B4E9", "X"),
+    "rlvr": Mark("RLVR", "#882255", "*"),
 }
 ROLES = {
     "predictor": Mark("predictor", "#009E73", "o"),

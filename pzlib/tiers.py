@@ -1,5 +1,5 @@
-"""The sizes a run can have: for each tier the default of every setting that the tier changes.
-What the paper leaves unsaid (warm-up, micro-batches, how Wikipedia is cut) has a default of ours here."""
+"""The sizes a run can have: for each tier, and for RLVR apart, the default of every setting that the tier changes.
+What the papers leave unsaid (warm-up, micro-batches, how Wikipedia is cut) has a default of ours here."""
 
 MINI = {
     "model": "data/tinybase", "corpus": "tinywiki", "corpus_config": "", "corpus_limit": 2000,
@@ -28,3 +28,31 @@ TIERS = {
                     "eval_every": 50},
     "paper": PAPER,
 }  # fmt: skip
+# RLVR as PretrainZero's follow-on (section 4.3: 400 steps of 128 problems, the General-Reasoner recipe) and, for what
+# it leaves unsaid, General-Reasoner's script: rate, lengths, KL, entropy bonus, clip and dual clip, the two penalties.
+# Its four updates a batch are one here, its verifier model is math-verify, and the passes over the data are ours.
+RECIPE = {
+    "corpus": "TIGER-Lab/WebInstruct-verified", "corpus_config": "", "corpus_limit": 51_200, "steps": 400,
+    "passages": 128, "group": 8, "learning_rate": 5e-7, "schedule": "constant", "max_prompt_tokens": 1024,
+    "max_completion_tokens": 8192, "verifier": "math", "length_penalty": 0.05, "no_answer_reward": -0.5,
+    "filter": "none", "clip_low": 0.3, "clip_high": 0.3, "clip_dual": 10.0, "kl": 1e-4, "entropy_bonus": 1e-3,
+    "drop_rows": False,
+}  # fmt: skip
+# On the small world nothing but right and wrong counts: without KL and bonus, rows of no advantage cost nothing.
+EXAM = {"corpus": "tinybench", "steps": 100, "passages": 32, "eval_every": 10}
+RLVR = {
+    "smoke": EXAM | {"steps": 6, "passages": 4, "eval_every": 0, "save_every": 3},
+    "mini": EXAM,
+    "gpu": RECIPE | {"corpus_limit": 8000, "steps": 100, "passages": 32, "learning_rate": 1e-6,
+                     "max_completion_tokens": 2048},
+    "paper": RECIPE,
+}  # fmt: skip
+
+
+def defaults(tier, objective):
+    """What a tier sets for an objective: {setting: value}.
+
+    >>> defaults("paper", "pretrainzero")["steps"], defaults("paper", "rlvr")["steps"]
+    (2000, 400)
+    """
+    return TIERS[tier] | (RLVR[tier] if objective == "rlvr" else {})

@@ -1,5 +1,5 @@
 """A Run to a trained model, by TRL's SFTTrainer or its GRPOTrainer with a public method changed; kills do no harm.
-Leaves out adapters, quantised weights, a reference model: the paper trains all weights, without a KL term."""
+Leaves out adapters and quantised weights: the papers train all weights."""
 
 import logging
 import shutil
@@ -8,17 +8,19 @@ from dataclasses import fields
 
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
-from transformers import PrinterCallback
+from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOTrainer
 
 from pzlib import checkpoints
 from pzlib.corpus import load_passages
+from pzlib.exam import Exam
 from pzlib.folder import RunFolder
 from pzlib.game import Game
 from pzlib.layout import blocks
 from pzlib.models import fingerprint, fitting, load
 from pzlib.nexttoken import frozen_scorer
 from pzlib.packing import PackedModel, check_drop_rows, keep_moving_rows
+from pzlib.problems import load_problems
 from pzlib.quiet import quiet, tells_a_user_something
 from pzlib.recorder import Recorder
 from pzlib.run import SUPERVISED, Run
@@ -46,24 +48,39 @@ class PZTrainer(GRPOTrainer):
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
 
-def make_trainer(run, model, tokenizer, passages, folder, evaluate=None, view=None):
-    """The trainer of a run, ready to `train()`; of one with rollouts `trainer.game` is the Game. Raises ValueError as
-    `settings` and `check_drop_rows` do."""
+class Halfway(TrainerCallback):
+    """Keeps the model at half of the steps too, as `model-<step>`: PretrainZero's RLVR starts from both (Table 3)."""
+
+    def __init__(self, trainer, folder):
+        self.trainer, self.path = trainer, folder.path
+
+    def on_step_end(self, args, state, control, **_):
+        if state.global_step == args.max_steps // 2:
+            _save_model(self.trainer, self.path, f"model-{state.global_step}")
+
+
+def make_trainer(run, model, tokenizer, items, folder, evaluate=None, view=None):
+    """The trainer of a run, ready to `train()`, on Passages or Problems; of one with rollouts `trainer.game` is the
+    Rollout. Raises ValueError as `settings` and `check_drop_rows` do."""
     args = settings(run, folder, PartialState().num_processes)
     if run.objective in SUPERVISED:
-        trainer, source = supervised_trainer(run, model, tokenizer, passages, args)
+        trainer, source = supervised_trainer(run, model, tokenizer, items, args)
     else:
-        trainer, source = _game_trainer(run, model, tokenizer, passages, args, folder)
+        trainer, source = _game_trainer(run, model, tokenizer, items, args, folder)
+    trainer.add_callback(Halfway(trainer, folder))
     trainer.add_callback(Recorder(run, folder, source, evaluate, view))
     trainer.add_callback(checkpoints.Manifests(folder.path / "checkpoints", run.run_id))
     trainer.remove_callback(PrinterCallback)
     return trainer
 
 
-def _game_trainer(run, model, tokenizer, passages, args, folder):
+def _game_trainer(run, model, tokenizer, items, args, folder):
     if run.drop_rows:
         check_drop_rows(args, model)
-    game = Game(run, passages, tokenizer, folder, frozen_scorer(run, model, tokenizer))
+    if run.objective == "rlvr":
+        game = Exam(run, items, tokenizer, folder)
+    else:
+        game = Game(run, items, tokenizer, folder, frozen_scorer(run, model, tokenizer))
     logging.getLogger("trl.trainer.grpo_trainer").addFilter(tells_a_user_something)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
@@ -71,7 +88,7 @@ def _game_trainer(run, model, tokenizer, passages, args, folder):
             model=model,
             args=args,
             processing_class=tokenizer,
-            train_dataset=blocks(passages, run),
+            train_dataset=blocks(items, run),
             reward_funcs=game.reward_funcs,
             rollout_func=game.rollout,
         )
@@ -93,18 +110,8 @@ def train(run, view=None, evaluate=None):
     if folder.state() == "complete":
         return folder.open(run, _facts(folder))
     model, tokenizer = load(run)
-    corpus = load_passages(
-        run.corpus_source,
-        tokenizer=tokenizer,
-        min_tokens=run.min_tokens,
-        max_tokens=run.max_tokens,
-        limit=run.corpus_limit,
-        seed=run.seed,
-        column=run.corpus_column,
-        config=run.corpus_config or None,
-        progress=main,
-    )
-    passages, left_out = fitting(run, corpus, tokenizer)
+    corpus = material(run, tokenizer, progress=main)
+    items, left_out = fitting(run, corpus, tokenizer)
     facts = {
         "corpus_digest": corpus.digest,
         "corpus_report": dict(corpus.report),
@@ -116,7 +123,7 @@ def train(run, view=None, evaluate=None):
         folder.open(run, facts)
         folder.set_status("running", steps=run.steps)
     try:
-        trainer = make_trainer(run, model, tokenizer, passages, folder, evaluate, view)
+        trainer = make_trainer(run, model, tokenizer, items, folder, evaluate, view)
         # one process looks, for it sets broken ones aside; all go on from what it found
         found = [checkpoints.latest_good(folder.path / "checkpoints", run.run_id) if main else None]
         checkpoint, step = broadcast_object_list(found)[0]
@@ -124,7 +131,7 @@ def train(run, view=None, evaluate=None):
             folder.truncate_after(step if checkpoint else -1)
         with quiet():
             trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
-            _save_model(trainer, folder.path)
+            _save_model(trainer, folder.path, "model")
     except BaseException as error:
         if main:
             _mark_failed(folder, error)
@@ -136,6 +143,23 @@ def train(run, view=None, evaluate=None):
     return folder
 
 
+def material(run, tokenizer, progress=False):
+    """The Corpus of a run: Passages, or of rlvr Problems. Errors as in `load_passages` and `load_problems`."""
+    shared = {"limit": run.corpus_limit, "seed": run.seed, "config": run.corpus_config or None}
+    if run.objective == "rlvr":
+        columns = {"question_column": run.question_column, "answer_column": run.answer_column}
+        return load_problems(run.corpus_source, **columns, **shared)
+    return load_passages(
+        run.corpus_source,
+        tokenizer=tokenizer,
+        min_tokens=run.min_tokens,
+        max_tokens=run.max_tokens,
+        column=run.corpus_column,
+        progress=progress,
+        **shared,
+    )
+
+
 def _facts(folder):
     """What `open` is to compare besides the settings: the facts as recorded, since nothing is loaded to find
     them anew."""
@@ -144,13 +168,13 @@ def _facts(folder):
     }
 
 
-def _save_model(trainer, path):
-    """The model and its tokenizer in `path`/model, whole or not at all."""
-    part = path / "model.part"
+def _save_model(trainer, path, name):
+    """The model and its tokenizer in `path`/`name`, whole or not at all."""
+    part = path / f"{name}.part"
     trainer.save_model(str(part))
     if trainer.accelerator.is_main_process:
-        shutil.rmtree(path / "model", ignore_errors=True)
-        part.rename(path / "model")
+        shutil.rmtree(path / name, ignore_errors=True)
+        part.rename(path / name)
 
 
 def _mark_failed(folder, error):

@@ -13,20 +13,23 @@ from hypothesis import strategies as st
 
 from pzlib import run as run_module
 from pzlib.run import CHOICES, LOWEST, Run, locate
-from pzlib.tiers import TIERS
+from pzlib.tiers import RLVR, TIERS
 
 FIELDS = {f.name: f for f in dataclasses.fields(Run)}
 
 
 @pytest.mark.parametrize("tier", TIERS)
-def test_every_tier_gives_every_setting_a_value_of_its_type(tier):
-    for name, value in Run(tier=tier).to_dict().items():
+@pytest.mark.parametrize("objective", ["pretrainzero", "rlvr"])
+def test_every_tier_gives_every_setting_a_value_of_its_type(tier, objective):
+    for name, value in Run(tier=tier, objective=objective).to_dict().items():
         assert type(value) is FIELDS[name].type, name
 
 
 def test_tiers_name_the_same_settings():
     assert len({frozenset(values) for values in TIERS.values()}) == 1
-    assert set(TIERS["mini"]) == {f.name for f in FIELDS.values() if f.default is None}
+    by_tier = [f for f in FIELDS.values() if f.default is None]
+    assert set(TIERS["mini"]) == {f.name for f in by_tier if f.metadata["plain"] is None}
+    assert set(RLVR["paper"]) <= {f.name for f in by_tier}
 
 
 def test_paper_tier_has_the_papers_numbers():
@@ -36,6 +39,23 @@ def test_paper_tier_has_the_papers_numbers():
     assert run.passages * run.groups_per_block == 288
     assert run.rows_per_step == 2304
     assert (run.clip_low, run.clip_high, run.temperature, run.top_p) == (0.2, 0.28, 1.0, 1.0)
+
+
+def test_rlvr_at_the_paper_tier_is_general_reasoners_recipe():
+    run = Run(tier="paper", objective="rlvr")
+    assert (run.steps, run.passages, run.group, run.rows_per_step) == (400, 128, 8, 1024)
+    assert (run.learning_rate, run.temperature, run.max_prompt_tokens, run.max_completion_tokens) == (5e-7, 1, 1024, 8192)
+    assert (run.clip_low, run.clip_high, run.clip_dual, run.kl, run.entropy_bonus) == (0.3, 0.3, 10.0, 1e-4, 1e-3)
+    assert (run.length_penalty, run.no_answer_reward, run.verifier, run.filter) == (0.05, -0.5, "math", "none")
+    assert Run(tier="paper", objective="rlvr", kl=0.0).kl == 0.0
+
+
+def test_a_run_stands_for_its_models(home):
+    (home / "data/runs/mine/model").mkdir(parents=True)
+    assert Run(model="mine").model_source == str(home / "data/runs/mine/model")
+    assert Run(model="mine@100").model_source == str(home / "data/runs/mine/model-100")
+    assert Run(model="other@100").model_source == "other@100"
+    assert Run(model="data/tinybase").model_source == str(run_module.REPO / "data/tinybase")
 
 
 def test_a_passive_block_has_no_group_of_masks():
@@ -68,6 +88,8 @@ def test_a_named_setting_beats_the_tier_and_the_rest_stays():
         ({"max_grad_norm": float("inf")}, "max_grad_norm: must be above 0, got inf"),
         ({"top_p": 1.5}, "top_p: must be at most 1"),
         ({"clip_low": 1.0}, "clip_low: must be below 1"),
+        ({"clip_dual": 1.28}, "clip_dual: 1.28 is within the clip range"),
+        ({"no_answer_reward": 0.5}, "no_answer_reward: 0.5 would pay for silence"),
         ({"min_tokens": 90, "max_tokens": 80}, "min_tokens: 90 is above max_tokens 80"),
         ({"corpus": " "}, "corpus: is empty"),
         ({"name": "../up"}, "name: '../up' is no folder name"),

@@ -21,8 +21,8 @@ def test_arms_differ_in_what_is_named_and_nothing_else(name, tier):
     assert len(runs) == len(study.arms) * len(study.seeds) == len({run.run_id for _, run in runs})
     short = {"steps": study.steps, "eval_every": study.steps} if study.steps and tier == "mini" else {}
     for arm, run in runs:
-        rest = Run(tier=tier, seed=run.seed, **short).to_dict()
-        named = {"learning_rate", *study.arms[arm]}
+        rest = Run(tier=tier, seed=run.seed, objective=run.objective, **short).to_dict()
+        named = {"learning_rate", *study.arms[arm], *(["model"] if "start" in study.arms[arm] else [])}
         assert {k for k, v in run.to_dict().items() if v != rest[k]} <= named
 
 
@@ -30,7 +30,7 @@ def test_every_method_is_swept_alike_on_seeds_that_no_study_uses():
     swept = studies.sweep()
     cells = {objective: [] for objective, _ in swept}
     for objective, run in swept:
-        cells[objective].append((run.seed, run.learning_rate, run.steps))
+        cells[objective].append((run.seed, run.learning_rate, run.steps / Run(objective=objective).steps))
     assert set(cells) == {o for s in STUDIES.values() for _, r in s.runs("paper") for o in [r.objective]}
     assert len({tuple(c) for c in cells.values()}) == 1
     rates = {run.learning_rate for _, run in STUDIES["collapse"].runs("mini")}
@@ -80,7 +80,7 @@ def test_stored_rows_are_of_the_shipped_base_models():
     from pzlib.models import load as load_model
 
     runs = pd.read_csv(REPO / "data/results/runs.csv")
-    for model, rows in runs.groupby("model"):
+    for model, rows in runs[runs["model"].str.startswith("data/")].groupby("model"):  # others are models of runs
         assert set(rows["model_fingerprint"]) == {fingerprint(load_model(Run(model=model))[0])}
 
 
@@ -110,6 +110,35 @@ def test_a_grid_makes_what_is_missing_tells_what_failed_and_repeats_nothing(home
     assert grid.play([good], say=said.append) == {good.run_id: "stored"}
     assert said[-1] == "1 runs: 1 stored, 0 to make" and not good.folder.exists()
     assert (folder_of("smoke") / "runs.csv").read_bytes() == before
+
+
+def test_rlvr_starts_from_the_models_of_the_same_seed_that_the_baselines_ended_with():
+    own = {(arm, run.seed): run for arm, run in study_of("baselines").runs("mini")}
+    for arm, run in study_of("rlvr").runs("mini"):
+        start, _, step = run.model.partition("@")
+        of = {"from the base": None, "from random spans": "random_span"}.get(arm, "pretrainzero")
+        assert (start == own[of, run.seed].run_id) if of else (run.model == "data/tinybase")
+        assert step == ("100" if "half" in arm else "")
+    starts = studies.starts_of(["rlvr", "baselines"], "mini")
+    assert len(starts) == 10 and {run.objective for run in starts} == {"pretrainzero", "random_span"}
+
+
+@pytest.mark.slow
+def test_a_grid_makes_starts_first_and_goes_on_from_their_models(home):
+    start, said = Run(**SMOKE), []
+    after = SMOKE | {"objective": "rlvr", "passages": 2}
+    half, full = (Run(**after, model=start.run_id + at) for at in ("@1", ""))
+    found = grid.play([half, full], say=said.append, starts=[start])
+    assert found == dict.fromkeys([run.run_id for run in (half, full, start)], "complete")
+    assert said[0].endswith("2 to make, about 3 min 0 s at 2 at a time, and 1 runs that they start from")
+    assert said[1].startswith(start.run_id) and set(load("runs", "smoke")["run_id"]) == set(found)
+    prints = {run: RunFolder(run.folder).params()["model_fingerprint"] for run in (start, half, full)}
+    assert len(set(prints.values())) == 3  # the base, the start at half of its steps, the start
+    RunFolder(half.folder).path.rename(home / "gone")
+    (start.folder / "model-1").rename(home / "lost")  # a start that kept its last model only
+    (folder_of("smoke") / "runs.csv").unlink()
+    found = grid.play([half], say=said.append, starts=[start])
+    assert "left no models: delete" in found[half.run_id] and RunFolder(start.folder).state() == "complete"
 
 
 def test_a_plan_goes_by_the_time_of_stored_runs_alike(home):

@@ -2,6 +2,8 @@
 in words."""
 
 import inspect
+import json
+import random
 import warnings
 
 import pytest
@@ -13,7 +15,7 @@ from trl import GRPOTrainer
 from pzlib import train as train_module
 from pzlib.equality import gradient_changes
 from pzlib.folder import RunFolder
-from pzlib.models import fitting, load
+from pzlib.models import fingerprint, fitting, load
 from pzlib.rewards import group_advantages
 from pzlib.run import Run
 from pzlib.train import make_trainer, train
@@ -107,6 +109,51 @@ def test_trl_computes_the_advantages_we_store(run, monkeypatch):
         a + 0.0 for a in ours + [0.0] * fillers
     )
     assert any(ours)
+
+
+@pytest.fixture
+def exam(run, skilled):
+    """Settings of RLVR on problems of the taught model's own kind: a passage with a hole, and the word in it."""
+    rng = random.Random(0)
+    words = [(passage.text, rng.choice(passage.text.split()[:-1])) for passage in passages(40, seed=5)]
+    rows = [{"question": text.replace(word, "[mask]"), "answer": word} for text, word in words]
+    (skilled / "problems.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    settings = {"objective": "rlvr", "corpus": str(skilled / "problems.jsonl"), "passages": 8, "save_every": 1}
+    return lambda **changes: run(**settings | changes)
+
+
+def test_rlvr_trains_on_problems_and_counts_what_the_verifier_said(exam, skilled):
+    folder = train(exam())
+    metrics, episodes = folder.metrics(), folder.episodes()
+    assert (metrics["rows"] == 8 * 4).all() and set(episodes["role"]) == {"predictor"}
+    said = metrics.filter(like="verdict/").fillna(0)
+    assert said.sum(axis=1).tolist() == pytest.approx([1.0] * 3)
+    assert set(episodes["verdict"]) <= {"right", "wrong", "no answer"}
+    assert (metrics["rows_trained"] > 0).any()
+    before = AutoModelForCausalLM.from_pretrained(skilled / "model").state_dict()
+    assert any(not torch.equal(value, before[name]) for name, value in weights(folder).items())
+
+
+def test_the_model_kept_half_way_is_that_of_a_run_half_as_long(exam):
+    whole, half = train(exam(steps=4, name="whole")), train(exam(steps=2, name="half"))
+    kept = AutoModelForCausalLM.from_pretrained(whole.path / "model-2").state_dict()
+    assert all(torch.equal(kept[name], value) for name, value in weights(half).items())
+    assert not (whole.path / "model-2.part").exists()
+    after = train(exam(model="whole@2", steps=1, name="after"))  # and a run can start from it
+    assert after.params()["model_fingerprint"] == fingerprint(AutoModelForCausalLM.from_pretrained(half.path / "model"))
+    with pytest.raises(FileNotFoundError, match="the run keeps model, model-2"):
+        train(exam(model="whole@3"))
+
+
+def test_general_reasoners_loss_runs_and_refuses_row_dropping(exam):
+    recipe = {"verifier": "math", "kl": 1e-4, "entropy_bonus": 1e-3, "clip_dual": 10.0, "filter": "none"}
+    with pytest.raises(ValueError, match="drop_rows: .*beta is 0.0001 and an entropy bonus is on"):
+        train(exam(**recipe, name="refused"))
+    folder = train(exam(**recipe, drop_rows=False, length_penalty=0.05, no_answer_reward=-0.5, steps=2))
+    episodes = folder.episodes()
+    assert folder.state() == "complete"
+    assert set(episodes.loc[episodes["verdict"] == "no answer", "reward"]) <= {-0.5}
+    assert (episodes.loc[episodes["verdict"] == "right", "reward"] >= 0.5).all()
 
 
 @pytest.mark.parametrize("changes", [{}, {"filter": "none"}, {"objective": "random_span"}])

@@ -1,0 +1,50 @@
+"""RLVR: problems with gold answers, one group of answers to each, paid by a verifier (General-Reasoner's recipe).
+Leaves out General-Reasoner's verifier model: answers are compared as strings, or as mathematics by math-verify."""
+
+from pzlib.answers import final_answer
+from pzlib.grading import MathVerifier, exact
+from pzlib.layout import Block, episode_row
+from pzlib.prompts import parse_boxed, question_prompt
+from pzlib.rewards import rlvr_reward
+from pzlib.rollout import Rollout
+
+
+class Exam(Rollout):
+    """Questions out, boxed answers in; an episode's `mask` is the gold answer, its `verdict` what the verifier said."""
+
+    def __init__(self, run, problems, tokenizer, folder=None):
+        super().__init__(run, problems, tokenizer, folder)
+        self.math = MathVerifier() if run.verifier == "math" else None
+
+    def play(self, problems, ask, rng, step=1, entropy=None):
+        """Blocks of `problems`, each the G answers to one."""
+        texts = [question_prompt(problem.question, self.template) for problem in problems]
+        asked = ask(texts)
+        read = final_answer if self.math else parse_boxed
+        predictions = [[read(answer[2]) for answer in answers] for answers in asked]
+        golds = [problem.answer for problem in problems for _ in range(self.run.group)]
+        verdicts = iter(self._verdicts(golds, [p for row in predictions for p in row]))
+        played = [Block(problem) for problem in problems]
+        for b, (block, text) in enumerate(zip(played, texts, strict=True)):
+            gold = block.passage.answer
+            facts = {"mask": gold, "legal": True, "count": None, "kind": block.passage.kind, "position": None}
+            for answer, prediction in zip(asked[b], predictions[b], strict=True):
+                verdict = next(verdicts)
+                told = facts | {"verdict": verdict.why}
+                reward = self._reward(verdict, prediction, gold)
+                block.rows.append(episode_row("predictor", answer, text, prediction, reward, told))
+            self.weigh(block, b)
+        return played
+
+    def _verdicts(self, golds, predictions):
+        if self.math:
+            return self.math.grade(golds, predictions)
+        return [exact(gold, prediction) for gold, prediction in zip(golds, predictions, strict=True)]
+
+    def _reward(self, verdict, prediction, gold):
+        longer = 0
+        if verdict.right and self.run.length_penalty:
+            said, wanted = self.tokenizer([prediction, gold], add_special_tokens=False)["input_ids"]
+            longer = abs(len(said) - len(wanted))
+        penalties = self.run.length_penalty, self.run.no_answer_reward
+        return rlvr_reward(verdict.right, prediction is not None, longer, *penalties)

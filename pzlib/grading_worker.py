@@ -1,0 +1,76 @@
+"""math-verify in a process of its own, which `pzlib.grading` may kill: items in, verdicts out, a line of JSON each.
+Leaves out all bookkeeping; and math-verify's own alarms, which could not interrupt a long multiplication anyway."""
+
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+from functools import lru_cache
+
+from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
+
+from pzlib.mathtext import as_math
+
+MEMORY = 1 << 30  # bytes of address space; parsing and comparing ordinary answers takes a tenth
+LATEX, NUMBERS = LatexExtractionConfig(), ExprExtractionConfig()
+
+
+@lru_cache(maxsize=2048)
+def parsed(answer: str) -> list:
+    """What math-verify reads in an answer: sympy expressions, then the text it read them from; [] for nothing.
+
+    Bare answers are read as TeX only: where that fails, plain numbers would be picked out of them ("12 km 3 m" as 3).
+
+    >>> parsed(r"\\frac{1}{2}"), parsed("we do not know what it is")
+    ([1/2, '\\\\frac{1}{2}'], [])
+    """
+    text = as_math(answer)
+    bare = text == f"${text[1:-1]}$" and "$" not in text[1:-1]
+    return parse(text, (LATEX,) if bare else (LATEX, NUMBERS), parsing_timeout=None)
+
+
+def judge(golds: list[str], prediction: str) -> str:
+    """`Verdict.why` for a prediction that may match any of the golds: right, wrong, unparsable answer or gold.
+
+    math-verify's defaults (floats equal to 6 decimals), and in addition an inequality is right where the gold is the
+    same interval. Where neither side is mathematics, equal text is right.
+
+    >>> judge(["0.5"], r"\\frac{1}{2}"), judge(["7", "8"], "x = 8"), judge(["(0, 1)"], "0 < x < 1")
+    ('right', 'right', 'right')
+    >>> judge(["0.5"], "1/3"), judge(["0.5"], r"\\frac{1}{"), judge(["{"], "0.5")
+    ('wrong', 'unparsable answer', 'unparsable gold')
+    """
+    targets, said = [parsed(gold) for gold in golds], parsed(prediction)
+    if any(verify(target, said, allow_set_relation_comp=True, timeout_seconds=None) for target in targets):
+        return "right"
+    if not any(_mathematics(target) for target in targets):
+        return "unparsable gold"
+    return "wrong" if _mathematics(said) else "unparsable answer"
+
+
+def _mathematics(found: list) -> bool:
+    return any(not isinstance(item, str) for item in found)
+
+
+def main() -> None:
+    """Answers each line {"golds", "prediction"} of stdin with a line of JSON, until stdin ends."""
+    seconds = float(sys.argv[1])
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a library prints must not end up among the replies
+    logging.disable(logging.WARNING)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    print(json.dumps("ready"), file=replies, flush=True)
+    for line in sys.stdin:
+        # The parent kills late workers. If it is gone, the kernel does: by default this alarm ends the process.
+        signal.setitimer(signal.ITIMER_REAL, seconds + 1)
+        why = judge(**json.loads(line))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        print(json.dumps(why), file=replies, flush=True)
+
+
+if __name__ == "__main__":
+    main()

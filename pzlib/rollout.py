@@ -1,0 +1,157 @@
+"""TRL's rollout function of any objective: questions out, answers in, dead groups out, episodes and metrics kept.
+Leaves out what is asked and how it is rewarded: that is the game's, the exam's."""
+
+import random
+import time
+
+import torch
+from accelerate.utils import gather_object
+
+from pzlib.asking import ask
+from pzlib.gamestats import summary
+from pzlib.layout import Row, role_of, seed_of
+from pzlib.prompts import TEMPLATES
+from pzlib.rewards import group_advantages
+
+REFILL_ATTEMPTS = 3
+
+
+def predictor_reward_func(completions, predictor_score, **_):
+    """The predictor's rewards for TRL: what the rollout found, None for rows that are not the predictor's."""
+    return predictor_score
+
+
+def generator_reward_func(completions, generator_score, **_):
+    """The generator's rewards for TRL: what the rollout found, None for rows that are not the generator's."""
+    return generator_score
+
+
+class Rollout:
+    """Plays blocks: `rollout` is TRL's `rollout_func`, and `metrics` holds the last step's numbers for the log.
+
+    run: a Run; items: the Passages or Problems that the data set was made of; folder: a RunFolder for the episodes, or
+    None. An objective says in `play` how the blocks of some items are filled.
+    """
+
+    has_generator = False
+
+    def __init__(self, run, items, tokenizer, folder=None):
+        self.run, self.tokenizer, self.folder = run, tokenizer, folder
+        self.items = list(items)
+        self.by_id = {item.id: item for item in self.items}
+        self.template = TEMPLATES[run.template]
+        self.metrics = {}
+
+    @property
+    def reward_funcs(self):
+        """One reward function per role that the objective has."""
+        return [predictor_reward_func, generator_reward_func][: 1 + self.has_generator]
+
+    def play(self, items, ask, rng, step=1, entropy=None):
+        """Blocks of `items`: prompts, completions, rewards and advantages.
+
+        `ask(texts)` gives G answers to each text, a list of G (prompt_ids, completion_ids, text, entropy, clipped,
+        logprobs) per text; `entropy(token ids of each text)` nats for each token, of the model that chooses positions.
+        """
+        raise NotImplementedError
+
+    def entropies(self, ids, policy):
+        """What `play` gets as `entropy`, from the policy at hand; objectives that need it say how."""
+        raise NotImplementedError
+
+    def rollout(self, prompts, trainer):
+        """TRL's rollout_func: ids of items, already repeated by TRL, to exactly as many rows; see `Row` and `Block`."""
+        started = time.perf_counter()
+        step, rank = trainer.state.global_step + 1, trainer.accelerator.process_index
+        generator = torch.Generator().manual_seed(seed_of(self.run.seed, "rollout", step, rank))
+        rng = random.Random(seed_of(self.run.seed, "masks", step, rank))
+
+        def answers(texts):
+            return self._ask(texts, trainer, generator)
+
+        def entropy(ids):
+            return self.entropies(ids, trainer.accelerator.unwrap_model(trainer.model_wrapped))
+
+        def play(items):
+            return self.play(items, answers, rng, step, entropy)
+
+        played = play(self._items_of(prompts))
+        refilled = self._refill(played, play, step, rank) if self.run.filter == "refill" else 0
+        if self.run.filter != "none":
+            for block in played:
+                self._leave_dead_groups_out(block)
+        rows = [row for block in played for row in block.rows]
+        episodes = [{"row": i, **row.episode} for i, row in enumerate(rows) if row.episode]
+        if self.folder:
+            self.folder.write_episodes(step, rank, episodes)
+        trained = [int(e["advantage"] != 0 and rows[e["row"]].in_loss) for e in episodes]
+        prompt_tokens = sum(len(rows[e["row"]].prompt_ids) for e in episodes)
+        shared = gather_object([(episodes, trained, len(rows), refilled, prompt_tokens)])
+        self.metrics = summary(shared, self.run.group) | {"seconds_generation": time.perf_counter() - started}
+        return {
+            "prompt_ids": [row.prompt_ids for row in rows],
+            "completion_ids": [row.completion_ids for row in rows],
+            "logprobs": [row.logprobs for row in rows] if trainer.use_vllm else None,
+            "env_mask": [[int(row.in_loss)] * len(row.completion_ids) for row in rows],
+            "predictor_score": [row.score if role_of(row) == "predictor" else None for row in rows],
+            "generator_score": [row.score if role_of(row) == "generator" else None for row in rows],
+        }
+
+    def weigh(self, block, number):
+        """Give every episode of a block, of which each row has its score, its advantage and its place."""
+        G = self.run.group
+        first = G if self.has_generator else 0
+        advantages = group_advantages([row.score for row in block.rows], G)
+        for i, (row, advantage) in enumerate(zip(block.rows, advantages, strict=True)):
+            if row.episode:
+                row.episode |= {
+                    "passage_id": block.passage.id,
+                    "block": number,
+                    "advantage": advantage,
+                    "group_index": max(0, i - first) // G,
+                }
+
+    def fillers(self):
+        """G rows of one token each that learn nothing and keep a group's place."""
+        end = [self.tokenizer.eos_token_id]
+        return [Row(end, end, in_loss=False, logprobs=[0.0]) for _ in range(self.run.group)]
+
+    def _leave_dead_groups_out(self, block):
+        """DAPO's filter: accuracy exactly 0 or 1 is dropped; eight equal generator rewards teach nothing either."""
+        for i in range(0, len(block.rows), self.run.group):
+            group = block.rows[i : i + self.run.group]
+            if len({row.score for row in group}) == 1:
+                for row in group:
+                    row.score, row.in_loss = None, False
+
+    def _refill(self, played, play, step, rank):
+        """DAPO's dynamic sampling: blocks in which no group has mixed answers are played again on other items of a
+        seeded stream, up to REFILL_ATTEMPTS times; returns how many were replaced by a block that lives."""
+        refilled = 0
+        for attempt in range(REFILL_ATTEMPTS):
+            dead = [i for i, block in enumerate(played) if not block.live(self.run.group)]
+            if not dead:
+                break
+            stream = random.Random(seed_of(self.run.seed, "refill", step, rank, attempt))
+            for i, block in zip(dead, play(stream.choices(self.items, k=len(dead))), strict=True):
+                if block.live(self.run.group):
+                    for row in block.rows:
+                        if row.episode:
+                            row.episode["block"] = i
+                    played[i] = block
+                    refilled += 1
+        return refilled
+
+    def _items_of(self, prompts):
+        """The items of whole blocks; a block that a process or batch boundary cuts is refused."""
+        size = self.run.groups_per_block * self.run.group
+        starts = range(0, len(prompts), size)
+        if len(prompts) % size or any(len(set(prompts[i : i + size])) > 1 for i in starts):
+            raise ValueError(
+                f"passages: {len(prompts)} rows a process are not whole blocks of {size}; "
+                f"give a multiple of the number of processes, so that each holds whole blocks"
+            )
+        return [self.by_id[prompts[i]] for i in starts]
+
+    def _ask(self, texts, trainer, generator):
+        return ask(self.run, self.tokenizer, texts, trainer, generator)
