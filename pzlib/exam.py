@@ -16,7 +16,7 @@ class Exam(Rollout):
         super().__init__(run, problems, tokenizer, folder)
         self.math = MathVerifier() if run.verifier == "math" else None
 
-    def play(self, problems, ask, rng, step=1, entropy=None):
+    def play(self, problems, ask, rng, step=1, read=None):
         """Blocks of `problems`, each the G answers to one."""
         texts = [question_prompt(problem.question, self.template) for problem in problems]
         asked = ask(texts)

@@ -36,18 +36,18 @@ class Game(Rollout):
         self.scorer, self.has_generator = scorer, run.objective == "pretrainzero"
         self.generator_reward = GENERATOR_REWARDS[run.generator_reward]
 
-    def entropies(self, ids, policy):
-        """Nats by token id list, of the frozen scorer or else of the policy."""
+    def read(self, ids, policy):
+        """The entropy in nats at each token of each text, of the frozen scorer or else of the policy."""
         return entropies(self.scorer.to(policy.device) if self.scorer else policy, ids)
 
-    def play(self, passages, ask, rng, step=1, entropy=None):
-        """Blocks of `passages`, the masks first; `entropy` is what entropy_next_token ranks positions by."""
+    def play(self, passages, ask, rng, step=1, read=None):
+        """Blocks of `passages`, the masks first; `read` gives what entropy_next_token ranks positions by."""
         run, G = self.run, self.run.group
         played = [Block(passage) for passage in passages]
         asked = None
         if self.has_generator and step > run.random_span_steps:
             asked = ask([generator_prompt(p.text, self.template) for p in passages])
-        spans, masks = self._masks(passages, asked, rng, entropy)
+        spans, masks = self._masks(passages, asked, rng, read)
         make = next_token_prompt if run.objective in NEXT_TOKEN else predictor_prompt
         texts = [[m and make(m.text, self.template) for m in row] for row in masks]
         # Replacing up to 7 occurrences can make a passage longer than itself: such a mask is as illegal as any.
@@ -83,13 +83,13 @@ class Game(Rollout):
                     row.in_loss &= role_of(row) != "generator"
         return played
 
-    def _masks(self, passages, asked, rng, entropy):
+    def _masks(self, passages, asked, rng, read):
         """Spans and MaskedPassages, both (P, G): the generator's, or what the objective's rule draws; None is
         illegal."""
         run, G = self.run, self.run.group
         if run.objective in NEXT_TOKEN:
             ids, offsets = token_offsets(self.tokenizer, [p.text for p in passages])
-            nats = entropy(ids) if run.objective == "entropy_next_token" else [None] * len(ids)
+            nats = read(ids) if run.objective == "entropy_next_token" else [None] * len(ids)
             masks = [
                 draw_cuts(p.text, places, run.min_context, rng, G, uncertain)
                 for p, places, uncertain in zip(passages, offsets, nats, strict=True)

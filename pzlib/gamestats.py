@@ -10,11 +10,11 @@ def summary(shares, group):
 
     shares: one (episodes, trained, rows, refilled, prompt_tokens) per process: episode dicts, a 0/1 flag for
     each whether it moves the weights, all rows with the fillers of illegal masks, blocks replaced, tokens of
-    the prompts. `dead_groups` is the share of scored groups whose G rewards are all equal (`dead_wrong`,
-    `dead_right`: whose answers are); `loss_token_share` a role's share of the completion tokens that move the weights; `mask/kind`
-    the share of legal masks that hide that kind and `accuracy/kind` the accuracy on them; `hits/k` the share of masks
-    that k of their G predictions found; `verdict/why` the share of answers of which a verifier said so;
-    entropies are nats a token, lengths tokens; None is undefined.
+    the prompts. `dead_groups` is the share of scored groups whose G rewards are all equal (`dead_wrong`, `dead_right`:
+    whose answers are all wrong or right); `loss_token_share` a role's share of the completion tokens that move the
+    weights; `mask/kind` the share of legal masks that hide that kind and `accuracy/kind` the accuracy on them; `hits/k`
+    the share of masks that k of their G predictions found; `verdict/why` the share of answers of which a verifier said
+    so; entropies are nats a token, lengths tokens; None is undefined.
     """
     episodes = [e for share in shares for e in share[0]]
     trained = [flag for share in shares for flag in share[1]]

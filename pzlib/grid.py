@@ -38,7 +38,7 @@ def play(runs, jobs=2, say=print, results=None, starts=()):
         return found | {run.run_id: "not run" for run in waiting}
     before = {run.run_id: run for run in starts}
     behind = {run.run_id: before.get(run.model.partition("@")[0]) for run in waiting}  # what each goes on from
-    first = {run.run_id: run for run in behind.values() if run and not _kept(run)}
+    first = {behind[run.run_id].run_id: behind[run.run_id] for run in waiting if behind[run.run_id] and not _ready(run)}
     say(plan(runs, jobs, results) + (f", and {len(first)} runs that they start from" if first else ""))
     waiting = [run for run_id, run in first.items() if run_id not in behind] + waiting
     busy, ended, started = {}, 0, time.monotonic()
@@ -46,12 +46,11 @@ def play(runs, jobs=2, say=print, results=None, starts=()):
         while waiting or busy:
             for run in waiting[:]:
                 start = behind.get(run.run_id)
-                if start and not _kept(start):
+                if start and not _ready(run):
                     if start in waiting or start.run_id in busy:
                         continue
                     waiting.remove(run)
-                    why = f"{start.run_id}, which it starts from, left no models: {_models(start)}"
-                    found[run.run_id] = f"failed: {why}"
+                    found[run.run_id] = f"failed: {start.run_id} left no model to start from: {_why_none(start)}"
                     say(f"{run.run_id}: {found[run.run_id]}")
                 elif len(busy) < jobs:
                     waiting.remove(run)
@@ -102,15 +101,15 @@ def _stored(results):
     return set(pd.read_csv(path, usecols=["run_id"])["run_id"]) if path.exists() else set()
 
 
-def _kept(run):
-    """Whether the models of a complete run are in data/runs."""
-    return RunFolder(run.folder).state() == "complete" and (run.folder / f"model-{run.steps // 2}").is_dir()
+def _ready(run):
+    """Whether the model that a run starts from is there."""
+    return Path(run.model_source).is_dir()
 
 
-def _models(run):
-    if RunFolder(run.folder).state() == "complete":  # by a version that kept the last one only
-        return f"delete {run.folder}, and it is made again"
-    return RunFolder(run.folder).status().get("error") or "it failed"
+def _why_none(start):
+    if RunFolder(start.folder).state() == "complete":
+        return f"delete {start.folder}, and it is made again"  # by a version that kept the last model only
+    return RunFolder(start.folder).status().get("error") or "it failed"
 
 
 def _start(run, jobs):

@@ -34,6 +34,7 @@ class Rollout:
     """
 
     has_generator = False
+    callbacks = ()  # TrainerCallbacks of its own
 
     def __init__(self, run, items, tokenizer, folder=None):
         self.run, self.tokenizer, self.folder = run, tokenizer, folder
@@ -47,16 +48,16 @@ class Rollout:
         """One reward function per role that the objective has."""
         return [predictor_reward_func, generator_reward_func][: 1 + self.has_generator]
 
-    def play(self, items, ask, rng, step=1, entropy=None):
+    def play(self, items, ask, rng, step=1, read=None):
         """Blocks of `items`: prompts, completions, rewards and advantages.
 
         `ask(texts)` gives G answers to each text, a list of G (prompt_ids, completion_ids, text, entropy, clipped,
-        logprobs) per text; `entropy(token ids of each text)` nats for each token, of the model that chooses positions.
+        logprobs) per text; `read(token ids of each text)` is `self.read` with the policy as it stands.
         """
         raise NotImplementedError
 
-    def entropies(self, ids, policy):
-        """What `play` gets as `entropy`, from the policy at hand; objectives that need it say how."""
+    def read(self, ids, policy):
+        """What a model finds in texts given as token ids (entropies, log-probabilities), for objectives that ask it."""
         raise NotImplementedError
 
     def rollout(self, prompts, trainer):
@@ -69,15 +70,17 @@ class Rollout:
         def answers(texts):
             return self._ask(texts, trainer, generator)
 
-        def entropy(ids):
-            return self.entropies(ids, trainer.accelerator.unwrap_model(trainer.model_wrapped))
+        def read(ids):
+            return self.read(ids, trainer.accelerator.unwrap_model(trainer.model_wrapped))
 
         def play(items):
-            return self.play(items, answers, rng, step, entropy)
+            return self.play(items, answers, rng, step, read)
 
         played = play(self._items_of(prompts))
-        refilled = self._refill(played, play, step, rank) if self.run.filter == "refill" else 0
-        if self.run.filter != "none":
+        dynamic = self.run.dynamic_from and step >= self.run.dynamic_from
+        rule = "refill" if dynamic else self.run.filter
+        refilled = self._refill(played, play, step, rank) if rule == "refill" else 0
+        if rule != "none":
             for block in played:
                 self._leave_dead_groups_out(block)
         rows = [row for block in played for row in block.rows]

@@ -20,7 +20,9 @@ SUPERVISED = ("sft", "continued_pretraining")  # no rollouts either
 
 CHOICES = {
     "tier": tuple(TIERS),
-    "objective": ("pretrainzero", *PASSIVE, *SUPERVISED, "rlvr"),
+    "objective": ("pretrainzero", *PASSIVE, *SUPERVISED, "rlvr", "rpt", "rlp"),
+    "rpt_template": tuple(f"v{n}" for n in range(7)),
+    "rpt_reward": ("prefix", "first_token", "dense", "conditional_dense"),
     "template": ("tiny", "paper"),
     "mask_rule": ("all", "one", "words"),
     "generator_reward": ("zero_rule", "no_zero_rule", "negative_accuracy", "learnability"),
@@ -36,6 +38,7 @@ LOWEST = {
     "learning_rate>": 0, "warmup_steps": 0, "temperature>": 0, "top_p>": 0,
     "max_prompt_tokens": 1, "max_completion_tokens": 1, "clip_low>": 0, "clip_high>": 0, "clip_dual": 0,
     "max_grad_norm>": 0, "kl": 0, "entropy_bonus": 0, "length_penalty": 0, "weight_decay": 0,
+    "entropy_top": 2, "entropy_threshold": 0, "dynamic_from": 0, "ema>": 0,
     "micro_batch_rows": 1, "eval_every": 0, "eval_items": 1, "save_every": 1,
 }  # fmt: skip
 
@@ -111,7 +114,12 @@ class Run:
     mask_rule: str = "all"  # PretrainZero section 4.4
     span_words: int = by_tier()  # most words of a random span
     min_context: int = by_tier()  # tokens that stand before a next-token target at least
-    entropy_model: str = "policy"  # of entropy_next_token: policy, base, or the folder or hub name of a proxy
+    entropy_model: str = by_tier("policy")  # of entropy_next_token, rpt: policy, base, folder or hub name of a proxy
+    entropy_top: int = 16  # of rpt: the entropy is that of so many most likely tokens
+    entropy_threshold: float = by_tier(0.0)  # of rpt: positions below it, in nats, are no targets
+    rpt_template: str = "v0"
+    rpt_reward: str = "prefix"
+    ema: float = 0.999  # of rlp: how much of itself the baseline keeps at each step
     generator_reward: str = "zero_rule"  # PretrainZero eq. 9; the others are ablations, see pzlib.rewards
     generator_every: int = 1  # the generator's rows are in the loss at every so many-th step; 0: at none
     random_span_steps: int = 0  # steps of random spans before the generator plays (the paper's SmolLM3: 100)
@@ -119,13 +127,14 @@ class Run:
     length_penalty: float = by_tier(0.0)  # rlvr: off a right answer's reward for each token longer or shorter, up to 10
     no_answer_reward: float = by_tier(0.0)  # rlvr: of a completion without an answer
     filter: str = by_tier("drop")  # DAPO's, of groups whose accuracy is 0 or 1
+    dynamic_from: int = by_tier(0)  # the step from which the filter is `refill` whatever it was before; 0: never
     steps: int = by_tier()
     passages: int = by_tier()  # a step, all processes together; of rlvr: problems
     group: int = by_tier()  # G: masks a passage, and predictions a mask
     learning_rate: float = by_tier()
     schedule: str = by_tier()
     warmup_steps: int = by_tier()
-    temperature: float = 1.0
+    temperature: float = by_tier(1.0)
     top_p: float = 1.0
     max_prompt_tokens: int = by_tier()
     max_completion_tokens: int = by_tier()
@@ -134,8 +143,8 @@ class Run:
     clip_dual: float = by_tier(0.0)  # largest ratio where the advantage is negative; 0: no bound
     kl: float = by_tier(0.0)  # weight of the KL term against the start
     entropy_bonus: float = by_tier(0.0)
-    max_grad_norm: float = 1.0
-    weight_decay: float = 0.0
+    max_grad_norm: float = by_tier(1.0)
+    weight_decay: float = by_tier(0.0)
     drop_rows: bool = by_tier(True)  # rows of zero advantage skip forward and backward; the gradient stays the same
     micro_batch_rows: int = by_tier()  # rows of one forward and backward
     dtype: str = by_tier()
@@ -176,6 +185,8 @@ class Run:
             raise ValueError(f"clip_dual: {self.clip_dual} is within the clip range; give 0, or above 1 + clip_high")
         if self.no_answer_reward > 0 or not math.isfinite(self.no_answer_reward):
             raise ValueError(f"no_answer_reward: {self.no_answer_reward} would pay for silence; give 0 or less")
+        if self.ema >= 1:
+            raise ValueError(f"ema: must be below 1 (at 1 the baseline never moves), got {self.ema}")
         if self.clip_low >= 1:
             raise ValueError(f"clip_low: must be below 1 (the floor is 1 - clip_low), got {self.clip_low}")
         if self.min_tokens > self.max_tokens:
@@ -222,9 +233,9 @@ class Run:
 
     @property
     def groups_per_block(self):
-        """Groups of one passage: G of predictions, and before them the group of masks if there is one; 1 of a problem.
-        """
-        if self.objective == "rlvr":
+        """Groups of one passage: G of predictions, and before them the group of masks if there is one; 1 of a problem,
+        and 1 of thoughts."""
+        if self.objective in ("rlvr", "rlp"):
             return 1
         return self.group + (self.objective == "pretrainzero")
 

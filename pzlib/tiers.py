@@ -1,4 +1,4 @@
-"""The sizes a run can have: for each tier, and for RLVR apart, the default of every setting that the tier changes.
+"""The sizes a run can have: for each tier, the default of every setting it changes, and what some objectives change.
 What the papers leave unsaid (warm-up, micro-batches, how Wikipedia is cut) has a default of ours here."""
 
 MINI = {
@@ -48,6 +48,39 @@ RLVR = {
     "paper": RECIPE,
 }  # fmt: skip
 
+# RPT (arXiv:2506.08007, section 3 and appendix): OmniMATH, R1-Distill-Qwen-14B, a proxy of 1.5B, 256 positions of 8
+# answers each, temperature 0.8, gradient clip 0.2, dynamic sampling from step 500. Its threshold and how many positions
+# a document gives are not stated: ours.
+RPT_PAPER = {
+    "model": "deepseek-ai/DeepSeek-R1-Distill-Qwen-14B", "corpus": "KbsdJames/Omni-MATH", "corpus_limit": 4428,
+    "corpus_config": "", "entropy_model": "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", "entropy_threshold": 0.5,
+    "steps": 1000, "dynamic_from": 500, "learning_rate": 1e-6, "schedule": "constant", "temperature": 0.8,
+    "max_prompt_tokens": 4096, "max_tokens": 3072, "max_completion_tokens": 8192, "max_grad_norm": 0.2,
+    "weight_decay": 0.01,
+}  # fmt: skip
+RPT_SMALL = {"entropy_model": "base", "entropy_threshold": 0.5}
+RPT = {
+    "smoke": RPT_SMALL,
+    "mini": RPT_SMALL,
+    "gpu": {name: RPT_PAPER[name] for name in ("entropy_threshold", "schedule", "temperature", "max_grad_norm")}
+           | {"entropy_model": "base", "learning_rate": 1e-6},
+    "paper": RPT_PAPER,
+}  # fmt: skip
+# RLP (arXiv:2510.01265, section 3.2): Qwen3-1.7B-Base, 512 documents of 16 thoughts, temperature 0.7, 2048 tokens of
+# context and of thought, 200 steps (170M tokens). Its corpus mixture is not public: Wikipedia stands in.
+RLP_PAPER = {
+    "model": "Qwen/Qwen3-1.7B-Base", "steps": 200, "passages": 512, "group": 16, "learning_rate": 1e-6,
+    "schedule": "constant", "temperature": 0.7, "max_tokens": 1900, "max_prompt_tokens": 2048,
+    "max_completion_tokens": 2048, "filter": "none",
+}  # fmt: skip
+RLP = {
+    "smoke": {"passages": 4, "filter": "none"},
+    "mini": {"passages": 32, "filter": "none"},
+    "gpu": {"passages": 32, "filter": "none", "schedule": "constant", "temperature": 0.7, "max_completion_tokens": 512},
+    "paper": RLP_PAPER,
+}
+BY_OBJECTIVE = {"rlvr": RLVR, "rpt": RPT, "rlp": RLP}
+
 
 def defaults(tier, objective):
     """What a tier sets for an objective: {setting: value}.
@@ -55,4 +88,4 @@ def defaults(tier, objective):
     >>> defaults("paper", "pretrainzero")["steps"], defaults("paper", "rlvr")["steps"]
     (2000, 400)
     """
-    return TIERS[tier] | (RLVR[tier] if objective == "rlvr" else {})
+    return TIERS[tier] | BY_OBJECTIVE.get(objective, {}).get(tier, {})

@@ -77,10 +77,7 @@ def make_trainer(run, model, tokenizer, items, folder, evaluate=None, view=None)
 def _game_trainer(run, model, tokenizer, items, args, folder):
     if run.drop_rows:
         check_drop_rows(args, model)
-    if run.objective == "rlvr":
-        game = Exam(run, items, tokenizer, folder)
-    else:
-        game = Game(run, items, tokenizer, folder, frozen_scorer(run, model, tokenizer))
+    game = _rollout(run, model, tokenizer, items, folder)
     logging.getLogger("trl.trainer.grpo_trainer").addFilter(tells_a_user_something)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
@@ -93,7 +90,15 @@ def _game_trainer(run, model, tokenizer, items, args, folder):
             rollout_func=game.rollout,
         )
     trainer.drop_rows, trainer.game = run.drop_rows, game
+    for callback in game.callbacks:
+        trainer.add_callback(callback)
     return trainer, game
+
+
+def _rollout(run, model, tokenizer, items, folder):
+    if run.objective == "rlvr":
+        return Exam(run, items, tokenizer, folder)
+    return Game(run, items, tokenizer, folder, frozen_scorer(run, model, tokenizer))
 
 
 def train(run, view=None, evaluate=None):

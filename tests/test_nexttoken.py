@@ -75,7 +75,7 @@ def test_a_step_asks_for_what_comes_next_at_the_most_uncertain_places(tokenizer)
         return [[([5], [6, 1], "\\boxed{ Rome }", 0.1, False, None)] * 2 for _ in texts]
 
     nats = [[9, 9, 0, 5, 4, 0, 0, 0, 0]]
-    (block,) = game.play(game.items, ask, random.Random(1), entropy=lambda ids: nats)
+    (block,) = game.play(game.items, ask, random.Random(1), read=lambda ids: nats)
     assert set(asked) <= {f"Passage : Anna lives in {more}[mask] Answer :" for more in ("", "Rome ")}
     told = [row.episode for row in block.rows]
     assert [e["reward"] == 1.0 for e in told] == [e["mask"] == "Rome" for e in told]

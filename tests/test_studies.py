@@ -138,7 +138,7 @@ def test_a_grid_makes_starts_first_and_goes_on_from_their_models(home):
     (start.folder / "model-1").rename(home / "lost")  # a start that kept its last model only
     (folder_of("smoke") / "runs.csv").unlink()
     found = grid.play([half], say=said.append, starts=[start])
-    assert "left no models: delete" in found[half.run_id] and RunFolder(start.folder).state() == "complete"
+    assert "left no model to start from: delete" in found[half.run_id] and RunFolder(start.folder).state() == "complete"
 
 
 def test_a_plan_goes_by_the_time_of_stored_runs_alike(home):
