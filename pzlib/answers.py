@@ -17,7 +17,7 @@ _OPTION = re.compile(
     re.DOTALL,
 )
 _LOWER = re.compile(r"[(\[]?([a-z])[)\]]?[.:]?")
-_FALLBACKS = [re.compile(rf"{words}\s*(\S[^\n]*)") for words in ("Final Answer:", "The answer is:")]
+_FALLBACKS = [re.compile(rf"{words}[\s*]*([^\s*][^\n]*)") for words in ("Final Answer:", "The answer is:")]
 
 _STOCK_FIRST = re.compile(r"answer is \(?([A-J])\)?")
 _STOCK_SECOND = re.compile(r"[aA]nswer:\s*(?=([A-J]))")  # looks ahead, for in "Answer:Answer: C" the A is no letter
@@ -44,8 +44,8 @@ def final_answer(completion: str) -> str | None:
     said = completion.rpartition("</think>")[2]
     for fallback in _FALLBACKS:
         found = fallback.findall(said)
-        if found and found[-1].strip(" *"):
-            return found[-1].lstrip(" *").rstrip()
+        if found:
+            return found[-1].rstrip("* \t\r")
     return None
 
 

@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import sys
+from dataclasses import replace
 from functools import lru_cache
 
 from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
@@ -15,20 +16,24 @@ from pzlib.mathtext import as_math
 
 MEMORY = 1 << 30  # bytes of address space; parsing and comparing ordinary answers takes a tenth
 LATEX, NUMBERS = LatexExtractionConfig(), ExprExtractionConfig()
+NO_UNITS = LatexExtractionConfig(normalization_config=replace(LATEX.normalization_config, units=False))
 
 
 @lru_cache(maxsize=2048)
 def parsed(answer: str) -> list:
     """What math-verify reads in an answer: sympy expressions, then the text it read them from; [] for nothing.
 
-    Bare answers are read as TeX only: where that fails, plain numbers would be picked out of them ("12 km 3 m" as 3).
+    One formula is read as TeX only: where that fails, plain numbers would be picked out of it ("12 km 3 m" as 3). If it
+    can't be read, it is tried again with what looked like units: of a + b + c, "b + c" would be seconds and the like.
 
-    >>> parsed(r"\\frac{1}{2}"), parsed("we do not know what it is")
-    ([1/2, '\\\\frac{1}{2}'], [])
+    >>> parsed(r"\\frac{1}{2}"), parsed("a + b + c")[:1], parsed("we do not know what it is")
+    ([1/2, '\\\\frac{1}{2}'], [a + b + c], [])
     """
     text = as_math(answer)
-    bare = text == f"${text[1:-1]}$" and "$" not in text[1:-1]
-    return parse(text, (LATEX,) if bare else (LATEX, NUMBERS), parsing_timeout=None)
+    if not (text.startswith("$") and text.find("$", 1) == len(text) - 1):
+        return parse(text, (LATEX, NUMBERS), parsing_timeout=None)
+    found = parse(text, (LATEX,), parsing_timeout=None)
+    return found if _mathematics(found) else parse(text, (NO_UNITS,), parsing_timeout=None) or found
 
 
 def judge(golds: list[str], prediction: str) -> str:
