@@ -21,7 +21,7 @@ help:  ## this list
 
 .venv/installed-dev: pyproject.toml | .venv/bin/python
 	@echo "Installing into .venv, with what the tests need; this takes a few minutes."
-	$(PY) -m pip install --quiet -e ".[dev]"
+	$(PY) -m pip install --quiet -e ".[dev,eval]"
 	@touch $@ .venv/installed
 
 demo: .venv/installed  ## the main run at the smallest size: a real RL run, its figures and its executed notebook
@@ -45,10 +45,10 @@ test-all: test test-slow test-browser  ## every test
 # Two runs at a time, one thread each: a step of the small model gains little from a second core. What is stored in
 # data/results is not run again, what was killed goes on from its checkpoint, one failure does not stop the others.
 RUN_AT_MINI = $(PY) -m pzlib run notebooks/$$name.ipynb -p tier mini -o figures/executed/$$name.ipynb
-CORE = 03_masking_collapse 11_side_by_side
+CORE = 03_masking_collapse 05_rlvr 11_side_by_side
 ABLATIONS = 06_data_domain 08_generator_reward
 
-mini: .venv/installed  ## the core studies at mini (collapse, baselines, main run; five seeds), their notebooks and figures
+mini: .venv/installed  ## the core studies at mini (collapse, baselines, RLVR on top; five seeds), notebooks and figures
 	-$(PY) -m pzlib study --core
 	for name in $(CORE); do $(RUN_AT_MINI) || exit 1; done
 	$(PY) -m pzlib figures

@@ -3,20 +3,15 @@ Left out: General-Reasoner's generative verifier (a model of 1.5 billion paramet
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import selectors
-import subprocess
 import sys
 import threading
-import time
 import weakref
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from pzlib.grading_process import Worker, listen
 from pzlib.mathtext import as_math
 from pzlib.rewards import predictor_reward
 
@@ -31,7 +26,6 @@ WHYS = (
     "crashed",  # its worker died: out of memory, or worse
 )
 MAX_CHARACTERS = 20_000
-STARTUP = 120  # seconds; a worker imports sympy, on a machine whose cores may be taken
 log = logging.getLogger(__name__)
 
 
@@ -82,7 +76,7 @@ class MathVerifier:
             raise ValueError(f"seconds: {seconds} leaves no time for an answer; give more than 0")
         self.workers, self.seconds = workers, seconds
         self.counts: Counter[str] = Counter()
-        self._staff: list[_Worker] = []
+        self._staff: list[Worker] = []
         self._lock = threading.Lock()
         self._warned: set[tuple[str, str]] = set()
         self._end = weakref.finalize(self, _end_all, self._staff)
@@ -122,14 +116,14 @@ class MathVerifier:
         waiting, whys = deque(pairs), {}
         try:
             while len(whys) < len(pairs):
-                for worker in [worker for worker in self._staff if worker.free and waiting]:
-                    if not worker.take(waiting[0], self.seconds):
-                        self._dismiss(worker)  # it died while idle: that is no pair's fault
-                    else:
+                for worker in [worker for worker in self._staff if worker.free][: len(waiting)]:
+                    if worker.take(waiting[0], self.seconds):
                         waiting.popleft()
+                    else:
+                        self._dismiss(worker)  # it died while idle: that is no pair's fault
                 wanted = min(self.workers, len(pairs) - len(whys))
-                self._staff.extend(_Worker(self.seconds) for _ in range(wanted - len(self._staff)))
-                for worker, word in _listen(self._staff):
+                self._staff.extend(Worker(self.seconds) for _ in range(wanted - len(self._staff)))
+                for worker, word in listen(self._staff):
                     if word in ("timeout", "crashed"):
                         self._dismiss(worker)
                         if not worker.ready:
@@ -145,7 +139,7 @@ class MathVerifier:
                 self._dismiss(worker)
         return whys
 
-    def _dismiss(self, worker: _Worker) -> None:
+    def _dismiss(self, worker: Worker) -> None:
         self._staff.remove(worker)
         worker.end()
 
@@ -157,70 +151,7 @@ class MathVerifier:
         log.warning("%s: gold %.100s%s", why, " or ".join(map(repr, targets)), about and f", answer {about[:100]!r}")
 
 
-class _Worker:
-    """One process of `pzlib.grading_worker`: free, or at work on a pair until it is due."""
-
-    def __init__(self, seconds: float):
-        # A module of its own and no fork: this process may hold torch, threads and a notebook's sockets. In a session
-        # of its own, for an interrupt is meant for us alone.
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "pzlib.grading_worker", str(seconds)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            cwd=Path(__file__).resolve().parent.parent, start_new_session=True,
-        )  # fmt: skip
-        self.ready, self.pair, self.due = False, None, time.monotonic() + STARTUP
-        self.heard = b""
-
-    @property
-    def free(self) -> bool:
-        return self.ready and self.pair is None
-
-    def take(self, pair: tuple, seconds: float) -> bool:
-        """Sends a pair to judge; False if the process is gone."""
-        line = json.dumps({"golds": pair[0], "prediction": pair[1]}) + "\n"
-        self.pair, self.due = pair, time.monotonic() + seconds
-        try:
-            self.process.stdin.write(line.encode())
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            return False
-        return True
-
-    def hear(self) -> str | None:
-        """What the process says, None while the line is not whole, "crashed" if it is gone."""
-        chunk = os.read(self.process.stdout.fileno(), 4096)
-        self.heard += chunk
-        if not chunk:
-            return "crashed"
-        if not self.heard.endswith(b"\n"):
-            return None
-        word, self.heard = json.loads(self.heard), b""
-        return word
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        for pipe in (self.process.stdout, self.process.stdin):
-            try:
-                pipe.close()
-            except BrokenPipeError:  # what it was never sent
-                pass
-
-
-def _listen(staff: list[_Worker]) -> list[tuple[_Worker, str]]:
-    """Waits until a worker that is not free has said a word or is late: (worker, word), "timeout" for the late."""
-    busy = [worker for worker in staff if not worker.free]
-    with selectors.DefaultSelector() as selector:
-        for worker in busy:
-            selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
-        due = min(worker.due for worker in busy)
-        spoke = [key.data for key, _ in selector.select(max(0.0, due - time.monotonic()))]
-    words = [(worker, worker.hear()) for worker in spoke]
-    late = [worker for worker in busy if worker not in spoke and worker.due <= time.monotonic()]
-    return [(worker, word) for worker, word in words if word] + [(worker, "timeout") for worker in late]
-
-
-def _end_all(staff: list[_Worker]) -> None:
+def _end_all(staff: list[Worker]) -> None:
     while staff:
         staff.pop().end()
 

@@ -11,8 +11,8 @@ _DELIMITED = re.compile(r"\\boxed|(?<!\\)\\[(\[]|(?<!\\)\$.*(?<!\\)\$", re.DOTAL
 _FORMULA = re.compile(r"\$\$?([^$]+)\$\$?")
 _COMMAND = re.compile(r"\\(?:text\w*|mbox|mathrm|operatorname)\s*\{[^{}]*\}|\\[A-Za-z]+")
 _WORD = re.compile(r"[A-Za-z]{2,}")
-_TEXT = re.compile(r"[A-Za-z]{4,}(?:[ -][A-Za-z]+)*")
-_SCIENTIFIC = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))[eE]([+-]?\d+)")
+_TEXT = re.compile(r"(?=.*[A-Za-z]{4})[A-Za-z]+(?:[ -][A-Za-z]+)*")  # "xyz" and "x y" are products
+_SCIENTIFIC = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+))[eE]([+-]?\d+)")
 _MIXED = re.compile(r"([+-]?\d+) (\d+)/(\d+)")
 _SPACED = re.compile(r"[+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 
@@ -42,7 +42,7 @@ def as_math(answer: str) -> str:
     elif _DELIMITED.search(answer) or len(_WORD.findall(_COMMAND.sub(" ", answer))) >= 4:
         return answer
     bare = re.sub(r"\\?\$", "", answer).rstrip(". ")
-    bare = re.sub(r"\s*(?:\\?%|(?i:percent|pct))$", "", bare).strip()
+    bare = re.sub(r"(?:\\?%|(?i:percent|pct))$", "", bare).strip()
     bare = re.sub(r"(?<=\d)\.(?![\d\\])", "", bare)
     scientific, mixed = _SCIENTIFIC.fullmatch(bare), _MIXED.fullmatch(bare)
     if scientific:
