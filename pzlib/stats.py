@@ -155,6 +155,54 @@ def holm(ps: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
+def clustered_ci(
+    values: Sequence[float], clusters: Sequence | None = None, level: float = 0.95
+) -> tuple[float, float]:
+    """A confidence interval (low, high) for the mean of `values` in [0, 1], some of which share a source.
+
+    values: one score a question (right or wrong, or the share of its samples that are right); clusters: the source
+    of each, None where every question stands alone. It is Wilson's interval at the *effective* number of questions,
+    mean (1 - mean) / var, with var the cluster-robust variance of the mean (the squares of the clusters' summed
+    residuals, times G / (G - 1) for G clusters; Miller 2024, "Adding Error Bars to Evals"), and with Student's t at
+    G - 1 degrees of freedom in the place of z (as Korn and Graubard 1998 do). So it stays within [0, 1], and has
+    width where all answers are wrong, which a bootstrap has not.
+
+    A var below that of questions that stand alone is taken for chance. Scores that are all equal tell nothing about
+    how they depend on each other: each question counts. One cluster tells nothing about another: (0, 1).
+    Errors: ValueError for no values, one outside [0, 1], another number of clusters, or a level outside (0, 1).
+
+    >>> [round(end, 3) for end in clustered_ci([1, 1, 1, 1, 0, 0, 0, 0])]
+    [0.167, 0.833]
+    >>> [round(end, 3) for end in clustered_ci([1, 1, 1, 1, 0, 0, 0, 0], clusters="aabbccdd")]  # four, in truth
+    [0.061, 0.939]
+    >>> clustered_ci([0, 1], clusters=["one", "one"])
+    (0.0, 1.0)
+    """
+    sample = _finite("values", values)
+    if sample.min() < 0 or sample.max() > 1:
+        raise ValueError("values: holds a score outside 0 to 1; give shares, not percentages")
+    if not 0 < level < 1:
+        raise ValueError(f"level: {level} must lie between 0 and 1, such as 0.95")
+    n = len(sample)
+    labels = list(range(n)) if clusters is None else list(clusters)
+    if len(labels) != n:
+        raise ValueError(f"clusters: {len(labels)} of them for {n} values; give each value its source")
+    index = {label: i for i, label in enumerate(dict.fromkeys(labels))}
+    groups = len(index)
+    if groups == 1:
+        return 0.0, 1.0
+    mean = float(sample.mean())
+    residuals = sample - mean
+    sums = np.bincount([index[label] for label in labels], weights=residuals)  # (G,)
+    clustered = groups / (groups - 1) * float(sums @ sums) / n**2
+    alone = float(residuals @ residuals) / (n - 1) / n
+    variance = max(clustered, alone)
+    effective = mean * (1 - mean) / variance if np.ptp(sample) > 1e-9 else float(n)
+    t = float(stdtrit(groups - 1, (1 + level) / 2))
+    centre, half = _wilson(mean, effective, t)
+    return (0.0 if mean == 0 else centre - half), (1.0 if mean == 1 else centre + half)
+
+
 def wilson(c: int, n: int, level: float = 0.95) -> tuple[float, float]:
     """A confidence interval (low, high) for a share, from c hits in n trials (Wilson 1927).
 
@@ -168,11 +216,15 @@ def wilson(c: int, n: int, level: float = 0.95) -> tuple[float, float]:
         raise ValueError(f"c: {c} hits in n = {n} trials is impossible")
     if not 0 < level < 1:
         raise ValueError(f"level: {level} must lie between 0 and 1, such as 0.95")
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    share = c / n
+    centre, half = _wilson(c / n, n, NormalDist().inv_cdf((1 + level) / 2))
+    return (0.0 if c == 0 else centre - half), (1.0 if c == n else centre + half)
+
+
+def _wilson(share: float, n: float, z: float) -> tuple[float, float]:
+    """The middle and the half width of Wilson's score interval for a share seen in n trials."""
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return (0.0 if c == 0 else centre - half), (1.0 if c == n else centre + half)
+    return centre, half
 
 
 def _as_extreme(signs: np.ndarray, differences: np.ndarray) -> int:

@@ -42,6 +42,13 @@ def test_a_process_says_what_happened_in_its_last_line_and_exit_code(notebook):
         (["figures", "--results", "none"], "no folder none"),
         (["evaluate", "none/such"], "model: cannot load 'none/such'"),
         (["evaluate", "x", "--items", "0"], "eval_items: must be at least 1, got 0"),
+        (["evaluate", "x", "--tasks", "gsm9k"], "tasks: no benchmark 'gsm9k'; did you mean gsm8k?"),
+        (["evaluate", "x", "--tasks", "gsm8k", "--limit", "0"], "limit: must be at least 1, got 0"),
+        (["evaluate", "x", "--tasks", "gsm8k", "--data", "none"], "data: 'none' does not exist"),
+        (["evaluate", "none/such", "--tasks", "gsm8k"], "model: cannot load 'none/such'"),
+        (["evaluate", "data/tinybase", "--tasks", "gsm8k"], "from the hub's 'openai/gsm8k', which cannot be read"),
+        (["evaluate", "data/tinybase", "--tasks", "tinybench"], "max_tokens: 8192 leave no room for a prompt in the"),
+        (["compare", "a", "b"], "compare: no finished evaluation in"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(notebook, home, capsys, arguments, said):
@@ -77,6 +84,17 @@ def test_evaluate_prints_a_row_for_each_task(tiny_model, capsys):
     assert "accuracy" in out
     assert "math" in out
     assert "general" in out
+
+
+def test_two_models_are_evaluated_and_compared(tiny_model, home, capsys):
+    pytest.importorskip("lm_eval", reason="needs the extra eval")
+    said = ["--tasks", "tinybench", "--limit", "3", "--max-tokens", "4", "--samples", "2"]
+    assert main(["evaluate", str(tiny_model), *said, "--against", "data/tinybase"]) == 0
+    out = capsys.readouterr().out
+    assert f"{tiny_model.name} - tinybase = " in out and "(3 questions, paired)" in out
+    assert (home / "data/evaluations/tinybase/tinybench/scores.csv").exists()
+    assert main(["compare", tiny_model.name, "tinybase"]) == 0
+    assert capsys.readouterr().out.strip() == out.strip().splitlines()[-1]
 
 
 @pytest.mark.parametrize("line", ["", "runn", "run", "run a.ipynb -p seed", "figures --tier x"])

@@ -63,7 +63,8 @@ def test_what_is_imported_is_declared(folder, extras):
     ours = {"pzlib", *(path.stem for path in (REPO / "tests").rglob("*.py"))}
     homes = metadata.packages_distributions()
     for name in sorted(set(imported(folder)) - set(sys.stdlib_module_names) - ours):
-        assert declared & {home.lower() for home in homes.get(name, [name])}, f"{folder} imports {name}"
+        from_ = {home.lower().replace("_", "-") for home in homes.get(name, [name])}
+        assert declared & from_, f"{folder} imports {name}"
 
 
 @pytest.mark.parametrize("name", ["pyproject.toml", "environment.yml", "Makefile", ".ci/run"])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from pzlib.stats import bootstrap_ci, paired_test, pass_at_k, wilson
+from pzlib.stats import bootstrap_ci, clustered_ci, paired_test, pass_at_k, wilson
 
 finite = st.floats(-1e6, 1e6)
 
@@ -180,3 +180,49 @@ def test_wilson_by_hand_and_at_the_ends():
     for c, n, level in [(1, 0, 0.95), (3, 2, 0.95), (-1, 2, 0.95), (1, 2, 95)]:
         with pytest.raises(ValueError):
             wilson(c, n, level)
+
+
+def test_clustered_interval_by_hand():
+    # Four pairs that agree: sums of residuals +-1, var = 4/3 * 4 / 64 = 1/12, so 1/4 / (1/12) = 3 effective questions,
+    # and Wilson's interval at 3 with t = 3.1824 (3 degrees of freedom) is 0.5 -+ 0.4392.
+    low, high = clustered_ci([1, 1, 1, 1, 0, 0, 0, 0], clusters="aabbccdd")
+    assert (low, high) == (pytest.approx(0.0608, abs=1e-4), pytest.approx(0.9392, abs=1e-4))
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=40), st.data())
+def test_clustered_interval_holds_the_mean_and_stays_in_range(values, data):
+    clusters = data.draw(st.lists(st.integers(0, 5), min_size=len(values), max_size=len(values)))
+    low, high = clustered_ci(values, clusters)
+    assert 0 <= low <= np.mean(values) + 1e-9 and np.mean(values) - 1e-9 <= high <= 1
+    alone = clustered_ci(values)
+    assert low <= alone[0] + 1e-9 and alone[1] - 1e-9 <= high  # what shares a source never knows more
+    assert clustered_ci(values, [f"c{label}" for label in clusters]) == (low, high)
+
+
+def test_clustered_interval_where_all_are_equal():
+    assert clustered_ci([0] * 30)[0] == 0 and 0.1 < clustered_ci([0] * 30)[1] < 0.13  # Wilson, with t at 29 degrees
+    assert clustered_ci([1] * 30)[1] == 1
+    low, high = clustered_ci([0.5] * 30)
+    assert low == pytest.approx(1 - high) and 0.3 < low < 0.35  # thirty questions, each half right: no certainty
+    assert clustered_ci([1, 0, 1], clusters=["a", "a", "a"]) == (0.0, 1.0)
+
+
+def test_clustered_interval_covers_the_truth_where_a_plain_one_does_not():
+    rng = np.random.default_rng(0)
+    covered = np.zeros(2)
+    for _ in range(400):
+        chances = rng.beta(2, 2, size=20)  # of 20 sources with 20 questions each; 0.5 in the mean
+        hits = rng.random((20, 20)) < chances[:, None]
+        intervals = clustered_ci(hits.ravel(), np.repeat(np.arange(20), 20)), wilson(int(hits.sum()), 400)
+        covered += [low <= 0.5 <= high for low, high in intervals]
+    assert 0.92 <= covered[0] / 400 <= 0.98
+    assert covered[1] / 400 < 0.75
+
+
+@pytest.mark.parametrize(
+    ("values", "clusters", "said"),
+    [([], None, "values"), ([2.0], None, "values: holds a score"), ([1, 0], ["a"], "clusters: 1 of them for 2")],
+)
+def test_clustered_interval_refuses(values, clusters, said):
+    with pytest.raises(ValueError, match=said):
+        clustered_ci(values, clusters)
