@@ -8,7 +8,17 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from pzlib import claims, curves, followfigures, paperfigures, patternfigures, studies, studyfigures
+from pzlib import (
+    claims,
+    curves,
+    followfigures,
+    paperfigures,
+    patternfigures,
+    rlpfigures,
+    rptfigures,
+    studies,
+    studyfigures,
+)
 from pzlib.curves import GROUPS, averaged, by_arm, checked, explain, group_means, legend, panel, smoothing, wide
 from pzlib.stats import paired_test
 from pzlib.studytables import equal_tokens, kind_shares
@@ -170,7 +180,7 @@ class Drawing(NamedTuple):
 
 
 MAIN = ("pretrainzero", "random_span")
-RESULTS = [name for name in studies.STUDIES if name not in ("baselines", "map", "rlvr")]
+RESULTS = [name for name in studies.STUDIES if name not in ("baselines", "map", "rlvr", "rlvr_after", "rlvr_after_rlp")]
 PLAN = {
     "training_dynamics": Drawing(training_dynamics, "baselines", ("training",), MAIN),
     "generator_dynamics": Drawing(generator_dynamics, "baselines", ("training",), MAIN),
@@ -193,6 +203,15 @@ PLAN["baselines_patterns"] = Drawing(patternfigures.structure_by_arm, "baselines
 PLAN["rlvr_curves"] = Drawing(tinybench_curves, "rlvr", ("tinybench",))
 PLAN["rlvr_result"] = Drawing(followfigures.follow_on, "rlvr", ("tinybench",))
 PLAN["rlvr_beside_the_paper"] = Drawing(followfigures.rlvr_beside, "rlvr", ("tinybench",))
+RPT = ("rpt", "rpt, clean text")
+PLAN["rpt_next_tokens"] = Drawing(rptfigures.next_tokens_beside, "rpt", ("tinybench",), RPT)
+PLAN["rpt_scaling"] = Drawing(rptfigures.scaling, "rpt", ("tinybench", "training", "runs"), RPT)
+PLAN["rlvr_after_result"] = Drawing(followfigures.follow_on, "rlvr_after", ("tinybench",))
+PLAN["rlp_thoughts_along"] = Drawing(rlpfigures.thoughts, "rlp", ("training",), ("rlp",))
+PLAN["rlp_perplexity"] = Drawing(rlpfigures.perplexities, "rlp", ("perplexity",))
+for name in ("rlp_rollouts", "rlp_thoughts", "rlp_kl", "rlp_ema"):
+    PLAN[f"{name}_beside_the_paper"] = Drawing(rlpfigures.ablation_beside, name, ("tinybench",))
+PLAN["rlvr_after_rlp_result"] = Drawing(followfigures.follow_on, "rlvr_after_rlp", ("tinybench",))
 PLAN["map_searching"] = Drawing(studyfigures.searching_map, "map", ("tinybench",))
 
 
@@ -206,7 +225,7 @@ def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> 
     results_dir = Path(results_dir)
     if not results_dir.is_dir():
         raise FileNotFoundError(f"results: no folder {results_dir}; run `python -m pzlib results` first")
-    paths = {name: results_dir / f"{name}.csv" for name in ("training", "tinybench", "patterns")}
+    paths = {name: results_dir / f"{name}.csv" for name in ("runs", "training", "tinybench", "patterns", "perplexity")}
     stored = {name: pd.read_csv(path) for name, path in paths.items() if path.is_file()}
     jobs = []
     for file, (figure, study, names, arms) in PLAN.items():
