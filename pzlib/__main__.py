@@ -171,7 +171,7 @@ def _results(args):
 def _figures(args):
     from pzlib import claims
     from pzlib.figures import redraw
-    from pzlib.report import main_table, refresh
+    from pzlib.report import follow_on_table, main_table, refresh
     from pzlib.results import load
     from pzlib.studies import select
 
@@ -181,7 +181,9 @@ def _figures(args):
     if readme.is_file() and args.results == settings.ROOT / "data/results" and args.tier == "mini":
         tables = {name: load(name) for name in ("training", "tinybench")}
         told = claims.summary(claims.ledger(claims.load(), tables))
-        refresh(readme, {"results": main_table(select(tables["tinybench"], "baselines")), "claims": told})
+        results = main_table(select(tables["tinybench"], "baselines"))
+        rlvr = follow_on_table(select(tables["tinybench"], "rlvr"))
+        refresh(readme, {"results": results, "rlvr": rlvr, "claims": told})
     return 0
 
 

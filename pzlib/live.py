@@ -193,4 +193,4 @@ def episode_table(episodes: pd.DataFrame):
     style = sample_episodes(episodes)[columns].style.format(escape="html", precision=3, na_rep="–")
     look = {"white-space": "pre-wrap", "text-align": "left", "vertical-align": "top"}
     # The class keeps MathJax away from dollar signs in the text.
-    return style.hide(axis="index").set_properties(**look).set_table_attributes('class="tex2jax_ignore"')
+    return style.hide(axis="index").set_properties(**look).set_table_attributes('class="tex2jax_ignore mathjax_ignore"')
