@@ -6,15 +6,16 @@ from pzlib.sampling import sample
 ROLLOUT_TOKENS = 200_000  # prompt and completion tokens that grow at once: bounds the key-value cache's memory
 
 
-def ask(run, tokenizer, texts, trainer, generator):
+def ask(run, tokenizer, texts, trainer, generator, stop=()):
     """For each text a list of G (prompt_ids, completion_ids, text, entropy, clipped, logprobs), by vLLM or `sample`.
 
     entropy: mean nats a token; clipped: cut at max_completion_tokens; logprobs: of the drawn tokens, None without vLLM.
+    stop: ids of tokens that end an answer besides the end token; `settings` tells vLLM of them.
     """
     if not texts:
         return []
     G, prompts = run.group, tokenizer(texts)["input_ids"]
-    ends = list(trainer.eos_token_ids)
+    ends = [*trainer.eos_token_ids, *stop]
     if trainer.use_vllm:
         repeated = [p for p in prompts for _ in range(G)]
         _, ids, logprobs, _ = trainer.vllm_generation.generate(prompts=repeated, images=None, num_generations=G)

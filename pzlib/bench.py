@@ -17,7 +17,7 @@ from datasets import Dataset
 from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOTrainer
 
-from pzlib import game
+from pzlib import asking
 from pzlib.corpus import load_passages
 from pzlib.equality import gradient_changes
 from pzlib.folder import RunFolder, write_atomic
@@ -43,7 +43,7 @@ def main():
     rows = [("matrix products", "1024 x 1024 float32, GFLOP/s", matmul_rate() / 1e9, "")]
     with tempfile.TemporaryDirectory() as home, quiet(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
-        for measure in (measure_step, against_plain, scaling):
+        for measure in (measure_step, against_plain, against_spans, thinking, scaling):
             found = measure(run, home)
             print("\n".join(f"{what}; {setting}: {value:.3g}" for what, setting, value, _ in found), flush=True)
             rows += found
@@ -115,7 +115,7 @@ def measure_step(run, home):
     trainer.compute_loss = lambda model, inputs, *a, **k: kept.append(inputs) or loss(model, inputs, *a, **k)
     watch = Stopwatch()
     trainer.add_callback(watch)
-    undo = clock.watch(game, "sample", "sampling")
+    undo = clock.watch(asking, "sample", "sampling")
     clock.watch(trainer, "rollout_func", "rollout")
     clock.watch(trainer, "compute_loss", "forward")
     clock.watch(trainer.accelerator, "backward", "backward")
@@ -238,6 +238,48 @@ def against_plain(run, home):
         each = [seconds / (b - a) for seconds, a, b in zip(watch.seconds[1:], seen, seen[1:], strict=False)]
         rows.append(("game / plain GRPOTrainer", name, ours / median(each[WARM - 1 :]), "<= 1.05"))
     return rows
+
+
+def against_spans(run, home):
+    """RPT's step over Random RLPT's on the same passages, with as many predictions; and what finding positions takes.
+
+    First with every row trained, then as it is by default: there the rule that leaves more groups alive pays for them.
+    A prediction costs by its tokens: RPT's prompts end at its positions, so they are shorter.
+    """
+    rows = []
+    for setting, changes in (("every row trained", {"drop_rows": False, "filter": "none"}), ("by default", {})):
+        same = {name: getattr(run, name) for name in ("tier", "model", "corpus", "steps", "save_every")} | changes
+        seconds, clock = {}, Clock()
+        for objective in ("rpt", "random_span"):
+            trainer, _ = build(Run(objective=objective, **same), home)
+            watch = Stopwatch()
+            trainer.add_callback(watch)
+            clock.watch(trainer.game, "read", objective)
+            trainer.train()
+            seconds[objective] = sum(watch.seconds)
+        ratio = seconds["rpt"] / seconds["random_span"]
+        rows.append(("RPT / random spans", f"step, {setting}", ratio, "" if rows else "<= 1.05"))
+        rows.append(("share of an RPT step", f"entropies, {setting}", clock.seconds["rpt"] / seconds["rpt"], ""))
+    return rows
+
+
+def thinking(run, home):
+    """RLP's step over the same step without what GRPO has not: the likelihoods it reads, and its moving average.
+
+    Thoughts, their tokens and the loss are the very same, so the ratio is at equal thought tokens.
+    """
+    same = {name: getattr(run, name) for name in ("tier", "model", "corpus", "steps", "save_every")}
+    trainer, folder = build(Run(objective="rlp", **same), home)
+    watch, clock = Stopwatch(), Clock()
+    trainer.add_callback(watch)
+    clock.watch(trainer.game, "read", "likelihoods")
+    clock.watch(trainer.game.average, "on_optimizer_step", "moving average")
+    trainer.train()
+    total, extra = sum(watch.seconds), sum(clock.seconds.values())
+    tokens = folder.metrics()["tokens_completion"].mean()
+    setting = f"{tokens:.0f} thought tokens a step"
+    rows = [("RLP / GRPO on the same thoughts", setting, total / (total - extra), "<= 1.3")]
+    return rows + [("share of an RLP step", name, seconds / total, "") for name, seconds in clock.seconds.items()]
 
 
 def scaling(run, home):

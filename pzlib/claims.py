@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from pzlib import studies
+from pzlib.rpttables import SPLITS
 from pzlib.run import locate, near_names
 from pzlib.stats import holm, paired_t
 
@@ -15,7 +16,7 @@ ALPHA, LEAST_PAIRS = 0.05, 3
 VERDICTS = ("reproduced", "contradicted", "inconclusive", "not run")  # how the verdicts begin
 NAMES = {"pretrainzero": "PretrainZero", "rpt": "RPT", "rlp": "RLP"}
 
-# metric -> its column, the groups of TinyBench whose plain mean it is, and its unit (points: per cent of a share)
+# metric -> its column, the groups (or tasks) of TinyBench whose plain mean it is, its unit (points: % of a share)
 TINYBENCH = {
     "general": ("accuracy", ("general",), "points"),
     "math": ("accuracy", ("math",), "points"),
@@ -24,6 +25,9 @@ TINYBENCH = {
     "setback": ("accuracy", ("general",), "points"),  # how far it ever falls below its best so far
     "answer length": ("length", ("general", "math"), "tokens"),
     "reasoned": ("reasoned", ("general", "math"), "points"),
+    "next token": ("accuracy", ("next token",), "points"),
+    **{f"next token, {split}": ("accuracy", (f"next token, {split}",), "points") for split in SPLITS},
+    "perplexity": ("perplexity", ("text",), "perplexity"),  # of perplexity.csv
 }
 # metric -> its column of training.csv and its unit
 TRAINING = {
@@ -38,7 +42,9 @@ TRAINING = {
     "hits middle": ("hits/", "points"),  # share of masks that 2 to G - 2 of their G predictions found
 }
 ACCURACIES = ("general", "math", "spans", "overall")
-MOMENTS = {"base": TINYBENCH, "halfway": TINYBENCH, "start": TRAINING}  # what a claim's b may be, of a's arm or "arm@"
+NEXT = [metric for metric in TINYBENCH if metric.startswith("next token")]
+# What a claim's b may be, of a's arm or "arm@", and the metrics that are known then.
+MOMENTS = {"base": TINYBENCH, "halfway": TINYBENCH, "start": TRAINING, "direct": NEXT}
 
 
 def load(path: str | Path = CLAIMS) -> pd.DataFrame:
@@ -47,8 +53,8 @@ def load(path: str | Path = CLAIMS) -> pd.DataFrame:
 
     A claim says that the metric of `a` lies above (">") or below ("<") that of `b`; both are arms of the study, or b is
     a moment of a's own runs: "base" (step 0), "halfway" (the last evaluation in the first half), "start" (the first
-    fifth of training); of another arm's it is written "arm@base". No study: mini cannot test it, and `why_not` says
-    why. Errors: ValueError naming the claim.
+    fifth of training), "direct" (step 0, next tokens predicted outright); of another arm's it is written "arm@base". No
+    study: mini cannot test it, and `why_not` says why. Errors: ValueError naming the claim.
     """
     table = pd.read_csv(locate(str(path)))
     words = table.columns.difference(["reported_a", "reported_b"])
@@ -101,7 +107,9 @@ def _evaluated(rows, metric, moment):
     column, groups, _ = TINYBENCH[metric]
     if column not in rows:
         return {}
-    tasks = rows[rows["group"].isin(groups)]
+    if moment == "direct":
+        groups, moment = [f"{group}, direct" for group in groups], "base"
+    tasks = rows[rows["group"].isin(groups) | rows["task"].isin(groups)]
     means = tasks.groupby(["seed", "step", "group"])[column].mean().groupby(["seed", "step"]).mean()
     found = {}
     for seed, curve in means.groupby(level="seed"):
@@ -137,8 +145,8 @@ def ledger(
 ) -> pd.DataFrame:
     """The claims with what was measured: further columns tier, unit, n, effect, low, high, p, p_holm, verdict.
 
-    tables: {"tinybench": ..., "training": ...}, those that there are; select(table, study, tier) gives a study's rows
-    with their `arm`.
+    tables: {"tinybench": ..., "training": ..., "perplexity": ...}, those that there are; select(table, study, tier)
+    gives a study's rows with their `arm`.
     The rule: a and b are paired by seed; effect is the mean of a - b in `unit`, low and high its 95 % t interval, p of
     the two-sided paired t test; p_holm is adjusted (Holm) over a family, the claims that one study tests. Below 0.05
     the claim is reproduced if the effect has its direction, contradicted if the other one; else it is inconclusive.
@@ -148,7 +156,7 @@ def ledger(
     selected = {}
 
     def arm(study, metric, name, moment):
-        table = "tinybench" if metric in TINYBENCH else "training"
+        table = "perplexity" if metric == "perplexity" else "tinybench" if metric in TINYBENCH else "training"
         if table not in tables:
             return pd.Series(dtype=float)
         if (study, table) not in selected:

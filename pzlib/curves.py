@@ -167,7 +167,7 @@ def folded(label: str, width: int = 18) -> str:
     if len(label) <= width:
         return label
     parts = label.replace(", ", ",\n", 1).split("\n")
-    return "\n".join(textwrap.fill(part, width, break_on_hyphens=False) for part in parts)
+    return "\n".join(textwrap.fill(part, width, break_on_hyphens=False, break_long_words=False) for part in parts)
 
 
 def legend(figure, axes) -> None:

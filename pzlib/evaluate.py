@@ -23,14 +23,17 @@ MAX_TOKENS = 32
 ROWS_AT_ONCE = 1024  # answers: more fall out of a CPU's cache; it changes no answer
 
 
-def complete(model, tokenizer, prompts: list[str], repeats: int = 1, temperature: float = 0.0, seed: int = 0):
+def complete(
+    model, tokenizer, prompts: list[str], repeats: int = 1, temperature: float = 0.0, seed: int = 0,
+    max_tokens: int = MAX_TOKENS,
+):  # fmt: skip
     """Completions of text prompts, prompt-major: `len(prompts) * repeats` texts, and their lengths in tokens."""
     generator = torch.Generator(device=model.device).manual_seed(seed)
     drawn = sample(
         model,
         tokenizer(prompts)["input_ids"],
         repeats,
-        max_new_tokens=MAX_TOKENS,
+        max_new_tokens=max_tokens,
         eos_ids=[tokenizer.eos_token_id],
         pad_id=tokenizer.pad_token_id,
         temperature=temperature,
@@ -72,7 +75,7 @@ def tinybench(model, tokenizer, items: int = 64, samples: int = 4, seed: int = 0
     for i, (text, length) in enumerate(zip(texts, lengths, strict=True)):
         task, _, answer = asked[i // samples]
         rows[task].append((predictor_reward(parse_boxed(text), answer), length, text.startswith(THINK)))
-    return [_row(task, "math" if task in MATH else "general", rows[task]) for task in (*GENERAL, *MATH)]
+    return [row(task, "math" if task in MATH else "general", rows[task]) for task in (*GENERAL, *MATH)]
 
 
 def small_world(items: int):
@@ -91,13 +94,14 @@ def small_world(items: int):
             right = predictor_reward(parse_boxed(text), target)
             rows[tinywiki.kind_class(kind)].append((right, length, text.startswith(THINK)))
         groups = {"reasoning": "spans"}  # of the other classes RL can't and needn't learn anything
-        spans_rows = [_row(kind, groups.get(kind, "other spans"), rows[kind]) for kind in sorted(rows)]
+        spans_rows = [row(kind, groups.get(kind, "other spans"), rows[kind]) for kind in sorted(rows)]
         return tinybench(model, tokenizer, items) + spans_rows
 
     return evaluate
 
 
-def _row(task: str, group: str, scored: list[tuple[float, int, bool]]) -> dict:
+def row(task: str, group: str, scored: list[tuple[float, int, bool]]) -> dict:
+    """A row of eval.csv but its step: scored holds (right, tokens, whether it reasoned) of each answer."""
     n = len(scored)
     right, length, reasoned = (sum(column) for column in zip(*scored, strict=True))
     accuracy, length, reasoned = round(right / n, 6), round(length / n, 3), round(reasoned / n, 6)

@@ -9,8 +9,9 @@ def summary(shares, group):
     absent.
 
     shares: one (episodes, trained, rows, refilled, prompt_tokens) per process: episode dicts, a 0/1 flag for
-    each whether it moves the weights, all rows with the fillers of illegal masks, blocks replaced, tokens of
-    the prompts. `dead_groups` is the share of scored groups whose G rewards are all equal (`dead_wrong`, `dead_right`:
+    each whether it moves the weights, all rows with the fillers, blocks replaced, tokens of the prompts. `fillers` are
+    rows that keep the place of an illegal mask, or of a passage without a target. `dead_groups` is the share of scored
+    groups whose G rewards are all equal (`dead_wrong`, `dead_right`:
     whose answers are all wrong or right); `loss_token_share` a role's share of the completion tokens that move the
     weights; `mask/kind` the share of legal masks that hide that kind and `accuracy/kind` the accuracy on them; `hits/k`
     the share of masks that k of their G predictions found; `verdict/why` the share of answers of which a verifier said
@@ -22,6 +23,7 @@ def summary(shares, group):
     metrics = {
         "rows": sum(share[2] for share in shares),
         "rows_trained": sum(trained),
+        "fillers": sum(share[2] - len(share[0]) for share in shares),
         "tokens_prompt": sum(share[4] for share in shares),
         "tokens_completion": sum(e["length"] for e in episodes),
         "refilled": sum(share[3] for share in shares),
@@ -82,12 +84,15 @@ def _verdicts(episodes):
 
 
 def is_right(episode):
-    """Whether a prediction is right: what the verifier said, or else the reward of an exact match.
+    """Whether a prediction is right: what the verifier said, or else the reward of an exact match; of a thought whether
+    it helped.
 
     >>> is_right({"reward": 1.0}), is_right({"reward": 0.85, "verdict": "right"}), is_right({"reward": 0.0})
     (True, True, False)
+    >>> is_right({"reward": 0.2, "verdict": "helped"}), is_right({"reward": -1.5, "verdict": "hurt"})
+    (True, False)
     """
-    return episode["verdict"] == "right" if episode.get("verdict") else episode["reward"] == 1.0
+    return episode["verdict"] in ("right", "helped") if episode.get("verdict") else episode["reward"] == 1.0
 
 
 def _mean(values):

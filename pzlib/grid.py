@@ -137,10 +137,10 @@ def _finish(run_id, code, results):
 
 def train_one(run):
     """One run of a grid, in its own process: what notebook 04 does, without pictures."""
-    from pzlib.evaluate import small_world
+    from pzlib.splits import evaluation_of
     from pzlib.train import train
 
-    train(run, evaluate=small_world(run.eval_items) if run.template == "tiny" else None)
+    train(run, evaluate=evaluation_of(run))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from pzlib import run as settings
 from pzlib.prompts import TEMPLATES, generator_prompt, predictor_prompt, question_prompt
 from pzlib.quiet import quiet
+from pzlib.rpttemplates import rpt_prompt
+from pzlib.thoughts import FORMS
 
 
 def load(run):
@@ -78,6 +80,10 @@ def fitting(run, items, tokenizer):
     template = TEMPLATES[run.template]
     if run.objective == "rlvr":
         prompts = [[question_prompt(problem.question, template)] for problem in items]
+    elif run.objective == "rpt":
+        prompts = [[rpt_prompt(p.text, run.template, run.rpt_template)] for p in items]
+    elif run.objective == "rlp":
+        prompts = [[FORMS[run.template].prompt(p.text)] for p in items]
     else:
         prompts = [[make(p.text, template) for make in (generator_prompt, predictor_prompt)] for p in items]
     lengths = iter(tokenizer([text for own in prompts for text in own])["input_ids"] if prompts else [])

@@ -1,12 +1,12 @@
-"""Next-token targets: where a passage can be cut, and how uncertain a model is there, for two passive baselines.
-Left out: RPT's top-16 renormalised entropy and its thresholds; PretrainZero names only a top fifth."""
+"""Next-token targets, of RPT and of two passive baselines: where a passage can be cut, how uncertain a model is there.
+Left out: RPT's training threshold and the model PretrainZero ranks by; neither paper says, so both are settings."""
 
 from __future__ import annotations
 
 import copy
 import math
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -65,6 +65,70 @@ def draw_cuts(text: str, offsets, min_context: int, rng: random.Random, count: i
     return [cut(text, *offsets[rng.choice(places)]) if places else None for _ in range(count)]
 
 
+@dataclass(frozen=True)
+class Target:
+    """One position of a passage as RPT asks for it: everything before a token, and everything from it on.
+
+    token: the true next token, with the spaces that belong to it. boundaries: the cumulative lengths of the tokens from
+    here on in bytes of UTF-8, RPT's L_gt. start: where it stands in the passage, in characters; first: in tokens.
+    """
+
+    context: str
+    continuation: str
+    token: str
+    boundaries: frozenset[int]
+    start: int
+    first: int
+
+
+def pieces(offsets: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """(first token, start, end in characters) of each smallest stretch of a text that whole tokens make up.
+
+    offsets: (start, end) characters of each token. As a rule a stretch is one token. Tokens that share a character are
+    one: a boundary inside a character is none that text can reach. Space that belongs to no token (some tokenizers trim
+    it, a word-level one splits there) goes with the token after it, as it does where a tokenizer keeps it.
+
+    >>> pieces([(0, 2), (3, 6), (6, 7), (6, 7)])  # "It was" and an emoji in two tokens
+    [(0, 0, 2), (1, 2, 6), (2, 6, 7)]
+    """
+    found, first, start = [], 0, 0
+    for i, (_, end) in enumerate(offsets):
+        if i + 1 == len(offsets) or end <= offsets[i + 1][0]:
+            if end > start:
+                found.append((first, start, end))
+            first, start = i + 1, max(start, end)
+    return found
+
+
+def target_at(text: str, offsets: list[tuple[int, int]], place: int) -> Target:
+    """The Target of the piece number `place`.
+
+    >>> target = target_at("It was old .", [(0, 2), (3, 6), (7, 10), (11, 12)], 2)
+    >>> target.context, target.token, target.continuation, sorted(target.boundaries)
+    ('It was', ' old', ' old .', [4, 6])
+    """
+    found = pieces(offsets)
+    first, start, end = found[place]
+    lengths, total = set(), 0
+    for _, begin, stop in found[place:]:
+        total += len(text[begin:stop].encode("utf-8", "surrogatepass"))
+        lengths.add(total)
+    return Target(text[:start], text[start:], text[start:end], frozenset(lengths), start, first)
+
+
+def uncertain(offsets, nats: list[float], min_context: int, threshold: float) -> list[int]:
+    """The numbers of the pieces with `min_context` tokens before them and an entropy of `threshold` on (RPT sec. 3.3).
+
+    nats: of each token, as `entropies` gives them; a piece goes by its first token. Without enough context every token
+    looks uncertain, whatever the text.
+
+    >>> uncertain([(0, 2), (3, 6), (7, 10), (11, 12)], [9.0, 2.0, 0.4, 0.6], min_context=2, threshold=0.5)
+    [3]
+    """
+    found = enumerate(pieces(offsets))
+    return [place for place, (first, _, _) in found if first >= min_context and nats[first] >= threshold]
+
+
 def token_offsets(tokenizer, texts: list[str]) -> tuple[list, list]:
     """(token ids, character offsets) of each text, no special tokens. ValueError for a tokenizer without offsets."""
     if not tokenizer.is_fast:
@@ -74,18 +138,41 @@ def token_offsets(tokenizer, texts: list[str]) -> tuple[list, list]:
 
 
 @torch.no_grad()
-def entropies(model, ids: list[list[int]]) -> list[list[float]]:
+def entropies(model, ids: list[list[int]], top: int | None = None) -> list[list[float]]:
     """For each text and token the entropy in nats of what `model` expects there; infinite at the first token.
 
-    Full softmax; the text alone is read, with no prompt around it.
+    The text alone is read, with no prompt around it. top: None for the full softmax; else of so many most likely tokens
+    only (RPT sec. 3.3: 16), renormalised, so at most log(top). Whether RPT renormalises is not stated. Without it a
+    spread over a hundred tokens would count as nearly certain, since the top 16 hold little of it.
     """
     training, found = model.training, []
     model.eval()
     try:
         for tokens in ids:  # passages differ in length, and a step has few: no padding to reason about
             logits = model(input_ids=torch.tensor([tokens], device=model.device), use_cache=False).logits[0, :-1]
-            logp = logits.float().log_softmax(-1)  # (T - 1, V)
+            if top is not None:
+                logits = logits.topk(min(top, logits.shape[-1])).values
+            logp = logits.float().log_softmax(-1)  # (T - 1, V), or (T - 1, top)
             found.append([math.inf, *(-(logp.exp() * logp).sum(-1)).tolist()])
+    finally:
+        model.train(training)
+    return found
+
+
+@torch.no_grad()
+def probabilities(model, ids: list[list[int]], wanted: list[list[tuple[int, int]]]) -> list[list[float]]:
+    """How likely `model` finds tokens that do not stand there: for each text and each (place, token id) of its `wanted`
+    the probability of that token at that place, which counts in tokens from 1."""
+    training, found = model.training, []
+    model.eval()
+    try:
+        for tokens, asked in zip(ids, wanted, strict=True):
+            if not asked:
+                found.append([])
+                continue
+            places, said = torch.tensor(asked, device=model.device).T  # (N,), (N,)
+            logits = model(input_ids=torch.tensor([tokens], device=model.device), use_cache=False).logits[0]
+            found.append(logits[places - 1].float().softmax(-1).gather(1, said[:, None])[:, 0].tolist())
     finally:
         model.train(training)
     return found
@@ -97,7 +184,7 @@ def frozen_scorer(run, model, tokenizer):
     None for `entropy_model` "policy" and for other objectives. Raises ValueError for a proxy of another tokenizer: its
     positions would be other ones.
     """
-    if run.objective != "entropy_next_token" or run.entropy_model == "policy":
+    if run.objective not in ("entropy_next_token", "rpt") or run.entropy_model == "policy":
         return None
     if run.entropy_model == "base":
         return copy.deepcopy(model).requires_grad_(False).eval()

@@ -86,9 +86,7 @@ class PackedModel:
         """model: what TRL calls (perhaps wrapped); plain: the bare model; width: columns of completion
         tokens."""
         self.model, self.plain, self.width, self.at_once = model, plain, width, at_once
-        # At 4 x hidden size the dense attention of a sequence costs about as much as the matrix products it
-        # spares.
-        self.longest = longest or 4 * plain.config.get_text_config().hidden_size
+        self.longest = longest or longest_of(plain)
 
     def __call__(self, input_ids, attention_mask, labels, fused_lm_head=True, **rest):
         """input_ids, attention_mask, labels (B, P + width) -> log_probs and entropy (B, width), 0 at
@@ -105,8 +103,8 @@ class PackedModel:
             )
         sequences = self._sequences(input_ids.tolist(), attention_mask.tolist())
         where, found = [], []
-        for batch in self._batches(sequences):
-            tensors, targets, places = self._tensors(batch, input_ids.device)
+        for batch in batches(sequences, self.at_once):
+            tensors, targets, places = lay_out(batch, self.plain.dtype, input_ids.device)
             out = self.model(**tensors, shift_labels=targets, fused_lm_head=True, use_cache=False)
             found.append(torch.stack([out.log_probs, out.entropy])[:, targets != -100])  # (2, tokens)
             where += places
@@ -125,61 +123,73 @@ class PackedModel:
             prompt = tuple(t for t, m in zip(tokens[: -self.width], mask, strict=False) if m)
             done = [t for t, m in zip(tokens[-self.width :], mask[-self.width :], strict=True) if m]
             groups.setdefault(prompt, []).append((row, done))
-        sequences = []
-        for prompt, branches in groups.items():
-            length = self.longest + 1
-            for branch in branches:
-                if length + len(branch[1]) > self.longest:
-                    sequences.append((prompt, []))
-                    length = len(prompt) - 1
-                sequences[-1][1].append(branch)
-                length += len(branch[1])
-        return sequences
+        return split(groups.items(), self.longest)
 
-    def _batches(self, sequences):
-        """Sequences of like length together, so that little is padded; `at_once` tokens a batch, padding
-        included."""
-        sequences.sort(key=_length)
-        if self.at_once is None:
-            return [sequences]
-        batches = [[]]
-        for sequence in sequences:  # each is the longest of its batch so far
-            if batches[-1] and (len(batches[-1]) + 1) * _length(sequence) > self.at_once:
-                batches.append([])
-            batches[-1].append(sequence)
-        return batches
 
-    def _tensors(self, sequences, device):
-        """The model's inputs (S, L), the target of every position (-100: none), and each target's (row,
-        column)."""
-        width = max(map(_length, sequences))
-        ids, owners, positions, targets, places = [], [], [], [], []
-        for prompt, branches in sequences:
-            at = len(prompt) - 1
-            line, owner, place, target = list(prompt[:-1]), [PROMPT] * at, list(range(at)), [-100] * at
-            for number, (row, done) in enumerate(branches):
-                line += [prompt[-1], *done[:-1]]
-                owner += [number] * len(done)
-                place += range(at, at + len(done))
-                target += done
-                places += [(row, column) for column in range(len(done))]
-            rest = width - len(line)
-            ids.append(line + [0] * rest)
-            owners.append(owner + [len(branches)] * rest)  # padding is a branch of its own that nobody sees
-            positions.append(place + [0] * rest)
-            targets.append(target + [-100] * rest)
-        owner, targets = torch.tensor(owners, device=device), torch.tensor(targets, device=device)
-        # A prompt position's own owner is PROMPT, so it sees the prompt; nothing sees what comes after it.
-        dtype = self.plain.dtype
-        mask = visibility(owner, owner, dtype)
-        later = torch.ones(width, width, dtype=torch.bool, device=device).triu(1)
-        mask = mask.masked_fill(later, torch.finfo(dtype).min)
-        tensors = {
-            "input_ids": torch.tensor(ids, device=device),
-            "attention_mask": mask,
-            "position_ids": torch.tensor(positions, device=device),
-        }
-        return tensors, targets, places
+def longest_of(model):
+    """Tokens of a sequence up to which its dense attention costs no more than the matrix products that it spares."""
+    return 4 * model.config.get_text_config().hidden_size
+
+
+def split(groups, longest):
+    """[(prompt, [(row, completion), ...])]: the groups, cut into sequences of at most about `longest` tokens."""
+    sequences = []
+    for prompt, branches in groups:
+        length = longest + 1
+        for branch in branches:
+            if length + len(branch[1]) > longest:
+                sequences.append((prompt, []))
+                length = len(prompt) - 1
+            sequences[-1][1].append(branch)
+            length += len(branch[1])
+    return sequences
+
+
+def batches(sequences, at_once):
+    """Sequences of like length together, so that little is padded; `at_once` tokens a batch, padding included.
+
+    None: all in one batch.
+    """
+    sequences = sorted(sequences, key=_length)
+    if at_once is None:
+        return [sequences]
+    found = [[]]
+    for sequence in sequences:  # each is the longest of its batch so far
+        if found[-1] and (len(found[-1]) + 1) * _length(sequence) > at_once:
+            found.append([])
+        found[-1].append(sequence)
+    return found
+
+
+def lay_out(sequences, dtype, device):
+    """The model's inputs (S, L), the target of every position (-100: none), and each target's (row, column)."""
+    width = max(map(_length, sequences))
+    ids, owners, positions, targets, places = [], [], [], [], []
+    for prompt, branches in sequences:
+        at = len(prompt) - 1
+        line, owner, place, target = list(prompt[:-1]), [PROMPT] * at, list(range(at)), [-100] * at
+        for number, (row, done) in enumerate(branches):
+            line += [prompt[-1], *done[:-1]]
+            owner += [number] * len(done)
+            place += range(at, at + len(done))
+            target += done
+            places += [(row, column) for column in range(len(done))]
+        rest = width - len(line)
+        ids.append(line + [0] * rest)
+        owners.append(owner + [len(branches)] * rest)  # padding is a branch of its own that nobody sees
+        positions.append(place + [0] * rest)
+        targets.append(target + [-100] * rest)
+    owner, targets = torch.tensor(owners, device=device), torch.tensor(targets, device=device)
+    # A prompt position's own owner is PROMPT, so it sees the prompt; nothing sees what comes after it.
+    mask = visibility(owner, owner, dtype)
+    later = torch.ones(width, width, dtype=torch.bool, device=device).triu(1)
+    mask = mask.masked_fill(later, torch.finfo(dtype).min)
+    tensors = {
+        "input_ids": torch.tensor(ids, device=device),
+        "attention_mask": mask,
+        "position_ids": torch.tensor(positions, device=device),
+    }
+    return tensors, targets, places
 
 
 def _length(sequence):

@@ -135,7 +135,7 @@ def ledger_figure(ledger: pd.DataFrame, source: str = f"{CLAIMS} on {TINYBENCH}"
 
 def _label(row: dict) -> str:
     """The comparison in words; what the names of both arms share is said once, behind."""
-    a, b = row["a"].split(", "), row["b"].split(", ")
+    a, b = row["a"].split(", "), row["b"].replace("@base", " (step 0)").split(", ")
     shared = [part for part in a if part in b]
     if shared in (a, b):
         shared = []

@@ -18,6 +18,7 @@ FACTS = ["corpus_digest", "model_fingerprint", "parameters"]  # of params.json, 
 BINS = 20  # rows of training.csv a run: a table of all runs by step would be too large to commit
 # What tells the rows of one run apart; runs.csv has one row a run.
 TABLES = {"runs": [], "training": ["step"], "tinybench": ["step", "group", "task"]}
+MADE_BY = dict.fromkeys(TABLES, "pzlib results") | {"perplexity": "pzlib.perplexity"}  # what `load` knows
 
 
 def folder_of(tier):
@@ -54,23 +55,23 @@ def _bring(folders, out_dir):
             fcntl.flock(lock, fcntl.LOCK_EX)
             # runs.csv last: a run that stands in it is stored whole
             for name, rows in {"training": _training, "tinybench": _tinybench, "runs": _settings}.items():
-                _merge(Path(out_dir) / f"{name}.csv", [rows(folder) for folder in folders], TABLES[name])
+                merge(Path(out_dir) / f"{name}.csv", [rows(folder) for folder in folders], TABLES[name])
 
 
 def load(name, tier="mini", folder=None):
-    """The table `name` (runs, training or tinybench) of a tier, or of `folder`, as a DataFrame."""
-    if name not in TABLES:
-        raise ValueError(f"{name}: no such table of results; {near_names(name, TABLES)}")
+    """The table `name` (runs, training, tinybench, perplexity) of a tier, or of `folder`, as a DataFrame."""
+    if name not in MADE_BY:
+        raise ValueError(f"{name}: no such table of results; {near_names(name, MADE_BY)}")
     path = Path(folder or locate(folder_of(tier).relative_to(settings.ROOT))) / f"{name}.csv"
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: not there yet; `python -m pzlib results` makes it from data/runs")
+        raise FileNotFoundError(f"{path}: not there yet; `python -m {MADE_BY[name]}` makes it from data/runs")
     return pd.read_csv(path)
 
 
 def stored(tier="mini"):
     """The tables of a tier that are there: {name: DataFrame}, perhaps none."""
     found = {}
-    for name in TABLES:
+    for name in MADE_BY:
         try:
             found[name] = load(name, tier)
         except FileNotFoundError:
@@ -120,7 +121,7 @@ def _keyed(folder, table):
     return pd.concat([pd.DataFrame({name: [params[name]] * len(table) for name in KEY}), table], axis=1)
 
 
-def _merge(path, tables, within):
+def merge(path, tables, within):
     """Replace the rows of these runs in the csv at `path`; rows in a fixed order, 6 significant digits."""
     new = pd.concat([table for table in tables if len(table)] or tables)
     old = pd.read_csv(path) if path.exists() else new[:0]

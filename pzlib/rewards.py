@@ -1,5 +1,5 @@
-"""The rewards of PretrainZero, RLVR, RPT and RLP as pure functions, and the group advantage GRPO makes of them.
-Left out: RPT's dense alternatives (its App. A); RLP's advantage (no division by the std, factor G/(G-1)).
+"""The rewards of PretrainZero, RLVR, RPT and RLP as pure functions, and the group advantages GRPO and RLP make of them.
+Left out: a weight between several rewards, which no paper gives; RPT's and RLP's rewards are the only ones they have.
 """
 
 from __future__ import annotations
@@ -117,11 +117,28 @@ def group_advantages(rewards: Sequence[float | None], group: int) -> list[float]
     >>> [round(a, 3) for a in group_advantages([1.0, 0.0, 0.0, 0.0,  1.0, 1.0, None, 1.0], group=4)]
     [1.5, -0.5, -0.5, -0.5, 0.0, 0.0, 0.0, 0.0]
     """
-    if group < 1 or len(rewards) % group:
-        raise ValueError(f"group: {len(rewards)} rewards are not whole groups of {group}")
     advantages: list[float] = []
-    for start in range(0, len(rewards), group):
-        advantages += _advantages(rewards[start : start + group])
+    for deviations, n in _deviations(rewards, group):
+        std = math.sqrt(math.fsum(d * d for d in deviations) / (n - 1)) if any(deviations) else 0.0
+        advantages += [d / (std + _EPSILON) for d in deviations]
+    return advantages
+
+
+def centred_advantages(rewards: Sequence[float | None], group: int) -> list[float]:
+    """G/(G-1) (r - mean r) in each `group` consecutive rewards, not divided by a std (RLP section 3.1).
+
+    The same as r minus the mean of the *other* G - 1 rewards. What is added to all rewards of a group cancels: RLP's
+    baseline without a thought does, so the advantage, and with it the training, does not depend on it. None, dead
+    groups and errors as in `group_advantages`; G counts the rewards that are there.
+
+    >>> centred_advantages([1.0, 0.0, -1.0, 4.0], group=4) == centred_advantages([-9.0, -10.0, -11.0, -6.0], group=4)
+    True
+    >>> centred_advantages([3.0, 0.0, -3.0, 6.0], group=4)
+    [2.0, -2.0, -6.0, 6.0]
+    """
+    advantages: list[float] = []
+    for deviations, n in _deviations(rewards, group):
+        advantages += [d * n / max(1, n - 1) for d in deviations]
     return advantages
 
 
@@ -146,6 +163,46 @@ def rpt_reward(
     return float(_bytes(continuation).startswith(predicted) and len(predicted) in boundaries)
 
 
+def first_token_reward(first: str | None, token: str) -> float:
+    """1.0 if the prediction's first token is the true one, whatever comes after it, else 0.0 (RPT App. A).
+
+    first: the text of that token, spaces kept, None where nothing was predicted; token: that of the true next one.
+
+    >>> [first_token_reward(first, " size") for first in (" size", "size", " si", None)]
+    [1.0, 0.0, 0.0, 0.0]
+    """
+    return float(first == token)
+
+
+def dense_reward(right: bool, probability: float) -> float:
+    """1 for a right first token; for a wrong one the probability that the model itself gives it there (RPT App. A).
+
+    probability: of the token predicted, after the bare context; 0 where nothing was predicted.
+    Errors: ValueError for one outside [0, 1].
+
+    >>> dense_reward(True, 0.1), dense_reward(False, 0.1)
+    (1.0, 0.1)
+    """
+    if not 0 <= probability <= 1:  # also catches NaN
+        raise ValueError(f"probability: {probability} is none; give exp of a log-probability, from 0 to 1")
+    return 1.0 if right else float(probability)
+
+
+def conditional_dense_rewards(
+    right: Sequence[bool], probabilities: Sequence[float], none_right: float = 0.0
+) -> list[float]:
+    """`dense_reward` of a group's G predictions where one of them is right, else `none_right` for all (RPT App. A).
+
+    none_right: 0 or a small penalty, the paper leaves it open; in a group of equal rewards it teaches nothing.
+
+    >>> conditional_dense_rewards([True, False], [0.5, 0.2]), conditional_dense_rewards([False, False], [0.5, 0.2])
+    ([1.0, 0.2], [0.0, 0.0])
+    """
+    if not any(right):
+        return [none_right] * len(right)
+    return [dense_reward(*pair) for pair in zip(right, probabilities, strict=True)]
+
+
 def information_gain(logp_with: float, logp_without: float) -> float:
     """log p(x | context, thought) - log p(x | context), in nats: a thought's reward in RLP, arXiv:2510.01265.
 
@@ -164,15 +221,18 @@ def information_gain(logp_with: float, logp_without: float) -> float:
     return float(logp_with) - float(logp_without)
 
 
-def _advantages(rewards: Sequence[float | None]) -> list[float]:
-    present = [float(r) for r in rewards if r is not None and not math.isnan(r)]
-    if any(math.isinf(r) for r in present):
-        raise ValueError("rewards: one is infinite; give finite rewards, or None for a row without one")
-    if len(set(present)) < 2:  # exactly zero, whatever the rounding of the mean
-        return [0.0] * len(rewards)
-    mean = math.fsum(present) / len(present)
-    std = math.sqrt(math.fsum((r - mean) ** 2 for r in present) / (len(present) - 1))
-    return [0.0 if r is None or math.isnan(r) else (r - mean) / (std + _EPSILON) for r in rewards]
+def _deviations(rewards: Sequence[float | None], group: int):
+    """(r - mean for each of a group's rewards, how many there are), group by group; 0 where there is none."""
+    if group < 1 or len(rewards) % group:
+        raise ValueError(f"group: {len(rewards)} rewards are not whole groups of {group}")
+    for start in range(0, len(rewards), group):
+        own = [None if r is None or math.isnan(r) else float(r) for r in rewards[start : start + group]]
+        present = [r for r in own if r is not None]
+        if any(math.isinf(r) for r in present):
+            raise ValueError("rewards: one is infinite; give finite rewards, or None for a row without one")
+        dead = len(set(present)) < 2  # exactly zero, whatever the rounding of the mean
+        mean = 0.0 if dead else math.fsum(present) / len(present)
+        yield [0.0 if dead or r is None else r - mean for r in own], len(present)
 
 
 def _bytes(text: str | bytes) -> bytes:

@@ -35,6 +35,8 @@ class Rollout:
 
     has_generator = False
     callbacks = ()  # TrainerCallbacks of its own
+    advantages = staticmethod(group_advantages)  # (rewards, G) -> what TRL will make of them
+    packs = False  # shared prompts are read once even where no row may be dropped
 
     def __init__(self, run, items, tokenizer, folder=None):
         self.run, self.tokenizer, self.folder = run, tokenizer, folder
@@ -60,6 +62,10 @@ class Rollout:
         """What a model finds in texts given as token ids (entropies, log-probabilities), for objectives that ask it."""
         raise NotImplementedError
 
+    def measures(self, episodes):
+        """Metrics of the objective's own: {name: number or None} of one step's episodes, all processes'."""
+        return {}
+
     def rollout(self, prompts, trainer):
         """TRL's rollout_func: ids of items, already repeated by TRL, to exactly as many rows; see `Row` and `Block`."""
         started = time.perf_counter()
@@ -70,8 +76,8 @@ class Rollout:
         def answers(texts):
             return self._ask(texts, trainer, generator)
 
-        def read(ids):
-            return self.read(ids, trainer.accelerator.unwrap_model(trainer.model_wrapped))
+        def read(ids, *more):
+            return self.read(ids, trainer.accelerator.unwrap_model(trainer.model_wrapped), *more)
 
         def play(items):
             return self.play(items, answers, rng, step, read)
@@ -90,7 +96,8 @@ class Rollout:
         trained = [int(e["advantage"] != 0 and rows[e["row"]].in_loss) for e in episodes]
         prompt_tokens = sum(len(rows[e["row"]].prompt_ids) for e in episodes)
         shared = gather_object([(episodes, trained, len(rows), refilled, prompt_tokens)])
-        self.metrics = summary(shared, self.run.group) | {"seconds_generation": time.perf_counter() - started}
+        self.metrics = summary(shared, self.run.group) | self.measures([e for share in shared for e in share[0]])
+        self.metrics["seconds_generation"] = time.perf_counter() - started
         return {
             "prompt_ids": [row.prompt_ids for row in rows],
             "completion_ids": [row.completion_ids for row in rows],
@@ -104,7 +111,7 @@ class Rollout:
         """Give every episode of a block, of which each row has its score, its advantage and its place."""
         G = self.run.group
         first = G if self.has_generator else 0
-        advantages = group_advantages([row.score for row in block.rows], G)
+        advantages = self.advantages([row.score for row in block.rows], G)
         for i, (row, advantage) in enumerate(zip(block.rows, advantages, strict=True)):
             if row.episode:
                 row.episode |= {

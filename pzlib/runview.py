@@ -214,14 +214,12 @@ def _curves(figure: Picture, places: list, metrics: pd.DataFrame) -> None:
             if window > 1:
                 ax.plot(metrics["step"], values, color=mark.colour, linewidth=0.5, alpha=0.35)
             ax.plot(metrics["step"], smooth, mark.line, **look, label=mark.label)
-        ax.set(
-            title=title,
-            ylim=(
-                -0.02 if panel in ("reward", "dead_groups") else 0,
-                1.02 if panel in ("reward", "dead_groups") else None,
-            ),
-            xlabel="Step",
-        )
+        lowest, highest = ax.dataLim.intervaly
+        if panel != "reward":
+            ax.set_ylim(*((-0.02, 1.02) if panel == "dead_groups" else (0, None)))
+        elif lowest >= 0 and highest <= 1:  # RLP's rewards are no shares
+            ax.set_ylim(-0.02, 1.02)
+        ax.set(title=title, xlabel="Step")
         ax.xaxis.get_major_locator().set_params(integer=True, nbins=4)
         if len(metrics) == 1:
             ax.set_xlim(0, 2 * metrics["step"].iloc[0])

@@ -6,6 +6,7 @@ from trl import GRPOConfig, SFTConfig
 
 from pzlib.checkpoints import KEPT
 from pzlib.run import SUPERVISED
+from pzlib.thoughts import FORMS
 
 
 def settings(run, folder, processes=1):
@@ -41,13 +42,19 @@ def settings(run, folder, processes=1):
             **shared, loss_type="nll", packing=False, max_length=None, train_sampling_strategy="sequential",
             dataset_kwargs={"skip_prepare_dataset": True},  # rows come whole from `supervised.Lessons`
         )  # fmt: skip
+    rlp = run.objective == "rlp"
     return GRPOConfig(
         **shared, steps_per_generation=local // micro, num_iterations=1, num_generations=run.group,
         max_completion_length=run.max_completion_tokens, temperature=run.temperature, top_p=run.top_p, top_k=0,
-        # PretrainZero (eqs. 10, 11 and text): no KL, clip-higher, z-scores within a group; token averaging is ours
-        loss_type="dapo", beta=run.kl, epsilon=run.clip_low, epsilon_high=run.clip_high, delta=run.clip_dual or None,
-        scale_rewards="group",
+        # PretrainZero (eqs. 10, 11 and text): no KL, clip-higher, z-scores within a group; token averaging is ours.
+        # RLP (section 3.1): no division by a std, and a mean over the tokens of each thought: TRL's "grpo"
+        loss_type="grpo" if rlp else "dapo",
+        beta=run.kl, epsilon=run.clip_low, epsilon_high=run.clip_high, delta=run.clip_dual or None,
+        scale_rewards="none" if rlp else "group",
         importance_sampling_level="token", entropy_coef=run.entropy_bonus, top_entropy_quantile=1.0,
         mask_truncated_completions=False, disable_dropout=True, use_vllm=run.use_vllm, vllm_mode="colocate",
         vllm_importance_sampling_mode="token_truncate",  # TRL's sequence_mask drops long completions whole
+        # what comes after a thought is not wanted; without vLLM `asking` sees to it
+        generation_kwargs={"stop": [FORMS[run.template].closing], "include_stop_str_in_output": True}
+        if rlp and run.use_vllm else None,
     )  # fmt: skip

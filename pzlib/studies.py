@@ -20,8 +20,8 @@ GROUPS = ("general", "math", "spans")  # of tinybench.csv: what a sweep goes by 
 class Study:
     """Named arms, each the settings in which it differs, run over the same seeds; all else is the tier's.
 
-    An arm may name a `start`: an arm of `baselines`, whose model of the same seed and tier it goes on from ("@half":
-    the one kept at half of the steps).
+    An arm may name a `start`: an arm of `baselines`, or "study:arm", whose model of the same seed and tier it goes on
+    from ("@half": the one kept at half of the steps).
     question: what it asks, in one line. core: whether `make mini` runs it. steps: of shorter runs at `mini`, where a
     study says so; they are asked before and after only. rate_of: the method whose learning rate all arms take, where
     arms should differ in nothing else; None: each method that of its own sweep.
@@ -64,6 +64,8 @@ def _objectives(*names, **settings):
 
 
 THREE = (0, 1, 2)  # seeds of ablations
+# Whose rate a method takes while its own sweep is not stored: its nearest relative.
+NEAREST = {"rpt": "random_span", "rlp": "random_span"}
 MASKING = ("pretrainzero", "random_span", "random_next_token", "entropy_next_token")
 METHODS = ("pretrainzero", "random_span", "sft", "continued_pretraining")
 REWARDS = {
@@ -72,6 +74,9 @@ REWARDS = {
     "negative accuracy, zero rule": "negative_accuracy",
     "min(p, 1 - p)": "learnability",
 }
+RPT_CLEAN = {"objective": "rpt", "corpus": "tinywiki_clean"}  # most like RPT's own text, worked problems
+# Of continued pretraining, x 8 whole passages a step: about as many tokens as RLP's 256 prompts and thoughts at mini.
+PLAIN_PASSAGES = 21
 # Passages a step are set so that every group size draws the same number of predictions: passages x G x G.
 GROUP_PASSAGES = {4: 16, 8: 4, 16: 1}
 
@@ -119,6 +124,88 @@ STUDIES = {
             "from PretrainZero": {"objective": "rlvr", "start": "pretrainzero"},
         },
         core=True,
+    ),
+    "rpt": Study(
+        "RPT's Tables 1 and 3: is the next token better predicted after a reasoning, and does learning it carry over?",
+        {
+            "rpt": {"objective": "rpt"},
+            "random_span": {"objective": "random_span"},
+            "rpt, clean text": RPT_CLEAN,
+            "random_span, clean text": {**RPT_CLEAN, "objective": "random_span"},
+            "continued_pretraining, clean text": {**RPT_CLEAN, "objective": "continued_pretraining"},
+        },
+        core=True,
+    ),
+    "rpt_rewards": Study(
+        "RPT's App. A: do its four rewards teach alike?",
+        {
+            "prefix matching": RPT_CLEAN,
+            "first token": {**RPT_CLEAN, "rpt_reward": "first_token"},
+            "dense": {**RPT_CLEAN, "rpt_reward": "dense"},
+            "dense where one is right": {**RPT_CLEAN, "rpt_reward": "conditional_dense"},
+        },
+        seeds=THREE,
+    ),
+    "rpt_filter": Study(
+        "Which positions should RPT ask for, and whose entropy should say so?",
+        {
+            "0.5 nats, by the base": {"objective": "rpt"},
+            "every position": {"objective": "rpt", "entropy_threshold": 0.0},
+            "2 nats": {"objective": "rpt", "entropy_threshold": 2.0},
+            "by the policy": {"objective": "rpt", "entropy_model": "policy"},
+            "by a proxy": {"objective": "rpt", "entropy_model": "data/tinybase_small"},
+            "dynamic sampling": {"objective": "rpt", "dynamic_from": 1},
+        },
+        seeds=THREE,
+    ),
+    "rlvr_after": Study(
+        "RPT's Table 2: is RPT a better start for RLVR than next-token training on the same (clean) text?",
+        {
+            "from the base": {"objective": "rlvr"},
+            "from continued pretraining": {"objective": "rlvr", "start": "rpt:continued_pretraining, clean text"},
+            "from RPT": {"objective": "rlvr", "start": "rpt:rpt, clean text"},
+        },
+        core=True,
+    ),
+    "rlp": Study(
+        "RLP's Table 1: does a thought before the next token teach more than the text, at equal text and equal tokens?",
+        {
+            "rlp": {"objective": "rlp"},
+            "continued_pretraining": {"objective": "continued_pretraining"},  # as many passages a step as RLP's
+            "continued_pretraining, equal tokens": {"objective": "continued_pretraining", "passages": PLAIN_PASSAGES},
+        },
+        core=True,
+    ),
+    "rlvr_after_rlp": Study(
+        "RLP's Table 1, + Post: does its gain survive the same RLVR?",
+        {
+            "from the base": {"objective": "rlvr"},
+            "from continued pretraining": {"objective": "rlvr", "start": "rlp:continued_pretraining, equal tokens"},
+            "from RLP": {"objective": "rlvr", "start": "rlp:rlp"},
+        },
+        core=True,
+    ),
+    "rlp_rollouts": Study(
+        "RLP's Fig. 2 and Table S.1: how many thoughts a token?",
+        {f"rlp, rollouts {g}": {"objective": "rlp", "group": g} for g in (4, 8, 16)},
+        seeds=THREE,
+    ),
+    "rlp_thoughts": Study(
+        "RLP's Fig. 2 and Table S.1: how long may a thought be?",
+        {f"rlp, completion tokens {n}": {"objective": "rlp", "max_completion_tokens": n} for n in (4, 8, 16, 24)},
+        seeds=THREE,
+    ),
+    "rlp_kl": Study(
+        "RLP's Fig. 2 and Table S.1: does a KL term help?",
+        {f"rlp, KL {kl}": {"objective": "rlp", "kl": float(kl)} for kl in ("0", "1e-4", "1e-3")},
+        seeds=THREE,
+    ),
+    # What all thoughts of a group share cancels in their advantages, the average's likelihood too: these runs part by
+    # rounding alone, and how far they do tells what chance makes of one and the same run.
+    "rlp_ema": Study(
+        "RLP's Table S.6: how slow a baseline?",
+        {f"rlp, tau {tau:g}": {"objective": "rlp", "ema": tau} for tau in (0.9, 0.99, 0.999)},
+        seeds=THREE,
     ),
     "entropy_model": Study(
         "Whose entropy should choose: the policy's, the base's, a proxy's?",
@@ -192,14 +279,15 @@ STUDIES = {
 
 
 def start_of(name: str, tier: str, seed: int) -> tuple[Run, str]:
-    """The run of `baselines` that a start names, and its model as `Run.model` takes it.
+    """The run that a start names (an arm of `baselines`, or "study:arm"), and its model as `Run.model` takes it.
 
     >>> run, model = start_of("pretrainzero@half", "paper", seed=0)
-    >>> model == f"{run.run_id}@1000"
-    True
+    >>> model == f"{run.run_id}@1000", start_of("rpt:rpt, clean text", "mini", seed=0)[0].corpus
+    (True, 'tinywiki_clean')
     """
-    arm, _, half = name.partition("@")
-    run = dict(study_of("baselines").runs(tier, [seed]))[arm]
+    study, _, arm = name.rpartition(":")
+    arm, _, half = arm.partition("@")
+    run = dict(study_of(study or "baselines").runs(tier, [seed]))[arm]
     return run, f"{run.run_id}@{run.steps // 2}" if half else run.run_id
 
 
@@ -208,7 +296,7 @@ def sweep() -> list[tuple[str, Run]]:
     found = []
     for seed in SWEEP_SEEDS:
         for rate in RATES:
-            for objective in dict.fromkeys((*MASKING, *METHODS, "rlvr")):
+            for objective in dict.fromkeys((*MASKING, *METHODS, "rlvr", *NEAREST)):
                 half = Run(objective=objective).steps // 2
                 settings = {"learning_rate": rate, "steps": half, "eval_every": half // 2}
                 found.append((objective, Run(objective=objective, seed=seed, **settings)))
@@ -219,9 +307,12 @@ def sweep() -> list[tuple[str, Run]]:
 def best_rate(objective: str) -> float:
     """The rate that a method's sweep was best at: mean over the three groups and the seeds, at the last step.
 
-    Raises ValueError where the method has no sweep in data/results/sweep.
+    A method of `NEAREST` without a sweep takes its relative's, so its sweep comes before its studies. Raises ValueError
+    for another one that has no sweep in data/results/sweep.
     """
     table = pd.read_csv(locate(SWEEP))
+    if objective not in set(table["objective"]):
+        objective = NEAREST.get(objective, objective)
     rates = pd.read_csv(locate(SWEEP.replace("tinybench", "runs"))).set_index("run_id")["learning_rate"]
     rows = table[(table["objective"] == objective) & table["group"].isin(GROUPS)]
     rows = rows[rows["step"] == rows.groupby("run_id")["step"].transform("max")]

@@ -36,6 +36,8 @@ METHODS = {
     "sft": Mark("Supervised fine-tuning", "#E69F00", "P"),
     "continued_pretraining": Mark("Continued pretraining", "#56B4E9", "X"),
     "rlvr": Mark("RLVR", "#882255", "*"),
+    "rpt": Mark("RPT", "#332288", "<"),
+    "rlp": Mark("RLP", "#117733", ">"),
 }
 ROLES = {
     "predictor": Mark("predictor", "#009E73", "o"),

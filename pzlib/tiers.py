@@ -54,7 +54,8 @@ RLVR = {
 RPT_PAPER = {
     "model": "deepseek-ai/DeepSeek-R1-Distill-Qwen-14B", "corpus": "KbsdJames/Omni-MATH", "corpus_limit": 4428,
     "corpus_config": "", "entropy_model": "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", "entropy_threshold": 0.5,
-    "steps": 1000, "dynamic_from": 500, "learning_rate": 1e-6, "schedule": "constant", "temperature": 0.8,
+    "steps": 1000, "filter": "none", "dynamic_from": 500, "learning_rate": 1e-6, "schedule": "constant",
+    "temperature": 0.8,
     "max_prompt_tokens": 4096, "max_tokens": 3072, "max_completion_tokens": 8192, "max_grad_norm": 0.2,
     "weight_decay": 0.01,
 }  # fmt: skip
@@ -71,13 +72,15 @@ RPT = {
 RLP_PAPER = {
     "model": "Qwen/Qwen3-1.7B-Base", "steps": 200, "passages": 512, "group": 16, "learning_rate": 1e-6,
     "schedule": "constant", "temperature": 0.7, "max_tokens": 1900, "max_prompt_tokens": 2048,
-    "max_completion_tokens": 2048, "filter": "none",
+    "max_completion_tokens": 2048,
 }  # fmt: skip
+# Rewards are real numbers: no group is all right or all wrong, and a mean over rows needs every row.
+RLP_ALL = {"filter": "none", "drop_rows": False}
 RLP = {
-    "smoke": {"passages": 4, "filter": "none"},
-    "mini": {"passages": 32, "filter": "none"},
-    "gpu": {"passages": 32, "filter": "none", "schedule": "constant", "temperature": 0.7, "max_completion_tokens": 512},
-    "paper": RLP_PAPER,
+    "smoke": RLP_ALL | {"passages": 4},
+    "mini": RLP_ALL | {"passages": 32},
+    "gpu": RLP_ALL | {"passages": 32, "schedule": "constant", "temperature": 0.7, "max_completion_tokens": 512},
+    "paper": RLP_ALL | RLP_PAPER,
 }
 BY_OBJECTIVE = {"rlvr": RLVR, "rpt": RPT, "rlp": RLP}
 

@@ -12,6 +12,7 @@ from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOTrainer
 
 from pzlib import checkpoints
+from pzlib.branching import can_branch
 from pzlib.corpus import load_passages
 from pzlib.exam import Exam
 from pzlib.folder import RunFolder
@@ -23,6 +24,8 @@ from pzlib.packing import PackedModel, check_drop_rows, keep_moving_rows
 from pzlib.problems import load_problems
 from pzlib.quiet import quiet, tells_a_user_something
 from pzlib.recorder import Recorder
+from pzlib.rlp import Thoughts
+from pzlib.rpt import NextTokens
 from pzlib.run import SUPERVISED, Run
 from pzlib.settings import settings
 from pzlib.supervised import supervised_trainer
@@ -31,13 +34,15 @@ TOKENS_AT_ONCE = 2048  # of a forward pass on a CPU: larger ones fall out of its
 
 
 class PZTrainer(GRPOTrainer):
-    """GRPOTrainer whose loss leaves out the rows that add nothing to it; see `pzlib.packing`."""
+    """GRPOTrainer whose loss leaves out the rows that add nothing to it, and reads a shared prompt once; see
+    `pzlib.packing`."""
 
-    drop_rows = False
+    drop_rows = packs = False
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         if self.drop_rows:
             inputs = keep_moving_rows(inputs)
+        if self.drop_rows or self.packs:
             alone_on_cpu = self.accelerator.num_processes == 1 and self.accelerator.device.type == "cpu"
             model = PackedModel(
                 model,
@@ -89,7 +94,7 @@ def _game_trainer(run, model, tokenizer, items, args, folder):
             reward_funcs=game.reward_funcs,
             rollout_func=game.rollout,
         )
-    trainer.drop_rows, trainer.game = run.drop_rows, game
+    trainer.drop_rows, trainer.packs, trainer.game = run.drop_rows, game.packs and can_branch(model), game
     for callback in game.callbacks:
         trainer.add_callback(callback)
     return trainer, game
@@ -98,7 +103,10 @@ def _game_trainer(run, model, tokenizer, items, args, folder):
 def _rollout(run, model, tokenizer, items, folder):
     if run.objective == "rlvr":
         return Exam(run, items, tokenizer, folder)
-    return Game(run, items, tokenizer, folder, frozen_scorer(run, model, tokenizer))
+    if run.objective == "rlp":
+        return Thoughts(run, items, tokenizer, folder, model)
+    rollout = NextTokens if run.objective == "rpt" else Game
+    return rollout(run, items, tokenizer, folder, frozen_scorer(run, model, tokenizer))
 
 
 def train(run, view=None, evaluate=None):

@@ -15,6 +15,27 @@ from pzlib.paperfigures import ledger_figure
 from pzlib.stats import holm, paired_t
 
 LEDGER = claims.load()
+# RPT's tables -> what their rows are called, of our arms and moments
+R1, RPT = "R1-Distill-Qwen-14B", "RPT-14B"
+RPT_NAMES = {
+    "Table 1": {"rpt, clean text": f"{RPT}, reasoning", "direct": f"{R1}, next token"},
+    "Table 2": {
+        "rpt, clean text": f"{RPT}, rpt", "base": f"{R1}, base", "from RPT": f"{RPT}, rpt",
+        "from the base": f"{R1}, base", "from continued pretraining": f"{R1}, continual next-token training",
+    },
+    "Table 3": {"rpt, clean text": f"{RPT}, reasoning", "base": f"{R1}, reasoning"},
+}  # fmt: skip
+# RLP's, of our arms, by the claim: the text and the lengths of ours are other ones
+RLP_NAMES = {
+    "rlp-cpt": {"continued_pretraining": "cpt"},
+    "rlp-post-base": {"from RLP": "rlp + post", "from the base": "base + post"},
+    "rlp-post-cpt": {"from RLP": "rlp + post", "from continued pretraining": "cpt + post"},
+    "rlp-few-tokens": {"rlp": "rlp, CrossThink", "continued_pretraining, equal tokens": "cpt, CrossThink 6B"},
+    "rlp-long-thoughts": {
+        "rlp, completion tokens 24": "rlp, completion tokens 2048",
+        "rlp, completion tokens 4": "rlp, completion tokens 64",
+    },
+}
 
 
 def test_paired_t_is_scipys_and_pairs():
@@ -80,6 +101,9 @@ def test_the_printed_numbers_of_the_claims_are_those_of_the_tables_and_point_its
             own = table["method"] if model or claim["paper"] == "rlp" else table["model"] + ", " + table["method"]
             arm, _, moment = claim[end].partition("@")  # of RLVR's arms the paper has other names, before and after
             method = followfigures.PRINTED[arm][moment == "base"] if arm in followfigures.PRINTED else arm
+            method = RLP_NAMES.get(claim["id"], {}).get(arm, method)
+            if claim["paper"] == "rpt":
+                method = RPT_NAMES.get(claim["section"], {}).get(arm, arm)
             rows = table[(own == method) & table["benchmark"].isin(benchmarks)]
             rows = rows[(rows["model"] == model) | (model == "")]
             assert len(rows) == len(benchmarks), claim["id"]
@@ -127,6 +151,11 @@ def test_values_of_the_evaluations_by_hand():
     assert claims.values(rows, "general", "halfway")[0] == pytest.approx(60)  # step 10: the last not after 15
     assert claims.values(rows, "setback")[1] == pytest.approx(30)  # from 61 down to 31
     assert claims.values(rows, "answer length")[2] == 11 and claims.values(rows, "reasoned")[0] == 25
+    asked = rows[rows["group"] == "general"].assign(group="next token", task="next token, hard")
+    direct = asked.assign(group="next token, direct", task="next token, hard, direct", accuracy=0.2)
+    both = pd.concat([asked, direct])
+    assert claims.values(both, "next token, hard")[1] == claims.values(both, "next token")[1] == pytest.approx(71)
+    assert claims.values(both, "next token, hard", "direct")[1] == pytest.approx(20)
     uneven = pd.concat([rows, rows[rows["group"] == "math"].assign(task="chain", accuracy=0.0)])
     assert claims.values(uneven, "overall")[0] == pytest.approx((70 + 17.5) / 2)
     assert claims.values(rows.drop(columns="reasoned"), "reasoned").empty
@@ -156,7 +185,7 @@ def test_the_middle_of_the_hits_is_two_to_all_but_two(group, middle):
 
 
 def test_a_moment_belongs_to_its_table():
-    for metric, moment in (("general", "start"), ("entropy", "base"), ("entropy", "halfway"), ("general", "now")):
+    for metric, moment in (("general", "start"), ("entropy", "base"), ("entropy", "halfway"), ("general", "direct")):
         with pytest.raises(ValueError, match="^moment: "):
             claims.values(tinybench({0: 0.4}), metric, moment)
 
@@ -281,7 +310,7 @@ def test_the_ledger_in_words():
     effect, low, high = table.loc[0, ["effect", "low", "high"]]
     assert first[3:6] == [f"overall: {effect:+.1f} [{low:+.1f}, {high:+.1f}] points", "5", "0.04"]
     untested = [line for line in lines if line.endswith("| 0 |  | not run at this tier |")]
-    assert [line for line in untested if "needs the objective rpt" in line]
+    assert [line for line in untested if "tested once, as rpt-general-supergpqa" in line]
     counts = claims.summary(table).split("\n")[-1].strip("| ").split(" | ")
     assert [int(count) for count in counts[1:]] == [
         *(int(table["verdict"].str.startswith(word).sum()) for word in claims.VERDICTS), len(LEDGER)

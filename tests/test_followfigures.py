@@ -11,7 +11,7 @@ ARMS = tuple(studies.study_of("rlvr").arms)
 
 
 def rows(arms=ARMS, seeds=5, shift=0.01):
-    """Made-up rows: every start lies 5 points above the one before, RLVR adds 20 to the first and 5 less to the next."""
+    """Made-up rows: every start lies 5 points above the one before; RLVR adds 20 to the first, 5 less to the next."""
     found = []
     for place, arm in enumerate(arms):
         for seed in range(seeds):
@@ -43,7 +43,8 @@ def test_figures_are_readable(draw, seeds):
 
 
 def test_what_the_paper_prints():
-    printed = {arm: [followfigures.paper_value("math", method) for method in followfigures.PRINTED[arm]] for arm in ARMS}
+    methods = followfigures.PRINTED
+    printed = {arm: [followfigures.paper_value("math", method) for method in methods[arm]] for arm in ARMS}
     assert printed["from the base"] == [50.96, 42.53]
     assert printed["from random spans"] == [51.49, 47.87]  # Table 3's mean: Table 4 repeats the row from before
     assert printed["from PretrainZero, half way"] == [51.84, None]

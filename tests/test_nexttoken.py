@@ -12,7 +12,17 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pzlib.corpus import Passage
 from pzlib.game import Game
-from pzlib.nexttoken import cut, draw_cuts, entropies, frozen_scorer, highest, positions, token_offsets
+from pzlib.nexttoken import (
+    cut,
+    draw_cuts,
+    entropies,
+    frozen_scorer,
+    highest,
+    positions,
+    probabilities,
+    token_offsets,
+    uncertain,
+)
 from pzlib.run import Run
 from pzlib.train import train
 
@@ -64,6 +74,28 @@ def test_entropy_is_that_of_the_softmax_before_the_token(tiny_model, tokenizer):
         p = torch.softmax(model.eval()(input_ids=torch.tensor([ids[:4]])).logits[0, -1].double(), -1)
     assert found[0][4] == pytest.approx(-(p * p.log()).sum().item(), rel=1e-5)
     assert found[1] == pytest.approx(found[0][:3])
+
+
+def test_top_16_entropy_by_hand(tiny_model, tokenizer):
+    model = AutoModelForCausalLM.from_pretrained(tiny_model).train()
+    ids = tokenizer(TEXT)["input_ids"]
+    found = entropies(model, [ids], top=2)[0]
+    with torch.no_grad():
+        p = torch.softmax(model.eval()(input_ids=torch.tensor([ids[:4]])).logits[0, -1].double(), -1)
+    a, b = sorted(p.tolist())[-2:]
+    a, b = a / (a + b), b / (a + b)
+    assert found[4] == pytest.approx(-a * math.log(a) - b * math.log(b), rel=1e-5) and found[0] == math.inf
+    assert max(found[1:]) <= math.log(2) + 1e-6
+    full = entropies(model, [ids])[0]
+    assert entropies(model, [ids], top=10_000)[0] == pytest.approx(full)  # more than there are: all of them
+    assert probabilities(model, [ids, ids], [[(4, 7), (1, 3)], []])[0][0] == pytest.approx(p[7].item(), rel=1e-4)
+
+
+def test_positions_need_context_and_uncertainty():
+    offsets, nats = [(i, i + 1) for i in range(6)], [math.inf, 9.0, 9.0, 0.5, 0.49, 2.0]
+    assert uncertain(offsets, nats, min_context=2, threshold=0.5) == [2, 3, 5]
+    assert uncertain(offsets, nats, min_context=5, threshold=0.0) == [5]
+    assert uncertain(offsets, nats, min_context=6, threshold=0.0) == []
 
 
 def test_a_step_asks_for_what_comes_next_at_the_most_uncertain_places(tokenizer):

@@ -14,11 +14,13 @@ from pzlib.prompts import (
     TINY,
     Template,
     generator_prompt,
+    next_token_prompt,
     parse_boxed,
     parse_mask,
     predictor_prompt,
     question_prompt,
 )
+from pzlib.rpttemplates import RPT_TEMPLATES, rpt_prompt
 
 BOTH = [(parse_boxed, "\\boxed"), (parse_mask, "\\mask")]
 
@@ -259,3 +261,22 @@ def test_real_answers(real_data):
         plain = [re.sub(r"\s|\\text{.*}", "", answer).replace("dfrac", "frac") for answer in (ours, theirs)]
         same += plain[0] == plain[1]
     assert same == len(graded) > 100
+
+
+def test_rpts_seven_templates_say_what_tells_them_apart():
+    context = "Thus {x} = "  # a space at its end, which belongs to the text
+    prompts = {version: rpt_prompt(context, version=version) for version in RPT_TEMPLATES}
+    assert list(prompts) == [f"v{n}" for n in range(7)] and len(set(prompts.values())) == 7
+    assert all(prompt.count(context) == 1 and "{text}" not in prompt for prompt in prompts.values())
+    assert prompts["v0"] == next_token_prompt(context, PAPER) and prompts["v0"].endswith(context)
+    fenced = [version for version, prompt in prompts.items() if f"```{context}```" in prompt]
+    assert fenced == ["v1", "v2", "v3", "v4", "v5", "v6"]  # v1 and v5 are told apart by one word
+    assert prompts["v1"].replace("the final prediction", "the final answer") == prompts["v5"]
+    assert "good at predicting the next token" in prompts["v2"]
+    listing = [version for version, prompt in prompts.items() if "list multiple potential tokens" in prompt]
+    assert listing == ["v3", "v6"]
+    assert prompts["v4"].count("The next token is \\boxed{") == 3
+    note = r"(note: the token may begin with a space, e.g., \boxed{ para} or \boxed{ =}; do not use \text{})"
+    assert [note in prompt for prompt in prompts.values()] == [True] * 4 + [False] + [True] * 2
+    assert parse_boxed(prompts["v4"]) == ":\n"  # a line break is shown as itself, as it must be answered
+    assert rpt_prompt("Rome is", "tiny") == "Passage : Rome is [mask] Answer :"

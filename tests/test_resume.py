@@ -14,6 +14,7 @@ import torch
 from skilled import teach, write_corpus
 
 from pzlib import checkpoints
+from pzlib.ema import FILE
 from pzlib.folder import RunFolder
 from pzlib.run import Run
 from pzlib.train import train
@@ -167,6 +168,26 @@ def test_a_full_disk_in_mid_write_leaves_the_last_good_checkpoint(stopped, monke
     assert folder.state() == "failed" and "No space left" in folder.status()["error"]
     assert checkpoints.latest_good(folder.path / "checkpoints", run.run_id, say=lambda _: None)[1] == 4
     assert train(run).state() == "complete"
+
+
+def test_rlp_goes_on_with_its_moving_average_bit_for_bit(settings, tiny_model):
+    """Stopped in step 5, it goes on from step 3: with the base or the policy for an average, rewards would differ."""
+    settings |= {"objective": "rlp", "model": str(tiny_model), "passages": 4, "ema": 0.5, "steps": 7, "eval_every": 1}
+
+    def evaluate(model, tokenizer, step):
+        if step == 5 and stopping:
+            raise RuntimeError("stop")
+        return []
+
+    stopping = True
+    with pytest.raises(RuntimeError):
+        train(Run(**settings, name="stopped"), evaluate=evaluate)
+    stopping = False
+    whole, resumed = (train(Run(**settings, name=name), evaluate=evaluate) for name in ("whole", "stopped"))
+    same(whole, resumed)
+    averages = [(folder.path / "checkpoints/checkpoint-7" / FILE).read_bytes() for folder in (whole, resumed)]
+    assert averages[0] == averages[1] != (whole.path / "checkpoints/checkpoint-7/model.safetensors").read_bytes()
+    assert whole.metrics()["grad_norm"].gt(0).all()
 
 
 def test_a_resumed_run_reports_each_step_once(stopped):

@@ -9,6 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pzlib.rewards import (
+    conditional_dense_rewards,
+    dense_reward,
+    first_token_reward,
     generator_reward,
     group_advantages,
     information_gain,
@@ -182,6 +185,34 @@ def test_rpt_reward_is_one_exactly_on_prefixes_that_end_a_token(tokens, data):
     length = data.draw(st.integers(0, len(continuation)))
     assert rpt_reward(continuation[:length], continuation, boundaries) == float(length in boundaries)
     assert rpt_reward(continuation + b"x", continuation, boundaries | {len(continuation) + 1}) == 0.0
+
+
+def test_rpts_first_token_reward_ignores_what_follows_and_no_space():
+    said = {" gr": 1.0, "gr": 0.0, " größer": 0.0, "": 0.0, None: 0.0}  # of " größer" the first token is " gr"
+    assert {first: first_token_reward(first, " gr") for first in said} == said
+
+
+def test_rpts_dense_rewards_by_hand():
+    # A group of four: one right, one wrong token that the model held likely, one that it didn't, one silent.
+    right, likely = [True, False, False, False], [0.2, 0.5, 0.01, 0.0]
+    assert [dense_reward(*pair) for pair in zip(right, likely, strict=True)] == [1.0, 0.5, 0.01, 0.0]
+    assert conditional_dense_rewards(right, likely) == [1.0, 0.5, 0.01, 0.0]
+    # nobody right: dense still ranks the wrong by how likely they were, conditional dense is silent or punishes all
+    assert conditional_dense_rewards([False] * 3, likely[1:]) == [0.0, 0.0, 0.0]
+    assert conditional_dense_rewards([False] * 3, likely[1:], none_right=-0.1) == [-0.1] * 3
+    assert group_advantages(conditional_dense_rewards([False] * 3, likely[1:], -0.1), 3) == [0.0] * 3
+    assert group_advantages([dense_reward(False, p) for p in likely[1:]], 3)[0] > 1
+
+
+@given(st.floats(0, 1), st.booleans())
+def test_a_wrong_token_never_earns_more_than_a_right_one(probability, right):
+    assert dense_reward(right, probability) == (1.0 if right else probability) <= dense_reward(True, probability)
+
+
+@pytest.mark.parametrize("probability", [-0.01, 1.01, math.nan, -2.3])
+def test_dense_reward_refuses_what_is_no_probability(probability):
+    with pytest.raises(ValueError, match="^probability: "):
+        dense_reward(False, probability)  # -2.3: a log-probability given by mistake
 
 
 def test_information_gain():

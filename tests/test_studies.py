@@ -40,7 +40,7 @@ def test_every_method_is_swept_alike_on_seeds_that_no_study_uses():
     assert not set(studies.SWEEP_SEEDS) & {seed for study in STUDIES.values() for seed in study.seeds}
 
 
-def test_the_best_rate_is_that_of_the_mean_over_groups_and_seeds(home):
+def test_the_best_rate_is_that_of_the_mean_over_groups_and_seeds(home, monkeypatch):
     folder = home / "data/results/sweep"
     folder.mkdir(parents=True)
     rows, runs = [], []
@@ -56,10 +56,19 @@ def test_the_best_rate_is_that_of_the_mean_over_groups_and_seeds(home):
     best_rate.cache_clear()
     try:
         assert best_rate("sft") == 1e-3  # 0.45 against 0.4 and 0.3
+        monkeypatch.setitem(studies.NEAREST, "kin", "sft")
+        assert best_rate("kin") == 1e-3  # while it has no sweep of its own
         with pytest.raises(ValueError, match="objective: dreaming has no learning-rate sweep"):
             best_rate("dreaming")
     finally:
         best_rate.cache_clear()
+
+
+def test_a_start_may_be_an_arm_of_any_study():
+    (rpt,) = [run for arm, run in study_of("rpt").runs("paper", [2]) if arm == "rpt, clean text"]
+    after = dict(study_of("rlvr_after").runs("paper", [2]))
+    assert after["from RPT"].model == rpt.run_id and rpt in studies.starts_of(["rlvr_after"], "paper", [2])
+    assert studies.start_of("pretrainzero", "paper", 2) == studies.start_of("baselines:pretrainzero", "paper", 2)
 
 
 def test_a_table_gives_each_study_its_own_rows_under_its_own_names():
