@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pzlib.benchmarks import BENCHMARKS, chosen
+from pzlib.records import records
 
 SUFFIXES = (".jsonl", ".json", ".parquet")
 VALIDATION = "_validation"  # ends the name of a file with worked examples, which are never the questions
@@ -84,22 +85,11 @@ def validation_rows(task: str, path: Path | None) -> list[dict]:
 
 
 def _file(path: Path) -> list[dict]:
-    if path.is_dir() or path.suffix not in SUFFIXES:
-        raise ValueError(f"data: {path} is no file of a known format; known are {', '.join(SUFFIXES)}")
-    if path.suffix == ".parquet":
-        from pyarrow import ArrowInvalid, parquet
-
-        try:
-            return parquet.read_table(path).to_pylist()
-        except ArrowInvalid as error:
-            raise ValueError(f"data: {path} is not parquet ({error}); give the whole file") from error
+    if path.suffix != ".json":
+        return records(path, "data")
     try:
-        text = path.read_text(encoding="utf-8")
-        if path.suffix == ".json":
-            whole = json.loads(text)
-            found = whole.get("examples") if isinstance(whole, dict) else whole  # BBEH's files hold {"examples": [...]}
-        else:
-            found = [json.loads(line) for line in text.split("\n") if line.strip()]
+        whole = json.loads(path.read_text(encoding="utf-8"))
+        found = whole.get("examples") if isinstance(whole, dict) else whole  # BBEH's files hold {"examples": [...]}
     except ValueError as error:
         raise ValueError(f"data: {path} is not JSON ({error}); give the whole file") from error
     if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):

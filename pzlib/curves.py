@@ -6,7 +6,7 @@ import textwrap
 import numpy as np
 import pandas as pd
 
-from pzlib.stats import bootstrap_ci
+from pzlib.stats import bootstrap_ci, paired_test
 from pzlib.style import Mark, Picture, caption, marks_of
 
 TRAINING, TINYBENCH = "data/results/training.csv", "data/results/tinybench.csv"  # what a figure says it is made from
@@ -156,6 +156,20 @@ def seeds(ax, place: float, values: np.ndarray, mark: Mark) -> None:
     mean, (low, high) = values.mean(), bootstrap_ci(values)
     reach = np.maximum([[mean - low], [high - mean]], 0)  # rounding can leave equal values a hair apart
     ax.errorbar(mean, place - 0.2, xerr=reach, fmt=mark.marker, color=mark.colour, markersize=6, capsize=3)
+
+
+def difference(values: pd.Series, reference: pd.Series) -> str:
+    """One arm minus another in points, over the seeds (the index) that both have; empty below two of them.
+
+    >>> difference(pd.Series([3.0, 5.0]), pd.Series([1.0, 2.0, 9.0]))
+    '+2.5 [+2.0, +3.0]'
+    """
+    pairs = pd.concat([values, reference], axis=1).dropna().to_numpy().T
+    if pairs.shape[1] < 2:
+        return ""
+    test = paired_test(*pairs)
+    low, high = test["interval"]
+    return f"{test['difference']:+.1f} [{low:+.1f}, {high:+.1f}]".replace("-", "−")
 
 
 def folded(label: str, width: int = 18) -> str:

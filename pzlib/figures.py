@@ -20,7 +20,6 @@ from pzlib import (
     studyfigures,
 )
 from pzlib.curves import GROUPS, averaged, by_arm, checked, explain, group_means, legend, panel, smoothing, wide
-from pzlib.stats import paired_test
 from pzlib.studytables import equal_tokens, kind_shares
 from pzlib.style import WIDTH, Picture, colours_of_kinds, mark_of, marks_of, save, styled
 
@@ -134,7 +133,7 @@ def main_result(tinybench: pd.DataFrame, source: str = TINYBENCH, order: list[st
             if arm in rows:
                 curves.seeds(ax, place, rows[arm].dropna().to_numpy(), mark)
             if place and {arm, arms[0]} <= set(rows):
-                text = _difference(rows[arm], rows[arms[0]])
+                text = curves.difference(rows[arm], rows[arms[0]])
                 ax.text(0.02, place + 0.33, text, transform=ax.get_yaxis_transform(), fontsize=8, va="center")
         curves.seeds(ax, len(arms), base.loc[base["group"] == group, "accuracy"].dropna().to_numpy(), marks[-1])
         tasks = table.loc[table["group"] == group, "task"].nunique()
@@ -151,16 +150,6 @@ def main_result(tinybench: pd.DataFrame, source: str = TINYBENCH, order: list[st
     words += "All seeds answer one fixed set of questions. The axes do not start at zero. "
     explain(figure, table, source, words + curves.MASKED_WORDS * ("spans" in groups), lines=False)
     return figure
-
-
-def _difference(values: pd.Series, reference: pd.Series) -> str:
-    """An arm minus the reference in points, over the seeds that both have; empty below two of them."""
-    pairs = pd.concat([values, reference], axis=1).dropna().to_numpy().T
-    if pairs.shape[1] < 2:
-        return ""
-    test = paired_test(*pairs)
-    low, high = test["interval"]
-    return f"{test['difference']:+.1f} [{low:+.1f}, {high:+.1f}]".replace("-", "−")
 
 
 @styled

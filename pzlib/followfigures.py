@@ -7,7 +7,7 @@ from pzlib import curves
 from pzlib.claims import values
 from pzlib.curves import GROUPS, MASKED_WORDS, SEEDS, TINYBENCH, checked, explain, folded
 from pzlib.paper import reported
-from pzlib.stats import bootstrap_ci, paired_test
+from pzlib.stats import bootstrap_ci
 from pzlib.style import WIDTH, Mark, Picture, caption, marks_of, styled
 
 # arm of the study rlvr -> the same in the paper's tables after RLVR, and before it (half way: not printed)
@@ -43,7 +43,7 @@ def follow_on(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture:
             ax.annotate("", **ends_at, arrowprops={"arrowstyle": "->", "color": mark.colour, "alpha": 0.5})
             if place:
                 ax.text(
-                    0.02, place + 0.33, _difference(after, first), transform=ax.get_yaxis_transform(), fontsize=8,
+                    0.02, place + 0.33, curves.difference(after, first), transform=ax.get_yaxis_transform(), fontsize=8,
                     va="center",
                 )  # fmt: skip
                 ax.axhline(place - 0.5, color="#BFBFBF", linewidth=0.6)
@@ -60,15 +60,6 @@ def follow_on(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture:
 def _values(rows: pd.DataFrame, arm: str, moment: str) -> pd.Series:
     """Accuracy in % of one arm by seed, before ("base") or after ("end"), on the rows of one group."""
     return values(rows[rows["arm"] == arm], rows["group"].iloc[0], moment)
-
-
-def _difference(after: pd.Series, first: pd.Series) -> str:
-    pairs = pd.concat([after, first], axis=1, join="inner").to_numpy().T
-    if pairs.shape[1] < 2:
-        return ""
-    test = paired_test(*pairs)
-    low, high = test["interval"]
-    return f"{test['difference']:+.1f} [{low:+.1f}, {high:+.1f}]".replace("-", "−")
 
 
 @styled

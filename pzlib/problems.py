@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pzlib.corpus import Corpus
+from pzlib.records import records
 from pzlib.run import near_names
 from pzlib.tinyfacts import TASKS
 
@@ -112,7 +113,7 @@ def _read(source, config, split):
                 saved = saved[split]
             return saved, where
         if path.is_file():
-            return _file(path), where
+            return records(path, "corpus"), where
         name, _, inline = where.partition(":")
         if path.suffix or name.count("/") > 1 or name.startswith((".", "~", "/")):
             raise FileNotFoundError(f"corpus: {where!r} does not exist (looked in {Path.cwd()})")
@@ -124,27 +125,6 @@ def _read(source, config, split):
             f"corpus: {where!r} cannot be read as a problem set ({error}); give a .jsonl or .parquet file, a saved "
             "data set, or a hub name while the network is up"
         ) from error
-
-
-def _file(path: Path) -> list[dict]:
-    import pyarrow.parquet
-
-    if path.suffix == ".parquet":
-        return pyarrow.parquet.read_table(path).to_pylist()
-    if path.suffix != ".jsonl":
-        raise ValueError(f"corpus: {path} is of no known format; problem sets are .jsonl or .parquet")
-    lines = enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
-    return [_json(line, f"line {n} of {path}") for n, line in lines if line.strip()]
-
-
-def _json(line: str, where: str) -> dict:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"corpus: {where} is not JSON ({error}); each line must be one object") from error
-    if not isinstance(row, dict):
-        raise ValueError(f"corpus: {where} is not a JSON object but {type(row).__name__}")
-    return row
 
 
 def _field(row: dict, column: str, setting: str, where: str):

@@ -3,14 +3,13 @@ Left out: grading. What is right is read where the file says so, or is an exact 
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import json
 from pathlib import Path
 
 import pandas as pd
 
 from pzlib.prompts import parse_boxed
+from pzlib.records import records
 from pzlib.rewards import predictor_reward
 from pzlib.run import near_names, refuse_unknown
 
@@ -63,7 +62,7 @@ def read_completions(path, label: str | None = None, stop: str | None = None, **
     """
     path = Path(path)
     refuse_unknown(columns, COLUMNS, "column of completions")
-    rows = _parquet(path) if path.suffix == ".parquet" else _jsonl(path)
+    rows = records(path, "transcripts")
     if not rows:
         raise ValueError(f"{path}: holds no rows; give a file with a completion a row")
     known = list(dict.fromkeys(name for row in rows for name in row))
@@ -117,25 +116,3 @@ def _judged(table: pd.DataFrame, given: bool, path: Path) -> pd.Series:
 
 def _text(cell) -> str | None:
     return None if cell is None or cell != cell else str(cell)  # NaN is unequal to itself
-
-
-def _parquet(path: Path) -> list[dict]:
-    import pyarrow.parquet as pq
-
-    return pq.ParquetFile(path).read().to_pylist()
-
-
-def _jsonl(path: Path) -> list[dict]:
-    rows = []
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
-        for n, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{path}: line {n} is no JSON ({error}); give one object a line") from None
-            if not isinstance(row, dict):
-                raise ValueError(f"{path}: line {n} is {type(row).__name__}, not an object with named columns")
-            rows.append(row)
-    return rows

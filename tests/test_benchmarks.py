@@ -100,10 +100,10 @@ def test_a_folder_must_say_which_file(tmp_path):
     ("name", "content", "said"),
     [
         ("a.jsonl", '{"problem": "?"}\n{"prob', "is not JSON"),
-        ("a.jsonl", "[1]\n", "does not hold a list of objects"),
+        ("a.jsonl", "[1]\n", "line 1 of .* is not an object"),
         ("a.json", '{"questions": []}', "does not hold a list of objects"),
         ("a.parquet", "PAR", "is not parquet"),
-        ("a.csv", "problem", "is no file of a known format"),
+        ("a.csv", "problem", "is of no known format"),
     ],
 )
 def test_a_broken_file_is_said_in_words(tmp_path, name, content, said):

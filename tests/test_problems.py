@@ -92,13 +92,18 @@ def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere.jsonl"):
         load_problems(tmp_path / "nowhere.jsonl")
     (tmp_path / "a.csv").write_text("question,answer\n")
-    with pytest.raises(ValueError, match=r"a.csv is of no known format; problem sets are .jsonl or .parquet"):
+    with pytest.raises(ValueError, match="a.csv is of no known format; known are .jsonl, .jsonl.gz, .parquet"):
         load_problems(tmp_path / "a.csv")
     (tmp_path / "b.jsonl").write_text('{"question": "?", "answer": "1"}\n{"question"\n')
     with pytest.raises(ValueError, match="line 2 of .*b.jsonl is not JSON"):
         load_problems(tmp_path / "b.jsonl")
+    (tmp_path / "d.jsonl").write_text('{"question": "a\u2028b", "answer": "1"}', encoding="utf-8")
+    assert load_problems(tmp_path / "d.jsonl")[0].question == "a\u2028b"  # one line, though Python would split it
+    (tmp_path / "e.jsonl").write_bytes(b'{"question": "\xe9"}')
+    with pytest.raises(ValueError, match="e.jsonl is damaged or not UTF-8"):
+        load_problems(tmp_path / "e.jsonl")
     (tmp_path / "c.parquet").write_bytes(b"no parquet")
-    with pytest.raises(ValueError, match="c.parquet' cannot be read as a problem set"):
+    with pytest.raises(ValueError, match="c.parquet is not parquet"):
         load_problems(tmp_path / "c.parquet")
 
 
