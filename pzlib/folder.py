@@ -79,7 +79,8 @@ class RunFolder:
             write_atomic(self.path / "env.json", json.dumps(environment(), indent=1) + "\n")
             write_atomic(self.path / "params.json", json.dumps(params, indent=1) + "\n")
             return self
-        was, now = _differing(self.params(), params)
+        # A folder of an earlier version lacks the settings that came later: it was made with their defaults.
+        was, now = _differing(self.run().to_dict() | self.params(), params)
         if was:
             remedy = "give the run another name, or delete the folder"
             raise ValueError(f"{self.path}: made with {_said(was)}, started with {_said(now)}; {remedy}")
@@ -165,7 +166,8 @@ class RunFolder:
         wanted = None if steps is None else set(steps)
         files = [p for p in self._episode_files() if wanted is None or _step(p) in wanted]
         tables = [pq.ParquetFile(p).read() for p in files]
-        return pa.concat_tables(tables or [EPISODES.empty_table()]).to_pandas()
+        # A column that an earlier version did not have yet is null there.
+        return pa.concat_tables([EPISODES.empty_table(), *tables], promote_options="default").to_pandas()
 
     def episode_steps(self):
         """The steps that have episodes, sorted: the live view reads the last few only."""

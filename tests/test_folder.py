@@ -14,6 +14,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import psutil
+import pyarrow.parquet as pq
 import pytest
 
 from pzlib.folder import EPISODES, EVAL_COLUMNS, RunFolder, write_atomic
@@ -82,6 +83,24 @@ def test_open_again_checks_settings_and_facts(folder):
         folder.open(RUN, facts | {"corpus_digest": "abd"})
     with pytest.raises(ValueError, match="corpus_report"):
         folder.open(RUN, {"corpus_digest": "abc"})
+
+
+def test_a_folder_from_before_a_setting_was_there_has_its_default(folder):
+    params = {name: value for name, value in folder.params().items() if name not in ("verifier", "kl")}
+    write_atomic(folder.path / "params.json", json.dumps(params))
+    facts = {"corpus_digest": "abc", "corpus_report": {"read": 5}}
+    assert RunFolder(folder.path).open(RUN, facts).run() == RUN
+    with pytest.raises(ValueError, match="made with .*kl 0.0, started with .*kl 0.5"):
+        RunFolder(folder.path).open(Run(tier="smoke", seed=1, kl=0.5), facts)
+
+
+def test_episodes_from_before_a_column_was_there_are_read_with_nulls(folder):
+    folder.write_episodes(1, 0, [{"role": "predictor", "reward": 1.0}])
+    first = folder.path / "episodes" / "step_000001.rank0.parquet"
+    pq.write_table(pq.read_table(first).drop_columns("verdict"), first)
+    folder.write_episodes(2, 0, [{"role": "predictor", "reward": 0.0, "verdict": "wrong"}])
+    found = folder.episodes()
+    assert list(found.columns) == EPISODES.names and found["verdict"].isna().tolist() == [True, False]
 
 
 def test_other_package_versions_are_told_at_a_resume(folder):
