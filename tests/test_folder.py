@@ -90,7 +90,7 @@ def test_a_folder_from_before_a_setting_was_there_has_its_default(folder):
     write_atomic(folder.path / "params.json", json.dumps(params))
     facts = {"corpus_digest": "abc", "corpus_report": {"read": 5}}
     assert RunFolder(folder.path).open(RUN, facts).run() == RUN
-    with pytest.raises(ValueError, match="made with .*kl 0.0, started with .*kl 0.5"):
+    with pytest.raises(ValueError, match="made with kl 0.0, .*started with kl 0.5"):
         RunFolder(folder.path).open(Run(tier="smoke", seed=1, kl=0.5), facts)
 
 
