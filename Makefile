@@ -45,10 +45,10 @@ test-all: test test-slow test-browser  ## every test
 # Two runs at a time, one thread each: a step of the small model gains little from a second core. What is stored in
 # data/results is not run again, what was killed goes on from its checkpoint, one failure does not stop the others.
 RUN_AT_MINI = $(PY) -m pzlib run notebooks/$$name.ipynb -p tier mini -o figures/executed/$$name.ipynb
-CORE = 03_masking_collapse 05_rlvr 11_side_by_side
+CORE = 03_masking_collapse 05_rlvr 07_reasoning_patterns 09_rpt 10_rlp 11_side_by_side 13_benchmarks
 ABLATIONS = 06_data_domain 08_generator_reward
 
-mini: .venv/installed  ## the core studies at mini (collapse, baselines, RLVR on top; five seeds), notebooks and figures
+mini: .venv/installed  ## the core studies at mini (collapse, baselines, RLVR, RPT, RLP; five seeds), notebooks, figures
 	-$(PY) -m pzlib study --core
 	for name in $(CORE); do $(RUN_AT_MINI) || exit 1; done
 	$(PY) -m pzlib figures

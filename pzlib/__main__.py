@@ -91,7 +91,7 @@ def _study(args):
         raise ValueError(f"study: name one or more of {', '.join(STUDIES)}, or give --core or --all")
     runs, starts = runs_of(names, args.tier), starts_of(names, args.tier)
     if args.plan:
-        print(grid.plan(runs, args.jobs))
+        print(grid.plan(runs, args.jobs, starts=starts))
         return 0
     return _told(grid.play(runs, args.jobs, starts=starts))
 
@@ -112,6 +112,10 @@ def _told(found):
 
 def _evaluate(args):
     if args.tasks is None:
+        plain = vars(parser().parse_args(["evaluate", args.model]))
+        given = [name for name, value in vars(args).items() if name != "items" and value != plain[name]]
+        if given:
+            raise ValueError(f"{given[0].replace('_', '-')}: belongs to benchmarks; name some with --tasks")
         return _tinybench(args)
     import dataclasses
 
@@ -152,8 +156,7 @@ def _tinybench(args):
     from pzlib.evaluate import tinybench
     from pzlib.models import load
 
-    trained = settings.ROOT / "data/runs" / args.model / "model"
-    run = settings.Run(model=str(trained) if trained.is_dir() else args.model, eval_items=args.items)
+    run = settings.Run(model=args.model, eval_items=args.items)
     table = pd.DataFrame(tinybench(*load(run), items=run.eval_items))
     print(table.to_string(index=False))
     print(table.groupby("group", sort=False)["accuracy"].mean().rename("mean accuracy").to_string())

@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from pzlib import run as settings
 from pzlib.answers import final_answer, stock_letter
 from pzlib.folder import write_atomic
 from pzlib.grading import MathVerifier
+from pzlib.records import records
 from pzlib.stats import wilson
 
 END = 160  # characters of an answer's end that are shown
@@ -157,7 +157,7 @@ def measure(folder: Path, verifier: MathVerifier) -> Iterator[tuple[list[Measure
 
 
 def _rows(path: Path, *columns: str) -> list[dict]:
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    rows = records(path, "graded")
     for i, row in enumerate(rows):
         missing = [column for column in columns if column not in row]
         if missing:

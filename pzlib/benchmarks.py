@@ -65,8 +65,8 @@ def _plain(value: object) -> str | None:
     """
     if isinstance(value, list):
         value = ", ".join(map(str, value))
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
+    if isinstance(value, float):
+        value = None if value != value else int(value) if value.is_integer() else value  # pandas writes NaN for none
     return (str(value).strip() or None) if value is not None else None
 
 

@@ -20,8 +20,8 @@ class Exam(Rollout):
         """Blocks of `problems`, each the G answers to one."""
         texts = [question_prompt(problem.question, self.template) for problem in problems]
         asked = ask(texts)
-        read = final_answer if self.math else parse_boxed
-        predictions = [[read(answer[2]) for answer in answers] for answers in asked]
+        extract = final_answer if self.math else parse_boxed
+        predictions = [[extract(answer[2]) for answer in answers] for answers in asked]
         golds = [problem.answer for problem in problems for _ in range(self.run.group)]
         verdicts = iter(self._verdicts(golds, [p for row in predictions for p in row]))
         played = [Block(problem) for problem in problems]
@@ -47,4 +47,4 @@ class Exam(Rollout):
             said, wanted = self.tokenizer([prediction, gold], add_special_tokens=False)["input_ids"]
             longer = abs(len(said) - len(wanted))
         penalties = self.run.length_penalty, self.run.no_answer_reward
-        return rlvr_reward(verdict.right, prediction is not None, longer, *penalties)
+        return rlvr_reward(verdict.right, verdict.why != "no answer", longer, *penalties)

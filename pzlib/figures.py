@@ -205,8 +205,8 @@ PLAN["map_searching"] = Drawing(studyfigures.searching_map, "map", ("tinybench",
 
 
 def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> list[Path]:
-    """Draw every figure of `PLAN` whose arms all have rows of `tier` in `results_dir`, and print what the others lack;
-    then what stands beside the papers' own numbers.
+    """Draw every figure of `PLAN` whose arms all have rows of `tier` in `results_dir`, and of the same seeds, and print
+    what the others lack; then what stands beside the papers' own numbers.
 
     Two processes draw, since a figure takes about a second. Returns the files written: a PNG and a PDF for each
     figure. Raises FileNotFoundError if there is no such folder.
@@ -224,9 +224,11 @@ def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> 
         found = [studies.select(stored[name], study, tier) for name in names]
         found = [rows[rows["arm"].isin(arms)] if arms else rows for rows in found]
         wanted = arms or tuple(studies.study_of(study).arms)
-        absent = [arm for arm in wanted if not all(arm in set(rows["arm"]) for rows in found)]
+        seeds = {seed for rows in found for seed in rows["seed"]}
+        own = {arm: [set(rows.loc[rows["arm"] == arm, "seed"]) for rows in found] for arm in wanted}
+        absent = [arm for arm, parts in own.items() if not all(part and part == seeds for part in parts)]
         if absent:
-            print(f"{file}: not drawn, {len(absent)} of {len(wanted)} arms of {study} were not run at tier {tier}")
+            print(f"{file}: not drawn, {len(absent)} of {len(wanted)} arms of {study} lack runs at tier {tier}")
             continue
         source = " and ".join(f"data/results/{name}.csv" for name in names)
         jobs.append((figure, found, f"{source}, study {study}", file, out_dir))

@@ -92,7 +92,8 @@ def is_right(episode):
     >>> is_right({"reward": 0.2, "verdict": "helped"}), is_right({"reward": -1.5, "verdict": "hurt"})
     (True, False)
     """
-    return episode["verdict"] in ("right", "helped") if episode.get("verdict") else episode["reward"] == 1.0
+    verdict = episode.get("verdict")  # None, or NaN in a table, where nobody judged
+    return verdict in ("right", "helped") if isinstance(verdict, str) else episode["reward"] == 1.0
 
 
 def _mean(values):

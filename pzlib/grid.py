@@ -38,9 +38,8 @@ def play(runs, jobs=2, say=print, results=None, starts=()):
         return found | {run.run_id: "not run" for run in waiting}
     before = {run.run_id: run for run in starts}
     behind = {run.run_id: before.get(run.model.partition("@")[0]) for run in waiting}  # what each goes on from
-    first = {behind[run.run_id].run_id: behind[run.run_id] for run in waiting if behind[run.run_id] and not _ready(run)}
-    say(plan(runs, jobs, results) + (f", and {len(first)} runs that they start from" if first else ""))
-    waiting = [run for run_id, run in first.items() if run_id not in behind] + waiting
+    say(plan(runs, jobs, results, starts))
+    waiting = [run for run_id, run in _absent(waiting, starts).items() if run_id not in behind] + waiting
     busy, ended, started = {}, 0, time.monotonic()
     try:
         while waiting or busy:
@@ -71,8 +70,8 @@ def play(runs, jobs=2, say=print, results=None, starts=()):
     return found
 
 
-def plan(runs, jobs=2, results=None):
-    """In words: how many of `runs` are stored, how many are to be made, and about how long that takes.
+def plan(runs, jobs=2, results=None, starts=()):
+    """In words: how many of `runs` are stored, how many are to be made, how many of `starts` first, how long it takes.
 
     The time is that of stored runs of the same objective and model, by step; others count as 3 minutes.
     """
@@ -84,8 +83,17 @@ def plan(runs, jobs=2, results=None):
     if not missing:
         return text
     table = load("runs", folder=results) if (results / "runs.csv").exists() else pd.DataFrame()
-    hours = sum(_hours(run, table) for run in missing) / jobs
+    first = _absent(missing, starts).values()
+    hours = sum(_hours(run, table) for run in [*missing, *first]) / jobs
+    text += f", and {len(first)} that they start from" if first else ""
     return f"{text}, about {duration(3600 * hours)} at {jobs} at a time"
+
+
+def _absent(runs, starts):
+    """{run id: Run} of those of `starts` whose model some of `runs` needs and data/runs lacks."""
+    before = {run.run_id: run for run in starts}
+    needed = [before.get(run.model.partition("@")[0]) for run in runs if not _ready(run)]
+    return {start.run_id: start for start in needed if start}
 
 
 def _hours(run, table):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import to_hex
 
+from pzlib.gamestats import is_right
 from pzlib.markup import FRAME, TEXT, completion, escaped, judged
 from pzlib.masking import MASK
 from pzlib.prompts import TEMPLATES, Template
@@ -58,7 +59,8 @@ def _step(step: int, rows: pd.DataFrame, template: Template, limit: int, opened:
     names = list(dict.fromkeys(zip(rows["block"], rows["passage_id"], strict=True)))
     masks = rows[rows["role"] == "generator"]
     legal = f" · {int(masks['legal'].astype(bool).sum())} of {len(masks)} masks legal" if len(masks) else ""
-    right = rows.loc[rows["role"] == "predictor", "reward"].mean()
+    predicted = rows[rows["role"] == "predictor"].to_dict("records")
+    right = sum(map(is_right, predicted)) / len(predicted) if predicted else float("nan")
     said = f" · {right:.0%} of predictions right" if pd.notna(right) else ""
     inner = []
     for place, (block, name) in enumerate(names[:limit]):
@@ -77,7 +79,9 @@ def _passage(name: str, rows: pd.DataFrame, template: Template, opened: bool) ->
         heat = _heat(group, template)
         text = max(text, heat.text, key=len)  # before a next token the passage is cut off: the longest holds the others
         covered += [(start, end, share, number) for start, end, share in heat.masks]
-        lines.append(_mask(number, group, made[made["row"] == group["group_index"].iloc[0]]))
+        # `row` counts over the whole step, `group_index` within the block, whose masks come in its order.
+        place = int(group["group_index"].iloc[0])
+        lines.append(_mask(number, group, made.iloc[place : place + 1]))
     illegal = made[~made["legal"].astype(bool)]
     if len(illegal):
         said = "".join(completion(row.completion) for row in illegal.itertuples())
@@ -89,7 +93,7 @@ def _passage(name: str, rows: pd.DataFrame, template: Template, opened: bool) ->
 def _heat(group: pd.DataFrame, template: Template):
     if MASK not in group["prompt"].iloc[0]:
         raise ValueError(
-            f"prompt: holds no {MASK}, it asks for a next token after a text; only masked passages can be inspected"
+            f"prompt: holds no {MASK}; only masked passages can be inspected"
         )
     return heat_of(group, template)
 

@@ -43,7 +43,8 @@ def _remedy(run):
     if here.exists():
         return "see below"
     if here.parent.parent == settings.ROOT / "data/runs":
-        kept = sorted(path.name for path in here.parent.glob("model*") if path.suffix != ".part")
+        found = [*here.parent.glob("model*"), *here.parent.glob("checkpoints/checkpoint-*")]
+        kept = sorted(path.name for path in found if path.suffix != ".part")
         return f"the run keeps {', '.join(kept) or 'no model yet; finish it first'}"
     hint = "; `make tinybase` remakes it" if run.model.startswith("data/tinybase") else ""
     return f"is it written rightly, and is the network up?{hint}"
@@ -69,6 +70,18 @@ def check(run, model, tokenizer):
     if len(tokenizer) > rows:
         raise ValueError(
             f"model: {run.model!r} has {rows} embeddings for {len(tokenizer)} tokens; resize and save it"
+        )
+    check_end(run.model, [config, model.generation_config], tokenizer)
+
+
+def check_end(name, configs, tokenizer):
+    """ValueError where a model's configs know the tokenizer's end token by none of theirs: it is another model's."""
+    known = [config.eos_token_id for config in configs if config is not None]
+    known = {end for ends in known if ends is not None for end in (ends if isinstance(ends, list) else [ends])}
+    if known and tokenizer.eos_token_id not in known:
+        raise ValueError(
+            f"model: {name!r} ends texts with token {' or '.join(map(str, sorted(known)))}, its tokenizer with "
+            f"{tokenizer.eos_token_id}: the tokenizer is another model's; put the right one beside the weights"
         )
 
 

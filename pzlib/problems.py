@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pzlib.corpus import Corpus
+from pzlib.readers import is_hub
 from pzlib.records import records
 from pzlib.run import near_names
 from pzlib.tinyfacts import TASKS
@@ -114,9 +116,9 @@ def _read(source, config, split):
             return saved, where
         if path.is_file():
             return records(path, "corpus"), where
-        name, _, inline = where.partition(":")
-        if path.suffix or name.count("/") > 1 or name.startswith((".", "~", "/")):
+        if not is_hub(where):
             raise FileNotFoundError(f"corpus: {where!r} does not exist (looked in {Path.cwd()})")
+        name, _, inline = where.partition(":")
         return datasets.load_dataset(name, config or inline or None, split=split), where
     except (OSError, ValueError) as error:
         if str(error).startswith("corpus"):
@@ -141,8 +143,10 @@ def _plain(answer) -> str | None:
     """An answer as a string: of a list of one its only item, of a whole float the integer; None for none."""
     if isinstance(answer, list | tuple) and len(answer) == 1:
         answer = answer[0]
-    if isinstance(answer, float) and answer.is_integer():
-        answer = int(answer)
+    if isinstance(answer, float):
+        if not math.isfinite(answer):  # as pandas writes what is missing
+            return None
+        answer = int(answer) if answer.is_integer() else answer
     if isinstance(answer, bool) or not isinstance(answer, str | int | float):
         return None
     return str(answer).strip() or None

@@ -97,17 +97,21 @@ def _training(folder):
 def binned(metrics, bins=BINS):
     """Means over `bins` equal stretches of a run's metrics; `step` is a stretch's last. Short runs stay as they are.
 
-    A step with legal masks but none of a kind has share 0 of that kind, which metrics.jsonl leaves out; an accuracy
-    on a kind is the mean over the steps that had such masks.
+    A step with legal masks but none of a kind has share 0 of that kind, which metrics.jsonl leaves out, and so has a
+    verdict that nothing got; an accuracy on a kind is the mean over the steps that had such masks.
 
+    >>> verdicts = {"step": [1, 2], "verdict/right": [1, 0.5], "verdict/wrong": [None, 0.5]}
+    >>> binned(pd.DataFrame(verdicts), bins=1).to_numpy().tolist()
+    [[2.0, 0.75, 0.25]]
     >>> rows = {"step": [1, 2, 3, 4], "mask/sum": [1.0, None, 0.5, 0.5], "mask/trivial": [None, 1.0, 0.5, 0.5]}
     >>> binned(pd.DataFrame(rows), bins=2).to_numpy().tolist()
     [[2.0, 0.5, 0.5], [4.0, 0.5, 0.5]]
     """
     length = max(1, -(-len(metrics) // bins))
-    shares = [name for name in metrics if name.startswith("mask/") and name not in ("mask/words", "mask/position")]
-    some = metrics[shares].notna().any(axis=1)
-    metrics = metrics.assign(**metrics[shares].where(~some.to_numpy()[:, None] | metrics[shares].notna(), 0.0))
+    for whole in ("mask/", "verdict/"):
+        shares = [name for name in metrics if name.startswith(whole) and name not in ("mask/words", "mask/position")]
+        some = metrics[shares].notna().any(axis=1)
+        metrics = metrics.assign(**metrics[shares].where(~some.to_numpy()[:, None] | metrics[shares].notna(), 0.0))
     ends = (metrics["step"] - 1) // length
     return metrics.groupby(ends).mean().assign(step=metrics.groupby(ends)["step"].max()).reset_index(drop=True)
 

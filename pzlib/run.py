@@ -253,12 +253,14 @@ class Run:
     def model_source(self):
         """`model` as transformers takes it: an absolute folder where there is one, else the hub name.
 
-        A run's id stands for the model that the run ended with, `id@step` for the one it kept at that step.
+        A run's id stands for the model that the run ended with, `id@step` for the one it kept at that step, or that
+        of a checkpoint which is still there.
         """
         run_id, _, step = self.model.partition("@")
         trained = ROOT / "data/runs" / run_id
         if re.fullmatch(NAME, run_id) and trained.is_dir():
-            return str(trained / (f"model-{step}" if step else "model"))
+            checkpoint = trained / "checkpoints" / f"checkpoint-{step}"
+            return str(checkpoint if checkpoint.is_dir() else trained / (f"model-{step}" if step else "model"))
         return locate(self.model)
 
     @property

@@ -129,6 +129,9 @@ def load(model: Subject, protocol):
             f"model: the tokenizer of {model.label!r} has {len(tokenizer)} tokens, its weights {config.vocab_size}; it "
             "is another model's: put the right one beside the weights"
         )
+    from pzlib.models import check_end  # which loads torch
+
+    check_end(model.label, [config], tokenizer)
     with quietly():
         return _vllm(model, protocol, config) if protocol.backend == "vllm" else _hf(model, protocol, tokenizer, config)
 

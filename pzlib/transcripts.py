@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from pzlib.gamestats import is_right
 from pzlib.prompts import parse_boxed
 from pzlib.records import records
 from pzlib.rewards import predictor_reward
@@ -43,8 +44,10 @@ def from_episodes(folder, source: str, steps=None) -> pd.DataFrame:
     """The predictions that a run stored: `folder` a RunFolder, `steps` as in its `episodes` (None: all)."""
     rows = folder.episodes(steps)
     rows = rows[(rows["role"] == "predictor") & rows["completion"].notna()]
-    rows = rows.rename(columns={"mask": "target", "reward": "right"})
-    return tidy(rows.assign(source=source, seed=folder.params()["seed"]))
+    # The reward says it only where it is 1 or 0; a verifier's verdict goes before.
+    right = [None if row["reward"] != row["reward"] else float(is_right(row)) for row in rows.to_dict("records")]
+    rows = rows.rename(columns={"mask": "target"})
+    return tidy(rows.assign(source=source, seed=folder.params()["seed"], right=right))
 
 
 def read_completions(path, label: str | None = None, stop: str | None = None, **columns: str) -> pd.DataFrame:
@@ -98,6 +101,10 @@ def _one_by_one(row: dict, own: dict[str, str], where: str):
                 if len(cell) != len(said):
                     raise ValueError(f"{where}: {own[name]!r} has {len(cell)} values for {len(said)} completions")
                 cell = cell[i]
+            elif name == "target" and isinstance(cell, list):
+                if len(cell) != 1:
+                    raise ValueError(f"{where}: {own[name]!r} holds {len(cell)} targets; give one, or none and right")
+                cell = cell[0]
             # Half a character, where a text was cut within one, is no UTF-8 and fits in no table.
             one[name] = cell.encode(errors="replace").decode() if isinstance(cell, str) else cell
         yield one | {"row": where.rpartition(" ")[2]}

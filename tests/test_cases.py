@@ -74,6 +74,7 @@ def test_what_nobody_judged_stays_unknown_and_what_ran_on_is_cut(tmp_path):
         ('{"completion": "x"}\n', {"gold": "x"}, "gold: no such column of completions"),
         ('{"completion": null}\n', {}, "row 1: completion is NoneType, not text"),
         ('{"completion": "x", "right": "yes"}\n', {}, "right must be true or false, or a number"),
+        ('{"completion": "x", "target": ["a", "b"]}\n', {}, "row 1: 'target' holds 2 targets"),
         ('{"completion": "x"}\n{"comp', {}, "a.jsonl is not JSON"),
         ('["x"]\n', {}, "a.jsonl is not an object with named columns but list"),
         ("\n", {}, "holds no rows"),

@@ -41,6 +41,7 @@ def test_a_process_says_what_happened_in_its_last_line_and_exit_code(notebook):
         (["results"], "data/runs; `python -m pzlib run NOTEBOOK` makes one"),
         (["figures", "--results", "none"], "no folder none"),
         (["evaluate", "none/such"], "model: cannot load 'none/such'"),
+        (["evaluate", "x", "--against", "y"], "against: belongs to benchmarks; name some with --tasks"),
         (["evaluate", "x", "--items", "0"], "eval_items: must be at least 1, got 0"),
         (["evaluate", "x", "--tasks", "gsm9k"], "tasks: no benchmark 'gsm9k'; did you mean gsm8k?"),
         (["evaluate", "x", "--tasks", "gsm8k", "--limit", "0"], "limit: must be at least 1, got 0"),

@@ -329,8 +329,12 @@ def test_redraw_takes_the_arms_of_the_study_and_names_it(tmp_path, monkeypatch, 
         table = pd.DataFrame({"arm": arms})
         expected = save(told(table, "data/results/tinybench.csv, study baselines"), path.stem, tmp_path)
         assert path.read_bytes() == expected[0].read_bytes()
-    said = "other: not drawn, 2 of 4 arms of baselines were not run at tier mini\n"
+    said = "other: not drawn, 2 of 4 arms of baselines lack runs at tier mini\n"
     assert capsys.readouterr().out == said  # half a study would look like a whole one
+    rows = rows[(rows["objective"] == "pretrainzero") | (rows["seed"] == 1)]
+    pd.concat([rows, rows.assign(seed=1, run_id="pretrainzero-1")]).to_csv(tmp_path / "tinybench.csv", index=False)
+    assert [path.name for path in figures.redraw(tmp_path, tmp_path / "out")] == ["main.png", "main.pdf"]
+    assert "mine: not drawn, 1 of 2 arms" in capsys.readouterr().out  # nor one seed more for one arm
 
 
 def test_shares_of_kinds_sum_to_one_also_where_a_kind_is_absent():

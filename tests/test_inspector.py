@@ -52,6 +52,17 @@ def test_a_passage_with_its_masks_and_what_is_behind_them(tmp_path):
     assert page.text.count("the3: 100%") == 2 * synthetic.TEXT.count("the")  # every occurrence, in both steps
 
 
+def test_every_passage_of_a_step_has_its_generator(tmp_path):
+    first = synthetic.episodes()
+    second = first.assign(block=1, passage_id="other", row=first["row"] + 72)  # rows count over the whole step
+    folder = RunFolder(tmp_path / "run").open(Run(tier="smoke"))
+    both = pd.concat([first, second]).drop(columns="step")
+    folder.write_episodes(1, 0, both.astype(object).where(both.notna(), None).to_dict("records"))
+    page = Page(inspector({"Mine": folder}, steps=1, passages=2))
+    assert page.text.count("generator · reward 0.500 · advantage +0.00\\mask{ Friday }") == 2
+    assert page.text.count("generator · reward") == 2 * 4
+
+
 def test_a_run_without_a_generator_is_shown_too(tmp_path):
     page = Page(inspector({"Random": fill(tmp_path / "run", "random_span")}))
     assert "1 · Friday · 2 of 4 right" in page.text
@@ -86,7 +97,7 @@ def test_masks_that_overlap_and_a_passage_cut_off_before_its_target(tmp_path):
 def test_what_cannot_be_laid_over_a_text_is_refused_in_words(tmp_path):
     rows = synthetic.episodes(objective="random_span").head(4).assign(prompt=next_token_prompt("The old"))
     folder = written(tmp_path / "next", rows, "random_next_token", template="paper", max_prompt_tokens=512)
-    with pytest.raises(ValueError, match=r"holds no \[mask\], it asks for a next token"):
+    with pytest.raises(ValueError, match=r"holds no \[mask\]; only masked passages"):
         inspector({"a": folder})
     with pytest.raises(ValueError, match="run sft: has no episodes; supervised runs store none"):
         inspector({"a": RunFolder(tmp_path / "sft").open(Run(tier="smoke", objective="sft"))})

@@ -107,6 +107,18 @@ def test_files_that_cannot_be_read(tmp_path):
         load_problems(tmp_path / "c.parquet")
 
 
+def test_what_pandas_writes_for_nothing_is_no_answer():
+    found = load_problems([{"question": "a", "answer": float("nan")}, {"question": "b", "answer": 0.5}])
+    assert [p.answer for p in found] == ["0.5"] and found.report["no_answer"] == 1
+
+
+def test_a_hub_name_may_hold_a_dot(monkeypatch):
+    asked = []
+    rows = [{"question": "q", "answer": 1}]
+    monkeypatch.setattr(datasets, "load_dataset", lambda *args, **_: asked.append(args) or rows)
+    assert len(load_problems("AI-MO/NuminaMath-1.5:small")) == 1 and asked == [("AI-MO/NuminaMath-1.5", "small")]
+
+
 def test_a_real_training_set(real_data):
     path = real_data / "rlvr_train/math_train.parquet"
     columns = {"question_column": "reward_model.ground_truth.question"}
