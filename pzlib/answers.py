@@ -17,7 +17,7 @@ _OPTION = re.compile(
     re.DOTALL,
 )
 _LOWER = re.compile(r"[(\[]?([a-z])[)\]]?[.:]?")
-_FALLBACKS = [re.compile(rf"{words}[\s*]*([^\s*][^\n]*)") for words in ("Final Answer:", "The answer is:")]
+_FALLBACKS = [re.compile(rf"{words}[\s*]*([^\s*][^\n]*)") for words in (r"Final Answer\**:", "The answer is:")]
 
 _STOCK_FIRST = re.compile(r"answer is \(?([A-J])\)?")
 _STOCK_SECOND = re.compile(r"[aA]nswer:\s*(?=([A-J]))")  # looks ahead, for in "Answer:Answer: C" the A is no letter
@@ -60,7 +60,7 @@ def boxed_letter(completion: str, options: int = 10) -> str | None:
 
     >>> [boxed_letter(rf"\boxed{{{box}}}") for box in (r"\text{(C)}", "c", "D.", "B: 12 m/s", "A dog", "A or B", "K")]
     ['C', 'C', 'D', 'B', None, None, None]
-    >>> boxed_letter("Final Answer: (C)"), boxed_letter(r"\boxed{E}", options=4)
+    >>> boxed_letter("**Final Answer**: (C)"), boxed_letter(r"\boxed{E}", options=4)
     ('C', None)
     """
     answer = final_answer(completion)
