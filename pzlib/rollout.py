@@ -3,6 +3,7 @@ Leaves out what is asked and how it is rewarded: that is the game's, the exam's.
 
 import random
 import time
+from abc import ABC, abstractmethod
 
 import torch
 from accelerate.utils import gather_object
@@ -26,7 +27,7 @@ def generator_reward_func(completions, generator_score, **_):
     return generator_score
 
 
-class Rollout:
+class Rollout(ABC):
     """Plays blocks: `rollout` is TRL's `rollout_func`, and `metrics` holds the last step's numbers for the log.
 
     run: a Run; items: the Passages or Problems that the data set was made of; folder: a RunFolder for the episodes, or
@@ -50,17 +51,14 @@ class Rollout:
         """One reward function per role that the objective has."""
         return [predictor_reward_func, generator_reward_func][: 1 + self.has_generator]
 
+    @abstractmethod
     def play(self, items, ask, rng, step=1, read=None):
         """Blocks of `items`: prompts, completions, rewards and advantages.
 
         `ask(texts)` gives G answers to each text, a list of G (prompt_ids, completion_ids, text, entropy, clipped,
-        logprobs) per text; `read(token ids of each text)` is `self.read` with the policy as it stands.
+        logprobs) per text; `read(token ids of each text)` is the objective's own method `read(ids, policy)` with the
+        policy as it stands: what a model finds in texts (entropies, log-probabilities), where the objective asks it.
         """
-        raise NotImplementedError
-
-    def read(self, ids, policy):
-        """What a model finds in texts given as token ids (entropies, log-probabilities), for objectives that ask it."""
-        raise NotImplementedError
 
     def measures(self, episodes):
         """Metrics of the objective's own: {name: number or None} of one step's episodes, all processes'."""
