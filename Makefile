@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest -p no:cacheprovider
 
-.PHONY: help demo lab test test-slow test-browser test-all mini mini-all sweep figures bench tinybase
+.PHONY: help demo lab test test-slow test-browser test-vllm test-all mini mini-all sweep figures bench tinybase
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -24,6 +24,16 @@ help:  ## this list
 	$(PY) -m pip install --quiet -e ".[dev,eval]"
 	@touch $@ .venv/installed
 
+# An environment of its own: vLLM for processors pins what it was built with. The packages taken out again come with it,
+# and beside a torch without CUDA the first of them breaks transformers' imports; nothing here needs any of them.
+.venv-vllm/installed: pyproject.toml tests_vllm/requirements.txt | .venv/bin/python
+	@echo "Installing into .venv-vllm; this takes a few minutes and 3 GB."
+	test -x .venv-vllm/bin/python || .venv/bin/python -m venv .venv-vllm
+	.venv-vllm/bin/python -m pip install --quiet -e ".[dev]"
+	.venv-vllm/bin/python -m pip install --quiet -r tests_vllm/requirements.txt
+	.venv-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec triton
+	@touch $@
+
 demo: .venv/installed  ## the main run at the smallest size: a real RL run, its figures and its executed notebook
 	$(PY) -m pzlib run notebooks/04_pretrainzero.ipynb -p tier smoke
 
@@ -35,29 +45,33 @@ test: .venv/installed-dev  ## lint and the fast tests, under three minutes
 	$(PYTEST) -n 2 -m "not slow and not browser"
 
 test-slow: .venv/installed-dev  ## the tests that `make test` leaves out, bar the browser
-	$(PYTEST) -n 2 -m "slow and not browser"
+	$(PYTEST) -n 2 --dist loadgroup -m "slow and not browser"
 
 test-browser: .venv/installed-dev  ## a real JupyterLab in headless Chromium
 	$(PYTEST) -m browser -rs
 
-test-all: test test-slow test-browser  ## every test
+test-vllm: .venv-vllm/installed  ## the whole game on real vLLM, without a GPU
+	.venv-vllm/bin/python -m pytest -p no:cacheprovider tests_vllm
+
+test-all: test test-slow test-browser test-vllm  ## every test
 
 # Two runs at a time, one thread each: a step of the small model gains little from a second core. What is stored in
 # data/results is not run again, what was killed goes on from its checkpoint, one failure does not stop the others.
-RUN_AT_MINI = $(PY) -m pzlib run notebooks/$$name.ipynb -p tier mini -o figures/executed/$$name.ipynb
-CORE = 03_masking_collapse 05_rlvr 07_reasoning_patterns 09_rpt 10_rlp 11_side_by_side 13_benchmarks
-ABLATIONS = 06_data_domain 08_generator_reward
+AT_MINI = $(PY) -m pzlib run notebooks/$$name.ipynb -p tier mini -o figures/executed/$$name.ipynb
+CORE = 03_masking_collapse 07_reasoning_patterns 13_benchmarks
+FURTHER = 05_rlvr 06_data_domain 08_generator_reward 09_rpt 10_rlp 11_side_by_side
+DRAWN = $(PY) -m pzlib figures && name=12_claims_and_figures && $(AT_MINI)
 
-mini: .venv/installed  ## the core studies at mini (collapse, baselines, RLVR, RPT, RLP; five seeds), notebooks, figures
+mini: .venv/installed  ## the core studies at mini (collapse, baselines, whose entropy; five seeds), notebooks, figures
 	-$(PY) -m pzlib study --core
-	for name in $(CORE); do $(RUN_AT_MINI) || exit 1; done
-	$(PY) -m pzlib figures
-	name=12_claims_and_figures; $(RUN_AT_MINI)
+	for name in $(CORE); do $(AT_MINI) || exit 1; done
+	name=11_side_by_side; $(AT_MINI) -p every false
+	$(DRAWN)
 
-mini-all: .venv/installed  ## every study at mini: the core, then ablations and the map (three seeds)
+mini-all: .venv/installed mini  ## every study at mini: the core, then RLVR, RPT, RLP, ablations, the map (three or five seeds)
 	-$(PY) -m pzlib study --all
-	for name in $(ABLATIONS); do $(RUN_AT_MINI) || exit 1; done
-	$(MAKE) mini
+	for name in $(FURTHER); do $(AT_MINI) || exit 1; done
+	$(DRAWN)
 
 figures: .venv/installed  ## every figure and table again, from data/results
 	$(PY) -m pzlib figures

@@ -1,68 +1,11 @@
-"""The command line: `python -m pzlib run | study | sweep | evaluate | compare | results | figures`.
+"""Commands: `python -m pzlib run | batch | study | sweep | evaluate | compare | serve | plan | results | figures`.
 Leaves out settings: they belong to the notebook, and `-p NAME VALUE` sets them."""
 
-import argparse
 import sys
-from pathlib import Path
 
 from pzlib import run as settings
-from pzlib.studies import STUDIES, runs_of, starts_of
-
-
-def parser():
-    """The arguments of every command; `main` dispatches on `command`."""
-    top = argparse.ArgumentParser(prog="python -m pzlib", description="RL on plain text.")
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="execute a notebook, and keep the executed copy with its run")
-    run.add_argument("notebook", type=Path)
-    run.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
-                     help="a parameter of the notebook; once for each")  # fmt: skip
-    run.add_argument("-o", "--output", type=Path, help="where the executed copy goes, if not to its run")
-    study = commands.add_parser("study", help="make the runs of one or more studies that are not stored yet")
-    study.add_argument("names", nargs="*", metavar="STUDY", help=f"of {', '.join(STUDIES)}")
-    study.add_argument("--core", action="store_true", help="the studies of `make mini`")
-    study.add_argument("--all", action="store_true", help="every study: `make mini-all`")
-    study.add_argument("--plan", action="store_true", help="only say how many runs and how long")
-    study.add_argument("--tier", default="mini", choices=settings.TIERS)
-    sweep = commands.add_parser("sweep", help="make the learning-rate sweep of every method, into data/results/sweep")
-    for command in (study, sweep):
-        command.add_argument("--jobs", type=int, default=2, help="runs at a time; they share the cores")
-    _evaluate_parser(commands.add_parser("evaluate", help="ask a model TinyBench's questions, or those of benchmarks"))
-    compare = commands.add_parser("compare", help="two stored evaluations, question by question")
-    compare.add_argument("ours", help="a folder that `evaluate` made, or its name under data/evaluations")
-    compare.add_argument("theirs")
-    compare.add_argument("--tasks", nargs="+", default=[], metavar="TASK", help="only these of the benchmarks in both")
-    results = commands.add_parser("results", help="collect run folders into the tables of data/results")
-    results.add_argument("--runs", type=Path, default=settings.ROOT / "data/runs")
-    figures = commands.add_parser("figures", help="redraw every figure from the tables of data/results")
-    figures.add_argument("-o", "--output", type=Path, default=settings.ROOT / "figures")
-    figures.add_argument("--tier", default="mini", choices=settings.TIERS)
-    for command in (results, figures):
-        command.add_argument("--results", type=Path, default=settings.ROOT / "data/results")
-    return top
-
-
-def _evaluate_parser(evaluate):
-    """The arguments of `evaluate`; what is left out follows each benchmark's own habit."""
-    evaluate.add_argument("model", help="a run id (id@step for one it kept), a folder or a hub name")
-    evaluate.add_argument("--items", type=int, default=64, help="of TinyBench without --tasks: questions a task")
-    evaluate.add_argument("--tasks", nargs="+", metavar="TASK", help="benchmarks, or all: the papers' ten")
-    evaluate.add_argument("--data", action="append", default=[], metavar="FOLDER|TASK=FILE",
-                          help="local files in the place of the hub's data sets; may be given again")  # fmt: skip
-    evaluate.add_argument("--prompts", default="boxed", help="boxed (zero-shot), stock (few-shot, where there is one) "
-                          "or tiny (the small world's)")  # fmt: skip
-    evaluate.add_argument("--chat", action="store_true", help="put prompts into the tokenizer's chat template")
-    evaluate.add_argument("--samples", type=int, help="answers a question; by default 32 for AIME and AMC, else 1")
-    evaluate.add_argument("--temperature", type=float, help="by default 1 with several samples, else 0")
-    evaluate.add_argument("--max-tokens", type=int, default=8192, help="of an answer")
-    evaluate.add_argument("--limit", type=int, help="only the first so many questions of each benchmark")
-    evaluate.add_argument("--seed", type=int, default=0)
-    evaluate.add_argument("--batch", type=int, default=16, help="answers at once, of the backend hf")
-    evaluate.add_argument("--backend", default="hf", help="hf, or vllm where it is installed")
-    evaluate.add_argument("--random-option", action="store_true",
-                          help="a random letter where an answer gives none, as the papers do; counted")  # fmt: skip
-    evaluate.add_argument("--against", metavar="MODEL", help="evaluate this one too, and compare")
-    evaluate.add_argument("-o", "--output", type=Path, help="in the place of data/evaluations; a folder a model in it")
+from pzlib.arguments import parser
+from pzlib.studylist import PLANS
 
 
 def main(argv=None):
@@ -82,13 +25,21 @@ def _run(args):
     return run_notebook(args.notebook, parse_parameters(args.notebook, args.parameter), args.output)
 
 
+def _batch(args):
+    from pzlib.batch import batch
+
+    axes = [(name, values) for name, *values in args.parameter]
+    return batch(args.notebook, axes, args.seeds, args.output, args.jobs, args.gpus, args.address)
+
+
 def _study(args):
     from pzlib import grid
+    from pzlib.studies import runs_of, starts_of
 
-    chosen = [name for name, study in STUDIES.items() if args.all or (args.core and study.core)]
+    chosen = [name for name, study in PLANS.items() if args.all or (args.core and study.core)]
     names = list(dict.fromkeys([*chosen, *args.names]))
     if not names:
-        raise ValueError(f"study: name one or more of {', '.join(STUDIES)}, or give --core or --all")
+        raise ValueError(f"study: name one or more of {', '.join(PLANS)}, or give --core or --all")
     runs, starts = runs_of(names, args.tier), starts_of(names, args.tier)
     if args.plan:
         print(grid.plan(runs, args.jobs, starts=starts))
@@ -163,6 +114,24 @@ def _tinybench(args):
     return 0
 
 
+def _serve(args):
+    from pzlib.serving import serve
+
+    serve(**{name: value for name, value in vars(args).items() if name != "command"})
+
+
+def _plan(args):
+    from pzlib.plan import measured, plan, run_of
+
+    apart = {name: getattr(args, name) for name in ("tier", "objective", "model") if getattr(args, name)}
+    run = run_of(args.parameter, **apart)
+    if args.measure:
+        print(measured(run))
+    else:
+        print(plan(run, args.hardware, args.gpus, args.prompt_tokens, args.completion_tokens, args.mfu))
+    return 0
+
+
 def _results(args):
     from pzlib.results import collect
 
@@ -172,30 +141,41 @@ def _results(args):
 
 
 def _figures(args):
-    from pzlib import claims
+    from pzlib import claims, sidetables
     from pzlib.figures import redraw
     from pzlib.report import follow_on_table, main_table, refresh
-    from pzlib.results import load
+    from pzlib.results import stored
     from pzlib.studies import select
 
     for path in redraw(args.results, args.output, args.tier):
         print(path)
     readme = settings.ROOT / "README.md"
     if readme.is_file() and args.results == settings.ROOT / "data/results" and args.tier == "mini":
-        tables = {name: load(name) for name in ("training", "tinybench")}
-        told = claims.summary(claims.ledger(claims.load(), tables))
-        results = main_table(select(tables["tinybench"], "baselines"))
-        rlvr = follow_on_table(select(tables["tinybench"], "rlvr"))
-        refresh(readme, {"results": results, "rlvr": rlvr, "claims": told})
+        tables = stored()
+        baselines, rlvr, side, after = (
+            select(tables["tinybench"], study) for study in ("baselines", "rlvr", "side", "side_rlvr")
+        )
+        spent = select(tables["training"], "side")
+        methods = sidetables.side_by_side(side, spent, sidetables.costs_of(spent), after)
+        told = {
+            "results": main_table(baselines),
+            "side": sidetables.side_table(methods),
+            "rlvr": follow_on_table(rlvr),
+            "claims": claims.summary(claims.ledger(claims.load(), tables)),
+        }
+        refresh(readme, told)
     return 0
 
 
 COMMANDS = {
     "run": _run,
+    "batch": _batch,
     "study": _study,
     "sweep": _sweep,
     "evaluate": _evaluate,
     "compare": _compare,
+    "serve": _serve,
+    "plan": _plan,
     "results": _results,
     "figures": _figures,
 }

@@ -1,35 +1,27 @@
-"""What a mini step costs here, mostly as ratios: `python -m pzlib.bench` fills data/results/bench.csv.
+"""What a mini step costs here, mostly as ratios: `python -m pzlib.bench` fills data/results/bench.csv and costs.csv.
 Leaves out evaluation and checkpoints, which a run does every few dozen steps."""
 
 import argparse
-import contextlib
-import platform
 import tempfile
-import time
 import warnings
-from collections import defaultdict
 from dataclasses import replace
 from statistics import median
 
 import pandas as pd
 import torch
 from datasets import Dataset
-from transformers import PrinterCallback, TrainerCallback
+from transformers import PrinterCallback
 from trl import GRPOTrainer
 
 from pzlib import asking
-from pzlib.corpus import load_passages
+from pzlib.costs import against_spans, methods, thinking
 from pzlib.equality import gradient_changes
-from pzlib.folder import RunFolder, write_atomic
-from pzlib.models import fitting, load
+from pzlib.folder import write_atomic
+from pzlib.models import load
 from pzlib.quiet import quiet
 from pzlib.run import ROOT, Run
 from pzlib.settings import settings
-from pzlib.train import make_trainer
-
-WARM = 2  # first steps that are not counted
-# On a CPU the seconds are this process's own, summed over its threads: what else the machine does is not counted.
-now = time.perf_counter if torch.cuda.is_available() else time.process_time
+from pzlib.stopwatch import WARM, Clock, Stopwatch, build, device, timed
 
 
 def main():
@@ -41,28 +33,23 @@ def main():
     named = {name: getattr(given, name) for name in ("model", "corpus") if getattr(given, name)}
     run = Run(tier="mini", steps=given.steps + WARM, save_every=10_000, **named)
     rows = [("matrix products", "1024 x 1024 float32, GFLOP/s", matmul_rate() / 1e9, "")]
+    results = ROOT / "data/results"
+    results.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as home, quiet(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
         for measure in (measure_step, against_plain, against_spans, thinking, scaling):
             found = measure(run, home)
             print("\n".join(f"{what}; {setting}: {value:.3g}" for what, setting, value, _ in found), flush=True)
             rows += found
+        if not named:
+            costs = methods(given.steps, home)
+            print(costs.to_string(index=False), flush=True)
+            write_atomic(results / "costs.csv", costs.to_csv(index=False, lineterminator="\n"))
     table = pd.DataFrame(rows, columns=["measure", "setting", "value", "aim"])
     table["value"] = [float(f"{value:.3g}") for value in table["value"]]
     print(f"{device()}\n{table.to_string(index=False, float_format='{:.3g}'.format)}")
     table["device"] = device()
-    (ROOT / "data/results").mkdir(parents=True, exist_ok=True)
-    write_atomic(ROOT / "data/results/bench.csv", table.to_csv(index=False, lineterminator="\n"))
-
-
-def device():
-    """The processor's name and its threads, or the GPU's name."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    with contextlib.suppress(FileNotFoundError), open("/proc/cpuinfo") as file:
-        names = [line.split(":")[1].strip() for line in file if line.startswith("model name")]
-        return f"{names[0] if names else platform.machine()}, {torch.get_num_threads()} threads"
-    return f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+    write_atomic(results / "bench.csv", table.to_csv(index=False, lineterminator="\n"))
 
 
 def matmul_rate(size=1024, repeats=20):
@@ -71,41 +58,6 @@ def matmul_rate(size=1024, repeats=20):
     a, b = torch.randn(2, size, size, device=where)
     times = [timed(lambda: (a @ b).sum().item()) for _ in range(repeats)]
     return 2 * size**3 / median(times)
-
-
-def timed(do):
-    started = now()
-    do()
-    return now() - started
-
-
-class Clock:
-    """Adds up the seconds spent in some functions, by name, without changing what they do."""
-
-    def __init__(self):
-        self.seconds = defaultdict(float)
-
-    def watch(self, owner, name, label):
-        original = getattr(owner, name)
-
-        def watched(*args, **kwargs):
-            started = now()
-            try:
-                return original(*args, **kwargs)
-            finally:
-                self.seconds[label] += now() - started
-
-        setattr(owner, name, watched)
-        return lambda: setattr(owner, name, original)
-
-
-def build(run, home):
-    """(trainer, folder) of `run` in a temporary folder."""
-    folder = RunFolder(f"{home}/{run.run_id}").open(run)
-    model, tokenizer = load(run)
-    bounds = {"min_tokens": run.min_tokens, "max_tokens": run.max_tokens, "limit": run.corpus_limit}
-    corpus = load_passages(run.corpus_source, tokenizer=tokenizer, seed=run.seed, progress=False, **bounds)
-    return make_trainer(run, model, tokenizer, fitting(run, corpus, tokenizer)[0], folder), folder
 
 
 def measure_step(run, home):
@@ -185,19 +137,6 @@ def dropping(trainer, batches, generation):
     ]
 
 
-class Stopwatch(TrainerCallback):
-    """Seconds of each step of any trainer, generation included."""
-
-    def __init__(self):
-        self.seconds = []
-
-    def on_step_begin(self, args, state, control, **_):
-        self.started = now()
-
-    def on_step_end(self, args, state, control, **_):
-        self.seconds.append(now() - self.started)
-
-
 def against_plain(run, home):
     """The game's step, nothing dropped, against a plain GRPOTrainer over the same prompts: seconds a token.
 
@@ -238,48 +177,6 @@ def against_plain(run, home):
         each = [seconds / (b - a) for seconds, a, b in zip(watch.seconds[1:], seen, seen[1:], strict=False)]
         rows.append(("game / plain GRPOTrainer", name, ours / median(each[WARM - 1 :]), "<= 1.05"))
     return rows
-
-
-def against_spans(run, home):
-    """RPT's step over Random RLPT's on the same passages, with as many predictions; and what finding positions takes.
-
-    First with every row trained, then as it is by default: there the rule that leaves more groups alive pays for them.
-    A prediction costs by its tokens: RPT's prompts end at its positions, so they are shorter.
-    """
-    rows = []
-    for setting, changes in (("every row trained", {"drop_rows": False, "filter": "none"}), ("by default", {})):
-        same = {name: getattr(run, name) for name in ("tier", "model", "corpus", "steps", "save_every")} | changes
-        seconds, clock = {}, Clock()
-        for objective in ("rpt", "random_span"):
-            trainer, _ = build(Run(objective=objective, **same), home)
-            watch = Stopwatch()
-            trainer.add_callback(watch)
-            clock.watch(trainer.game, "read", objective)
-            trainer.train()
-            seconds[objective] = sum(watch.seconds)
-        ratio = seconds["rpt"] / seconds["random_span"]
-        rows.append(("RPT / random spans", f"step, {setting}", ratio, "" if rows else "<= 1.05"))
-        rows.append(("share of an RPT step", f"entropies, {setting}", clock.seconds["rpt"] / seconds["rpt"], ""))
-    return rows
-
-
-def thinking(run, home):
-    """RLP's step over the same step without what GRPO has not: the likelihoods it reads, and its moving average.
-
-    Thoughts, their tokens and the loss are the very same, so the ratio is at equal thought tokens.
-    """
-    same = {name: getattr(run, name) for name in ("tier", "model", "corpus", "steps", "save_every")}
-    trainer, folder = build(Run(objective="rlp", **same), home)
-    watch, clock = Stopwatch(), Clock()
-    trainer.add_callback(watch)
-    clock.watch(trainer.game, "read", "likelihoods")
-    clock.watch(trainer.game.average, "on_optimizer_step", "moving average")
-    trainer.train()
-    total, extra = sum(watch.seconds), sum(clock.seconds.values())
-    tokens = folder.metrics()["tokens_completion"].mean()
-    setting = f"{tokens:.0f} thought tokens a step"
-    rows = [("RLP / GRPO on the same thoughts", setting, total / (total - extra), "<= 1.3")]
-    return rows + [("share of an RLP step", name, seconds / total, "") for name, seconds in clock.seconds.items()]
 
 
 def scaling(run, home):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pzlib.prompts import PAPER, TINY, parse_boxed, question_prompt
-from pzlib.run import near_names
+from pzlib.refusals import near_names
 
 LETTERS = "ABCDEFGHIJ"
 # General-Reasoner's words for a multiple choice, verbatim (papers.md 1.11); for an open answer they are PAPER.question.

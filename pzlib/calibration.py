@@ -4,6 +4,7 @@ Left out: every method's result. The world is set by these numbers alone and nev
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 
 import pandas as pd
 import torch
@@ -35,22 +36,49 @@ def position_kinds(name: str, limit: int = 300, seed: int = 99) -> pd.Series:
 
 
 @torch.no_grad()
-def next_token_entropy(model, tokenizer, name: str, limit: int = 100, seed: int = 99) -> pd.DataFrame:
-    """One row per position but the first: passage, kind, entropy (nats), and whether it is in its passage's top fifth.
+def next_tokens(model, tokenizer, texts: Iterable[str]) -> pd.DataFrame:
+    """One row per token but the first of each text, of any causal model: passage, entropy (nats), whether that is in
+    the text's top fifth, and whether the most likely token is the right one ("predictable without thinking").
 
-    Read from the left, as entropy masking reads, what only follows from both sides can't be deduced either: it counts
-    as irreducible here.
+    The entropy at which a token is ranked is of what stands before it, as entropy masking reads.
     """
-    rows = []
-    for number, passage in enumerate(passages(name, limit, seed)):
-        ids = torch.tensor([tokenizer(passage.text)["input_ids"]])
-        logp = model(input_ids=ids).logits[0, :-1].log_softmax(-1)  # (T-1, V)
+    tables = []
+    for number, text in enumerate(texts):
+        ids = torch.tensor([tokenizer(text)["input_ids"]], device=model.device)
+        logp = model(input_ids=ids).logits[0, :-1].float().log_softmax(-1)  # (T-1, V)
         entropy = -(logp.exp() * logp).sum(-1)
-        top = set(entropy.topk(len(entropy) // 5).indices.tolist())
-        for i, (_, _, kind) in enumerate(passage.kinds[1:]):
-            seen = "irreducible" if kind.endswith("_inverse") else kind_class(kind)
-            rows.append((number, kind, seen, float(entropy[i]), i in top))
-    return pd.DataFrame(rows, columns=["passage", "kind", "from_left", "entropy", "top_fifth"])
+        top = torch.zeros_like(entropy, dtype=torch.bool)
+        top[entropy.topk(len(entropy) // 5).indices] = True
+        columns = {"entropy": entropy, "top_fifth": top, "right": logp.argmax(-1) == ids[0, 1:]}
+        tables.append(pd.DataFrame({"passage": number} | {name: x.cpu().numpy() for name, x in columns.items()}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def next_token_entropy(model, tokenizer, name: str, limit: int = 100, seed: int = 99) -> pd.DataFrame:
+    """`next_tokens` of a small world's passages, with the kind of each word, and what it is read `from_left`.
+
+    Read from the left, what only follows from both sides can't be deduced either: it counts as irreducible here.
+    """
+    shown = passages(name, limit, seed)
+    kinds = [kind for passage in shown for _, _, kind in passage.kinds[1:]]
+    seen = ["irreducible" if kind.endswith("_inverse") else kind_class(kind) for kind in kinds]
+    return next_tokens(model, tokenizer, [p.text for p in shown]).assign(kind=kinds, from_left=seen)
+
+
+def places(model, tokenizer, names: Iterable[str], limit: int = 100) -> pd.DataFrame:
+    """Where each world lies, in %: positions that are deducible, and of the top fifth by entropy what nothing tells
+    from the left and what the model gets right without thinking; all positions it gets right."""
+    rows = {}
+    for name in names:
+        shares, table = position_kinds(name), next_token_entropy(model, tokenizer, name, limit)
+        top = table[table["top_fifth"]]
+        rows[name] = {
+            "deducible positions": sum(share for kind, share in shares.items() if kind_class(kind) == "reasoning"),
+            "top fifth: irreducible": (top["from_left"] == "irreducible").mean(),
+            "top fifth: right": top["right"].mean(),
+            "all: right": table["right"].mean(),
+        }
+    return 100 * pd.DataFrame(rows).T
 
 
 def base_spans(model, tokenizer, per_kind: int = 24, seed: int = 99) -> pd.DataFrame:

@@ -5,12 +5,13 @@ import hashlib
 import json
 import shutil
 
+from accelerate import PartialState
 from transformers import TrainerCallback
 
 from pzlib.folder import write_atomic
 
 MANIFEST = "manifest.json"
-KEPT = 2  # while the newest is being written, the one before it is still whole
+KEPT = 2  # should the newest be damaged later, there is the one before it
 
 
 def write_manifest(checkpoint, run_id, step):
@@ -33,8 +34,7 @@ def latest_good(folder, run_id, say=print):
     `broken-...`, told of by `say`, and the one before it is tried. Raises ValueError for another run's
     checkpoint.
     """
-    found = [p for p in folder.glob("checkpoint-*") if p.name.removeprefix("checkpoint-").isdigit()]
-    for path in sorted(found, key=lambda p: int(p.name.removeprefix("checkpoint-")), reverse=True):
+    for path in reversed(_oldest_first(folder)):
         manifest, wrong = _check(path)
         if not wrong and manifest["run_id"] != run_id:
             raise ValueError(
@@ -47,6 +47,11 @@ def latest_good(folder, run_id, say=print):
         path.rename(aside)
         say(f"{path}: {wrong}; set aside as {aside.name}, the one before it is used")
     return None, 0
+
+
+def _oldest_first(folder):
+    found = [p for p in folder.glob("checkpoint-*") if p.name.removeprefix("checkpoint-").isdigit()]
+    return sorted(found, key=lambda p: int(p.name.removeprefix("checkpoint-")))
 
 
 def _check(checkpoint):
@@ -75,11 +80,19 @@ def _fingerprint(path):
 
 
 class Manifests(TrainerCallback):
-    """Lists each checkpoint once the trainer has written it."""
+    """Lists each checkpoint once the trainer has written it, and only then deletes all but the newest KEPT.
+
+    The trainer's own `save_total_limit` must stay unset: it deletes before the new one is listed, and the one changed
+    longest ago first. One whose deletion a kill broke off has just been changed, so the last whole one went before it.
+    """
 
     def __init__(self, folder, run_id):
         self.folder, self.run_id = folder, run_id
 
     def on_save(self, args, state, control, **_):
-        if state.is_world_process_zero:
-            write_manifest(self.folder / f"checkpoint-{state.global_step}", self.run_id, state.global_step)
+        PartialState().wait_for_everyone()  # each process writes its own random state
+        if not state.is_world_process_zero:
+            return
+        write_manifest(self.folder / f"checkpoint-{state.global_step}", self.run_id, state.global_step)
+        for path in _oldest_first(self.folder)[:-KEPT]:
+            shutil.rmtree(path)

@@ -7,14 +7,16 @@ from pathlib import Path
 import pandas as pd
 
 from pzlib import studies
+from pzlib.refusals import near_names
 from pzlib.rpttables import SPLITS
-from pzlib.run import locate, near_names
+from pzlib.run import locate
 from pzlib.stats import holm, paired_t
+from pzlib.studytables import equal_tokens
 
 CLAIMS = "data/paper/claims.csv"
 ALPHA, LEAST_PAIRS = 0.05, 3
 VERDICTS = ("reproduced", "contradicted", "inconclusive", "not run")  # how the verdicts begin
-NAMES = {"pretrainzero": "PretrainZero", "rpt": "RPT", "rlp": "RLP"}
+NAMES = {"pretrainzero": "PretrainZero", "rpt": "RPT", "rlp": "RLP", "ncr": "NCR"}  # NCR: arXiv:2608.23256
 
 # metric -> its column, the groups (or tasks) of TinyBench whose plain mean it is, its unit (points: % of a share)
 TINYBENCH = {
@@ -45,6 +47,7 @@ ACCURACIES = ("general", "math", "spans", "overall")
 NEXT = [metric for metric in TINYBENCH if metric.startswith("next token")]
 # What a claim's b may be, of a's arm or "arm@", and the metrics that are known then.
 MOMENTS = {"base": TINYBENCH, "halfway": TINYBENCH, "start": TRAINING, "direct": NEXT}
+EQUAL_TOKENS = "equal tokens"  # after "arm@": a and that arm, both at the tokens that the cheaper of them has used
 
 
 def load(path: str | Path = CLAIMS) -> pd.DataFrame:
@@ -53,8 +56,9 @@ def load(path: str | Path = CLAIMS) -> pd.DataFrame:
 
     A claim says that the metric of `a` lies above (">") or below ("<") that of `b`; both are arms of the study, or b is
     a moment of a's own runs: "base" (step 0), "halfway" (the last evaluation in the first half), "start" (the first
-    fifth of training), "direct" (step 0, next tokens predicted outright); of another arm's it is written "arm@base". No
-    study: mini cannot test it, and `why_not` says why. Errors: ValueError naming the claim.
+    fifth of training), "direct" (step 0, next tokens predicted outright); of another arm's it is written "arm@base".
+    "arm@equal tokens" is that arm, and a with it, after as many tokens as both have used. No study: mini cannot test
+    it, and `why_not` says why. Errors: ValueError naming the claim.
     """
     table = pd.read_csv(locate(str(path)))
     words = table.columns.difference(["reported_a", "reported_b"])
@@ -155,14 +159,26 @@ def ledger(
     """
     selected = {}
 
+    def rows_of(study, table, *names):
+        if (study, table) not in selected:
+            selected[study, table] = select(tables[table], study, tier)
+        rows = selected[study, table]
+        return rows[rows["arm"].isin(names)]
+
     def arm(study, metric, name, moment):
         table = "perplexity" if metric == "perplexity" else "tinybench" if metric in TINYBENCH else "training"
         if table not in tables:
             return pd.Series(dtype=float)
-        if (study, table) not in selected:
-            selected[study, table] = select(tables[table], study, tier)
-        rows = selected[study, table]
-        return values(rows[rows["arm"] == name], metric, moment)
+        return values(rows_of(study, table, name), metric, moment)
+
+    def equal(study, metric, a, b, name):
+        if not {"tinybench", "training"} <= tables.keys():
+            return pd.Series(dtype=float)
+        rows = rows_of(study, "tinybench", a, b)
+        if rows["arm"].nunique() < 2:
+            return pd.Series(dtype=float)
+        rows = equal_tokens(rows, rows_of(study, "training", a, b))
+        return values(rows[rows["arm"] == name], metric)
 
     rows = []
     for claim in claims.to_dict("records"):
@@ -170,8 +186,12 @@ def ledger(
         if claim["study"]:
             study, metric, a, b = (claim[name] for name in ("study", "metric", "a", "b"))
             name, _, moment = b.partition("@")
-            other = arm(study, metric, a, b) if b in MOMENTS else arm(study, metric, name, moment or "end")
-            pairs = pd.concat([arm(study, metric, a, "end"), other], axis=1, join="inner")
+            if moment == EQUAL_TOKENS:
+                both = [equal(study, metric, a, name, one) for one in (a, name)]
+            else:
+                other = arm(study, metric, a, b) if b in MOMENTS else arm(study, metric, name, moment or "end")
+                both = [arm(study, metric, a, "end"), other]
+            pairs = pd.concat(both, axis=1, join="inner")
             row |= {"unit": unit(metric), "n": len(pairs)}
             if len(pairs) >= LEAST_PAIRS:
                 test = paired_t(pairs[0], pairs[1])

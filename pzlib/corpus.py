@@ -60,6 +60,12 @@ class Corpus(Sequence):
     def __len__(self) -> int:
         return len(self.passages)
 
+    def joined(self, items, other: Corpus) -> Corpus:
+        """This corpus and `items`, which were made of `other`: reports added up, both digests in the digest."""
+        report = {name: self.report.get(name, 0) + other.report.get(name, 0) for name in self.report | other.report}
+        digest = hashlib.sha256(f"{self.digest} {other.digest}".encode()).hexdigest()
+        return Corpus((*self.passages, *items), report, digest)
+
 
 def load_passages(
     source,

@@ -10,6 +10,7 @@ from pzlib.stats import bootstrap_ci, paired_test
 from pzlib.style import Mark, Picture, caption, marks_of
 
 TRAINING, TINYBENCH = "data/results/training.csv", "data/results/tinybench.csv"  # what a figure says it is made from
+COSTS = "data/results/costs.csv"
 RUN = ["run_id", "objective", "tier", "seed", "step"]
 GROUPS = {"general": "General", "math": "Math", "spans": "Masked words"}  # of tinybench.csv, as titles
 MASKED_WORDS = "Masked words: words of unseen passages that reasoning can deduce."

@@ -7,6 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
+from pzlib.adapters import merged
+
 FILE = "average.safetensors"
 
 
@@ -16,6 +18,8 @@ class Average(TrainerCallback):
     model: the policy as loaded, before a trainer changes its `forward`: what is copied here must not call what is
     trained. `self.model` is the copy: the weights once more, in eval mode, without gradients or optimizer state. It
     lies in every checkpoint as one more file, which the checkpoint's manifest lists like the others.
+    Of a policy with an adapter it follows the merged weights: an average of the adapter's two factors would be another
+    one, and would change with how their product is split between them.
     Weights stay float32: in bfloat16 a step of 1 - keep = 0.001 would be lost to rounding.
 
     >>> theta = torch.nn.Linear(1, 1, bias=False)
@@ -43,8 +47,10 @@ class Average(TrainerCallback):
 
     @torch.no_grad()
     def on_optimizer_step(self, args, state, control, model, **_):
-        for mean, weight in zip(self.model.parameters(), model.parameters(), strict=True):
-            mean.lerp_(weight, 1 - self.keep)
+        own = dict(self.model.named_parameters())  # a tied weight once, while `merged` gives it by both of its names
+        for name, weight in merged(model):
+            if name in own:
+                own[name].lerp_(weight, 1 - self.keep)
 
     def on_save(self, args, state, control, **_):
         if state.is_world_process_zero:

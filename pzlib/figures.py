@@ -20,6 +20,7 @@ from pzlib import (
     studyfigures,
 )
 from pzlib.curves import GROUPS, averaged, by_arm, checked, explain, group_means, legend, panel, smoothing, wide
+from pzlib.results import read
 from pzlib.studytables import equal_tokens, kind_shares
 from pzlib.style import WIDTH, Picture, colours_of_kinds, mark_of, marks_of, save, styled
 
@@ -169,7 +170,7 @@ class Drawing(NamedTuple):
 
 
 MAIN = ("pretrainzero", "random_span")
-RESULTS = [name for name in studies.STUDIES if name not in ("baselines", "map", "rlvr", "rlvr_after", "rlvr_after_rlp")]
+RESULTS = [name for name in studies.STUDIES if name not in ("baselines", "map") and "rlvr" not in name]
 PLAN = {
     "training_dynamics": Drawing(training_dynamics, "baselines", ("training",), MAIN),
     "generator_dynamics": Drawing(generator_dynamics, "baselines", ("training",), MAIN),
@@ -189,6 +190,8 @@ for name in ("mask_rule", "generator_reward", "guessable_noise", "balance"):
 for name in ("generator_reward", "guessable_noise", "group"):
     PLAN[f"{name}_generator_profile"] = Drawing(studyfigures.generator_profile, name, ("training",))
 PLAN["baselines_patterns"] = Drawing(patternfigures.structure_by_arm, "baselines", ("patterns",))
+PLAN["side_by_tokens"] = Drawing(studyfigures.by_tokens, "side", ("tinybench", "training"))
+PLAN["side_rlvr_result"] = Drawing(followfigures.follow_on, "side_rlvr", ("tinybench",))
 PLAN["rlvr_curves"] = Drawing(tinybench_curves, "rlvr", ("tinybench",))
 PLAN["rlvr_result"] = Drawing(followfigures.follow_on, "rlvr", ("tinybench",))
 PLAN["rlvr_beside_the_paper"] = Drawing(followfigures.rlvr_beside, "rlvr", ("tinybench",))
@@ -214,8 +217,9 @@ def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> 
     results_dir = Path(results_dir)
     if not results_dir.is_dir():
         raise FileNotFoundError(f"results: no folder {results_dir}; run `python -m pzlib results` first")
-    paths = {name: results_dir / f"{name}.csv" for name in ("runs", "training", "tinybench", "patterns", "perplexity")}
-    stored = {name: pd.read_csv(path) for name, path in paths.items() if path.is_file()}
+    names = ("runs", "training", "tinybench", "patterns", "perplexity", "costs")
+    paths = {name: results_dir / f"{name}.csv" for name in names}
+    stored = {name: read(path) for name, path in paths.items() if path.is_file()}
     jobs = []
     for file, (figure, study, names, arms) in PLAN.items():
         if lacking := [f"{name}.csv" for name in names if name not in stored]:
@@ -232,6 +236,9 @@ def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> 
             continue
         source = " and ".join(f"data/results/{name}.csv" for name in names)
         jobs.append((figure, found, f"{source}, study {study}", file, out_dir))
+        if file == "side_by_tokens" and "costs" in stored:
+            source = f"{TINYBENCH}, {curves.COSTS}, study side"
+            jobs.append((studyfigures.by_time, [found[0], stored["costs"]], source, "side_by_time", out_dir))
     if {"training", "tinybench"} <= set(stored):
         source = "data/results/tinybench.csv"
         sizes = {name: studies.select(stored["tinybench"], name, tier) for name in paperfigures.SIZES}

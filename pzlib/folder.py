@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pzlib.environment import environment
-from pzlib.run import Run, refuse_unknown
+from pzlib.refusals import refuse_unknown
+from pzlib.run import HOW, Run
 
 STATES = ("running", "complete", "failed")
 EVAL_COLUMNS = ("step", "task", "group", "n", "correct", "accuracy", "length", "reasoned")
@@ -80,7 +81,7 @@ class RunFolder:
             write_atomic(self.path / "params.json", json.dumps(params, indent=1) + "\n")
             return self
         # A folder of an earlier version lacks the settings that came later: it was made with their defaults.
-        was, now = _differing(self.run().to_dict() | self.params(), params)
+        was, now = _differing(self.run().to_dict() | self.params(), params, left_out=HOW)
         if was:
             remedy = "give the run another name, or delete the folder"
             raise ValueError(f"{self.path}: made with {_said(was)}, started with {_said(now)}; {remedy}")
@@ -157,15 +158,19 @@ class RunFolder:
         """Store the episodes (dicts by EPISODES' columns) of one step and process, whole or not at all."""
         refuse_unknown({k: None for row in rows for k in row}, EPISODES.names, "column of episodes")
         buffer = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist([{"step": step, **row} for row in rows], schema=EPISODES), buffer)
+        table = pa.Table.from_pylist([{"step": step, **row} for row in rows], schema=EPISODES)
+        pq.write_table(table, buffer, write_page_checksum=True)
         path = self.path / "episodes" / f"step_{step:06d}.rank{rank}.parquet"
         write_atomic(path, buffer.getvalue().to_pybytes())
 
     def episodes(self, steps=None):
-        """Episodes of the given steps (None: all) as one DataFrame, in order of step and process."""
+        """Episodes of the given steps (None: all) as one DataFrame, in order of step and process.
+
+        Raises ValueError, with the remedy, for a file that was cut short or changed since it was written.
+        """
         wanted = None if steps is None else set(steps)
         files = [p for p in self._episode_files() if wanted is None or _step(p) in wanted]
-        tables = [pq.ParquetFile(p).read() for p in files]
+        tables = [_episodes(p) for p in files]
         # A column that an earlier version did not have yet is null there.
         return pa.concat_tables([EPISODES.empty_table(), *tables], promote_options="default").to_pandas()
 
@@ -209,6 +214,16 @@ class RunFolder:
             self._write_evals(evals[evals["step"] <= step])
 
 
+def _episodes(path):
+    try:
+        return pq.ParquetFile(path, page_checksum_verification=True).read()
+    except (pa.ArrowException, OSError) as error:  # pyarrow has no more exact words for what is wrong in it
+        if getattr(error, "errno", None):
+            raise  # the disk's or the system's doing: the file may be well
+        remedy = "put it back from a copy, or delete it to read the other steps"
+        raise ValueError(f"{path}: not as it was written ({str(error).splitlines()[0]}); {remedy}") from error
+
+
 def _step(path):
     return int(path.name.split(".")[0].removeprefix("step_"))
 
@@ -218,8 +233,8 @@ def _plain(value):
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _differing(old, new):
-    names = [k for k in {**old, **new} if old.get(k) != new.get(k)]
+def _differing(old, new, left_out=()):
+    names = [k for k in {**old, **new} if old.get(k) != new.get(k) and k not in left_out]
     return {k: old.get(k) for k in names}, {k: new.get(k) for k in names}
 
 

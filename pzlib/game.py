@@ -7,6 +7,7 @@ from pzlib.nexttoken import draw_cuts, entropies, token_offsets
 from pzlib.prompts import generator_prompt, next_token_prompt, parse_boxed, parse_mask, predictor_prompt
 from pzlib.rewards import GENERATOR_REWARDS, predictor_reward
 from pzlib.rollout import Rollout
+from pzlib.turns import in_turn
 
 NEXT_TOKEN = ("random_next_token", "entropy_next_token")
 
@@ -90,19 +91,22 @@ class Game(Rollout):
         if run.objective in NEXT_TOKEN:
             ids, offsets = token_offsets(self.tokenizer, [p.text for p in passages])
             nats = read(ids) if run.objective == "entropy_next_token" else [None] * len(ids)
-            masks = [
-                draw_cuts(p.text, places, run.min_context, rng, G, uncertain)
-                for p, places, uncertain in zip(passages, offsets, nats, strict=True)
-            ]
+            with in_turn(rng):
+                masks = [
+                    draw_cuts(p.text, places, run.min_context, rng, G, uncertain)
+                    for p, places, uncertain in zip(passages, offsets, nats, strict=True)
+                ]
             return [[mask and mask.target for mask in row] for row in masks], masks
-        if asked:
+        if asked is not None:  # of no passages too: processes take their turns together
             spans = [[parse_mask(answer[2]) for answer in answers] for answers in asked]
         else:
-            spans = [[random_span(p.text, rng, run.span_words) for _ in range(G)] for p in passages]
-        masks = [
-            [span and apply_mask(p.text, span, run.mask_rule, rng) for span in row]
-            for p, row in zip(passages, spans, strict=True)
-        ]
+            with in_turn(rng):
+                spans = [[random_span(p.text, rng, run.span_words) for _ in range(G)] for p in passages]
+        with in_turn(rng):
+            masks = [
+                [span and apply_mask(p.text, span, run.mask_rule, rng) for span in row]
+                for p, row in zip(passages, spans, strict=True)
+            ]
         return spans, masks
 
     def _predict(self, answer, mask, text, facts):

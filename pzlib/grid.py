@@ -3,6 +3,7 @@ Leaves out clusters and GPUs shared between runs: one machine, `jobs` processes 
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from pzlib.folder import RunFolder
 from pzlib.progress import duration
 from pzlib.results import collect_run, folder_of, load
 from pzlib.run import Run
+from pzlib.workers import end_with_parent
 
 UNSEEN_HOURS = 0.05  # a run's time where none like it is stored
 
@@ -139,12 +141,16 @@ def _finish(run_id, code, results):
         collect_run(folder, results)
         return "complete"
     log = (folder.path / "log.txt").read_text(errors="replace").strip().splitlines()
-    why = folder.status().get("error") or (log[-1] if log else "") or f"exit code {code}"
+    if code < 0:  # whatever the folder says is of an earlier try
+        why = f"ended by {signal.Signals(-code).name}"
+    else:
+        why = folder.status().get("error") or (log[-1] if log else "") or f"exit code {code}"
     return f"failed: {why}; see {folder.path / 'log.txt'}"
 
 
 def train_one(run):
     """One run of a grid, in its own process: what notebook 04 does, without pictures."""
+    end_with_parent()  # else a study that is killed leaves runs behind which hold their folders
     from pzlib.splits import evaluation_of
     from pzlib.train import train
 

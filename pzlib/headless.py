@@ -12,6 +12,7 @@ from pzlib import run as settings
 from pzlib.folder import RunFolder, write_atomic
 from pzlib.parameters import fitted, read_parameters
 from pzlib.progress import Progress
+from pzlib.refusals import refuse_unknown
 
 ANNOUNCE = "PZLIB_ANNOUNCE"  # names the file in which a notebook says which run it trains
 
@@ -26,22 +27,23 @@ def announce(run):
             file.write(run.run_id + "\n")
 
 
-def run_notebook(path, parameters=None, output=None):
+def run_notebook(path, parameters=None, output=None, announced=None):
     """Execute the notebook at `path` with `parameters` ({name: value}); returns the process exit code.
 
     The executed copy goes to `output`, else into the folder of the run the notebook announces, else to
-    data/runs/notebooks. 0: every cell ran and no announced run was left unfinished. 1: it failed, and one line
-    on stderr says where. 130: interrupted. Bad input raises ValueError or FileNotFoundError beforehand.
+    data/runs/notebooks. announced: a file that takes the announced run ids and stays, so that others can follow.
+    0: every cell ran and no announced run was left unfinished. 1: it failed, and one line on stderr says where.
+    130: interrupted. Bad input raises ValueError or FileNotFoundError beforehand.
     """
     import nbformat
 
     path, defaults = Path(path), read_parameters(path)
     parameters = parameters or {}
-    settings.refuse_unknown(parameters, defaults, f"parameter of {path.name}")
+    refuse_unknown(parameters, defaults, f"parameter of {path.name}")
     parameters = {name: fitted(name, value, defaults[name]) for name, value in parameters.items()}
     with tempfile.TemporaryDirectory(prefix="pzlib-") as scratch:
-        copy, announced = Path(scratch) / path.name, Path(scratch) / "announced"
-        announced.touch()
+        copy, announced = Path(scratch) / path.name, Path(announced or Path(scratch) / "announced")
+        announced.write_text("")
 
         def runs():
             return [RunFolder(settings.ROOT / "data/runs" / name) for name in announced.read_text().split()]

@@ -51,9 +51,8 @@ def blocks(passages, run):
     """The data set of a run: one column `prompt` with passage ids, `groups_per_block` equal rows for each
     block.
 
-    TRL's sampler repeats every row G times, so a block becomes groups_per_block x G rows. The order is the
-    run's seeded shuffle, epoch after epoch until steps x passages blocks are there. Raises ValueError for
-    doubled ids.
+    TRL's sampler repeats every row G times, so a block becomes groups_per_block x G rows. steps x passages
+    blocks in the `order` of the run.
 
     >>> from pzlib.corpus import Passage
     >>> from pzlib.run import Run
@@ -61,18 +60,23 @@ def blocks(passages, run):
     >>> blocks(two, Run(tier="smoke", steps=2, passages=1, group=2))["prompt"][:]
     ['b', 'b', 'b', 'a', 'a', 'a']
     """
-    ids = [passage.id for passage in passages]
+    chosen = order(passages, run.seed, run.steps * run.passages)
+    return Dataset.from_dict({"prompt": [i for i in chosen for _ in range(run.groups_per_block)]})
+
+
+def order(items, seed, count):
+    """Ids of the first `count` items of a run: its seeded shuffle, epoch after epoch. ValueError for doubled ids."""
+    ids = [item.id for item in items]
     if len(set(ids)) < len(ids):
         doubled = next(i for i in ids if ids.count(i) > 1)
         raise ValueError(f"id: {doubled!r} names several passages; give every passage an id of its own")
-    order, epoch = [], 0
-    while len(order) < run.steps * run.passages:
+    found, epoch = [], 0
+    while len(found) < count:
         shuffled = list(ids)
-        random.Random(seed_of(run.seed, "order", epoch)).shuffle(shuffled)
-        order += shuffled
+        random.Random(seed_of(seed, "order", epoch)).shuffle(shuffled)
+        found += shuffled
         epoch += 1
-    chosen = order[: run.steps * run.passages]
-    return Dataset.from_dict({"prompt": [i for i in chosen for _ in range(run.groups_per_block)]})
+    return found[:count]
 
 
 def role_of(row):

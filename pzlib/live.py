@@ -37,7 +37,7 @@ class LiveView:
         start = time.monotonic()
         try:
             if self.notebook:
-                self._show(_picture(folder, step, steps).png())
+                self._show(picture(folder, step, steps).png())
             else:
                 print(progress_line(folder.metrics(), step, steps), flush=True)
         except Exception as error:  # a picture is not worth a run
@@ -48,7 +48,7 @@ class LiveView:
     def close(self, folder: RunFolder) -> None:
         """Draw the last view, leave it as the notebook's output, and save it as the run folder's view.png."""
         status = folder.status()
-        png = _picture(folder, status.get("step", 0), status.get("steps") or 0).png()
+        png = picture(folder, status.get("step", 0), status.get("steps") or 0).png()
         write_atomic(folder.path / "view.png", png)
         if self.notebook:
             self._show(png)
@@ -110,7 +110,7 @@ def _in_notebook() -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
-def _picture(folder: RunFolder, step: int, steps: int):
+def picture(folder: RunFolder, step: int, steps: int):
     """The run's view from its files alone; of the episodes only the latest step is read."""
     from pzlib.runview import run_view  # matplotlib is loaded only where a picture is drawn
     from pzlib.style import METHODS

@@ -1,5 +1,5 @@
 """Loads a causal language model and its tokenizer for a run, and says in words what makes one unfit.
-Leaves out adapters and quantised weights: the paper trains all weights."""
+Leaves out quantised weights; an adapter's folder is loaded as the model that it makes of its base."""
 
 import hashlib
 import importlib.util
@@ -9,6 +9,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pzlib import run as settings
+from pzlib.adapters import base_of, with_adapter
+from pzlib.problems import Problem
 from pzlib.prompts import TEMPLATES, generator_prompt, predictor_prompt, question_prompt
 from pzlib.quiet import quiet
 from pzlib.rpttemplates import rpt_prompt
@@ -19,19 +21,23 @@ def load(run):
     """(model, tokenizer) of `run.model_source`: float32 weights from safetensors, no code from the hub.
 
     `dtype` is the arithmetic's: the weights stay float32, since an update at the paper's rate of 5e-7 is lost
-    in bfloat16's 8 significant bits. Raises ValueError or FileNotFoundError naming the setting and the
-    remedy.
+    in bfloat16's 8 significant bits. A LoRA adapter is merged into its base. Raises ValueError or
+    FileNotFoundError naming the setting and the remedy.
     """
     if run.use_vllm and importlib.util.find_spec("vllm") is None:
         raise ValueError(
             "use_vllm: vLLM is not installed; pip install 'pzlib[vllm]' on a GPU box, or set it to False"
         )
+    base = base_of(run.model_source)
+    if run.use_vllm and run.vllm_mode == "server" and not torch.cuda.is_available():
+        raise ValueError("vllm_mode: a server takes new weights from a GPU only, and here is none; take colocate")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(run.model_source, padding_side="left")
+        tokenizer = AutoTokenizer.from_pretrained(run.model_source, padding_side="left", trust_remote_code=False)
         with quiet():
             model = AutoModelForCausalLM.from_pretrained(
-                run.model_source, dtype=torch.float32, use_safetensors=True
+                base or run.model_source, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
             )
+            model = with_adapter(model, run.model_source) if base else model
     except OSError as error:
         raise FileNotFoundError(f"model: cannot load {run.model!r}: {_remedy(run)}\n{error}") from error
     check(run, model, tokenizer)
@@ -91,8 +97,8 @@ def fitting(run, items, tokenizer):
     Raises ValueError where none is left.
     """
     template = TEMPLATES[run.template]
-    if run.objective == "rlvr":
-        prompts = [[question_prompt(problem.question, template)] for problem in items]
+    if run.objective in ("rlvr", "mixed_sft"):  # plain text is read without a prompt
+        prompts = [[question_prompt(i.question, template)] if isinstance(i, Problem) else [i.text] for i in items]
     elif run.objective == "rpt":
         prompts = [[rpt_prompt(p.text, run.template, run.rpt_template)] for p in items]
     elif run.objective == "rlp":

@@ -133,6 +133,8 @@ def token_offsets(tokenizer, texts: list[str]) -> tuple[list, list]:
     """(token ids, character offsets) of each text, no special tokens. ValueError for a tokenizer without offsets."""
     if not tokenizer.is_fast:
         raise ValueError("model: next-token targets need a fast tokenizer, this one gives no character offsets")
+    if not texts:
+        return [], []
     encoded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
     return encoded["input_ids"], encoded["offset_mapping"]
 

@@ -2,9 +2,11 @@
 Leaves out losses whose gradient needs every row: with those `check_drop_rows` refuses in words."""
 
 import torch
+from accelerate.utils import gather
 from transformers.utils import ModelOutput
 
 from pzlib.branching import PROMPT, can_branch, visibility
+from pzlib.shares import longest
 
 PER_ROW = ("advantages", "prompt_ids", "prompt_mask")  # (B,) or (B, P)
 PER_TOKEN = (
@@ -52,14 +54,14 @@ def keep_moving_rows(inputs):
     """TRL's batch without the rows that add nothing to the gradient, and without all-padding columns.
 
     A row adds nothing if its advantage is 0 or no token of it is in the loss. Where all rows are so, one is
-    kept, so that every parameter still gets its (zero) gradient and the optimizer takes the same step.
+    kept, so that every parameter still gets its (zero) gradient and the optimizer takes the same step. Every
+    process keeps as many as the one with the most: TRL gathers numbers of each row, from all in equal parts.
     `num_items_in_batch`, the loss's divisor, stays what it was.
     """
     in_loss = inputs["completion_mask"] * inputs.get("tool_mask", 1)
     moving = (inputs["advantages"] != 0) & in_loss.any(dim=1)
-    if not moving.any():
-        moving[0] = True
-    rows = moving.nonzero()[:, 0]
+    count = max(1, int(gather(moving.sum()).max()))
+    rows = moving.int().argsort(descending=True, stable=True)[:count].sort().values
     kept = {k: v[rows] if k in PER_ROW + PER_TOKEN else v for k, v in inputs.items()}
     first = int(kept["prompt_mask"].any(dim=0).int().argmax())  # prompts are padded on the left
     for name in ("prompt_ids", "prompt_mask"):
@@ -128,7 +130,7 @@ class PackedModel:
 
 def longest_of(model):
     """Tokens of a sequence up to which its dense attention costs no more than the matrix products that it spares."""
-    return 4 * model.config.get_text_config().hidden_size
+    return longest(model.config.get_text_config().hidden_size)
 
 
 def split(groups, longest):

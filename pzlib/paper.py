@@ -1,13 +1,19 @@
-"""What the papers printed: the tables of PretrainZero, RPT and RLP as tidy rows, and what is wrong in them.
+"""What the papers printed: the tables of PretrainZero, RPT, RLP and four values of NCR, and what is wrong in them.
 Left out: values that are only drawn (all curves of PretrainZero), and every comparison with ours (`claims`)."""
 
 from pathlib import Path
 
 import pandas as pd
 
-from pzlib.run import locate, near_names
+from pzlib.refusals import near_names
+from pzlib.run import locate
 
-PAPERS = {"pretrainzero": "arXiv:2512.03442", "rpt": "arXiv:2506.08007", "rlp": "arXiv:2510.01265"}
+PAPERS = {
+    "pretrainzero": "arXiv:2512.03442",
+    "rpt": "arXiv:2506.08007",
+    "rlp": "arXiv:2510.01265",
+    "ncr": "arXiv:2608.23256",
+}
 COLUMNS = ["paper", "table", "model", "method", "benchmark", "value", "note"]
 
 

@@ -4,7 +4,7 @@ Leaves out what a value means: Run checks that, in the notebook's next cell."""
 import ast
 from pathlib import Path
 
-from pzlib.run import near_names, refuse_unknown, typed
+from pzlib.refusals import near_names, refuse_unknown, typed
 
 
 def read_parameters(path):
@@ -65,14 +65,19 @@ def parse_value(name, text, default):
 
     >>> parse_value("rate", "1e-6", 0.5), parse_value("live", "false", True), parse_value("name", "1", "mine")
     (1e-06, False, '1')
+    >>> parse_value("every", "false", None), parse_value("seeds", "[1, 2]", None), parse_value("name", "a.jsonl", None)
+    (False, [1, 2], 'a.jsonl')
     >>> parse_value("steps", "ten", 200)
     Traceback (most recent call last):
     ValueError: steps: wants an int such as 200, got 'ten'
     """
     if isinstance(default, str):
         return text
+    word = text.strip()
+    if isinstance(default, bool) or word.lower() in ("true", "false", "none"):
+        word = word.capitalize()
     try:
-        value = ast.literal_eval(text.strip().capitalize() if isinstance(default, bool) else text.strip())
+        value = ast.literal_eval(word)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
         if default is None:
             return text

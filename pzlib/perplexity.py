@@ -83,7 +83,7 @@ def main(names, tier="mini"):
     if len(table):
         path.parent.mkdir(parents=True, exist_ok=True)
         merge(path, [table], ["step", "group", "task"])
-    print(f"{path}: {table['run_id'].nunique()} runs measured")
+    print(f"{path.name}: {table['run_id'].nunique()} runs measured")
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ from pathlib import Path
 from pzlib.corpus import Corpus
 from pzlib.readers import is_hub
 from pzlib.records import records
-from pzlib.run import near_names
+from pzlib.refusals import near_names
 from pzlib.tinyfacts import TASKS
+from pzlib.tinywords import reasoned
 
 SMALL_WORLD = "tinybench"  # the training side of TinyBench: instances that no evaluation asks
 REPORT = "read no_question no_answer duplicates beyond_limit kept".split()
@@ -23,12 +24,14 @@ REPORT = "read no_question no_answer duplicates beyond_limit kept".split()
 
 @dataclass(frozen=True)
 class Problem:
-    """A question with its gold answer; kind: the small world's task, or "problem"."""
+    """A question with its gold answer; kind: the small world's task, or "problem"; solution: worked out, "" if not
+    asked for."""
 
     id: str
     question: str
     answer: str
     kind: str = "problem"
+    solution: str = ""
 
 
 def load_problems(
@@ -36,6 +39,7 @@ def load_problems(
     *,
     question_column: str = "question",
     answer_column: str = "answer",
+    solution_column: str | None = None,
     limit: int | None = None,
     seed: int = 0,
     config: str | None = None,
@@ -46,34 +50,39 @@ def load_problems(
     source: dicts; a .jsonl or .parquet file; a folder saved by `datasets`; a hub data set, as `name` or `name:config`;
     or "tinybench", whose questions are of the tasks of TinyBench and never among those that it asks.
     question_column, answer_column: "a.b" is the field b of the column a. An answer may be a number or a list of one.
-    report: read, no_question and no_answer (rows left out), duplicates (of a question), beyond_limit, kept.
+    solution_column: None for problems without their solutions; else a row needs a solution and no answer.
+    report: read, no_question and no_answer (rows left out for want of one, or of a solution), duplicates (of a
+    question), beyond_limit, kept.
     Errors: FileNotFoundError for a path that is not there; ValueError, naming the field, for a set that cannot be read,
     a missing column, or when no problem is left.
 
     >>> rows = [{"problem": "What is 2 + 3?", "gold": {"value": 5}}]
     >>> load_problems(rows, question_column="problem", answer_column="gold.value")[0]
-    Problem(id='0', question='What is 2 + 3?', answer='5', kind='problem')
+    Problem(id='0', question='What is 2 + 3?', answer='5', kind='problem', solution='')
     """
     if limit is not None and limit < 1:
         raise ValueError(f"corpus_limit: {limit} problems make no set; give at least 1, or None for all")
     if source == SMALL_WORLD:
         if limit is None:
             raise ValueError(f"corpus_limit: {source} is made without end; say how many problems")
-        return _corpus(_small_world(limit, seed), dict.fromkeys(REPORT, 0))
+        return _corpus(_small_world(limit, seed, bool(solution_column)), dict.fromkeys(REPORT, 0))
     rows, where = _read(source, config, split)
     report, found = dict.fromkeys(REPORT, 0), {}
     for n, row in enumerate(rows):
         report["read"] += 1
         question = _field(row, question_column, "question_column", where)
-        answer = _plain(_field(row, answer_column, "answer_column", where))
+        if solution_column:
+            answer, solution = "", _plain(_field(row, solution_column, "solution_column", where))
+        else:
+            answer, solution = _plain(_field(row, answer_column, "answer_column", where)), ""
         if not isinstance(question, str) or not question.strip():
             report["no_question"] += 1
-        elif answer is None:
+        elif answer is None or solution is None:
             report["no_answer"] += 1
         elif question in found:
             report["duplicates"] += 1
         else:
-            found[question] = Problem(str(n), question.strip(), answer)
+            found[question] = Problem(str(n), question.strip(), answer, solution=solution)
     if not found:
         counts = ", ".join(f"{report[name]} {name}" for name in REPORT[:4])
         raise ValueError(f"corpus: no problem is left of {where} ({counts}); check the two columns")
@@ -83,17 +92,19 @@ def load_problems(
 
 
 def _corpus(problems: list[Problem], report: dict[str, int]) -> Corpus:
-    told = json.dumps([[p.id, p.question, p.answer] for p in problems])
+    told = json.dumps([[p.id, p.question, p.answer, *([p.solution] if p.solution else [])] for p in problems])
     return Corpus(tuple(problems), report | {"kept": len(problems)}, hashlib.sha256(told.encode()).hexdigest())
 
 
-def _small_world(limit: int, seed: int) -> list[Problem]:
+def _small_world(limit: int, seed: int, solved: bool) -> list[Problem]:
     """Up to `limit` different questions, the tasks in turn; fewer where the world has no more."""
     rng = random.Random(f"problems/{seed}")
     found, tasks = {}, list(TASKS)
     for n in range(50 * limit):
         fact = TASKS[tasks[n % len(tasks)]](rng, False)
-        found.setdefault(fact.question, Problem(f"{SMALL_WORLD}-{seed}-{n}", fact.question, fact.answer, fact.task))
+        solution = reasoned(fact.reason, fact.answer) if solved else ""
+        problem = Problem(f"{SMALL_WORLD}-{seed}-{n}", fact.question, fact.answer, fact.task, solution)
+        found.setdefault(fact.question, problem)
         if len(found) == limit:
             break
     return list(found.values())

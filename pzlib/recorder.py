@@ -6,6 +6,8 @@ import time
 import torch
 from transformers import TrainerCallback
 
+from pzlib.adapters import bare
+
 VIEW_SECONDS = 2.0
 
 
@@ -39,6 +41,7 @@ class Recorder(TrainerCallback):
             self._score(state, kwargs)
 
     def on_log(self, args, state, control, logs, **_):
+        state.log_history.clear()  # the trainer's own copy of all this would grow, in memory and in each checkpoint
         if "loss" not in logs or not state.is_world_process_zero:  # the closing log of a run has none
             return
         played = self.source.metrics
@@ -53,6 +56,8 @@ class Recorder(TrainerCallback):
                 "grad_norm": float(logs["grad_norm"]),
                 "loss": logs["loss"],
                 **played,
+                # of vLLM: how far its log-probabilities lie from the trainer's
+                **{name: value for name, value in logs.items() if name.startswith("sampling/")},
             }
         )
         self.seconds_evaluation = 0.0
@@ -66,7 +71,7 @@ class Recorder(TrainerCallback):
             return
         started = time.perf_counter()
         with torch.random.fork_rng():  # an evaluation in between must not change what is trained
-            rows = self.evaluate(kwargs["model"], kwargs["processing_class"], state.global_step)
+            rows = self.evaluate(bare(kwargs["model"]), kwargs["processing_class"], state.global_step)
         self.folder.append_eval([{"step": state.global_step, **row} for row in rows])
         self.seconds_evaluation += time.perf_counter() - started
 

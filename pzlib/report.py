@@ -34,7 +34,7 @@ def main_table(tinybench: pd.DataFrame, tier: str = "mini", arms: Sequence[str] 
     marks = marks_of(["base", *arms])
     for arm, mark in marks.items():
         part = before if arm == "base" else after[after["arm"] == arm]
-        cells = [_interval(part.loc[part["group"] == group, "accuracy"]) for group in GROUPS]
+        cells = [interval(part.loc[part["group"] == group, "accuracy"]) for group in GROUPS]
         lines.append(f"| {mark.label} | {part['seed'].nunique()} | " + " | ".join(cells) + " |")
     values = after.pivot_table(index=["group", "seed"], columns="arm", values="accuracy")
     for arm in arms:
@@ -62,7 +62,7 @@ def follow_on_table(tinybench: pd.DataFrame) -> str:
         cells = []
         for metric in metrics:
             before, after = (values(rows, metric, moment) for moment in ("base", "end"))
-            cells += [f"{before.mean():.1f}", _interval(after)]
+            cells += [f"{before.mean():.1f}", interval(after)]
         overall = values(rows, "overall")
         first = overall if first is None else first
         pairs = pd.concat([overall, first], axis=1, join="inner").to_numpy().T
@@ -86,7 +86,8 @@ def refresh(readme: str | Path, tables: dict[str, str]) -> None:
     write_atomic(readme, text)
 
 
-def _interval(values: pd.Series) -> str:
+def interval(values: pd.Series) -> str:
+    """A mean over seeds with its 95 % bootstrap interval, one digit; "not run" where there is none."""
     if values.empty:
         return "not run"
     if values.nunique() == 1:  # the base: every seed asks the same model the same questions

@@ -10,7 +10,8 @@ import pandas as pd
 
 from pzlib import run as settings
 from pzlib.folder import EVAL_COLUMNS, RunFolder, write_atomic
-from pzlib.run import Run, locate, near_names
+from pzlib.refusals import near_names
+from pzlib.run import Run, locate
 
 KEY = ["run_id", "objective", "tier", "seed"]  # the first columns of every table
 SETTINGS = [f.name for f in fields(Run) if f.name not in (*KEY, "name")]
@@ -18,7 +19,7 @@ FACTS = ["corpus_digest", "model_fingerprint", "parameters"]  # of params.json, 
 BINS = 20  # rows of training.csv a run: a table of all runs by step would be too large to commit
 # What tells the rows of one run apart; runs.csv has one row a run.
 TABLES = {"runs": [], "training": ["step"], "tinybench": ["step", "group", "task"]}
-MADE_BY = dict.fromkeys(TABLES, "pzlib results") | {"perplexity": "pzlib.perplexity"}  # what `load` knows
+MADE_BY = dict.fromkeys(TABLES, "pzlib results") | {"perplexity": "pzlib.perplexity", "costs": "pzlib.bench"}
 
 
 def folder_of(tier):
@@ -59,13 +60,18 @@ def _bring(folders, out_dir):
 
 
 def load(name, tier="mini", folder=None):
-    """The table `name` (runs, training, tinybench, perplexity) of a tier, or of `folder`, as a DataFrame."""
+    """The table `name` (runs, training, tinybench, perplexity, costs) of a tier, or of `folder`, as a DataFrame."""
     if name not in MADE_BY:
         raise ValueError(f"{name}: no such table of results; {near_names(name, MADE_BY)}")
     path = Path(folder or locate(folder_of(tier).relative_to(settings.ROOT))) / f"{name}.csv"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not there yet; `python -m {MADE_BY[name]}` makes it from data/runs")
-    return pd.read_csv(path)
+    return read(path)
+
+
+def read(path):
+    """A CSV file as a DataFrame in one piece: with the many that read_csv leaves, pandas warns of each column added."""
+    return pd.read_csv(path).copy()
 
 
 def stored(tier="mini"):

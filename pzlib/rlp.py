@@ -14,6 +14,7 @@ from pzlib.nexttoken import cut, positions, token_offsets
 from pzlib.rewards import centred_advantages, information_gain
 from pzlib.rollout import Rollout
 from pzlib.thoughts import FORMS, thought_end
+from pzlib.turns import in_turn
 
 
 class Thoughts(Rollout):
@@ -106,11 +107,14 @@ class Thoughts(Rollout):
     def _targets(self, passages, rng):
         """(context, the token as a MaskedPassage, its id) of each passage, at a random position; None: it has none."""
         ids, offsets = token_offsets(self.tokenizer, [passage.text for passage in passages])
+        each = list(zip(passages, offsets, strict=True))
+        fit = [positions(passage.text, places, self.run.min_context) for passage, places in each]
+        with in_turn(rng):
+            chosen = [rng.choice(own) if own else None for own in fit]
         found = []
-        for passage, own, places in zip(passages, ids, offsets, strict=True):
-            fit = positions(passage.text, places, self.run.min_context)
-            at = rng.choice(fit) if fit else None
-            found.append((passage.text[: places[at][0]], cut(passage.text, *places[at]), own[at]) if fit else None)
+        for (passage, places), own, at in zip(each, ids, chosen, strict=True):
+            told = at is not None and (passage.text[: places[at][0]], cut(passage.text, *places[at]), own[at])
+            found.append(told or None)
         return found
 
     def _thought(self, answer):

@@ -51,24 +51,25 @@ def ablation_beside(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture
     paper's rows ("rlp, rollouts 4"). Errors as in `figures.tinybench_curves`.
     """
     table = checked(tinybench, "tinybench", ["task", "group", "accuracy"], ("task",))
-    marks = marks_of(table["arm"])
-    varied = next(iter(marks)).removeprefix("rlp, ").rpartition(" ")[0]
+    arms, mark = sorted(set(table["arm"]), key=lambda arm: float(_setting(arm))), mark_of("rlp")
+    varied = arms[0].removeprefix("rlp, ").rpartition(" ")[0]
     printed = pd.concat([reported("rlp S.1"), reported("rlp S.6")])
     printed = printed[printed["method"].str.startswith(f"rlp, {varied} ")]
+    printed = printed.sort_values("method", key=lambda names: names.map(_setting).astype(float))
     figure = Picture(WIDTH, 2.9, layout="constrained")
     left, right = figure.subplots(1, 2)
     names = [_setting(method) for method in printed["method"]]
-    left.plot(range(len(names)), printed["value"], color=mark_of("rlp").colour, marker=mark_of("rlp").marker)
+    left.plot(range(len(names)), printed["value"], color=mark.colour, marker=mark.marker)
     left.set(title="(a) Paper: mean accuracy (%)", xlabel=varied)
     left.set_xticks(range(len(names)), names)
-    for place, (arm, mark) in enumerate(marks.items()):
+    for place, arm in enumerate(arms):
         ends = values(table[table["arm"] == arm], "overall")
         right.plot([place] * len(ends), ends, mark.marker, color=mark.colour, markersize=3.5, alpha=0.55)
         right.plot(place - 0.12, ends.mean(), mark.marker, color=mark.colour, markersize=7)
         if len(ends) > 1:
             right.plot([place - 0.12] * 2, bootstrap_ci(ends), color=mark.colour, linewidth=1.4)
-    right.set(title="(b) Ours: TinyBench, overall (%)", xlabel=varied, xlim=(-0.5, len(marks) - 0.5))
-    right.set_xticks(range(len(marks)), [_setting(arm) for arm in marks])
+    right.set(title="(b) Ours: TinyBench, overall (%)", xlabel=varied, xlim=(-0.5, len(arms) - 0.5))
+    right.set_xticks(range(len(arms)), [_setting(arm) for arm in arms])
     words = "Paper: Qwen3-1.7B-Base, one run each, as printed. Ours: plain mean of general and math after training. "
     words += f"{SEEDS} The vertical axes do not start at zero and share no scale: compare the order."
     explain(figure, table, f"data/paper/rlp.csv; {source}", words, lines=False)

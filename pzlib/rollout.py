@@ -8,11 +8,13 @@ from abc import ABC, abstractmethod
 import torch
 from accelerate.utils import gather_object
 
+from pzlib.adapters import bare
 from pzlib.asking import ask
 from pzlib.gamestats import summary
 from pzlib.layout import Row, role_of, seed_of
 from pzlib.prompts import TEMPLATES
 from pzlib.rewards import group_advantages
+from pzlib.turns import place
 
 REFILL_ATTEMPTS = 3
 
@@ -68,14 +70,15 @@ class Rollout(ABC):
         """TRL's rollout_func: ids of items, already repeated by TRL, to exactly as many rows; see `Row` and `Block`."""
         started = time.perf_counter()
         step, rank = trainer.state.global_step + 1, trainer.accelerator.process_index
-        generator = torch.Generator().manual_seed(seed_of(self.run.seed, "rollout", step, rank))
-        rng = random.Random(seed_of(self.run.seed, "masks", step, rank))
+        # the same on every process: what each draws from them is its part of one whole, see `turns`
+        generator = torch.Generator().manual_seed(seed_of(self.run.seed, "rollout", step, 0))
+        rng = random.Random(seed_of(self.run.seed, "masks", step, 0))
 
         def answers(texts):
             return self._ask(texts, trainer, generator)
 
         def read(ids, *more):
-            return self.read(ids, trainer.accelerator.unwrap_model(trainer.model_wrapped), *more)
+            return self.read(ids, bare(trainer.accelerator.unwrap_model(trainer.model_wrapped)), *more)
 
         def play(items):
             return self.play(items, answers, rng, step, read)
@@ -83,16 +86,21 @@ class Rollout(ABC):
         played = play(self._items_of(prompts))
         dynamic = self.run.dynamic_from and step >= self.run.dynamic_from
         rule = "refill" if dynamic else self.run.filter
-        refilled = self._refill(played, play, step, rank) if rule == "refill" else 0
+        refilled = self._refill(played, play, step) if rule == "refill" else 0
         if rule != "none":
             for block in played:
                 self._leave_dead_groups_out(block)
         rows = [row for block in played for row in block.rows]
-        episodes = [{"row": i, **row.episode} for i, row in enumerate(rows) if row.episode]
+        told = [(i, row) for i, row in enumerate(rows) if row.episode]
+        # counted over all processes, which hold equally many whole blocks
+        episodes = [
+            {"row": rank * len(rows) + i, **row.episode, "block": rank * len(played) + row.episode["block"]}
+            for i, row in told
+        ]
         if self.folder:
             self.folder.write_episodes(step, rank, episodes)
-        trained = [int(e["advantage"] != 0 and rows[e["row"]].in_loss) for e in episodes]
-        prompt_tokens = sum(len(rows[e["row"]].prompt_ids) for e in episodes)
+        trained = [int(row.episode["advantage"] != 0 and row.in_loss) for _, row in told]
+        prompt_tokens = sum(len(row.prompt_ids) for _, row in told)
         shared = gather_object([(episodes, trained, len(rows), refilled, prompt_tokens)])
         self.metrics = summary(shared, self.run.group) | self.measures([e for share in shared for e in share[0]])
         self.metrics["seconds_generation"] = time.perf_counter() - started
@@ -132,16 +140,19 @@ class Rollout(ABC):
                 for row in group:
                     row.score, row.in_loss = None, False
 
-    def _refill(self, played, play, step, rank):
+    def _refill(self, played, play, step):
         """DAPO's dynamic sampling: blocks in which no group has mixed answers are played again on other items of a
-        seeded stream, up to REFILL_ATTEMPTS times; returns how many were replaced by a block that lives."""
+        seeded stream, up to REFILL_ATTEMPTS times; returns how many were replaced by a block that lives. A process
+        without a dead block plays none, but is there while another has one: processes draw together."""
         refilled = 0
         for attempt in range(REFILL_ATTEMPTS):
             dead = [i for i, block in enumerate(played) if not block.live(self.run.group)]
-            if not dead:
+            before, total = place(len(dead))
+            if not total:
                 break
-            stream = random.Random(seed_of(self.run.seed, "refill", step, rank, attempt))
-            for i, block in zip(dead, play(stream.choices(self.items, k=len(dead))), strict=True):
+            stream = random.Random(seed_of(self.run.seed, "refill", step, 0, attempt))
+            others = stream.choices(self.items, k=total)[before : before + len(dead)]
+            for i, block in zip(dead, play(others), strict=True):
                 if block.live(self.run.group):
                     for row in block.rows:
                         if row.episode:

@@ -8,6 +8,7 @@ from pzlib.prompts import parse_boxed
 from pzlib.rewards import conditional_dense_rewards, dense_reward, first_token_reward, rpt_reward
 from pzlib.rollout import Rollout
 from pzlib.rpttemplates import rpt_prompt
+from pzlib.turns import in_turn
 
 
 def predicted(completion, template):
@@ -85,9 +86,12 @@ class NextTokens(Rollout):
         if not self.checked:
             self._refuse_without_positions(read)
         ids, offsets = token_offsets(self.tokenizer, [p.text for p in passages])
+        fit = self._positions(ids, offsets, read)
+        with in_turn(rng):
+            chosen = [draw(places, G, rng) for places in fit]
         drawn = [
-            [target_at(p.text, own, place) for place in draw(places, G, rng)]
-            for p, own, places in zip(passages, offsets, self._positions(ids, offsets, read), strict=True)
+            [target_at(p.text, own, place) for place in places]
+            for p, own, places in zip(passages, offsets, chosen, strict=True)
         ]
         wording = self.run.template, self.run.rpt_template
         prompts = [[rpt_prompt(target.context, *wording) for target in targets] for targets in drawn]

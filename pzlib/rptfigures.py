@@ -112,7 +112,7 @@ def scaling(
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.xaxis.set_major_formatter(lambda at, _: f"{at:.0e}".replace("e+", "e"))
         ax.xaxis.set_minor_formatter(NullFormatter())
-        ax.legend(loc="best")
+        ax.legend(loc="best", frameon=True, framealpha=0.9, edgecolor="none")  # over dotted lines
     axes[0].set_ylabel("Next-token accuracy (%)")
     words = "Marks: means over seeds at evaluations, bars: 95 % bootstrap interval. Lines: P(C) = A / C^alpha + P*, "
     words += "fitted to the means. Dotted: the base outright, without reasoning. The axes do not start at zero. A few "

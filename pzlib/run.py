@@ -1,86 +1,27 @@
 """What a run is: every setting of it, with its tier's defaults, checked before anything heavy is loaded.
 Leaves out several updates a batch: one on-policy update a step is what all of it is written for."""
 
-import difflib
 import hashlib
 import json
-import math
 import os
 import re
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from pzlib.allowed import NAME, SUPERVISED, check
+from pzlib.refusals import near_names, refuse_unknown, typed
 from pzlib.tiers import TIERS, defaults
 
 REPO = Path(__file__).resolve().parent.parent  # what is shipped: data/tinybase, notebooks
 ROOT = Path(os.environ.get("PZLIB_HOME") or REPO).resolve()  # what is written: data/runs
 
-PASSIVE = ("random_span", "random_next_token", "entropy_next_token")  # no generator: targets drawn by a rule
-SUPERVISED = ("sft", "continued_pretraining")  # no rollouts either
-
-CHOICES = {
-    "tier": tuple(TIERS),
-    "objective": ("pretrainzero", *PASSIVE, *SUPERVISED, "rlvr", "rpt", "rlp"),
-    "rpt_template": tuple(f"v{n}" for n in range(7)),
-    "rpt_reward": ("prefix", "first_token", "dense", "conditional_dense"),
-    "template": ("tiny", "paper"),
-    "mask_rule": ("all", "one", "words"),
-    "generator_reward": ("zero_rule", "no_zero_rule", "negative_accuracy", "learnability"),
-    "verifier": ("exact", "math"),
-    "filter": ("none", "drop", "refill"),
-    "schedule": ("cosine", "constant"),
-    "dtype": ("float32", "bfloat16"),
-}
-# The smallest value that means something; a name ending in ">" must be greater than its bound.
-LOWEST = {
-    "seed": 0, "corpus_limit": 1, "min_tokens": 1, "max_tokens": 1, "span_words": 1, "min_context": 1,
-    "random_span_steps": 0, "generator_every": 0, "steps": 1, "passages": 1, "group": 2,
-    "learning_rate>": 0, "warmup_steps": 0, "temperature>": 0, "top_p>": 0,
-    "max_prompt_tokens": 1, "max_completion_tokens": 1, "clip_low>": 0, "clip_high>": 0, "clip_dual": 0,
-    "max_grad_norm>": 0, "kl": 0, "entropy_bonus": 0, "length_penalty": 0, "weight_decay": 0,
-    "entropy_top": 2, "entropy_threshold": 0, "dynamic_from": 0, "ema>": 0,
-    "micro_batch_rows": 1, "eval_every": 0, "eval_items": 1, "save_every": 1,
-}  # fmt: skip
-
-NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"  # of a run's folder
+# On how many processes a run is computed, what each of them holds, and how it is watched: no part of what a run is.
+HOW = ("processes", "sharding", "watchdog_minutes")
 
 
 def by_tier(plain=None):
     """A field whose default is its tier's value, filled in by `Run.__post_init__`; `plain` where the tier has none."""
     return field(default=None, metadata={"plain": plain})
-
-
-def near_names(name, known):
-    """Words that help after an unknown name: its nearest known ones, or else all of them.
-
-    >>> near_names("sed", ["seed", "steps"])
-    'did you mean seed?'
-    >>> near_names("zzz", ["seed", "steps"])
-    'known: seed, steps'
-    """
-    near = difflib.get_close_matches(name, list(known), n=3)
-    return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
-
-
-def typed(name, value, want):
-    """`value` as the type `want` (bool, int, float or str), or a ValueError that names the setting.
-
-    An int is fine where a float is wanted; a bool is no number and a string is never converted.
-
-    >>> typed("temperature", 1, float)
-    1.0
-    >>> typed("learning_rate", "1e-6", float)
-    Traceback (most recent call last):
-    ValueError: learning_rate: wants a float, got the str '1e-6'; write it without quotes
-    """
-    if want is float and type(value) is int:
-        return float(value)
-    if type(value) is want:
-        return value
-    remedy = "; write it without quotes" if isinstance(value, str) else ""
-    article = "an" if want is int else "a"
-    got = f"the {type(value).__name__} {value!r}"
-    raise ValueError(f"{name}: wants {article} {want.__name__}, got {got}{remedy}")
 
 
 @dataclass(frozen=True)
@@ -110,6 +51,8 @@ class Run:
     corpus_column: str = "text"
     question_column: str = "question"  # of a problem set (rlvr); "a.b" is the field b of the column a
     answer_column: str = "answer"
+    solutions: str = by_tier("")  # of mixed_sft: a problem set with worked solutions, which are learned
+    solution_column: str = "solution"
     template: str = by_tier()
     mask_rule: str = "all"  # PretrainZero section 4.4
     span_words: int = by_tier()  # most words of a random span
@@ -149,6 +92,14 @@ class Run:
     micro_batch_rows: int = by_tier()  # rows of one forward and backward
     dtype: str = by_tier()
     use_vllm: bool = False  # needs the extra `vllm`
+    vllm_mode: str = "colocate"  # in the training process, or "server": on GPUs of its own, `python -m pzlib serve`
+    vllm_memory: float = 0.3  # share of a GPU's memory that a colocated engine takes
+    vllm_server: str = "127.0.0.1:8000"  # host and port of the server
+    processes: int = 1  # of this machine, one a GPU where it has some: `accelerate launch` in `pzlib.launch`
+    sharding: str = "ddp"  # what each of them holds of weights and optimizer: all of it, or by FSDP or ZeRO its share
+    watchdog_minutes: float = 60.0  # without any part of a step ended: the run fails, with its stacks; 0: never
+    lora_rank: int = 0  # of adapters at all linear layers, which alone are trained; 0: all weights are
+    lora_alpha: int = 0  # they count lora_alpha / lora_rank times; 0: twice
     eval_every: int = by_tier()  # steps; 0 = before and after only
     eval_items: int = by_tier()  # per TinyBench task
     save_every: int = by_tier()  # steps
@@ -168,36 +119,7 @@ class Run:
             if value is None:
                 value = own.get(f.name, f.metadata.get("plain"))
             object.__setattr__(self, f.name, typed(f.name, value, f.type))
-        self._check_values()
-
-    def _check_values(self):
-        for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name}: {getattr(self, name)!r} is not one of {', '.join(allowed)}")
-        for key, bound in LOWEST.items():
-            name, above = key.rstrip(">"), key.endswith(">")
-            value = getattr(self, name)
-            if not math.isfinite(value) or value < bound or (above and value == bound):
-                raise ValueError(f"{name}: must be {'above' if above else 'at least'} {bound}, got {value}")
-        if self.top_p > 1:
-            raise ValueError(f"top_p: must be at most 1 (1 = sample from every token), got {self.top_p}")
-        if self.clip_dual and self.clip_dual <= 1 + self.clip_high:
-            raise ValueError(f"clip_dual: {self.clip_dual} is within the clip range; give 0, or above 1 + clip_high")
-        if self.no_answer_reward > 0 or not math.isfinite(self.no_answer_reward):
-            raise ValueError(f"no_answer_reward: {self.no_answer_reward} would pay for silence; give 0 or less")
-        if self.ema >= 1:
-            raise ValueError(f"ema: must be below 1 (at 1 the baseline never moves), got {self.ema}")
-        if self.clip_low >= 1:
-            raise ValueError(f"clip_low: must be below 1 (the floor is 1 - clip_low), got {self.clip_low}")
-        if self.min_tokens > self.max_tokens:
-            raise ValueError(f"min_tokens: {self.min_tokens} is above max_tokens {self.max_tokens}")
-        for name in ("model", "corpus", "corpus_column", "entropy_model", "question_column", "answer_column"):
-            if not getattr(self, name).strip():
-                raise ValueError(f"{name}: is empty; leave it out to take the tier's default")
-        if self.random_span_steps > self.steps:
-            raise ValueError(f"random_span_steps: {self.random_span_steps} is above steps {self.steps}")
-        if self.name and not re.fullmatch(NAME, self.name):
-            raise ValueError(f"name: {self.name!r} is no folder name; use letters, digits, '.', '_' and '-'")
+        check(self)
 
     @classmethod
     def from_dict(cls, settings):
@@ -218,12 +140,13 @@ class Run:
         """The run folder's name: `name`, or objective, tier, seed and 8 hex digits that hash the settings.
 
         A setting at its plain default is left out of the hash, but for those that every tier names: so a setting
-        added later leaves the names, and with them the stored results, of earlier runs as they are.
+        added later leaves the names, and with them the stored results, of earlier runs as they are. Left out too is
+        how a run is computed (`HOW`): it can go on in another way.
         """
         if self.name:
             return self.name
         values = {f.name: (getattr(self, f.name), f.metadata.get("plain", f.default)) for f in fields(self)}
-        told = {name: value for name, (value, plain) in values.items() if value != plain}
+        told = {name: value for name, (value, plain) in values.items() if value != plain and name not in HOW}
         digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
         return f"{self.objective}-{self.tier}-s{self.seed}-{digest[:8]}"
 
@@ -267,13 +190,6 @@ class Run:
     def corpus_source(self):
         """`corpus` as `load_passages` takes it: an absolute path where there is one, else the name."""
         return locate(self.corpus)
-
-
-def refuse_unknown(given, known, what):
-    """ValueError for the first name of `given` that is not in `known`, with the nearest known ones."""
-    for name in given:
-        if name not in known:
-            raise ValueError(f"{name}: no such {what}; {near_names(name, known)}")
 
 
 def locate(name):

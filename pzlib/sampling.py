@@ -56,20 +56,22 @@ def sample(
     temperature=1.0,
     top_p=1.0,
     generator,
+    place=None,
     max_rows=None,
 ):
     """`repeats` completions for each prompt, as `Samples`.
 
     prompt_ids: lists of token ids; generator: a `torch.Generator`, the only source of randomness, from which
     one uniform per row and token is drawn beforehand, so that neither batching (`max_rows` at a time) nor
-    finished rows change what another row gets. The model is put in eval mode and back. Raises ValueError for
-    an empty prompt.
+    finished rows change what another row gets. place: (before, total) where these are prompts number `before` and on of
+    `total`, the others being other processes': each gets the uniforms that it would get if one process drew for all.
+    The model is put in eval mode and back. Raises ValueError for an empty prompt.
     """
     if any(not ids for ids in prompt_ids):
         raise ValueError("prompt_ids: a prompt without tokens cannot be continued; leave it out")
-    uniforms = torch.rand(
-        len(prompt_ids), repeats, max_new_tokens, generator=generator, device=generator.device
-    )
+    before, total = place or (0, len(prompt_ids))
+    uniforms = torch.rand(total, repeats, max_new_tokens, generator=generator, device=generator.device)
+    uniforms = uniforms[before : before + len(prompt_ids)]
     at_once = max(1, (max_rows or len(prompt_ids) * repeats) // repeats)
     settings = {"eos_ids": list(eos_ids), "pad_id": pad_id, "temperature": temperature, "top_p": top_p}
     grow = _grow_branches if can_branch(model) else _generate

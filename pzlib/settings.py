@@ -4,8 +4,9 @@ Leaves out several updates per rollout: the paper says nothing of them, its neig
 import torch
 from trl import GRPOConfig, SFTConfig
 
-from pzlib.checkpoints import KEPT
-from pzlib.run import SUPERVISED
+from pzlib.allowed import SUPERVISED
+from pzlib.engine import vllm_arguments
+from pzlib.shares import shares
 from pzlib.thoughts import FORMS
 
 
@@ -16,14 +17,7 @@ def settings(run, folder, processes=1):
     Raises ValueError where rows and processes do not divide.
     """
     supervised = run.objective in SUPERVISED
-    local, rest = divmod(run.rows_per_step, processes)
-    block = 1 if supervised else run.groups_per_block * run.group
-    if rest or local % block:
-        raise ValueError(
-            f"passages: {run.passages} a step cannot be shared among {processes} processes without "
-            f"cutting one's rows; give a multiple of {processes}"
-        )
-    micro = next(n for n in range(min(run.micro_batch_rows, local), 0, -1) if local % n == 0)
+    local, micro = shares(run, processes)
     gpu = torch.cuda.is_available()
     shared = dict(
         output_dir=str(folder.path / "checkpoints"), seed=run.seed, use_cpu=not gpu,
@@ -34,7 +28,8 @@ def settings(run, folder, processes=1):
         optim="adamw_torch", adam_beta1=0.9, adam_beta2=0.999, adam_epsilon=1e-8,
         max_grad_norm=run.max_grad_norm, bf16=run.dtype == "bfloat16", fp16=False, router_aux_loss_coef=0.0,
         gradient_checkpointing=gpu, dataloader_pin_memory=gpu, shuffle_dataset=False, remove_unused_columns=False,
-        save_strategy="steps", save_steps=run.save_every, save_total_limit=KEPT,
+        ddp_find_unused_parameters=False,
+        save_strategy="steps", save_steps=run.save_every,
         logging_steps=1, logging_nan_inf_filter=False, report_to="none", disable_tqdm=True,
     )  # fmt: skip
     if supervised:
@@ -52,8 +47,7 @@ def settings(run, folder, processes=1):
         beta=run.kl, epsilon=run.clip_low, epsilon_high=run.clip_high, delta=run.clip_dual or None,
         scale_rewards="none" if rlp else "group",
         importance_sampling_level="token", entropy_coef=run.entropy_bonus, top_entropy_quantile=1.0,
-        mask_truncated_completions=False, disable_dropout=True, use_vllm=run.use_vllm, vllm_mode="colocate",
-        vllm_importance_sampling_mode="token_truncate",  # TRL's sequence_mask drops long completions whole
+        mask_truncated_completions=False, disable_dropout=True, **vllm_arguments(run),
         # what comes after a thought is not wanted; without vLLM `asking` sees to it
         generation_kwargs={"stop": [FORMS[run.template].closing], "include_stop_str_in_output": True}
         if rlp and run.use_vllm else None,

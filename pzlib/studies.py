@@ -8,7 +8,8 @@ from functools import cache
 
 import pandas as pd
 
-from pzlib.run import Run, locate, near_names
+from pzlib.refusals import near_names
+from pzlib.run import Run, locate
 from pzlib.studylist import MASKING, METHODS, PLANS, Plan
 
 SWEEP = "data/results/sweep/tinybench.csv"
@@ -47,7 +48,7 @@ class Study(Plan):
 
 
 # Whose rate a method takes while its own sweep is not stored: its nearest relative.
-NEAREST = {"rpt": "random_span", "rlp": "random_span"}
+NEAREST = {"rpt": "random_span", "rlp": "random_span", "mixed_sft": "sft"}
 STUDIES = {name: Study(**vars(plan)) for name, plan in PLANS.items()}
 
 

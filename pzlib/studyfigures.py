@@ -8,12 +8,13 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.patches import Rectangle
 
 from pzlib import curves
-from pzlib.curves import GROUPS, MASKED_WORDS, TINYBENCH, TRAINING, by_arm, checked, explain, legend, panel
+from pzlib.curves import COSTS, GROUPS, MASKED_WORDS, TINYBENCH, TRAINING, by_arm, checked, explain, legend, panel
+from pzlib.sidetables import seconds_used
 from pzlib.studytables import (
     CLASSES,
     PAIRS,
+    at_equal,
     class_accuracy,
-    equal_tokens,
     hits_shares,
     kind_shares,
     map_differences,
@@ -51,21 +52,33 @@ def by_tokens(tinybench: pd.DataFrame, training: pd.DataFrame, source: str = f"{
 
     `training` has the rows of the same runs, with tokens a step; errors as there and in `tokens_used`.
     """
+    used = tokens_used(tinybench, training) / 1e6
+    words = "Tokens: prompts and completions so far, of both roles, mean over seeds."
+    return _by_cost(tinybench.assign(used=used), "Tokens (millions)", words, source, curves.armed(training))
+
+
+@styled
+def by_time(tinybench: pd.DataFrame, costs: pd.DataFrame, source: str = f"{TINYBENCH}, {COSTS}") -> Picture:
+    """As `by_tokens`, by time: steps times what a step of the arm costs; errors as there and in `seconds_used`."""
+    used = seconds_used(tinybench, costs) / 60
+    words = f"Time: steps x seconds a step, measured method by method on one machine ({costs['device'].iloc[0]})."
+    return _by_cost(tinybench.assign(used=used), "CPU minutes", words, source)
+
+
+def _by_cost(tinybench: pd.DataFrame, label: str, words: str, source: str, *behind: pd.DataFrame) -> Picture:
     table = checked(tinybench, "tinybench", ["task", "group", "accuracy"], ("task",))
-    table = table.assign(tokens=tokens_used(table, training) / 1e6)
-    budget = equal_tokens(table, training)["budget"].iloc[0] / 1e6
+    budget = at_equal(table, "used")["budget"].iloc[0]
     figure, axes = _three()
-    for ax, title, means in _by_group(axes, table, "tokens"):
+    for ax, title, means in _by_group(axes, table, "used"):
         for rows, mark in by_arm(means):
             values = curves.wide(rows, "accuracy") * 100
-            values.index = curves.wide(rows, "tokens").mean(axis=1)
+            values.index = curves.wide(rows, "used").mean(axis=1)
             curves.curve(ax, values, mark, mark.label)
         ax.axvline(budget, color="#595959", linestyle="--", linewidth=0.8)
-        ax.set(title=title, xlabel="Tokens (millions)", xlim=(0, None))
+        ax.set(title=title, xlabel=label, xlim=(0, None))
     legend(figure, axes)
-    words = "Tokens: prompts and completions so far, of both roles, mean over seeds. Dashed: what every run has used. "
-    behind = pd.concat([table, curves.armed(training)])
-    explain(figure, behind, source, f"{words} The vertical axes do not start at zero. {MASKED_WORDS}")
+    words += " Dashed: what every run has used. The vertical axes do not start at zero. " + MASKED_WORDS
+    explain(figure, pd.concat([table, *behind]), source, words)
     return figure
 
 
@@ -229,7 +242,7 @@ def searching_map(tinybench: pd.DataFrame, source: str = TINYBENCH, group: str =
     axes[0].set_ylabel("Density (share)")
     figure.colorbar(image, ax=axes, label="Difference (points)")
     words = f"{GROUPS[group]}, difference of final accuracies in points, paired by seed [95 % bootstrap interval]; "
-    words += "bold and framed: the interval leaves zero out. Density: sentences that state something deducible; noise: "
+    words += "framed: the interval leaves zero out. Density: sentences that state something deducible; noise: "
     words += f"names, codes and years among the others. {MASKED_WORDS * (group == 'spans')}"
     explain(figure, table, source, words, lines=False)
     return figure
@@ -238,6 +251,6 @@ def searching_map(tinybench: pd.DataFrame, source: str = TINYBENCH, group: str =
 def _cell(ax, x: int, y: int, cell, colour: str) -> None:
     clear = cell.low > 0 or cell.high < 0
     text = f"{cell.difference:+.1f}\n[{cell.low:+.1f}, {cell.high:+.1f}]".replace("-", "−")
-    ax.text(x, y, text, ha="center", va="center", fontsize=8, color=colour, weight="bold" if clear else "normal")
+    ax.text(x, y, text, ha="center", va="center", fontsize=8, color=colour)
     if clear:
-        ax.add_patch(Rectangle((x - 0.47, y - 0.47), 0.94, 0.94, fill=False, edgecolor="black", linewidth=1.5))
+        ax.add_patch(Rectangle((x - 0.485, y - 0.485), 0.97, 0.97, fill=False, edgecolor="black", linewidth=1.5))

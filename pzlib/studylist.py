@@ -29,6 +29,12 @@ def _objectives(*names, **settings):
     return {name: {"objective": name, **settings} for name in names}
 
 
+def _rlvr_from(**starts):
+    """RLVR from the base, and from each start: "the_name" is the arm "from the name"."""
+    arms = {f"from {name.replace('_', ' ')}": {"objective": "rlvr", "start": start} for name, start in starts.items()}
+    return {"from the base": {"objective": "rlvr"}, **arms}
+
+
 THREE = (0, 1, 2)  # seeds of ablations
 MASKING = ("pretrainzero", "random_span", "random_next_token", "entropy_next_token")
 METHODS = ("pretrainzero", "random_span", "sft", "continued_pretraining")
@@ -39,10 +45,9 @@ REWARDS = {
     "min(p, 1 - p)": "learnability",
 }
 RPT_CLEAN = {"objective": "rpt", "corpus": "tinywiki_clean"}  # most like RPT's own text, worked problems
-# Of continued pretraining, x 8 whole passages a step: about as many tokens as RLP's 256 prompts and thoughts at mini.
-PLAIN_PASSAGES = 21
-# Passages a step are set so that every group size draws the same number of predictions: passages x G x G.
-GROUP_PASSAGES = {4: 16, 8: 4, 16: 1}
+# x 8 rows a step: about as many tokens as RLP's 256 prompts and thoughts at mini. Plain text need not come twice.
+SUPERVISED_ROWS = {"passages": 21}
+PLAIN_TEXT = {"objective": "continued_pretraining", **SUPERVISED_ROWS, "corpus_limit": 40_000}
 
 PLANS = {
     # At one rate, as in the paper, which names one: a rule's own sweep can prefer a rate at which nothing moves.
@@ -64,9 +69,7 @@ PLANS = {
         seeds=THREE,
         core=True,
     ),
-    "baselines": Plan(
-        "Tables 1 and 2: what does each way of learning from text do?", _objectives(*METHODS), core=True
-    ),
+    "baselines": Plan("Tables 1 and 2: what does each way of learning from text do?", _objectives(*METHODS), core=True),
     "baselines_small": Plan(
         "The same from a smaller base model", _objectives(*METHODS, model="data/tinybase_small"), core=True
     ),
@@ -87,7 +90,27 @@ PLANS = {
             "from PretrainZero, half way": {"objective": "rlvr", "start": "pretrainzero@half"},
             "from PretrainZero": {"objective": "rlvr", "start": "pretrainzero"},
         },
-        core=True,
+    ),
+    "side": Plan(
+        "Every way of learning from the same text: which leaves the best model, by steps, by tokens and by time?",
+        {
+            "continued_pretraining": PLAIN_TEXT,
+            "sft": {"objective": "sft", **SUPERVISED_ROWS},
+            "mixed_sft": {"objective": "mixed_sft", **SUPERVISED_ROWS},
+            **_objectives("random_span", "pretrainzero", "rpt", "rlp"),
+        },
+    ),
+    "side_rlvr": Plan(
+        "And which of them is the best start for the same RLVR?",
+        _rlvr_from(
+            continued_pretraining="side:continued_pretraining",
+            SFT="side:sft",
+            mixed_SFT="side:mixed_sft",
+            random_spans="side:random_span",
+            PretrainZero="side:pretrainzero",
+            RPT="side:rpt",
+            RLP="side:rlp",
+        ),
     ),
     "rpt": Plan(
         "RPT's Tables 1 and 3: is the next token better predicted after a reasoning, and does learning it carry over?",
@@ -98,7 +121,6 @@ PLANS = {
             "random_span, clean text": {**RPT_CLEAN, "objective": "random_span"},
             "continued_pretraining, clean text": {**RPT_CLEAN, "objective": "continued_pretraining"},
         },
-        core=True,
     ),
     "rpt_rewards": Plan(
         "RPT's App. A: do its four rewards teach alike?",
@@ -109,6 +131,7 @@ PLANS = {
             "dense where one is right": {**RPT_CLEAN, "rpt_reward": "conditional_dense"},
         },
         seeds=THREE,
+        steps=100,
     ),
     "rpt_filter": Plan(
         "Which positions should RPT ask for, and whose entropy should say so?",
@@ -121,48 +144,40 @@ PLANS = {
             "dynamic sampling": {"objective": "rpt", "dynamic_from": 1},
         },
         seeds=THREE,
+        steps=100,
     ),
     "rlvr_after": Plan(
         "RPT's Table 2: is RPT a better start for RLVR than next-token training on the same (clean) text?",
-        {
-            "from the base": {"objective": "rlvr"},
-            "from continued pretraining": {"objective": "rlvr", "start": "rpt:continued_pretraining, clean text"},
-            "from RPT": {"objective": "rlvr", "start": "rpt:rpt, clean text"},
-        },
-        core=True,
+        _rlvr_from(continued_pretraining="rpt:continued_pretraining, clean text", RPT="rpt:rpt, clean text"),
     ),
     "rlp": Plan(
         "RLP's Table 1: does a thought before the next token teach more than the text, at equal text and equal tokens?",
         {
-            "rlp": {"objective": "rlp"},
-            "continued_pretraining": {"objective": "continued_pretraining"},  # as many passages a step as RLP's
-            "continued_pretraining, equal tokens": {"objective": "continued_pretraining", "passages": PLAIN_PASSAGES},
+            **_objectives("rlp", "continued_pretraining"),  # of as many passages a step
+            "continued_pretraining, equal tokens": PLAIN_TEXT,
         },
-        core=True,
     ),
     "rlvr_after_rlp": Plan(
         "RLP's Table 1, + Post: does its gain survive the same RLVR?",
-        {
-            "from the base": {"objective": "rlvr"},
-            "from continued pretraining": {"objective": "rlvr", "start": "rlp:continued_pretraining, equal tokens"},
-            "from RLP": {"objective": "rlvr", "start": "rlp:rlp"},
-        },
-        core=True,
+        _rlvr_from(continued_pretraining="rlp:continued_pretraining, equal tokens", RLP="rlp:rlp"),
     ),
     "rlp_rollouts": Plan(
         "RLP's Fig. 2 and Table S.1: how many thoughts a token?",
         {f"rlp, rollouts {g}": {"objective": "rlp", "group": g} for g in (4, 8, 16)},
         seeds=THREE,
+        steps=100,
     ),
     "rlp_thoughts": Plan(
         "RLP's Fig. 2 and Table S.1: how long may a thought be?",
         {f"rlp, completion tokens {n}": {"objective": "rlp", "max_completion_tokens": n} for n in (4, 8, 16, 24)},
         seeds=THREE,
+        steps=100,
     ),
     "rlp_kl": Plan(
         "RLP's Fig. 2 and Table S.1: does a KL term help?",
         {f"rlp, KL {kl}": {"objective": "rlp", "kl": float(kl)} for kl in ("0", "1e-4", "1e-3")},
         seeds=THREE,
+        steps=100,
     ),
     # What all thoughts of a group share cancels in their advantages, the average's likelihood too: these runs part by
     # rounding alone, and how far they do tells what chance makes of one and the same run.
@@ -170,6 +185,7 @@ PLANS = {
         "RLP's Table S.6: how slow a baseline?",
         {f"rlp, tau {tau:g}": {"objective": "rlp", "ema": tau} for tau in (0.9, 0.99, 0.999)},
         seeds=THREE,
+        steps=100,
     ),
     "entropy_model": Plan(
         "Whose entropy should choose: the policy's, the base's, a proxy's?",
@@ -216,7 +232,7 @@ PLANS = {
     ),
     "group": Plan(
         "Group size at equal predictions a step: many passages or many tries?",
-        {f"G = {g}": {"group": g, "passages": passages} for g, passages in GROUP_PASSAGES.items()},
+        {f"G = {g}": {"group": g, "passages": 256 // g**2} for g in (4, 8, 16)},  # predictions: passages x G x G
         seeds=THREE,
     ),
     "balance": Plan(

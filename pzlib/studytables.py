@@ -106,9 +106,20 @@ def equal_tokens(tinybench: pd.DataFrame, training: pd.DataFrame) -> pd.DataFram
 
     Adds columns `tokens` (used by then) and `budget`. Errors as in `tokens_used`.
     """
-    table = tinybench.assign(tokens=tokens_used(tinybench, training))
-    table = table.assign(budget=table.groupby("run_id")["tokens"].max().min())
-    table = table[table["tokens"] <= table["budget"]]
+    return at_equal(tinybench.assign(tokens=tokens_used(tinybench, training)), "tokens")
+
+
+def at_equal(tinybench: pd.DataFrame, used: str) -> pd.DataFrame:
+    """The rows of each run's last evaluation within a column `budget`: the least that a run had used by its end.
+
+    used: the column that says how much of it a run had used by a row's step.
+
+    >>> rows = {"run_id": list("aaabb"), "step": [0, 1, 2, 0, 1], "seconds": [0, 5, 10, 0, 6]}
+    >>> at_equal(pd.DataFrame(rows), "seconds")[["run_id", "step", "budget"]].to_numpy().tolist()
+    [['a', 1, 6], ['b', 1, 6]]
+    """
+    table = tinybench.assign(budget=tinybench.groupby("run_id")[used].max().min())
+    table = table[table[used] <= table["budget"]]
     return table[table["step"] == table.groupby("run_id")["step"].transform("max")]
 
 

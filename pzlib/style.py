@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -34,11 +35,14 @@ METHODS = {
     "random_next_token": Mark("Random next tokens", "#009E73", "^"),
     "entropy_next_token": Mark("Entropy next tokens", "#CC79A7", "v"),
     "sft": Mark("Supervised fine-tuning", "#E69F00", "P"),
+    "mixed_sft": Mark("Mixed SFT", "#999933", "p"),
     "continued_pretraining": Mark("Continued pretraining", "#56B4E9", "X"),
     "rlvr": Mark("RLVR", "#882255", "*"),
     "rpt": Mark("RPT", "#332288", "<"),
     "rlp": Mark("RLP", "#117733", ">"),
 }
+_NAMED = {words.lower(): name for name, mark in METHODS.items() for words in (name.replace("_", " "), mark.label)}
+_NAMED["the base"] = "base"
 ROLES = {
     "predictor": Mark("predictor", "#009E73", "o"),
     "generator": Mark("generator", "#CC79A7", "^", "--"),
@@ -135,20 +139,24 @@ def mark_of(objective: str) -> Mark:
 def marks_of(arms: Iterable[str]) -> dict[str, Mark]:
     """A Mark for each arm of a study, in order: a method keeps its own, a variant gets the next free one.
 
-    A variant goes by its name, "sft, something" by the method's name in words. No two of 15 variants look alike.
+    What goes on "from" a method has that method's look. A variant goes by its name, "sft, something" by the method's
+    name in words. No two of 15 variants look alike.
 
-    >>> {arm: mark[:2] for arm, mark in marks_of(["one mask", "pretrainzero", "sft, late"]).items()}
-    {'one mask': ('one mask', '#E69F00'), 'pretrainzero': ('PretrainZero', '#0072B2'),
+    >>> {arm: mark[:2] for arm, mark in marks_of(["one mask", "from PretrainZero", "sft, late"]).items()}
+    {'one mask': ('one mask', '#E69F00'), 'from PretrainZero': ('from PretrainZero', '#0072B2'),
      'sft, late': ('Supervised fine-tuning, late', '#009E73')}
     """
     arms = list(dict.fromkeys(arms))
-    taken = {part for arm in arms if arm in METHODS for part in METHODS[arm]}
+    own = {arm: METHODS[arm] for arm in arms if arm in METHODS}
+    started = {arm: _NAMED.get(arm.removeprefix("from ").lower()) for arm in arms if arm.startswith("from ")}
+    own |= {arm: METHODS[name]._replace(label=arm) for arm, name in started.items() if name and name not in own}
+    taken = {part for mark in own.values() for part in mark}
     colours, markers = ([part for part in cycle if part not in taken] for cycle in (LINES, MARKERS))
-    variants = [arm for arm in arms if arm not in METHODS]
+    variants = [arm for arm in arms if arm not in own]
     marks = {}
     for arm in arms:
-        if arm in METHODS:
-            marks[arm] = METHODS[arm]
+        if arm in own:
+            marks[arm] = own[arm]
             continue
         place, (head, *rest) = variants.index(arm), arm.split(", ")
         label = ", ".join([METHODS[head].label if head in METHODS else head, *rest])
@@ -187,6 +195,7 @@ def save(figure: Figure, name: str, folder: str | Path = "figures") -> list[Path
     with matplotlib.rc_context(STYLE):
         figure.savefig(paths[0], dpi=200, metadata={"Software": None})
         figure.set_layout_engine("none")  # laid out once for both files: it takes longer than the drawing
-        figure.savefig(paths[1], metadata={"CreationDate": None, "Creator": None, "Producer": None})
+        # not by savefig, which draws everything once more beforehand, to measure what is measured already
+        FigureCanvasPdf(figure).print_pdf(paths[1], metadata={"CreationDate": None, "Creator": None, "Producer": None})
     figure.set_layout_engine(layout)
     return paths

@@ -19,6 +19,7 @@ from pzlib.prompts import TINY, generator_prompt, predictor_prompt, question_pro
 from pzlib.run import REPO
 from pzlib.tinyfacts import TASKS
 from pzlib.tinywiki import KNOWLEDGE, WORLDS, Word, kind_class, vocabulary, words
+from pzlib.tinywords import reasoned
 
 SIZES = {"tinybase_small": (96, 4), "tinybase": (128, 4)}  # name -> (width, layers)
 WORLD_SHARES = {"tinywiki": 0.6, "tinywiki_clean": 0.2, "tinymath": 0.2}
@@ -85,7 +86,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def answer(reason: str, said: str, think: bool) -> str:
-    return f"Think : {reason} . \\boxed{{ {said} }}" if think else f"\\boxed{{ {said} }}"
+    return reasoned(reason, said) if think else f"\\boxed{{ {said} }}"
 
 
 def passage(rng: random.Random, longest: int) -> list[Word]:

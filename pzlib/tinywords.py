@@ -58,6 +58,15 @@ class Fact:
     reason: str
 
 
+def reasoned(reason: str, said: str) -> str:
+    r"""An answer as the small world's text writes it after a reasoning.
+
+    >>> reasoned("2 plus 3 is 5", "5")
+    'Think : 2 plus 3 is 5 . \\boxed{ 5 }'
+    """
+    return f"Think : {reason} . \\boxed{{ {said} }}"
+
+
 def held_out(*instance) -> bool:
     """Whether an instance (a pair of numbers, a city, ...) is kept for TinyBench: one in eight, by a stable hash.
 

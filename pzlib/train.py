@@ -1,23 +1,30 @@
 """A Run to a trained model, by TRL's SFTTrainer or its GRPOTrainer with a public method changed; kills do no harm.
-Leaves out adapters and quantised weights: the papers train all weights."""
+Leaves out quantised weights, and how several processes are started: `pzlib.launch`."""
 
+import contextlib
+import errno
 import logging
+import os
 import shutil
 import warnings
-from dataclasses import fields
+from dataclasses import fields, replace
 
+import huggingface_hub
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, is_peft_model
 from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOTrainer
 
-from pzlib import checkpoints
+from pzlib import adapters, checkpoints
+from pzlib.allowed import SUPERVISED
 from pzlib.branching import can_branch
 from pzlib.corpus import load_passages
+from pzlib.engine import Cuts, as_asked
 from pzlib.exam import Exam
 from pzlib.folder import RunFolder
 from pzlib.game import Game
-from pzlib.layout import blocks
+from pzlib.launch import launch
+from pzlib.layout import blocks, seed_of
 from pzlib.models import fingerprint, fitting, load
 from pzlib.nexttoken import frozen_scorer
 from pzlib.packing import PackedModel, check_drop_rows, keep_moving_rows
@@ -26,11 +33,16 @@ from pzlib.quiet import quiet, tells_a_user_something
 from pzlib.recorder import Recorder
 from pzlib.rlp import Thoughts
 from pzlib.rpt import NextTokens
-from pzlib.run import SUPERVISED, Run
+from pzlib.run import Run, locate
 from pzlib.settings import settings
+from pzlib.sharding import check
+from pzlib.shares import TOKENS_AT_ONCE
 from pzlib.supervised import supervised_trainer
+from pzlib.watchdog import Watchdog
 
-TOKENS_AT_ONCE = 2048  # of a forward pass on a CPU: larger ones fall out of its cache
+# The hub's library read the variable when it was imported, perhaps before pzlib.
+huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = os.environ["HF_HUB_DISABLE_TELEMETRY"] != "0"
+ADAPTER = "adapter"  # the folder of what LoRA trained, beside `model`, where it is merged
 
 
 class PZTrainer(GRPOTrainer):
@@ -38,15 +50,18 @@ class PZTrainer(GRPOTrainer):
     `pzlib.packing`."""
 
     drop_rows = packs = False
+    cuts = None  # of importance ratios, with vLLM
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        if self.cuts:
+            self.cuts.count(inputs)
         if self.drop_rows:
             inputs = keep_moving_rows(inputs)
         if self.drop_rows or self.packs:
             alone_on_cpu = self.accelerator.num_processes == 1 and self.accelerator.device.type == "cpu"
             model = PackedModel(
                 model,
-                self.accelerator.unwrap_model(model),
+                adapters.bare(self.accelerator.unwrap_model(model)),
                 inputs["completion_ids"].shape[1],
                 at_once=TOKENS_AT_ONCE if alone_on_cpu else None,
             )
@@ -84,7 +99,7 @@ def _game_trainer(run, model, tokenizer, items, args, folder):
         check_drop_rows(args, model)
     game = _rollout(run, model, tokenizer, items, folder)
     logging.getLogger("trl.trainer.grpo_trainer").addFilter(tells_a_user_something)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), as_asked(run):
         warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
         trainer = PZTrainer(
             model=model,
@@ -93,8 +108,14 @@ def _game_trainer(run, model, tokenizer, items, args, folder):
             train_dataset=blocks(items, run),
             reward_funcs=game.reward_funcs,
             rollout_func=game.rollout,
+            peft_config=adapters.config(run),
         )
-    trainer.drop_rows, trainer.packs, trainer.game = run.drop_rows, game.packs and can_branch(model), game
+    # asked while the model is whole: it tries, and a sharded one would have to be tried by all processes at once
+    trainer.packs = can_branch(model) and game.packs
+    trainer.drop_rows, trainer.game = run.drop_rows, game
+    if run.use_vllm:
+        trainer.cuts = Cuts(game)
+        trainer.add_callback(trainer.cuts)
     for callback in game.callbacks:
         trainer.add_callback(callback)
     return trainer, game
@@ -117,11 +138,14 @@ def train(run, view=None, evaluate=None):
     `eval_every` steps and after the last. view: its `update(folder, step, steps)` is called every few
     seconds. The trained model is in `<run>/model`. On an error, or Ctrl-C, the run is marked failed with the
     reason, and starting it again goes on from the last whole checkpoint. Raises ValueError or
-    FileNotFoundError, in words, for what cannot work.
+    FileNotFoundError, in words, for what cannot work, and TimeoutError for a training that hangs.
     """
     main, folder = PartialState().is_main_process, RunFolder(run.folder)
     if folder.state() == "complete":
         return folder.open(run, _facts(folder))
+    check(run)  # a sharding that one process cannot have would be passed over in silence
+    if run.processes > 1 and PartialState().num_processes == 1:
+        return launch(run, view, evaluate)
     model, tokenizer = load(run)
     corpus = material(run, tokenizer, progress=main)
     items, left_out = fitting(run, corpus, tokenizer)
@@ -142,12 +166,18 @@ def train(run, view=None, evaluate=None):
         checkpoint, step = broadcast_object_list(found)[0]
         if main:
             folder.truncate_after(step if checkpoint else -1)
-        with quiet():
+        dog = Watchdog(run, folder, PartialState().process_index)
+        trainer.add_callback(dog)
+        with quiet(), dog.watching():
             trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
-            _save_model(trainer, folder.path, "model")
+            for name in ("model", ADAPTER) if run.lora_rank else ("model",):
+                _save_model(trainer, folder.path, name)
     except BaseException as error:
+        full = _full_disk(folder, error)
         if main:
-            _mark_failed(folder, error)
+            _mark_failed(folder, full or error)
+        if full:
+            raise full from error
         raise
     if main:
         folder.set_status("complete", step=run.steps, steps=run.steps)
@@ -157,12 +187,12 @@ def train(run, view=None, evaluate=None):
 
 
 def material(run, tokenizer, progress=False):
-    """The Corpus of a run: Passages, or of rlvr Problems. Errors as in `load_passages` and `load_problems`."""
+    """The Corpus of a run: Passages, of rlvr Problems, of mixed_sft both. Errors as where they are loaded."""
     shared = {"limit": run.corpus_limit, "seed": run.seed, "config": run.corpus_config or None}
+    columns = {"question_column": run.question_column, "answer_column": run.answer_column}
     if run.objective == "rlvr":
-        columns = {"question_column": run.question_column, "answer_column": run.answer_column}
         return load_problems(run.corpus_source, **columns, **shared)
-    return load_passages(
+    text = load_passages(
         run.corpus_source,
         tokenizer=tokenizer,
         min_tokens=run.min_tokens,
@@ -171,29 +201,42 @@ def material(run, tokenizer, progress=False):
         progress=progress,
         **shared,
     )
+    if run.objective != "mixed_sft":
+        return text
+    # other problems than the ones that RLVR of the same seed would train on
+    shared |= {"seed": seed_of(run.seed, "solutions"), "config": None}
+    solved = load_problems(locate(run.solutions), solution_column=run.solution_column, **columns, **shared)
+    return text.joined([replace(problem, id=f"solution-{problem.id}") for problem in solved], solved)
 
 
 def _facts(folder):
     """What `open` is to compare besides the settings: the facts as recorded, since nothing is loaded to find
     them anew."""
-    return {
-        k: v for k, v in folder.params().items() if k != "run_id" and k not in {f.name for f in fields(Run)}
-    }
+    return {k: v for k, v in folder.params().items() if k != "run_id" and k not in {f.name for f in fields(Run)}}
 
 
 def _save_model(trainer, path, name):
-    """The model and its tokenizer in `path`/`name`, whole or not at all."""
-    part = path / f"{name}.part"
-    trainer.save_model(str(part))
-    if trainer.accelerator.is_main_process:
+    """The model, its adapter merged into it, and its tokenizer in `path`/`name`, whole or not at all."""
+    part, main = path / f"{name}.part", trainer.accelerator.is_main_process
+    if is_peft_model(trainer.model) and name != ADAPTER:
+        if main:
+            adapters.export(trainer.model, trainer.processing_class, part)
+    else:
+        trainer.save_model(str(part))
+    if main:
         shutil.rmtree(path / name, ignore_errors=True)
         part.rename(path / name)
 
 
+def _full_disk(folder, error):
+    """An OSError that says so where torch does not, which calls it an unexpected position; None if it is something
+    else."""
+    if type(error) is not RuntimeError or shutil.disk_usage(folder.path).free >= 2**20:
+        return None
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder.path))
+
+
 def _mark_failed(folder, error):
-    try:
+    # a full disk may be the very reason; the old status then says "running" of a process that is gone
+    with contextlib.suppress(OSError):
         folder.set_status("failed", error=f"{type(error).__name__}: {error}")
-    except (
-        OSError
-    ):  # a full disk may be the very reason; the old status says "running" of a process that is gone
-        pass

@@ -11,8 +11,8 @@ import pandas as pd
 from pzlib.gamestats import is_right
 from pzlib.prompts import parse_boxed
 from pzlib.records import records
+from pzlib.refusals import near_names, refuse_unknown
 from pzlib.rewards import predictor_reward
-from pzlib.run import near_names, refuse_unknown
 
 # source: who answered (a method, a model); step: its checkpoint; case: what was asked; sample: which of its answers;
 # right: 1, 0, or null where nobody judged; length in tokens. Only the completion is never null.

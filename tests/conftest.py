@@ -63,3 +63,11 @@ def tiny_model(tmp_path_factory):
         torch.manual_seed(0)
         Qwen3ForCausalLM(config).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def skilled(tiny_model, tmp_path_factory):
+    """A folder with `model`, the tiny one taught the game's two forms, `corpus.jsonl` and `problems.jsonl` for it."""
+    from skilled import taught
+
+    return taught(tiny_model, tmp_path_factory.mktemp("skilled"))

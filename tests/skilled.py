@@ -59,3 +59,20 @@ def write_corpus(path, n=40, seed=1):
         "".join(json.dumps({"id": p.id, "title": "", "text": p.text}) + "\n" for p in passages(n, seed))
     )
     return path
+
+
+def write_problems(path, n=40, seed=5):
+    """`n` problems of one masked word each, as jsonl with the columns question and answer."""
+    rng = random.Random(0)
+    words = [(passage.text, rng.choice(passage.text.split()[:-1])) for passage in passages(n, seed=seed)]
+    rows = [{"question": text.replace(word, "[mask]"), "answer": word} for text, word in words]
+    path.write_text("\n".join(map(json.dumps, rows)))
+
+
+def taught(source, folder, steps=100):
+    """`folder` with `model`, that of `source` taught, `corpus.jsonl` and `problems.jsonl` for it."""
+    torch.manual_seed(0)
+    teach(source, folder / "model", steps=steps)
+    write_corpus(folder / "corpus.jsonl")
+    write_problems(folder / "problems.jsonl")
+    return folder

@@ -30,12 +30,23 @@ RLP_NAMES = {
     "rlp-cpt": {"continued_pretraining": "cpt"},
     "rlp-post-base": {"from RLP": "rlp + post", "from the base": "base + post"},
     "rlp-post-cpt": {"from RLP": "rlp + post", "from continued pretraining": "cpt + post"},
+    "rlp-rpt-flops": {"rlp": "rlp, FLOP-matched", "rpt": "rpt, FLOP-matched"},
     "rlp-few-tokens": {"rlp": "rlp, CrossThink", "continued_pretraining, equal tokens": "cpt, CrossThink 6B"},
     "rlp-long-thoughts": {
         "rlp, completion tokens 24": "rlp, completion tokens 2048",
         "rlp, completion tokens 4": "rlp, completion tokens 64",
     },
 }
+
+
+# NCR's, of our arms: its "RLPT-style" stands by our random spans
+NCR_NAMES = {"from mixed SFT": "mixed_sft + rlvr", "from RPT": "rpt + rlvr", "from random spans": "rlpt + rlvr"}
+
+
+def test_the_printed_numbers_of_ncr():
+    printed = reported("ncr text").set_index("method")["value"]
+    for claim in LEDGER[LEDGER["paper"] == "ncr"].dropna(subset=["reported_a"]).to_dict("records"):
+        assert [claim["reported_a"], claim["reported_b"]] == [printed[NCR_NAMES[claim[end]]] for end in "ab"]
 
 
 def test_paired_t_is_scipys_and_pairs():
@@ -92,7 +103,7 @@ def test_the_claims_hold_together():
 
 def test_the_printed_numbers_of_the_claims_are_those_of_the_tables_and_point_its_way():
     checked = 0
-    for claim in LEDGER.dropna(subset=["reported_a"]).to_dict("records"):
+    for claim in LEDGER[LEDGER["paper"] != "ncr"].dropna(subset=["reported_a"]).to_dict("records"):
         names = [f"{claim['paper']} {number}" for number in re.findall(r"Table (\S+?)(?:,|$)", claim["section"])]
         table = pd.concat([reported(name) for name in names])
         model, _, what = claim["reported_on"].removesuffix(" (%)").rpartition(": ")
@@ -281,6 +292,7 @@ def test_training_metrics_are_tested_on_their_own_table():
 def test_with_no_results_nothing_is_run_and_no_verdict_is_made():
     empty = {"tinybench": tinybench({0: 0.4})[:0], "training": training()[:0]}
     table = claims.ledger(LEDGER, empty, select=lambda rows, study, tier: rows)
+    assert table.equals(claims.ledger(LEDGER, {}))
     assert (table["verdict"] == "not run at this tier").all() and (table["n"] == 0).all()
     assert f"| all | 0 | 0 | 0 | {len(LEDGER)} | {len(LEDGER)} |" in claims.summary(table)
     assert_readable(ledger_figure(table))
@@ -299,6 +311,19 @@ def full_ledger(shift=6.0):
             row |= {"verdict": "not run at this tier", "n": 0, "unit": ""}
         rows.append(row | {"tier": "mini"})
     return pd.DataFrame(rows)
+
+
+def test_equal_tokens_compare_both_arms_at_what_the_cheaper_has_used():
+    # a uses 10 tokens a step, b 40: at a's end, after 300, b stands where it was at step 7.5
+    curves = {"a": {0: 0.4, 10: 0.5, 30: 0.7}, "b": {0: 0.4, 7: 0.65, 10: 0.9, 30: 0.9}}
+    rows = pd.concat([tinybench(curve, f"baselines/{arm}") for arm, curve in curves.items()], ignore_index=True)
+    rows["run_id"] = rows["arm"] + rows["seed"].astype(str)
+    each = {arm: training(tokens_prompt=use - 1, tokens_completion=1)[:3] for arm, use in (("a", 10), ("b", 40))}
+    names = [(f"baselines/{arm}", seed) for arm in each for seed in range(3)]
+    used = [each[arm[-1]].assign(arm=arm, run_id=f"{arm}{seed}") for arm, seed in names]
+    table = judged(rows, claim("equal", "a", "b@equal tokens"), claim("end", "a", "b"), training=pd.concat(used))
+    assert table["effect"].to_dict() == pytest.approx({"equal": 5, "end": -20})
+    assert table["n"].tolist() == [3, 3] and table["verdict"]["equal"].startswith("reproduced")
 
 
 def test_the_ledger_in_words():

@@ -1,6 +1,7 @@
 """A run folder: what is written is read back, a kill or a full disk loses nothing, its state is clear."""
 
 import contextlib
+import errno
 import json
 import os
 import resource
@@ -249,6 +250,39 @@ def test_a_full_disk_leaves_every_former_file(folder):
             with pytest.raises(OSError):
                 action()
     assert {p: p.read_bytes() for p in folder.path.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda b: b[: len(b) // 2],
+        lambda b: b"",
+        lambda b: b[:40] + bytes(400) + b[440:],
+        lambda b: b[:-1],
+        lambda b: b[: (at := b.index(b"Rome"))] + b"Roma" + b[at + 4 :],  # still a good file, but for its checksum
+    ],
+)
+def test_a_damaged_file_of_episodes_is_named_and_the_others_are_read(folder, harm):
+    for step in (1, 2):
+        folder.write_episodes(step, 0, [episode(row=row) for row in range(50)])
+    damaged = folder.path / "episodes/step_000001.rank0.parquet"
+    damaged.write_bytes(harm(damaged.read_bytes()))
+    with pytest.raises(ValueError, match=r"step_000001\.rank0\.parquet: not as it was written \(.+\); put it back"):
+        folder.episodes()
+    assert len(folder.episodes([2])) == 50
+    damaged.unlink()
+    assert len(folder.episodes()) == 50
+
+
+def test_a_file_that_cannot_be_opened_is_not_called_damaged(folder, monkeypatch):
+    folder.write_episodes(1, 0, [episode()])
+
+    def full(*_, **__):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("pzlib.folder.pq.ParquetFile", full)
+    with pytest.raises(OSError, match="Too many open files"):
+        folder.episodes()
 
 
 def test_write_atomic_replaces_whole_files(tmp_path):

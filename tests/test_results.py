@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
+import warnings
 
 import pandas as pd
 import pytest
 
 from pzlib.folder import RunFolder
-from pzlib.results import KEY, TABLES, collect, load, stored
+from pzlib.results import KEY, TABLES, collect, load, read, stored
 from pzlib.run import Run
 
 
@@ -118,3 +119,11 @@ def test_undefined_metrics_stay_empty(make_run, home):
 
 def test_a_tier_without_tables_has_none_stored(make_run, home):
     assert stored("smoke") == {}
+
+
+def test_a_table_of_many_columns_takes_one_more_without_a_warning(tmp_path):
+    names, row = ",".join(f"share/{n}" for n in range(120)), ",".join(["0.5"] * 120)
+    (tmp_path / "wide.csv").write_text(f"{names}\n{row}\n{row}\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read(tmp_path / "wide.csv").assign(more=1)["more"].tolist() == [1, 1]

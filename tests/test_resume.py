@@ -3,15 +3,10 @@ in words."""
 
 import json
 import os
-import random
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
-import torch
-from skilled import teach, write_corpus
 
 from pzlib import checkpoints
 from pzlib.ema import FILE
@@ -20,24 +15,17 @@ from pzlib.run import Run
 from pzlib.train import train
 
 TIMES = ["seconds", "seconds_generation", "seconds_training", "seconds_evaluation"]
-SCRIPT = """
+HEAD = """
 import json, sys, torch
 torch.set_num_threads(1)
 from pzlib.run import Run
 from pzlib.train import train
-train(Run(**json.loads(sys.argv[1])), evaluate=lambda m, t, step: [
-    {"task": "a", "group": "general", "n": 2, "correct": step % 2, "accuracy": step % 2 / 2, "length": 1.0,
-    "reasoned": 0.0}])
+run = Run(**json.loads(sys.argv[1]))
+def evaluate(model, tokenizer, step):
+    return [{"task": "a", "group": "general", "n": 2, "correct": step % 2, "accuracy": step % 2 / 2, "length": 1.0,
+             "reasoned": 0.0}]
 """
-
-
-@pytest.fixture(scope="module")
-def skilled(tiny_model, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("skilled")
-    torch.manual_seed(0)
-    teach(tiny_model, folder / "model", steps=100)
-    write_corpus(folder / "corpus.jsonl")
-    return folder
+SCRIPT = HEAD + "train(run, evaluate=evaluate)"
 
 
 @pytest.fixture
@@ -57,9 +45,9 @@ def settings(skilled):
     }
 
 
-def start(settings):
+def start(settings, **env):
     return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, json.dumps(settings)], stderr=subprocess.PIPE, env=os.environ
+        [sys.executable, "-c", SCRIPT, json.dumps(settings)], stderr=subprocess.PIPE, env=os.environ | env
     )
 
 
@@ -73,36 +61,86 @@ def same(a, b):
     assert weights(a) == weights(b)
 
 
+# Starts the run again and again in a process of its own, forked so that the libraries are read once only, and kills it:
+# one time in three while it loads, else some steps after it began, perhaps while a checkpoint is written. After each
+# kill, what was told as saved must be there.
+KILLS = """
+import os, random, signal, time
+from pzlib.checkpoints import MANIFEST, latest_good
+from pzlib.folder import RunFolder
+kills, rng, folder, saved = int(sys.argv[2]), random.Random(0), RunFolder(run.folder), 0
+rows = folder.path / "metrics.jsonl"
+for kill in range(kills + 1):
+    before = rows.stat().st_ino if rows.exists() else None
+    child = os.fork()
+    if not child:
+        train(run, evaluate=evaluate)
+        os._exit(0)
+    if kill < kills and kill % 3 == 0:
+        time.sleep(1.5 * rng.random())
+    elif kill < kills:  # a start makes the file of metrics anew, and then adds to it
+        enough = saved + rng.randint(1, 6)
+        while not rows.exists() or rows.stat().st_ino == before or len(folder.metrics()) < enough:
+            assert not os.waitpid(child, os.WNOHANG)[0], "it ended by itself"
+            time.sleep(0.005)
+        time.sleep(0.1 * rng.random())
+    if kill < kills:
+        os.kill(child, signal.SIGKILL)
+    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert ended == (-signal.SIGKILL if kill < kills else 0), (ended, kill)
+    told = [int(path.parent.name.removeprefix("checkpoint-")) for path in folder.path.glob("checkpoints/*/" + MANIFEST)]
+    before, saved = saved, latest_good(folder.path / "checkpoints", run.run_id)[1] if told else 0
+    assert saved == max(told, default=0) >= before, (before, saved, told)
+    assert folder.metrics()["step"].tolist()[:saved] == folder.episode_steps()[:saved] == [*range(1, saved + 1)]
+"""
+
+
 @pytest.mark.slow
-def test_killed_at_random_steps_and_resumed_it_ends_bit_for_bit_as_if_never_killed(settings):
+def test_killed_at_thirty_random_moments_it_ends_bit_for_bit_as_if_never_killed(settings):
+    settings |= {"steps": 120, "eval_every": 10}
     whole = start(settings | {"name": "whole"})
+    killed = [sys.executable, "-c", HEAD + KILLS, json.dumps(settings | {"name": "killed"}), "30"]
+    done = subprocess.run(killed, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
     assert whole.wait() == 0, whole.stderr.read().decode()
     want, got = (RunFolder(Run(**settings | {"name": name}).folder) for name in ("whole", "killed"))
-    rng, kills = random.Random(0), 0
-    for _ in range(12):
-        process = start(settings | {"name": "killed"})
-        at = rng.randint(1, 3) + int(got.status().get("step", 0) if kills else 0)
-        while process.poll() is None and len(got.metrics()) < at:
-            time.sleep(0.01)
-        time.sleep(rng.random() * 0.1)  # anywhere in a step, or while a checkpoint is written
-        process.send_signal(signal.SIGKILL)
-        if process.wait() == 0:
-            break
-        assert process.returncode == -signal.SIGKILL, process.stderr.read().decode()
-        kills += 1
-        if kills == 3:
-            last = start(settings | {"name": "killed"})
-            assert got.state() in ("resumable", "new", "running")
-            assert last.wait() == 0, last.stderr.read().decode()
-            break
-    assert kills and got.state() == "complete"
+    assert got.state() == "complete"
     same(got, want)
 
 
 @pytest.fixture
+def small_disk(tmp_path):
+    """A folder that is a disk of 1 MB, which only root may make."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", path], capture_output=True, text=True)
+    if made.returncode:
+        pytest.skip(f"no small disk can be made here: {made.stderr.strip()}")
+    yield path
+    subprocess.run(["umount", "--lazy", path], check=True)
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_fails_the_run_in_words_and_with_room_again_nothing_is_lost(settings, small_disk):
+    settings |= {"name": "run"}
+    whole = start(settings)
+    process = start(settings, PZLIB_HOME=str(small_disk))
+    said = process.communicate()[1].decode()
+    assert process.returncode == 1 and "No space left on device" in said.splitlines()[-1]
+    folder = RunFolder(small_disk / "data/runs/run")
+    assert folder.state() in ("failed", "resumable"), "there may be no room even to say so"
+    saved = checkpoints.latest_good(folder.path / "checkpoints", "run")[1]
+    assert saved and folder.metrics()["step"].tolist()[:saved] == folder.episode_steps()[:saved]
+    subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)
+    again = start(settings, PZLIB_HOME=str(small_disk))
+    assert again.wait() == 0, again.stderr.read().decode()
+    assert whole.wait() == 0, whole.stderr.read().decode()
+    same(folder, RunFolder(Run(**settings).folder))
+
+
+@pytest.fixture
 def stopped(settings):
-    """A run that failed in its sixth step, with the checkpoints of steps 3 and 5 ... and the settings that go
-    on."""
+    """(Run, RunFolder) of a run that failed in its sixth step, with the checkpoints of steps 2 and 4."""
     run = Run(**settings | {"save_every": 2})
 
     def evaluate(model, tokenizer, step):
@@ -170,6 +208,24 @@ def test_a_full_disk_in_mid_write_leaves_the_last_good_checkpoint(stopped, monke
     assert train(run).state() == "complete"
 
 
+def test_a_kill_while_an_old_checkpoint_is_deleted_costs_no_later_one(stopped, monkeypatch):
+    run, folder = stopped
+    kept = folder.path / "checkpoints"
+    os.utime(kept / "checkpoint-4", (0, 0))
+    (kept / "checkpoint-2/optimizer.pt").unlink()  # so that of the two it was changed last
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "write_manifest", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(run)
+    assert checkpoints.latest_good(kept, run.run_id, say=lambda _: None)[1] == 4
+    train(run)
+    assert sorted(path.name for path in kept.glob("checkpoint-*")) == ["checkpoint-6", "checkpoint-8"]
+
+
 def test_rlp_goes_on_with_its_moving_average_bit_for_bit(settings, tiny_model):
     """Stopped in step 5, it goes on from step 3: with the base or the policy for an average, rewards would differ."""
     settings |= {"objective": "rlp", "model": str(tiny_model), "passages": 4, "ema": 0.5, "steps": 7, "eval_every": 1}
@@ -192,6 +248,8 @@ def test_rlp_goes_on_with_its_moving_average_bit_for_bit(settings, tiny_model):
 
 def test_a_resumed_run_reports_each_step_once(stopped):
     run, folder = stopped
+    kept = json.loads((folder.path / "checkpoints/checkpoint-4/trainer_state.json").read_text())
+    assert kept["log_history"] == [], "metrics.jsonl has it; a checkpoint would grow with each step"
     assert folder.metrics()["step"].tolist()[:4] == [1, 2, 3, 4]
     done = train(run)
     assert done.metrics()["step"].tolist() == list(range(1, 9)) == done.episode_steps()

@@ -4,10 +4,9 @@ import math
 import random
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from skilled import teach, write_corpus
+from skilled import taught
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import bytes_to_unicode
@@ -242,11 +241,7 @@ def test_the_paper_tier_is_the_papers():
 
 @pytest.fixture(scope="module")
 def skilled(tiny_model, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("skilled")
-    torch.manual_seed(0)
-    teach(tiny_model, folder / "model", steps=60)
-    write_corpus(folder / "corpus.jsonl")
-    return folder
+    return taught(tiny_model, tmp_path_factory.mktemp("skilled"), steps=60)
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pzlib import run as run_module
-from pzlib.run import CHOICES, LOWEST, Run, locate
+from pzlib.allowed import CHOICES, LOWEST
+from pzlib.run import Run, locate
 from pzlib.tiers import BY_OBJECTIVE, TIERS
 
 FIELDS = {f.name: f for f in dataclasses.fields(Run)}

@@ -1,5 +1,9 @@
 """Which runs a study names, which rows are its own, which rate a sweep chooses; and that a grid makes them once."""
 
+import subprocess
+import sys
+import time
+
 import pandas as pd
 import pytest
 
@@ -102,6 +106,34 @@ def test_a_grid_without_jobs_runs_nothing_and_says_so(home):
     run, said = Run(**SMOKE), []
     assert grid.play([run], jobs=0, say=said.append) == {run.run_id: "not run"}
     assert said == ["1 runs: 0 stored, 1 not run"] and not run.folder.exists()
+
+
+def test_a_run_that_a_signal_ended_is_told_with_the_signals_name(home, monkeypatch):
+    def start(run, jobs):
+        run.folder.mkdir(parents=True)
+        (run.folder / "log.txt").write_text("step 3 of 4\n")
+        return subprocess.Popen([sys.executable, "-c", "import os; os.kill(os.getpid(), 11)"])
+
+    monkeypatch.setattr(grid, "_start", start)
+    found = grid.play([Run(**SMOKE)], say=lambda _: None)
+    assert list(found.values()) == [f"failed: ended by SIGSEGV; see {Run(**SMOKE).folder / 'log.txt'}"]
+
+
+@pytest.mark.slow
+def test_the_runs_of_a_grid_that_is_killed_end_with_it(home):
+    run = Run(**SMOKE | {"steps": 5000})
+    play = f"from pzlib import grid; from pzlib.run import Run; grid.play([Run(**{run.to_dict()})], 1)"
+    process = subprocess.Popen([sys.executable, "-c", play], stdout=subprocess.DEVNULL)
+    folder, end = RunFolder(run.folder), time.monotonic() + 100
+    while folder.state() != "running":
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.1)
+    process.kill()
+    process.wait()
+    while folder.state() == "running":
+        assert time.monotonic() < end, "it goes on alone"
+        time.sleep(0.1)
+    assert folder.state() == "resumable"
 
 
 @pytest.mark.slow

@@ -185,7 +185,6 @@ def test_the_map_frames_what_leaves_zero_out():
     assert ours.get_title(loc="left") == "(a) PretrainZero − Random spans"
     assert [text.get_text().split("\n")[0] for ax in (ours, entropy) for text in ax.texts] == ["+20.0", "+0.0"]
     assert [len(ax.patches) for ax in (ours, entropy)] == [1, 0]
-    assert ours.texts[0].get_weight() == "bold"
     low, high = ours.images[0].get_clim()
     assert low == -high
     with pytest.raises(ValueError, match="run the study map"):

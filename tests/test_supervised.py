@@ -10,14 +10,15 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pzlib import supervised
-from pzlib.corpus import Passage, load_passages
+from pzlib.allowed import SUPERVISED
+from pzlib.corpus import Passage
 from pzlib.folder import RunFolder
 from pzlib.layout import blocks, seed_of
 from pzlib.models import load
-from pzlib.run import SUPERVISED, Run
+from pzlib.run import Run
 from pzlib.settings import settings
 from pzlib.supervised import Lessons
-from pzlib.train import make_trainer, train
+from pzlib.train import make_trainer, material, train
 
 # Words stand twice, so that rule "one" has to draw; lengths differ, so that a mean of means is not the mean.
 TEXTS = [
@@ -26,6 +27,7 @@ TEXTS = [
     "Dora is tall .",
     "the dogs and the cats and the books of Anna is in Lima . Anna is blue .",
 ]
+SOLVED = {"question": "Rome .", "solution": "Rome is old . \\boxed{ old }"}
 TIMES = ["seconds", "seconds_generation", "seconds_training", "seconds_evaluation"]
 END = 1
 KEYS = {"rows", "rows_trained", "tokens_prompt", "tokens_completion", "refilled"}  # and what the recorder adds:
@@ -44,6 +46,9 @@ def run(tiny_model, tmp_path):
         corpus.write_text("".join(json.dumps({"id": f"p{i}", "text": text}) + "\n" for i, text in enumerate(texts)))
         sizes = {"tier": "smoke", "objective": "sft", "model": str(tiny_model), "corpus": str(corpus), "steps": 3}
         sizes |= {"passages": 2, "group": 3, "min_tokens": 1, "max_prompt_tokens": 32, "max_completion_tokens": 8}
+        if changes.get("objective") == "mixed_sft":
+            (tmp_path / "solved.jsonl").write_text(json.dumps(SOLVED) + "\n")
+            sizes |= {"solutions": str(tmp_path / "solved.jsonl")}
         return Run(**sizes | {"learning_rate": 1e-3} | changes)
 
     return make
@@ -54,8 +59,8 @@ def passages(texts=TEXTS):
 
 
 def loaded(run, tokenizer):
-    """The passages as `train` finds them: loading shuffles by the run's seed."""
-    return load_passages(run.corpus_source, tokenizer=tokenizer, min_tokens=1, max_tokens=80, limit=64, seed=run.seed)
+    """The passages, and problems, as `train` finds them: loading shuffles by the run's seed."""
+    return material(run, tokenizer)
 
 
 def weights(folder):
@@ -176,8 +181,40 @@ def test_three_steps_change_every_parameter_and_lower_the_loss(run, tiny_model, 
     assert metrics["rows"].tolist() == metrics["rows_trained"].tolist() == [6] * 3
     assert metrics["refilled"].tolist() == metrics["seconds_generation"].tolist() == [0] * 3
     # "Passage : [mask] . Answer :" and "\boxed{ Rome } <eos>"; "Rome . <eos>"
-    tokens = {"sft": (6 * 6, 6 * 4), "continued_pretraining": (0, 6 * 3)}
+    # mixed: three of each; "Question : Rome . Answer :" and "Rome is old . \\boxed{ old } <eos>"
+    tokens = {"sft": (6 * 6, 6 * 4), "continued_pretraining": (0, 6 * 3), "mixed_sft": (3 * 6, 3 * 3 + 3 * 8)}
     assert (metrics["tokens_prompt"][0], metrics["tokens_completion"][0]) == tokens[objective]
+
+
+def test_mixed_rows_are_text_and_solved_questions_by_turns(run, tokenizer):
+    mixed = run(objective="mixed_sft", steps=2, passages=1, group=3)
+    lessons = Lessons(mixed, loaded(mixed, tokenizer), tokenizer)
+    rows = lessons.rows(1) + lessons.rows(2)
+    asked = ([tokenizer.convert_tokens_to_ids(word) for word in "Question : Rome . Answer :".split()],)
+    asked += (tokenizer("Rome is old . \\boxed{ old }")["input_ids"] + [END],)
+    assert rows[1::2] == [asked] * 3
+    plain = run(objective="continued_pretraining", steps=1, passages=1, group=3)
+    assert rows[::2] == Lessons(plain, loaded(plain, tokenizer), tokenizer).rows(1)  # the same text, in its order
+
+
+def test_a_solution_without_room_keeps_its_place_and_learns_nothing(run, tokenizer):
+    small = run(objective="mixed_sft", steps=1, passages=1, group=2, max_completion_tokens=7)
+    assert Lessons(small, loaded(small, tokenizer), tokenizer).rows(1)[1] == ([END], [])
+
+
+def test_the_problems_of_mixed_sft_are_not_those_of_rlvr_of_the_same_seed(tiny_model):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    asked = material(Run(objective="rlvr", tier="smoke", corpus_limit=20), tokenizer)
+    mixed = material(Run(objective="mixed_sft", tier="smoke", corpus_limit=20, min_tokens=1), tokenizer)
+    solved = [item for item in mixed if hasattr(item, "solution")]
+    assert len(solved) == 20 and len(mixed) == 40 and mixed.report["kept"] == 40
+    assert {p.question for p in solved} != {p.question for p in asked}
+    assert all(p.solution.startswith("Think : ") and f"\\boxed{{ {p.answer} }}" in p.solution for p in solved)
+
+
+def test_mixed_sft_without_solutions_is_refused():
+    with pytest.raises(ValueError, match="solutions: is empty"):
+        Run(objective="mixed_sft", solutions=" ")
 
 
 def test_illegal_masks_are_not_counted_as_trained(run, monkeypatch):
@@ -244,7 +281,7 @@ def test_both_trainers_take_the_same_steps_of_the_same_optimizer(run):
     ours, game = (settings(run(objective=o, micro_batch_rows=4), folder) for o in ("sft", "pretrainzero"))
     for name in (
         "seed learning_rate lr_scheduler_type warmup_steps optim adam_beta1 adam_beta2 adam_epsilon weight_decay "
-        "max_grad_norm bf16 fp16 max_steps save_steps save_total_limit logging_steps gradient_checkpointing"
+        "max_grad_norm bf16 fp16 max_steps save_steps logging_steps gradient_checkpointing"
     ).split():
         assert getattr(ours, name) == getattr(game, name), name
     assert (ours.optim, ours.adam_beta1, ours.adam_beta2, ours.adam_epsilon) == ("adamw_torch", 0.9, 0.999, 1e-8)

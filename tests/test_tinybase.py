@@ -1,6 +1,7 @@
 """tinybase: its text, its tokenizer, and the shipped files against the properties that the small tier rests on."""
 
 import json
+import math
 import random
 from dataclasses import replace
 from itertools import islice
@@ -10,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from pzlib.calibration import BOUNDS, properties
+from pzlib.calibration import BOUNDS, next_tokens, places, properties
 from pzlib.prompts import parse_boxed, parse_mask
 from pzlib.run import REPO
 from pzlib.tinybase import SIZES, STAGES, batches, document, pretrain, tokenizer
@@ -76,3 +77,27 @@ def test_shipped_models_are_small_and_know_the_worlds_words(name):
     tok = AutoTokenizer.from_pretrained(folder)
     assert tok.get_vocab() == tokenizer().get_vocab()
     assert sum(f.stat().st_size for f in folder.iterdir()) < 10e6
+
+
+def test_next_tokens_ranks_by_entropy_and_says_what_a_greedy_reader_gets_right(tiny_model):
+    model, tok = AutoModelForCausalLM.from_pretrained(tiny_model).eval(), AutoTokenizer.from_pretrained(tiny_model)
+    texts = ["Anna lives in Rome . Bela works in Oslo .", "the old bank near the river is tall and red ."]
+    table = next_tokens(model, tok, texts)
+    assert table["passage"].value_counts().to_dict() == {0: 9, 1: 10}
+    for number, text in enumerate(texts):
+        ids, own = tok(text)["input_ids"], table[table["passage"] == number]
+        probs = model(input_ids=torch.tensor([ids])).logits[0, :-1].softmax(-1).tolist()
+        by_hand = [-sum(p * math.log(p) for p in row) for row in probs]
+        assert own["entropy"].tolist() == pytest.approx(by_hand, rel=1e-4)
+        assert own["right"].tolist() == [row.index(max(row)) == i for row, i in zip(probs, ids[1:], strict=True)]
+        most = sorted(by_hand)[-(len(by_hand) // 5) :]
+        assert sorted(own.loc[own["top_fifth"], "entropy"]) == pytest.approx(most, rel=1e-4)
+
+
+def test_the_clean_world_lies_where_less_is_noise():
+    folder = REPO / "data/tinybase"
+    model, tok = AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    table = places(model, tok, ["tinywiki", "tinywiki_clean"], limit=10).T
+    assert (table["tinywiki"] != table["tinywiki_clean"]).all() and table.stack().between(0, 100).all()
+    assert table["tinywiki"]["top fifth: irreducible"] > table["tinywiki_clean"]["top fifth: irreducible"]
+    assert table["tinywiki"]["top fifth: right"] < table["tinywiki"]["all: right"]

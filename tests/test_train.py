@@ -3,12 +3,15 @@ in words."""
 
 import inspect
 import json
+import os
 import random
+import subprocess
+import sys
 import warnings
 
 import pytest
 import torch
-from skilled import passages, teach, write_corpus
+from skilled import passages
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOTrainer
 
@@ -21,15 +24,6 @@ from pzlib.run import Run
 from pzlib.train import make_trainer, train
 
 TIMES = ["seconds", "seconds_generation", "seconds_training", "seconds_evaluation"]
-
-
-@pytest.fixture(scope="module")
-def skilled(tiny_model, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("skilled")
-    torch.manual_seed(0)
-    teach(tiny_model, folder / "model")
-    write_corpus(folder / "corpus.jsonl")
-    return folder
 
 
 @pytest.fixture
@@ -333,3 +327,27 @@ def test_the_private_names_of_trl_that_the_seam_rests_on_are_there():
     assert "return self._compute_loss(model, inputs)" in inspect.getsource(GRPOTrainer.compute_loss)
     overridden = [n for n in vars(train_module.PZTrainer) if not n.startswith("__") and hasattr(GRPOTrainer, n)]
     assert [n for n in overridden if n not in ("_tag_names", "_name", "_paper")] == ["compute_loss"]
+
+
+ASKS = """
+import json, sys, time
+asked = []
+sys.addaudithook(lambda event, args: event in ("socket.getaddrinfo", "socket.connect") and asked.append(args[:2]))
+import transformers  # before pzlib, as a notebook may
+from pzlib.run import Run
+from pzlib.train import train
+for settings in json.loads(sys.argv[1]):
+    train(Run(**settings))
+time.sleep(0.5)  # whoever asks may do it from a thread
+sys.exit(f"asked the network: {asked}" if asked else 0)
+"""
+
+
+@pytest.mark.slow
+def test_training_on_files_of_this_machine_asks_nothing_of_the_network(run):
+    command = [sys.executable, "-c", ASKS]
+    command.append(json.dumps([run(objective=objective, steps=1).to_dict() for objective in ("random_span", "sft")]))
+    silent = ("CI", "HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DISABLE_TELEMETRY", "DO_NOT_TRACK")
+    allowed = {name: value for name, value in os.environ.items() if name not in silent}
+    process = subprocess.run(command, env=allowed, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr

@@ -1,0 +1,55 @@
+"""Looks over the shoulder of a run with vLLM: are its log-probabilities those of the model being trained?"""
+
+from dataclasses import dataclass, field
+
+import torch
+
+from pzlib import rlp, rollout
+
+
+@dataclass
+class Watched:
+    """What each call for answers showed: the step, the largest difference from transformers, the weights then."""
+
+    calls: list = field(default_factory=list)  # (step, largest |log p of vLLM - log p of transformers|, tokens)
+    weights: dict = field(default_factory=dict)  # of each step, before its update
+    completions: list = field(default_factory=list)  # token ids, as vLLM drew them
+    trainer: object = None
+
+    def differences(self):
+        """The largest difference of each step."""
+        return {step: max(d for s, d, _ in self.calls if s == step) for step in sorted({s for s, _, _ in self.calls})}
+
+
+def watch(monkeypatch):
+    """A Watched, filled while runs go on."""
+    seen, ask = Watched(), rollout.ask
+
+    def watched(run, tokenizer, texts, trainer, *more):
+        answers = ask(run, tokenizer, texts, trainer, *more)
+        step, model = trainer.state.global_step + 1, trainer.accelerator.unwrap_model(trainer.model)
+        seen.trainer = trainer
+        seen.weights[step] = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+        rows = [answer for group in answers for answer in group]
+        seen.completions += [ids for _, ids, *_ in rows]
+        apart = [
+            torch.tensor(logprobs) - log_probs(model, prompt, ids, run.temperature)
+            for prompt, ids, _, _, _, logprobs in rows
+        ]
+        if rows:
+            seen.calls.append((step, float(torch.cat(apart).abs().max()), sum(map(len, apart))))
+        return answers
+
+    for module in (rollout, rlp):
+        monkeypatch.setattr(module, "ask", watched)
+    return seen
+
+
+@torch.no_grad()
+def log_probs(model, prompt, ids, temperature):
+    """Of each token of a completion, by a forward pass of its own."""
+    training = model.training
+    model.eval()
+    logits = model(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1].float() / temperature
+    model.train(training)
+    return torch.log_softmax(logits, -1).gather(1, torch.tensor(ids)[:, None])[:, 0]
