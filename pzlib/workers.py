@@ -9,6 +9,8 @@ import threading
 import time
 from pathlib import Path
 
+from pzlib.folder import write_atomic
+
 EVALUATIONS = ("small_world", "evaluation_of")  # what a worker can ask, by name: a function does not cross over
 
 
@@ -25,8 +27,8 @@ def end_with_parent(seconds=0.5):
 
 
 def supervise(config, task, failure):
-    """`accelerate launch` of `work(task)`; on an error `failure` becomes a JSON file of the process, its signal's name
-    and its words. All three are paths."""
+    """`accelerate launch` of `work(task)`; on an error `failure` becomes a JSON file of the process (None: the
+    launcher itself), its signal's name and its words. All three are paths."""
     from accelerate.commands.launch import launch_command, launch_command_parser
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -35,38 +37,55 @@ def supervise(config, task, failure):
     arguments = ["--config_file", config, "--module", "pzlib.workers", "work", task]
     try:
         launch_command(launch_command_parser().parse_args(arguments))
-    except ChildFailedError as error:
-        rank, first = root_of(error.failures)
-        said = first.message["message"] if isinstance(first.message, dict) else first.message
-        name = first.signal_name() if first.exitcode < 0 else None
-        Path(failure).write_text(json.dumps({"rank": rank, "signal": name, "said": said}))
-        return 1
+        return 0
     except SignalException:  # the launcher's own: the workers are gone
         return 1
-    return 0
+    except ChildFailedError as error:
+        noted = {rank: json.loads(path.read_text()) for rank in error.failures if (path := _note(task, rank)).exists()}
+        rank = root_of(error.failures, noted)
+        first = error.failures[rank]
+        name = first.signal_name() if first.exitcode < 0 else None
+        said = noted[rank]["said"] if rank in noted else f"exit code {first.exitcode}"
+    except Exception as error:
+        rank, name, said = None, None, f"{type(error).__name__}: {error}"
+    write_atomic(failure, json.dumps({"rank": rank, "signal": name, "said": said}))
+    return 1
 
 
-def root_of(failures):
-    """(rank, failure) of the one that failed first, of torch's {rank: ProcessFailure}.
+def root_of(failures, noted):
+    """The rank that failed first, of torch's {rank: ProcessFailure} and of {rank: note} of those that could still say
+    when.
 
     Whoever was killed is it: the others then fail for want of a neighbour, perhaps within the same second. SIGTERM is
     how torch ends those others.
     """
 
-    def order(item):
-        rank, failure = item
+    def order(rank):
+        failure = failures[rank]
         ended = failure.exitcode < 0
-        return not ended or failure.exitcode == -signal.SIGTERM, failure.timestamp, ended, -rank
+        when = noted[rank]["time"] if rank in noted else failure.timestamp
+        return not ended or failure.exitcode == -signal.SIGTERM, when, ended, -rank
 
-    return min(failures.items(), key=order)
+    return min(failures, key=order)
 
 
 def work(task):
-    """Train the run of the JSON file `task` as one of its processes."""
-    from torch.distributed.elastic.multiprocessing.errors import record
+    """Train the run of the JSON file `task` as one of its processes; its last words, if any, lie beside that file.
 
+    Not by torch's own `record`: its file may be cut short by the SIGTERM that a neighbour's end brings, and torch's
+    launcher falls over such a file.
+    """
     end_with_parent()
-    record(_train)(**json.loads(Path(task).read_text()))
+    try:
+        _train(**json.loads(Path(task).read_text()))
+    except Exception as error:
+        note = {"time": time.time(), "said": f"{type(error).__name__}: {error}"}
+        write_atomic(_note(task, os.environ["RANK"]), json.dumps(note))
+        raise
+
+
+def _note(task, rank):
+    return Path(task).with_name(f"failed-{rank}.json")
 
 
 def _train(settings, evaluation):

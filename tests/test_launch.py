@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import time
-from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -13,9 +12,10 @@ from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils import FullyShardedDataParallelPlugin
 from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from pzlib import launch as launch_module
-from pzlib import sharding
+from pzlib import sharding, workers
 from pzlib.evaluate import small_world
 from pzlib.folder import RunFolder
 from pzlib.launch import launch
@@ -230,14 +230,62 @@ def test_the_evaluations_of_the_notebooks_and_studies_are_known_by_name():
     assert launch_module._name_of(evaluation_of(Run(tier="smoke", objective="rpt"))) == "evaluation_of"
 
 
-def test_the_process_that_was_killed_is_named_and_not_those_that_lost_it():
-    def failure(exitcode, timestamp):
-        return SimpleNamespace(exitcode=exitcode, timestamp=timestamp)
+def failure(exitcode, timestamp=5):
+    made = ProcessFailure(local_rank=0, pid=1, exitcode=exitcode, error_file="")
+    made.timestamp = timestamp
+    return made
 
-    assert root_of({0: failure(1, 5), 1: failure(-9, 5)})[0] == 1
-    assert root_of({0: failure(1, 4), 1: failure(-9, 5)})[0] == 1
-    assert root_of({0: failure(1, 5), 1: failure(-15, 5)})[0] == 0
-    assert root_of({0: failure(1, 5), 1: failure(1, 4)})[0] == 1
+
+def test_the_process_that_was_killed_is_named_and_not_those_that_lost_it():
+    assert root_of({0: failure(1), 1: failure(-9)}, {}) == 1
+    assert root_of({0: failure(1), 1: failure(-9)}, {0: {"time": 4.5}}) == 1
+    assert root_of({0: failure(1), 1: failure(-15)}, {}) == 0
+    assert root_of({0: failure(1), 1: failure(1)}, {0: {"time": 4.9}, 1: {"time": 4.8}}) == 1
+
+
+@pytest.mark.parametrize(
+    "raised, noted, found",
+    [
+        (None, {}, None),
+        (
+            ChildFailedError("x", {0: failure(-15), 1: failure(-9)}),
+            {0: "RuntimeError: Connection closed by peer"},
+            {"rank": 1, "signal": "SIGKILL", "said": "exit code -9"},
+        ),
+        (
+            ChildFailedError("x", {0: failure(1), 1: failure(-15)}),
+            {0: "OSError: No space left"},
+            {"rank": 0, "signal": None, "said": "OSError: No space left"},
+        ),
+        (ValueError("port in use"), {}, {"rank": None, "signal": None, "said": "ValueError: port in use"}),
+    ],
+)
+def test_whatever_ends_the_launcher_is_noted(tmp_path, monkeypatch, raised, noted, found):
+    def launch_command(args):
+        assert args.training_script_args == ["work", str(task)]
+        if raised:
+            raise raised
+
+    task = tmp_path / "task.json"
+    for rank, said in noted.items():
+        (tmp_path / f"failed-{rank}.json").write_text(json.dumps({"time": 5.0, "said": said}))
+    config = tmp_path / "accelerate.json"
+    config.write_text(json.dumps(accelerate_config(RUN, gpus=False)))
+    monkeypatch.setattr("accelerate.commands.launch.launch_command", launch_command)
+    monkeypatch.setattr(workers, "end_with_parent", lambda: None)
+    code = workers.supervise(str(config), str(task), tmp_path / "failure.json")
+    assert code == (1 if raised else 0)
+    assert (json.loads((tmp_path / "failure.json").read_text()) if raised else None) == found
+
+
+def test_a_workers_last_words_lie_beside_its_task(tmp_path, monkeypatch):
+    (tmp_path / "task.json").write_text(json.dumps({"settings": {}, "evaluation": ""}))
+    monkeypatch.setattr(workers, "end_with_parent", lambda: None)
+    monkeypatch.setattr(workers, "_train", lambda settings, evaluation: 1 // 0)
+    monkeypatch.setenv("RANK", "3")
+    with pytest.raises(ZeroDivisionError):
+        workers.work(tmp_path / "task.json")
+    assert json.loads((tmp_path / "failed-3.json").read_text())["said"].startswith("ZeroDivisionError: ")
 
 
 CHILD = """
