@@ -141,29 +141,19 @@ def _results(args):
 
 
 def _figures(args):
-    from pzlib import claims, sidetables
-    from pzlib.figures import redraw
-    from pzlib.report import follow_on_table, main_table, refresh
-    from pzlib.results import stored
-    from pzlib.studies import select
+    from concurrent.futures import ProcessPoolExecutor
 
-    for path in redraw(args.results, args.output, args.tier):
-        print(path)
+    from pzlib.figures import redraw
+    from pzlib.readme import readme_tables, refresh
+
     readme = settings.ROOT / "README.md"
-    if readme.is_file() and args.results == settings.ROOT / "data/results" and args.tier == "mini":
-        tables = stored()
-        baselines, rlvr, side, after = (
-            select(tables["tinybench"], study) for study in ("baselines", "rlvr", "side", "side_rlvr")
-        )
-        spent = select(tables["training"], "side")
-        methods = sidetables.side_by_side(side, spent, sidetables.costs_of(spent), after)
-        told = {
-            "results": main_table(baselines),
-            "side": sidetables.side_table(methods),
-            "rlvr": follow_on_table(rlvr),
-            "claims": claims.summary(claims.ledger(claims.load(), tables)),
-        }
-        refresh(readme, told)
+    tells = readme.is_file() and args.results == settings.ROOT / "data/results" and args.tier == "mini"
+    with ProcessPoolExecutor(1) as beside:
+        tables = tells and beside.submit(readme_tables)
+        for path in redraw(args.results, args.output, args.tier):
+            print(path)
+        if tables:
+            refresh(readme, tables.result())
     return 0
 
 

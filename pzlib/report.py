@@ -1,18 +1,15 @@
-"""The numbers in the README: printed from data/results between two marks, and nowhere typed by hand.
-Left out: prose. What the numbers mean is said by a person, beside them."""
+"""Results as markdown tables: means over seeds, intervals, paired differences.
+Left out: every method side by side (`sidetables`), and where the tables go (`readme`)."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 
 from pzlib.claims import values
 from pzlib.curves import armed
-from pzlib.folder import write_atomic
 from pzlib.stats import bootstrap_ci, paired_test
 from pzlib.style import mark_of, marks_of
 
-START, END = "<!-- {}: python -m pzlib figures writes this -->", "<!-- end of {} -->"
 GROUPS = {"general": "TinyBench general", "math": "TinyBench math", "spans": "masked words (reasoning)"}
 OURS = "pretrainzero"  # what the others are compared with
 ARMS = ("continued_pretraining", "sft", "random_span", OURS)  # the rows of the paper's Tables 1 and 2, below "Base"
@@ -69,21 +66,6 @@ def follow_on_table(tinybench: pd.DataFrame) -> str:
         cells.append("" if overall is first else _difference(*pairs))
         lines.append(f"| {arm} | {rows['seed'].nunique()} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def refresh(readme: str | Path, tables: dict[str, str]) -> None:
-    """Write each markdown table between the marks of its name in the README; the rest of it stays.
-
-    Raises ValueError, and writes nothing, where the marks of a name are not there once each.
-    """
-    text = Path(readme).read_text()
-    for name, table in tables.items():
-        start, end = START.format(name), END.format(name)
-        if text.count(start) != 1 or text.count(end) != 1 or text.index(end) < text.index(start):
-            raise ValueError(f"{readme}: needs the lines {start!r} and {end!r} once each, for the table {name!r}")
-        head, rest = text.split(start)
-        text = f"{head}{start}\n{table}\n{end}{rest.split(end)[1]}"
-    write_atomic(readme, text)
 
 
 def interval(values: pd.Series) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 from PIL import Image
@@ -191,11 +192,13 @@ def save(figure: Figure, name: str, folder: str | Path = "figures") -> list[Path
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.png", folder / f"{name}.pdf"]
-    layout = figure.get_layout_engine()
+    layout, dpi = figure.get_layout_engine(), figure.dpi
+    # not by savefig, which draws everything once more beforehand, to measure what is measured already
     with matplotlib.rc_context(STYLE):
-        figure.savefig(paths[0], dpi=200, metadata={"Software": None})
+        figure.set_dpi(200)
+        FigureCanvasAgg(figure).print_png(paths[0], metadata={"Software": None})
+        figure.set_dpi(dpi)
         figure.set_layout_engine("none")  # laid out once for both files: it takes longer than the drawing
-        # not by savefig, which draws everything once more beforehand, to measure what is measured already
         FigureCanvasPdf(figure).print_pdf(paths[1], metadata={"CreationDate": None, "Creator": None, "Producer": None})
     figure.set_layout_engine(layout)
     return paths
