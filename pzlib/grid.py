@@ -75,7 +75,8 @@ def play(runs, jobs=2, say=print, results=None, starts=()):
 def plan(runs, jobs=2, results=None, starts=()):
     """In words: how many of `runs` are stored, how many are to be made, how many of `starts` first, how long it takes.
 
-    The time is that of stored runs of the same objective and model, by step; others count as 3 minutes.
+    The time is that of stored runs of the same objective and model, by step, on the same text where there are such;
+    others count as 3 minutes.
     """
     runs = list({run.run_id: run for run in runs}.values())
     results = Path(results or folder_of(runs[0].tier))
@@ -103,6 +104,8 @@ def _hours(run, table):
         return UNSEEN_HOURS
     like = table[(table["objective"] == run.objective) & (table["model"] == run.model) & (table["tier"] == run.tier)]
     like = like.dropna(subset="hours")
+    same = like[like["corpus"] == run.corpus]  # clean text is dearer: few groups are dead, so most rows are trained
+    like = like if same.empty else same
     return UNSEEN_HOURS if like.empty else float((like["hours"] / like["steps"]).median() * run.steps)
 
 

@@ -156,34 +156,41 @@ def train(run, view=None, evaluate=None):
         "model_fingerprint": fingerprint(model),
         "parameters": model.num_parameters(),
     }
-    if main:
-        folder.open(run, facts)
-        folder.set_status("running", steps=run.steps)
-    try:
-        trainer = make_trainer(run, model, tokenizer, items, folder, evaluate, view)
-        # one process looks, for it sets broken ones aside; all go on from what it found
-        found = [checkpoints.latest_good(folder.path / "checkpoints", run.run_id) if main else None]
-        checkpoint, step = broadcast_object_list(found)[0]
+    with folder.held() if main else contextlib.nullcontext():
         if main:
-            folder.truncate_after(step if checkpoint else -1)
-        dog = Watchdog(run, folder, PartialState().process_index)
-        trainer.add_callback(dog)
-        with quiet(), dog.watching():
-            trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
-            for name in ("model", ADAPTER) if run.lora_rank else ("model",):
-                _save_model(trainer, folder.path, name)
-    except BaseException as error:
-        full = _full_disk(folder, error)
+            folder.open(run, facts)
+            folder.set_status("running", steps=run.steps)
+        try:
+            _train(run, model, tokenizer, items, folder, evaluate, view)
+        except BaseException as error:
+            full = _full_disk(folder, error)
+            if main:
+                _mark_failed(folder, full or error)
+            if full:
+                raise full from error
+            raise
         if main:
-            _mark_failed(folder, full or error)
-        if full:
-            raise full from error
-        raise
-    if main:
-        folder.set_status("complete", step=run.steps, steps=run.steps)
-        if view is not None:
-            view.update(folder, run.steps, run.steps)
+            folder.set_status("complete", step=run.steps, steps=run.steps)
+    if main and view is not None:
+        view.update(folder, run.steps, run.steps)
     return folder
+
+
+def _train(run, model, tokenizer, items, folder, evaluate, view):
+    """From the last whole checkpoint, or the start, to the saved model."""
+    main = PartialState().is_main_process
+    trainer = make_trainer(run, model, tokenizer, items, folder, evaluate, view)
+    # one process looks, for it sets broken ones aside; all go on from what it found
+    found = [checkpoints.latest_good(folder.path / "checkpoints", run.run_id) if main else None]
+    checkpoint, step = broadcast_object_list(found)[0]
+    if main:
+        folder.truncate_after(step if checkpoint else -1)
+    dog = Watchdog(run, folder, PartialState().process_index)
+    trainer.add_callback(dog)
+    with quiet(), dog.watching():
+        trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
+        for name in ("model", ADAPTER) if run.lora_rank else ("model",):
+            _save_model(trainer, folder.path, name)
 
 
 def material(run, tokenizer, progress=False):

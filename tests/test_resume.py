@@ -112,6 +112,16 @@ def test_killed_at_thirty_random_moments_it_ends_bit_for_bit_as_if_never_killed(
     same(got, want)
 
 
+@pytest.mark.slow
+def test_two_starts_of_one_run_in_one_moment_train_it_once(settings):
+    settings |= {"steps": 60}
+    both = [start(settings) for _ in range(2)]
+    said = {process.wait(): process.stderr.read().decode() for process in both}
+    assert set(said) == {0, 1} and "trains it now; wait, or give another seed or name" in said[1]
+    folder = RunFolder(Run(**settings).folder)
+    assert folder.state() == "complete" and folder.metrics()["step"].tolist() == [*range(1, 61)]
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A folder that is a disk of 1 MB, which only root may make."""

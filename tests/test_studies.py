@@ -187,11 +187,17 @@ def test_a_plan_goes_by_the_time_of_stored_runs_alike(home):
     run = Run(tier="mini", seed=7, learning_rate=1e-3)
     assert grid.plan([run, run], jobs=1) == "1 runs: 0 stored, 1 to make, about 3 min 0 s at 1 at a time"
     folder_of("mini").mkdir(parents=True)
-    like = {"objective": "pretrainzero", "model": run.model, "tier": "mini"}
+    like = {"objective": "pretrainzero", "model": run.model, "tier": "mini", "corpus": "another"}
     rows = [{"run_id": "a", **like, "hours": 0.2, "steps": 400}]
     rows += [{**rows[0], "run_id": "b", "objective": "random_span", "hours": 9.0}]
     pd.DataFrame(rows).to_csv(folder_of("mini") / "runs.csv", index=False)
     assert grid.plan([run], jobs=2).endswith("about 3 min 0 s at 2 at a time")  # 0.1 h for its 200 steps, halved
+    rows += [{**rows[0], "run_id": "c", "corpus": "tinywiki_clean", "hours": 0.4}]  # twice as dear, on another text
+    rows[0] |= {"corpus": run.corpus}
+    pd.DataFrame(rows).to_csv(folder_of("mini") / "runs.csv", index=False)
+    clean = Run(tier="mini", seed=7, corpus="tinywiki_clean")
+    for each, said in ((run, "6 min 0 s"), (clean, "12 min 0 s"), (Run(corpus="tinymath"), "9 min 0 s")):
+        assert grid.plan([each], jobs=1).endswith(f"about {said} at 1 at a time")
     seeds = [run.seed for run in runs_of(["collapse", "mask_rule"], "paper")]
     assert seeds == [0] * 6 + [1] * 6 + [2] * 6 + [3] * 4 + [4] * 4
 
