@@ -43,11 +43,14 @@ def merged(model):
     """
     layers = {name: layer for name, layer in bare(model).named_modules() if isinstance(layer, LoraLayer)}
     for name, weight in bare(model).state_dict().items():
-        layer, _, own = name.rpartition(".base_layer.")
-        if layer:
-            yield f"{layer}.{own}", weight + layers[layer].get_delta_weight("default") if own == "weight" else weight
-        elif ".lora_" not in name:
-            yield name, weight
+        if ".lora_" in name:
+            continue
+        around = [layer for at, layer in layers.items() if name.startswith(f"{at}.base_layer.")]
+        path = [part for part in name.split(".") if part != "base_layer"]
+        for layer in around:  # of fused experts, which are one module of several weights, each has a layer of its own
+            if getattr(layer, "parameter_name", "weight") == path[-1]:
+                weight = weight + layer.get_delta_weight("default")
+        yield ".".join(path), weight
 
 
 def export(model, tokenizer, folder):

@@ -30,8 +30,8 @@ def write_manifest(checkpoint, run_id, step):
 def latest_good(folder, run_id, say=print):
     """(path, step) of the newest whole checkpoint under `folder`, or (None, 0) where there is none.
 
-    One that is not whole, since the run was killed while writing or a file was damaged since, is renamed to
-    `broken-...`, told of by `say`, and the one before it is tried. Raises ValueError for another run's
+    One that was never finished, since the run was killed while writing, is deleted; one that was damaged since is
+    renamed to `broken-...`; both are told of by `say`, and the one before is tried. Raises ValueError for another run's
     checkpoint.
     """
     for path in reversed(_oldest_first(folder)):
@@ -42,6 +42,10 @@ def latest_good(folder, run_id, say=print):
             )
         if not wrong:
             return path, manifest["step"]
+        if not (path / MANIFEST).exists():
+            say(f"{path}: {wrong}; deleted, the one before it is used")
+            shutil.rmtree(path)
+            continue
         aside = path.with_name(f"broken-{path.name}")
         shutil.rmtree(aside, ignore_errors=True)
         path.rename(aside)

@@ -50,7 +50,7 @@ class Average(TrainerCallback):
         own = dict(self.model.named_parameters())  # a tied weight once, while `merged` gives it by both of its names
         for name, weight in merged(model):
             if name in own:
-                own[name].lerp_(weight, 1 - self.keep)
+                own[name].lerp_(weight.to(own[name].dtype), 1 - self.keep)
 
     def on_save(self, args, state, control, **_):
         if state.is_world_process_zero:

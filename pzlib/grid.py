@@ -16,7 +16,7 @@ from pzlib.folder import RunFolder
 from pzlib.progress import duration
 from pzlib.results import collect_run, folder_of, load
 from pzlib.run import Run
-from pzlib.workers import end_with_parent
+from pzlib.workers import PARENT, end_with_parent
 
 UNSEEN_HOURS = 0.05  # a run's time where none like it is stored
 
@@ -55,19 +55,19 @@ def play(runs, jobs=2, say=print, results=None, starts=()):
                     say(f"{run.run_id}: {found[run.run_id]}")
                 elif len(busy) < jobs:
                     waiting.remove(run)
-                    busy[run.run_id] = _start(run, jobs)
-            for run_id, process in list(busy.items()):
+                    busy[run.run_id] = _start(run, jobs), RunFolder(run.folder).status()
+            for run_id, (process, before) in list(busy.items()):
                 if process.poll() is not None:
                     del busy[run_id]
-                    found[run_id] = _finish(run_id, process.returncode, results)
+                    found[run_id] = _finish(run_id, process.returncode, before, results)
                     ended, left = ended + 1, len(waiting) + len(busy)
                     rest = f", about {duration((time.monotonic() - started) / ended * left)} left" if left else ""
                     say(f"{run_id}: {found[run_id]} ({len(found)} of {len(found) + left}{rest})")
             time.sleep(0.2)
     finally:
-        for process in busy.values():
+        for process, _ in busy.values():
             process.terminate()
-        for process in busy.values():
+        for process, _ in busy.values():
             process.wait()
     return found
 
@@ -134,11 +134,13 @@ def _start(run, jobs):
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false"},
+            env={
+                **os.environ, "OMP_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false", PARENT: str(os.getpid()),
+            },  # fmt: skip
         )
 
 
-def _finish(run_id, code, results):
+def _finish(run_id, code, before, results):
     folder = RunFolder(settings.ROOT / "data/runs" / run_id)
     if folder.state() == "complete":
         collect_run(folder, results)
@@ -147,7 +149,8 @@ def _finish(run_id, code, results):
     if code < 0:  # whatever the folder says is of an earlier try
         why = f"ended by {signal.Signals(-code).name}"
     else:
-        why = folder.status().get("error") or (log[-1] if log else "") or f"exit code {code}"
+        told = folder.status().get("error") if folder.status() != before else None  # else of an earlier try, too
+        why = told or (log[-1] if log else "") or f"exit code {code}"
     return f"failed: {why}; see {folder.path / 'log.txt'}"
 
 

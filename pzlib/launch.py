@@ -13,8 +13,8 @@ import threading
 from pathlib import Path
 
 from pzlib.folder import RunFolder, write_atomic
-from pzlib.sharding import accelerate_config, check
-from pzlib.workers import EVALUATIONS
+from pzlib.sharding import WHOLE, accelerate_config, check
+from pzlib.workers import EVALUATIONS, PARENT
 
 CONFIG = "accelerate.json"  # in the run's folder
 GRACE = 45  # seconds: torch's launcher gives its workers 30 to end by themselves
@@ -34,6 +34,11 @@ def launch(run, view=None, evaluate=None):
         raise RuntimeError("processes: this is one of several already, but accelerate knows of no other")
     check(run)
     evaluation = _name_of(evaluate)
+    if evaluation and run.sharding not in WHOLE:
+        raise ValueError(
+            f"evaluate: with {run.sharding!r} no process can ask the model by itself; give None and evaluate the run "
+            "when it has ended, or set sharding to zero2 or ddp"
+        )
     folder, gpus = RunFolder(run.folder), _gpus(run)
     if folder.state() == "running":
         raise ValueError(f"{folder.path}: process {folder.status()['pid']} trains it now; wait, or give another seed")
@@ -49,7 +54,7 @@ def launch(run, view=None, evaluate=None):
             _follow(process, folder, run.steps, view)
         except BaseException as error:
             _stop(process)
-            if folder.status() != before and folder.state() != "complete":
+            if _begun(folder, before):
                 folder.set_status("failed", error=f"{type(error).__name__}: {error}")
             raise
         if process.returncode:
@@ -81,7 +86,7 @@ def _gpus(run):
 
 
 def _start(paths, processes, gpus):
-    env = {**os.environ, "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
+    env = {**os.environ, "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false", PARENT: str(os.getpid())}
     env.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     if not gpus:
         # accelerate would name the device cpu:0, onto which torch restores no optimizer
@@ -126,6 +131,11 @@ def _stop(process):
         process.kill()  # its workers see that it is gone
 
 
+def _begun(folder, before):
+    """Whether a run whose processes have ended had begun, and is not complete all the same or another start's now."""
+    return folder.status() != before and folder.state() not in ("complete", "running")
+
+
 def _raise(failure, process, run, folder, before):
     """Mark the run failed, if it had begun, and raise what happened."""
     hung = folder.status().get("error") or ""
@@ -141,7 +151,7 @@ def _raise(failure, process, run, folder, before):
         said = f"{who} was ended by {failure['signal']}{why}"
     else:
         said = failure["said"] if failure["rank"] == 0 else f"{who}: {failure['said']}"
-    if folder.status() != before:
+    if _begun(folder, before):
         folder.set_status("failed", error=said)
     error, _, words = failure["said"].partition(": ")
     if error in WORDS and not failure["signal"]:

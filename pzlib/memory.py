@@ -77,7 +77,7 @@ def _weights(run, arch, trained):
     if run.sharding == "ddp" or n == 1:
         return {"weights": weights, "optimizer": 8 * trained}
     if run.sharding == "zero2":  # DeepSpeed's: bfloat16 weights whole, their float32 originals with the moments
-        return {"weights": weights / 2, "optimizer": 12 * trained / n}
+        return {"weights": weights / (2 if run.dtype == "bfloat16" else 1), "optimizer": 12 * trained / n}
     return {"weights": weights / n, "optimizer": 8 * trained / n}
 
 

@@ -29,6 +29,11 @@ def load(run):
             "use_vllm: vLLM is not installed; pip install 'pzlib[vllm]' on a GPU box, or set it to False"
         )
     base = base_of(run.model_source)
+    if base and run.lora_rank:
+        raise ValueError(
+            f"model: {run.model!r} is an adapter, and lora_rank would train another on top, which could not be loaded "
+            "without it; give the merged model that lies beside it, or set lora_rank to 0"
+        )
     if run.use_vllm and run.vllm_mode == "server" and not torch.cuda.is_available():
         raise ValueError("vllm_mode: a server takes new weights from a GPU only, and here is none; take colocate")
     try:

@@ -19,7 +19,8 @@ FACTS = ["corpus_digest", "model_fingerprint", "parameters"]  # of params.json, 
 BINS = 20  # rows of training.csv a run: a table of all runs by step would be too large to commit
 # What tells the rows of one run apart; runs.csv has one row a run.
 TABLES = {"runs": [], "training": ["step"], "tinybench": ["step", "group", "task"]}
-MADE_BY = dict.fromkeys(TABLES, "pzlib results") | {"perplexity": "pzlib.perplexity", "costs": "pzlib.bench"}
+MADE_BY = dict.fromkeys(TABLES, "pzlib results")
+MADE_BY |= {"perplexity": "pzlib.perplexity", "costs": "pzlib.bench", "scratch": "pzlib.scratch"}
 
 
 def folder_of(tier):
@@ -60,7 +61,7 @@ def _bring(folders, out_dir):
 
 
 def load(name, tier="mini", folder=None):
-    """The table `name` (runs, training, tinybench, perplexity, costs) of a tier, or of `folder`, as a DataFrame."""
+    """The table `name` (a key of MADE_BY: runs, training, tinybench, ...) of a tier, or of `folder`, as a DataFrame."""
     if name not in MADE_BY:
         raise ValueError(f"{name}: no such table of results; {near_names(name, MADE_BY)}")
     path = Path(folder or locate(folder_of(tier).relative_to(settings.ROOT))) / f"{name}.csv"

@@ -182,8 +182,10 @@ class Run:
         run_id, _, step = self.model.partition("@")
         trained = ROOT / "data/runs" / run_id
         if re.fullmatch(NAME, run_id) and trained.is_dir():
-            checkpoint = trained / "checkpoints" / f"checkpoint-{step}"
-            return str(checkpoint if checkpoint.is_dir() else trained / (f"model-{step}" if step else "model"))
+            kept, checkpoint = trained / f"model-{step}", trained / "checkpoints" / f"checkpoint-{step}"
+            if step and not kept.is_dir() and (checkpoint / "manifest.json").is_file():  # a whole one
+                return str(checkpoint)
+            return str(kept if step else trained / "model")
         return locate(self.model)
 
     @property

@@ -11,12 +11,16 @@ from pathlib import Path
 
 from pzlib.folder import write_atomic
 
+PARENT = "PZLIB_PARENT"  # names, to a process that ends with its parent, which that is
 EVALUATIONS = ("small_world", "evaluation_of")  # what a worker can ask, by name: a function does not cross over
 
 
 def end_with_parent(seconds=0.5):
-    """From now on this process ends, as by SIGTERM, within about `seconds` of its parent's end, however that came."""
-    parent = os.getppid()
+    """From now on this process ends, as by SIGTERM, within about `seconds` of its parent's end, however that came.
+
+    The parent is the one that the environment names: while libraries were read, it may have ended already.
+    """
+    parent = int(os.environ.get(PARENT) or os.getppid())
 
     def watch():
         while os.getppid() == parent:
@@ -29,11 +33,13 @@ def end_with_parent(seconds=0.5):
 def supervise(config, task, failure):
     """`accelerate launch` of `work(task)`; on an error `failure` becomes a JSON file of the process (None: the
     launcher itself), its signal's name and its words. All three are paths."""
+    end_with_parent()
+    os.environ[PARENT] = str(os.getpid())  # to the processes that the launcher starts from here
+
     from accelerate.commands.launch import launch_command, launch_command_parser
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    end_with_parent()
     arguments = ["--config_file", config, "--module", "pzlib.workers", "work", task]
     try:
         launch_command(launch_command_parser().parse_args(arguments))

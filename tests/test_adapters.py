@@ -7,7 +7,7 @@ import torch
 from peft import PeftModel, get_peft_model
 from safetensors.torch import load_file
 from skilled import passages
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 from pzlib import adapters
 from pzlib import train as train_module
@@ -91,14 +91,15 @@ def test_the_adapter_alone_is_trained_and_comes_out_merged(run, objective):
         held = {path.name for path in (folder.path / f"checkpoints/checkpoint-{number}").iterdir()}
         assert "adapter_model.safetensors" in held and "model.safetensors" not in held
         assert (FILE in held) == (objective == "rlp")
-    half, _ = load(run(model=f"{folder.path.name}@1"))  # the checkpoint, an adapter
+    half, _ = load(run(model=str(folder.path / "checkpoints/checkpoint-1"), lora_rank=0))  # an adapter
+    assert run(model=f"{folder.path.name}@1").model_source == str(folder.path / "model-1"), "merged, and kept for good"
     kept = load_file(folder.path / "model-1/model.safetensors")
     assert max((half.state_dict()[name] - kept[name]).abs().max() for name in kept) < 1e-6
 
 
 def test_an_adapters_folder_and_the_merged_model_are_the_same_start(run):
     folder = train(run())
-    ends = [load(run(model=str(folder.path / name)))[0] for name in ("model", "adapter")]
+    ends = [load(run(model=str(folder.path / name), lora_rank=0))[0] for name in ("model", "adapter")]
     assert not any(isinstance(model, PeftModel) for model in ends)
     assert (logits(ends[0]) - logits(ends[1])).abs().max() < 1e-5
 
@@ -113,6 +114,35 @@ def test_merged_is_what_peft_makes_of_it_and_the_base_stays_as_it_is(adapted, sk
     assert ours.keys() == theirs.keys()
     assert max((ours[name] - theirs[name]).abs().max() for name in ours) < 1e-6
     assert any((ours[name] - base[name]).abs().max() > 1e-3 for name in base)
+
+
+def test_fused_experts_are_merged_too(tmp_path):
+    """Of a mixture of experts, whose weights are one tensor each: what peft makes of it, and nothing is left out."""
+    config = Qwen3MoeConfig(
+        vocab_size=64, hidden_size=32, intermediate_size=64, moe_intermediate_size=16, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=1, head_dim=16, num_experts=4, num_experts_per_tok=2,
+    )  # fmt: skip
+    plain = Qwen3MoeForCausalLM(config)
+    names = plain.state_dict().keys()
+    base = {name: weight.clone() for name, weight in plain.state_dict().items()}
+    model = get_peft_model(plain, adapters.config(Run(lora_rank=2)))
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.1)
+    ours = {name: weight.clone() for name, weight in adapters.merged(model)}
+    theirs = model.merge_and_unload().state_dict()
+    assert ours.keys() == names == theirs.keys()
+    assert max((ours[name] - theirs[name]).abs().max() for name in ours) < 1e-6
+    for part in ("gate_up_proj", "down_proj"):
+        name = f"model.layers.1.mlp.experts.{part}"
+        assert (ours[name] - base[name]).abs().max() > 1e-3
+
+
+def test_an_adapter_on_an_adapter_is_refused(run):
+    folder = train(run())
+    with pytest.raises(ValueError, match="adapter' is an adapter, and lora_rank would train another on top"):
+        load(run(model=str(folder.path / "adapter")))
+    assert load(run(model=str(folder.path / "adapter"), lora_rank=0))
 
 
 def test_the_moving_average_is_of_the_merged_weights_however_the_factors_share_them(adapted, skilled):

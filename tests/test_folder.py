@@ -170,6 +170,15 @@ def test_of_two_starts_in_one_moment_one_is_refused_until_the_other_has_let_go(t
         assert folder.state() == "new"
 
 
+def test_a_disk_without_locks_is_no_reason_to_stop(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with RunFolder(tmp_path / "run").held():
+        pass
+
+
 def test_a_reused_process_number_is_not_taken_for_the_run(folder):
     folder.set_status("running")
     status = folder.status() | {"pid_started": 1.0}

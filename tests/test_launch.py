@@ -167,6 +167,7 @@ folder.set_status("complete", step=4)
 
 
 def test_a_failure_is_raised_in_its_own_words_and_marks_a_run_that_had_begun(home, monkeypatch):
+    me = psutil.Process()
     note = "failure.write_text(json.dumps({}))\nsys.exit(1)"
     own = {"rank": 0, "signal": None, "said": "ValueError: passages: none fits; give others"}
     stand_in(monkeypatch, note.format(own))
@@ -181,6 +182,20 @@ def test_a_failure_is_raised_in_its_own_words_and_marks_a_run_that_had_begun(hom
         launch(RUN)
     status = RunFolder(RUN.folder).status()
     assert (status["state"], status["error"], status["step"]) == ("failed", "process 1 of 2: OSError: No space left", 1)
+
+    # of a run that is complete, or that another start trains, nothing is spoiled
+    stand_in(monkeypatch, "folder.open(run)\nfolder.set_status('complete', step=4)\n" + note.format(other))
+    with pytest.raises(RuntimeError, match="process 1 of 2: OSError"):
+        launch(RUN)
+    assert RunFolder(RUN.folder).state() == "complete"
+    (RUN.folder / "status.json").unlink()
+    alive = f"status = folder.status() | {dict(pid=me.pid, pid_started=me.create_time())}\n"
+    alive += "(folder.path / 'status.json').write_text(json.dumps(status))\n"
+    stand_in(monkeypatch, begun + alive + note.format(own))
+    with pytest.raises(ValueError, match="^passages: none fits; give others$"):
+        launch(RUN)
+    assert RunFolder(RUN.folder).state() == "running"
+    (RUN.folder / "status.json").unlink()
 
     stand_in(monkeypatch, begun + "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
     with pytest.raises(RuntimeError, match="the launcher was ended by SIGKILL"):
@@ -206,6 +221,8 @@ def test_what_cannot_be_started_is_refused_before_anything_is(home, monkeypatch)
         launch(RUN, evaluate=lambda model, tokenizer, step: [])
     with pytest.raises(ValueError, match="use_vllm"):
         launch(Run(tier="smoke", processes=2, sharding="fsdp"))
+    with pytest.raises(ValueError, match="evaluate: with 'fsdp' no process can ask the model by itself"):
+        launch(Run(tier="smoke", processes=2, sharding="fsdp", objective="sft"), evaluate=small_world(4))
     for count, changes, said in (
         (1, {}, "processes: 2 need a GPU each, here are 1; lower it"),
         (0, {"sharding": "fsdp", "objective": "sft"}, "sharding: 'fsdp' needs GPUs, and here is none"),
@@ -306,6 +323,14 @@ def test_who_has_lost_its_parent_ends_itself():
     parent.kill()
     parent.wait()
     child.wait(timeout=10)
+
+
+def test_who_had_lost_its_parent_before_it_could_look_ends_itself():
+    code = "from pzlib.workers import end_with_parent; end_with_parent(0.1); import time; time.sleep(60)"
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    orphan = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PZLIB_PARENT": str(gone.pid)})
+    assert orphan.wait(timeout=30) == -15
 
 
 def test_a_sharding_without_processes_is_not_passed_over(tiny_model):

@@ -179,7 +179,6 @@ def stopped(settings):
             lambda p: (p / "optimizer.pt").write_bytes((p / "optimizer.pt").read_bytes()[:100]),
             "optimizer.pt has 100 bytes",
         ),
-        (lambda p: (p / "manifest.json").unlink(), "was never finished"),
         (lambda p: (p / "model.safetensors").unlink(), "model.safetensors is missing"),
         (
             lambda p: (p / "rng_state.pth").write_bytes(bytes((p / "rng_state.pth").stat().st_size)),
@@ -195,6 +194,15 @@ def test_a_broken_checkpoint_is_set_aside_and_the_one_before_used(stopped, capsy
     assert (path.name, step) == ("checkpoint-2", 2) and (kept / "broken-checkpoint-4").is_dir()
     assert said in capsys.readouterr().out
     assert train(run).metrics()["step"].tolist() == list(range(1, 9))
+
+
+def test_a_checkpoint_that_was_never_finished_is_deleted(stopped, capsys):
+    run, folder = stopped
+    kept = folder.path / "checkpoints"
+    (kept / "checkpoint-4/manifest.json").unlink()
+    assert checkpoints.latest_good(kept, run.run_id) == (kept / "checkpoint-2", 2)
+    assert [path.name for path in kept.glob("*checkpoint*")] == ["checkpoint-2"], "kills would fill the disk with halves"
+    assert "was never finished; deleted" in capsys.readouterr().out
 
 
 def test_another_runs_checkpoint_is_refused_in_words(stopped):

@@ -57,7 +57,10 @@ def test_a_run_stands_for_its_models(home):
     (home / "data/runs/mine/model").mkdir(parents=True)
     assert Run(model="mine").model_source == str(home / "data/runs/mine/model")
     assert Run(model="mine@100").model_source == str(home / "data/runs/mine/model-100")
-    (home / "data/runs/mine/checkpoints/checkpoint-175").mkdir(parents=True)
+    checkpoint = home / "data/runs/mine/checkpoints/checkpoint-175"
+    checkpoint.mkdir(parents=True)
+    assert Run(model="mine@175").model_source == str(home / "data/runs/mine/model-175"), "not while it is written"
+    (checkpoint / "manifest.json").write_text("{}")
     assert Run(model="mine@175").model_source == str(home / "data/runs/mine/checkpoints/checkpoint-175")
     assert Run(model="other@100").model_source == "other@100"
     assert Run(model="data/tinybase").model_source == str(run_module.REPO / "data/tinybase")
