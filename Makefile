@@ -56,22 +56,24 @@ test-vllm: .venv-vllm/installed  ## the whole game on real vLLM, without a GPU
 test-all: test test-slow test-browser test-vllm  ## every test
 
 # Two runs at a time, one thread each: a step of the small model gains little from a second core. What is stored in
-# data/results is not run again, what was killed goes on from its checkpoint, one failure does not stop the others.
+# data/results is not run again, what was killed goes on from its checkpoint. One failure (exit code 1) does not stop
+# the others, and is told at the end; what stops a study itself stops all.
+STUDY = $(PY) -m pzlib study
 AT_MINI = $(PY) -m pzlib run notebooks/$$name.ipynb -p tier mini -o figures/executed/$$name.ipynb
 CORE = 03_masking_collapse 07_reasoning_patterns 13_benchmarks
 FURTHER = 05_rlvr 06_data_domain 08_generator_reward 09_rpt 10_rlp 11_side_by_side
 DRAWN = $(PY) -m pzlib figures && name=12_claims_and_figures && $(AT_MINI)
 
 mini: .venv/installed  ## the core studies at mini (collapse, baselines, whose entropy; five seeds), notebooks, figures
-	-$(PY) -m pzlib study --core
-	for name in $(CORE); do $(AT_MINI) || exit 1; done
-	name=11_side_by_side; $(AT_MINI) -p every false
-	$(DRAWN)
+	$(STUDY) --core || [ $$? -eq 1 ]
+	for name in $(CORE); do $(AT_MINI) || failed=1; done; \
+	name=11_side_by_side; $(AT_MINI) -p every false || failed=1; \
+	$(DRAWN) || failed=1; exit $${failed:-0}
 
-mini-all: .venv/installed mini  ## every study at mini: the core, then RLVR, RPT, RLP, ablations, the map (three or five seeds)
-	-$(PY) -m pzlib study --all
-	for name in $(FURTHER); do $(AT_MINI) || exit 1; done
-	$(DRAWN)
+mini-all: .venv/installed  ## every study at mini: the core, then RLVR, RPT, RLP, ablations, the map (three or five seeds)
+	$(STUDY) --core || [ $$? -eq 1 ]
+	$(STUDY) --all || [ $$? -eq 1 ]
+	for name in $(CORE) $(FURTHER); do $(AT_MINI) || failed=1; done; $(DRAWN) || failed=1; exit $${failed:-0}
 
 figures: .venv/installed  ## every figure and table again, from data/results
 	$(PY) -m pzlib figures

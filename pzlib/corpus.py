@@ -3,6 +3,7 @@ Left out: the paper's own filters of Wikipedia (PretrainZero sec. 4.1), which ar
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import heapq
 import json
@@ -17,6 +18,7 @@ from tqdm.auto import tqdm
 
 from pzlib import readers
 from pzlib.cutting import Cutter
+from pzlib.run import misspelt
 
 HELD_ARTICLES = 50_000  # held in memory at a time; a larger corpus is read again for the next ones
 POOL = 4  # passages are drawn from a pool of this many times `limit`, so that few of them are neighbours
@@ -125,6 +127,8 @@ def load_passages(
         if not report["read"]:
             raise ValueError(f"corpus: {name} is empty; give a source that holds text")
 
+    if readers.is_hub(source):
+        _refuse_misspelt(source, tinywiki.WORLDS)
     articles = read() if readers.is_hub(source) else _in_random_order(read, seed)
     pool: list[Passage] = []
     seen: set[str] = set()
@@ -154,6 +158,14 @@ def load_passages(
 def _bar(progress: bool, what: str, unit: str, total: int | None = None) -> tqdm:
     # Quiet for the first second: small corpora show nothing.
     return tqdm(desc=what, unit=unit, total=total, disable=not progress, delay=1, leave=False)
+
+
+def _refuse_misspelt(source, worlds):
+    """Raise before the hub is asked, which takes its time to say no, for a name that can't be one of its."""
+    near = difflib.get_close_matches(source.partition(":")[0], worlds, cutoff=0.8)
+    why = f"did you mean {' or '.join(near)}?" if near else misspelt(source)
+    if why:
+        raise FileNotFoundError(f"corpus: {source!r} is no world, file or folder; {why}")
 
 
 def _check(min_tokens: int, max_tokens: int, limit: int | None, markers: str) -> None:

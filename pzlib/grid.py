@@ -13,6 +13,7 @@ import pandas as pd
 
 from pzlib import run as settings
 from pzlib.folder import RunFolder
+from pzlib.headless import announce_failures
 from pzlib.progress import duration
 from pzlib.results import collect_run, folder_of, load
 from pzlib.run import Run
@@ -25,9 +26,9 @@ def play(runs, jobs=2, say=print, results=None, starts=()):
     """Bring every Run of `runs` into the tables under `results` (default: their tier's); returns {run_id: what}.
 
     A run that is stored, or complete in data/runs, is not run again; one that was killed goes on from its checkpoint;
-    one that fails is told of, with its log, and does not stop the others. `jobs` processes at a time share the cores;
-    with 0 nothing is run. what: "stored", "complete", "failed: why" or "not run". `say` gets one line beforehand (how
-    many, how long) and one a run. starts: Runs whose models some of `runs` go on from: each is made first, though its
+    one that fails is told of, with its log, and does not stop the others; a headless notebook then fails at its end.
+    `jobs` processes at a time share the cores; with 0 nothing is run. what: "stored", "complete", "failed: why" or
+    "not run". `say` gets one line beforehand (how many, how long) and one a run. starts: Runs whose models some of `runs` go on from: each is made first, though its
     rows be stored, where such a run is to be made and the model is not in data/runs.
     Raises KeyboardInterrupt after stopping the processes; started again, they go on.
     """
@@ -69,6 +70,7 @@ def play(runs, jobs=2, say=print, results=None, starts=()):
             process.terminate()
         for process, _ in busy.values():
             process.wait()
+    announce_failures(f"{run_id} {what}" for run_id, what in found.items() if what.startswith("failed"))
     return found
 
 

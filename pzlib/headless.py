@@ -27,13 +27,28 @@ def announce(run):
             file.write(run.run_id + "\n")
 
 
+def announce_failures(words):
+    """Called by a grid of runs in a notebook, with a line for each run that failed: the notebook then fails too, but at
+    its end, so that what could be made is shown."""
+    if path := os.environ.get(ANNOUNCE):
+        with open(path, "a") as file:
+            file.writelines(f"!{' '.join(line.split())}\n" for line in words)
+
+
+def announced_in(path):
+    """(RunFolders, failures in words) that a notebook has told in the file `path`."""
+    lines = path.read_text().splitlines()
+    folders = [RunFolder(settings.ROOT / "data/runs" / line) for line in lines if not line.startswith("!")]
+    return folders, [line[1:] for line in lines if line.startswith("!")]
+
+
 def run_notebook(path, parameters=None, output=None, announced=None):
     """Execute the notebook at `path` with `parameters` ({name: value}); returns the process exit code.
 
     The executed copy goes to `output`, else into the folder of the run the notebook announces, else to
     data/runs/notebooks. announced: a file that takes the announced run ids and stays, so that others can follow.
-    0: every cell ran and no announced run was left unfinished. 1: it failed, and one line on stderr says where.
-    130: interrupted. Bad input raises ValueError or FileNotFoundError beforehand.
+    0: every cell ran, no announced run was left unfinished and none of a grid failed. 1: it failed, and one line on
+    stderr says where. 130: interrupted. Bad input raises ValueError or FileNotFoundError beforehand.
     """
     import nbformat
 
@@ -46,12 +61,12 @@ def run_notebook(path, parameters=None, output=None, announced=None):
         announced.write_text("")
 
         def runs():
-            return [RunFolder(settings.ROOT / "data/runs" / name) for name in announced.read_text().split()]
+            return announced_in(announced)[0]
 
         cells = len(nbformat.read(path, as_version=4).cells) + bool(parameters)  # papermill adds one for them
         with Progress(path.stem, runs, cells) as progress:
             code, problems = _execute(path, copy, parameters, announced, progress)
-        problems += filter(None, map(_unfinished, runs()))
+        problems += [*filter(None, map(_unfinished, runs())), *announced_in(announced)[1]]
         kept = _keep(copy, output, runs())
     if problems:
         print(f"{path}: {'; '.join(problems)}; executed copy: {kept}", file=sys.stderr)

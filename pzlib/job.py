@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pzlib import run as settings
 from pzlib.folder import RunFolder, write_atomic
-from pzlib.headless import run_notebook
+from pzlib.headless import announced_in, run_notebook
 
 LET_GO = 60  # seconds in which the kernel of a lost worker must have ended; it looks once a second
 
@@ -49,10 +49,9 @@ class Job:
     def runs(self):
         """The RunFolders that the notebook has announced so far, in this start of the job or one that was lost."""
         try:
-            names = self.path(".runs").read_text().split()
+            return announced_in(self.path(".runs"))[0]
         except FileNotFoundError:
-            names = self.record().get("runs", {})
-        return [_folder(name) for name in names]
+            return [_folder(name) for name in self.record().get("runs", {})]
 
     def complete(self):
         """Whether this very notebook has been executed with these parameters to the end, and the runs that it trained

@@ -28,6 +28,8 @@ def load(run):
         raise ValueError(
             "use_vllm: vLLM is not installed; pip install 'pzlib[vllm]' on a GPU box, or set it to False"
         )
+    if not Path(run.model_source).exists() and settings.misspelt(run.model):
+        raise FileNotFoundError(f"model: cannot load {run.model!r}: {_remedy(run)}")
     base = base_of(run.model_source)
     if base and run.lora_rank:
         raise ValueError(
@@ -57,8 +59,8 @@ def _remedy(run):
         found = [*here.parent.glob("model*"), *here.parent.glob("checkpoints/checkpoint-*")]
         kept = sorted(path.name for path in found if path.suffix != ".part")
         return f"the run keeps {', '.join(kept) or 'no model yet; finish it first'}"
-    hint = "; `make tinybase` remakes it" if run.model.startswith("data/tinybase") else ""
-    return f"is it written rightly, and is the network up?{hint}"
+    hint = "; `make tinybase` remakes it" if run.model in ("data/tinybase", "data/tinybase_small") else ""
+    return (settings.misspelt(run.model) or "is it written rightly, and is the network up?") + hint
 
 
 def check(run, model, tokenizer):

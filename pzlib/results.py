@@ -25,11 +25,17 @@ MADE_BY |= {"perplexity": "pzlib.perplexity", "costs": "pzlib.bench", "scratch":
 
 def folder_of(tier):
     """Where rows of a tier are kept: data/results for `mini`, which is committed, else a folder of the tier's name."""
-    return settings.ROOT / "data/results" / ("" if tier == "mini" else tier)
+    return settings.ROOT / "data/results" / _part(tier)
+
+
+def _part(tier):
+    return "" if tier == "mini" else tier
 
 
 def collect(runs_dir, out_dir):
     """Bring the complete runs under `runs_dir` into the tables in `out_dir`; returns {run_id: state} of all.
+
+    Those of another tier than `mini` go to a folder of the tier's name there.
 
     runs.csv has a row a run (settings, facts, cost, environment), training.csv 20 rows a run (means of the keys of
     metrics.jsonl), tinybench.csv a row a step and task. Rows of a run collected before are replaced, rows of
@@ -41,7 +47,10 @@ def collect(runs_dir, out_dir):
         raise FileNotFoundError(f"runs: no run in {runs_dir}; `python -m pzlib run NOTEBOOK` makes one")
     found = {folder.params()["run_id"]: folder for folder in folders}
     states = {run_id: folder.state() for run_id, folder in found.items()}
-    _bring([folder for run_id, folder in found.items() if states[run_id] == "complete"], out_dir)
+    complete = [folder for run_id, folder in found.items() if states[run_id] == "complete"]
+    for tier in dict.fromkeys(folder.params()["tier"] for folder in complete):
+        own = [folder for folder in complete if folder.params()["tier"] == tier]
+        _bring(own, Path(out_dir) / _part(tier))
     return states
 
 

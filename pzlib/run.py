@@ -194,6 +194,24 @@ class Run:
         return locate(self.corpus)
 
 
+def misspelt(name):
+    """Why `name`, which is no path, can be no hub name either: words with a remedy; None where it may be one.
+
+    Asked before the hub is, which takes its time to say no.
+
+    >>> misspelt("data/tinybse"), misspelt("Qwen/Qwen3-4B-Base")
+    ('there is no data/tinybse; did you mean tinybase or tinybase_small?', None)
+    """
+    run_id = name.partition("@")[0]
+    if re.fullmatch(r".+-(smoke|mini|gpu|paper)-s\d+(-\w+)?", run_id) and not (ROOT / "data/runs" / run_id).is_dir():
+        return "no run of that name is in data/runs"
+    head, _, tail = name.rpartition("/")
+    inside = [base / head for base in (ROOT, REPO) if head and (base / head).is_dir()]
+    if inside:
+        return f"there is no {name}; {near_names(tail, sorted(path.name for path in inside[-1].iterdir()))}"
+    return None
+
+
 def locate(name):
     """An existing path as an absolute string, looked for under ROOT, the repository, the working directory.
 

@@ -95,10 +95,10 @@ def place(source, name, steps=STEPS, every=EVERY):
     if not (folder / "model").exists():
         make([p.text for p in rest], folder / "model.part")
         (folder / "model.part").rename(folder / "model")
-    run = Run(
-        tier="mini", objective="continued_pretraining", name=f"scratch-{name}", model=str(folder / "model"),
+    run = Run(  # of no study: its rows stay out of the tables of `mini`
+        tier="smoke", objective="continued_pretraining", name=f"scratch-{name}", model=str(folder / "model"),
         corpus=str(text), min_tokens=8, max_tokens=400, corpus_limit=len(rest), max_prompt_tokens=400,
-        learning_rate=2e-3, schedule="cosine", warmup_steps=20, passages=4,
+        learning_rate=2e-3, schedule="cosine", warmup_steps=20, passages=4, group=8,
         steps=steps, eval_every=every, save_every=every,
     )  # fmt: skip
     done = train(run, evaluate=asking([p.text for p in held]))

@@ -15,7 +15,7 @@ from accelerate.utils import broadcast_object_list, is_peft_model
 from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOTrainer
 
-from pzlib import adapters, checkpoints
+from pzlib import adapters, checkpoints, sources
 from pzlib.allowed import SUPERVISED
 from pzlib.branching import can_branch
 from pzlib.corpus import load_passages
@@ -132,7 +132,7 @@ def _rollout(run, model, tokenizer, items, folder):
 
 def train(run, view=None, evaluate=None):
     """Train `run`, or go on where it was stopped, and return its RunFolder; a complete run comes back at
-    once.
+    once, unless a file of its text or model has changed since: then that is read, and another content refused.
 
     evaluate: `evaluate(model, tokenizer, step)` -> rows for eval.csv, asked before the first step, every
     `eval_every` steps and after the last. view: its `update(folder, step, steps)` is called every few
@@ -141,10 +141,11 @@ def train(run, view=None, evaluate=None):
     FileNotFoundError, in words, for what cannot work, and TimeoutError for a training that hangs.
     """
     main, folder = PartialState().is_main_process, RunFolder(run.folder)
-    if folder.state() == "complete":
+    complete = folder.state() == "complete"
+    if complete and sources.untouched(folder, run):
         return folder.open(run, _facts(folder))
     check(run)  # a sharding that one process cannot have would be passed over in silence
-    if run.processes > 1 and PartialState().num_processes == 1:
+    if run.processes > 1 and PartialState().num_processes == 1 and not complete:
         return launch(run, view, evaluate)
     model, tokenizer = load(run)
     corpus = material(run, tokenizer, progress=main)
@@ -156,9 +157,12 @@ def train(run, view=None, evaluate=None):
         "model_fingerprint": fingerprint(model),
         "parameters": model.num_parameters(),
     }
+    if complete:  # its text or model was moved or touched: it must say the same
+        sources.note(folder.open(run, facts), run)
+        return folder
     with folder.held() if main else contextlib.nullcontext():
         if main:
-            folder.open(run, facts)
+            sources.note(folder.open(run, facts), run)
             folder.set_status("running", steps=run.steps)
         try:
             _train(run, model, tokenizer, items, folder, evaluate, view)

@@ -41,6 +41,8 @@ def test_a_process_says_what_happened_in_its_last_line_and_exit_code(notebook):
         (["results"], "data/runs; `python -m pzlib run NOTEBOOK` makes one"),
         (["figures", "--results", "none"], "no folder none"),
         (["evaluate", "none/such"], "model: cannot load 'none/such'"),
+        (["evaluate", "data/tinybse"], "there is no data/tinybse; did you mean tinybase"),
+        (["evaluate", "rlvr-mini-s0-abcdef01@100"], "no run of that name is in data/runs"),
         (["evaluate", "x", "--against", "y"], "against: belongs to benchmarks; name some with --tasks"),
         (["evaluate", "x", "--items", "0"], "eval_items: must be at least 1, got 0"),
         (["evaluate", "x", "--tasks", "gsm9k"], "tasks: no benchmark 'gsm9k'; did you mean gsm8k?"),
@@ -76,7 +78,7 @@ def test_results_names_what_it_collected_and_what_not(home, capsys):
         RunFolder(run.folder).open(run).set_status(state, step=1, steps=1)
     assert main(["results", "--runs", str(home / "data/runs"), "--results", str(home / "out")]) == 0
     assert capsys.readouterr().out == "run0: collected\nrun1: left out, it is failed\n"
-    assert (home / "out/runs.csv").read_text().count("\n") == 2
+    assert (home / "out/smoke/runs.csv").read_text().count("\n") == 2
 
 
 def test_evaluate_prints_a_row_for_each_task(tiny_model, capsys):

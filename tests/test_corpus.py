@@ -507,3 +507,12 @@ def test_real_text_is_clean_prose(real_data, source, limit):
 def test_real_text_with_a_byte_level_tokenizer(real_data):
     corpus = load(real_data / "wikipedia/articles.jsonl", tokenizer=Bytes(), min_tokens=200, max_tokens=600, limit=50)
     assert len(corpus) == 50 and all(200 <= len(p.text.encode()) == p.length <= 600 for p in corpus)
+
+
+@pytest.mark.parametrize(
+    "name, said", [("tinywki", "did you mean tinywiki"), ("notebooks/wiki", "there is no notebooks/wiki")]
+)
+def test_a_misspelt_name_is_refused_before_the_hub_is_asked(name, said, monkeypatch):
+    monkeypatch.setattr("pzlib.readers._hub", lambda *_: pytest.fail("the hub was asked"))
+    with pytest.raises(FileNotFoundError, match=f"corpus: '{name}' is no world, file or folder; {said}"):
+        load_passages(name, limit=3)

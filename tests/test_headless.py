@@ -212,3 +212,19 @@ def test_progress_line_tells_cell_step_and_time_left(monkeypatch):
     assert progress.line() == "study: starting, step 10 of 200"
     progress.cell, run.step, clock[0] = 5, 20, 105.0  # ten steps in five seconds: 180 more take 90
     assert progress.line() == "study: cell 5 of 9, step 20 of 200, 1 min 30 s left"
+
+
+def test_a_grid_of_which_a_run_failed_fails_the_notebook_at_its_end(notebook, home, capsys):
+    path = notebook(
+        """
+        from pzlib import grid
+        from pzlib.run import Run
+        found = grid.play([Run(tier="smoke", name="bad", model="data/nowhere")], jobs=1)
+        """,
+        "print('the rest')",
+    )
+    assert run_notebook(path, {}) == 1
+    said = capsys.readouterr().err
+    assert "study.ipynb: bad failed: FileNotFoundError: model: cannot load 'data/nowhere': there is no" in said
+    copy = nbformat.read(home / "data/runs/notebooks/study.ipynb", as_version=4)
+    assert copy.cells[-1].outputs[0].text == "the rest\n"

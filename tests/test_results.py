@@ -16,8 +16,8 @@ from pzlib.run import Run
 def make_run(home):
     """make_run(**settings, state=, reward=) -> RunFolder of three steps, with metrics and evaluations."""
 
-    def make(state="complete", reward=1 / 3, **settings):
-        run = Run(tier="smoke", steps=3, **settings)
+    def make(state="complete", reward=1 / 3, tier="mini", **settings):
+        run = Run(tier=tier, steps=3, **settings)
         folder = RunFolder(run.folder).open(run, {"corpus_digest": "abc"})
         for step in (1, 2, 3):
             folder.append_metrics({"step": step, "seconds": 1200.0, "rows": 40, "predictor/reward": reward})
@@ -42,14 +42,21 @@ def test_tables_are_tidy_and_rounded(make_run, home):
     assert set(runs["run_id"]) == set(ids)
     assert list(runs["hours"]) == [1.0, 1.0]
     assert (runs["corpus_digest"] == "abc").all()
-    assert runs["learning_rate"][0] == Run(tier="smoke").learning_rate
+    assert runs["learning_rate"][0] == Run(tier="mini").learning_rate
     assert list(training["step"]) == [1, 2, 3, 1, 2, 3]
     assert list(zip(tinybench["step"][:4], tinybench["task"][:4], strict=True)) == [
         (0, "count"), (0, "sum"), (3, "count"), (3, "sum")]  # fmt: skip
     for table in (runs, training, tinybench):
         assert list(table.columns)[:4] == KEY
     line = (home / "data/results/training.csv").read_text().splitlines()[1]
-    assert line.endswith(",smoke,0,1,1200,40,0.333333")
+    assert line.endswith(",mini,0,1,1200,40,0.333333")
+
+
+def test_runs_of_another_tier_leave_the_tables_of_mini_alone(make_run, home):
+    for seed, tier in enumerate(("mini", "smoke", "mini")):
+        make_run(tier=tier, seed=seed)
+    collected(home)
+    assert load("runs")["seed"].tolist() == [0, 2] and load("runs", "smoke")["seed"].tolist() == [1]
 
 
 def test_collecting_again_changes_nothing(make_run, home):

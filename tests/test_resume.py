@@ -201,7 +201,8 @@ def test_a_checkpoint_that_was_never_finished_is_deleted(stopped, capsys):
     kept = folder.path / "checkpoints"
     (kept / "checkpoint-4/manifest.json").unlink()
     assert checkpoints.latest_good(kept, run.run_id) == (kept / "checkpoint-2", 2)
-    assert [path.name for path in kept.glob("*checkpoint*")] == ["checkpoint-2"], "kills would fill the disk with halves"
+    left = [path.name for path in kept.glob("*checkpoint*")]
+    assert left == ["checkpoint-2"], "kills would fill the disk with halves"
     assert "was never finished; deleted" in capsys.readouterr().out
 
 

@@ -5,12 +5,14 @@ import inspect
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import warnings
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from skilled import passages
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOTrainer
@@ -74,6 +76,28 @@ def test_a_complete_run_comes_back_at_once_and_other_settings_are_refused(run, m
     assert train(run(name="twice")).metrics().equals(first.metrics())
     with pytest.raises(ValueError, match="seed"):
         train(run(name="twice", seed=5))
+
+
+def test_a_complete_run_is_not_returned_for_another_text_or_model(run, skilled, tmp_path):
+    text, model = tmp_path / "articles.jsonl", tmp_path / "model"
+    text.write_text((skilled / "corpus.jsonl").read_text())
+    shutil.copytree(skilled / "model", model)
+    settings = run(corpus=str(text), model=str(model), steps=2)
+    done = train(settings)
+    os.utime(text)  # read again, and found to say the same
+    assert train(settings).metrics().equals(done.metrics())
+    lines = text.read_text().splitlines(keepends=True)
+    text.write_text("".join(lines[1:]))
+    with pytest.raises(ValueError, match="made with corpus_digest .*give the run another name"):
+        train(settings)
+    assert done.state() == "complete"
+    text.unlink()  # a finished run opens without what it was made from
+    assert train(settings).state() == "complete"
+    text.write_text("".join(lines))
+    weights = load_file(model / "model.safetensors")
+    save_file({name: weight + 1 for name, weight in weights.items()}, model / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match="made with model_fingerprint"):
+        train(settings)
 
 
 def test_equal_runs_are_equal_and_seeds_differ(run):
