@@ -28,8 +28,9 @@ def play(runs, jobs=2, say=print, results=None, starts=()):
     A run that is stored, or complete in data/runs, is not run again; one that was killed goes on from its checkpoint;
     one that fails is told of, with its log, and does not stop the others; a headless notebook then fails at its end.
     `jobs` processes at a time share the cores; with 0 nothing is run. what: "stored", "complete", "failed: why" or
-    "not run". `say` gets one line beforehand (how many, how long) and one a run. starts: Runs whose models some of `runs` go on from: each is made first, though its
-    rows be stored, where such a run is to be made and the model is not in data/runs.
+    "not run". `say` gets one line beforehand (how many, how long) and one a run. starts: Runs whose models some of
+    `runs` go on from: each is made first, though its rows be stored, where such a run is to be made and the model is
+    not in data/runs.
     Raises KeyboardInterrupt after stopping the processes; started again, they go on.
     """
     runs = list({run.run_id: run for run in runs}.values())
