@@ -38,7 +38,7 @@ demo: .venv/installed  ## the main run at the smallest size: a real RL run, its 
 	$(PY) -m pzlib run notebooks/04_pretrainzero.ipynb -p tier smoke
 
 lab: .venv/installed  ## the notebooks in JupyterLab
-	$(PY) -m jupyterlab notebooks
+	$(PY) -m jupyterlab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
 test: .venv/installed-dev  ## lint and the fast tests, under three minutes
 	$(PY) -m ruff check --no-cache .

@@ -109,8 +109,11 @@ def _tinybench(args):
 
     run = settings.Run(model=args.model, eval_items=args.items)
     table = pd.DataFrame(tinybench(*load(run), items=run.eval_items))
-    print(table.to_string(index=False))
-    print(table.groupby("group", sort=False)["accuracy"].mean().rename("mean accuracy").to_string())
+    table[["accuracy", "reasoned"]] *= 100
+    names = {"accuracy": "accuracy, %", "length": "tokens an answer", "reasoned": "reasoned first, %"}
+    print(table.rename(columns=names).to_string(index=False, float_format="{:.1f}".format))
+    for group, accuracy in table.groupby("group", sort=False)["accuracy"].mean().items():
+        print(f"{group}: {accuracy:.1f} %, the mean over its tasks")
     return 0
 
 

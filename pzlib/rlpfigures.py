@@ -59,19 +59,20 @@ def ablation_beside(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture
     figure = Picture(WIDTH, 2.9, layout="constrained")
     left, right = figure.subplots(1, 2)
     names = [_setting(method) for method in printed["method"]]
-    left.plot(range(len(names)), printed["value"], color=mark.colour, marker=mark.marker)
+    left.plot(range(len(names)), printed["value"], color=mark.colour, marker="o")  # its own mark has no clear middle
     left.set(title="(a) Paper: mean accuracy (%)", xlabel=varied)
     left.set_xticks(range(len(names)), names)
     for place, arm in enumerate(arms):
         ends = values(table[table["arm"] == arm], "overall")
-        right.plot([place] * len(ends), ends, mark.marker, color=mark.colour, markersize=3.5, alpha=0.55)
-        right.plot(place - 0.12, ends.mean(), mark.marker, color=mark.colour, markersize=7)
-        if len(ends) > 1:
-            right.plot([place - 0.12] * 2, bootstrap_ci(ends), color=mark.colour, linewidth=1.4)
+        right.plot([place + 0.14] * len(ends), ends, "o", color=mark.colour, markersize=3.5, alpha=0.55)
+        low, high = bootstrap_ci(ends) if len(ends) > 1 else (ends.mean(), ends.mean())
+        reach = [[max(0, ends.mean() - low)], [max(0, high - ends.mean())]]
+        right.errorbar(place, ends.mean(), yerr=reach, fmt="o", color=mark.colour, markersize=6, capsize=3)
+    right.axhline(values(table, "overall", "base").mean(), color=mark_of("base").colour, linestyle="--", linewidth=1)
     right.set(title="(b) Ours: TinyBench, overall (%)", xlabel=varied, xlim=(-0.5, len(arms) - 0.5))
     right.set_xticks(range(len(arms)), [_setting(arm) for arm in arms])
     words = "Paper: Qwen3-1.7B-Base, one run each, as printed. Ours: plain mean of general and math after training. "
-    words += f"{SEEDS} The vertical axes do not start at zero and share no scale: compare the order."
+    words += f"{SEEDS} Dashed: the base. The vertical axes do not start at zero and share no scale: compare the order."
     explain(figure, table, f"data/paper/rlp.csv; {source}", words, lines=False)
     return figure
 
