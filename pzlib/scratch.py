@@ -22,10 +22,11 @@ HELD_OUT = 100  # passages, of articles that are not trained on
 
 
 def split(passages, seed=0):
-    """(held out, the rest): about `HELD_OUT` passages, and no article (an id's part before ".") on both sides."""
+    """(held out, the rest): about `HELD_OUT` passages, and no article on both sides: what an id names before its
+    last ".", or the whole id where it has none."""
     articles = {}
     for passage in passages:
-        articles.setdefault(passage.id.rpartition(".")[0], []).append(passage)
+        articles.setdefault(passage.id.rpartition(".")[0] or passage.id, []).append(passage)
     if len(articles) < 2:
         raise ValueError("corpus: one article can't be trained on and held out; give a text of several")
     names, held = sorted(articles), []

@@ -23,6 +23,8 @@ def test_no_article_is_on_both_sides_and_the_split_is_stable():
     assert not sides[0] & sides[1]
     few, others = scratch.split(passages(articles=2, each=3))
     assert len(few) == len(others) == 3
+    whole = [Passage(f"tinywiki-0-{i}", f"text {i}", "", 3) for i in range(300)]  # a world's: each an article
+    assert [len(side) for side in scratch.split(whole)] == [scratch.HELD_OUT, 200]
     with pytest.raises(ValueError, match="corpus: one article can't be trained on and held out"):
         scratch.split(passages(articles=1, each=9))
 
