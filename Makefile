@@ -34,6 +34,11 @@ help:  ## this list
 	.venv-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec triton
 	@touch $@
 
+# Beside the environment, not in it: where DeepSpeed can be imported, every library speaks of it at each start.
+.deepspeed/installed: tests/deepspeed.txt .venv/installed-dev
+	DS_BUILD_OPS=0 $(PY) -m pip install --quiet --no-deps --upgrade --target .deepspeed -r tests/deepspeed.txt
+	@touch $@
+
 demo: .venv/installed  ## the main run at the smallest size: a real RL run, its figures and its executed notebook
 	$(PY) -m pzlib run notebooks/04_pretrainzero.ipynb -p tier smoke
 
@@ -44,7 +49,7 @@ test: .venv/installed-dev  ## lint and the fast tests, under three minutes
 	$(PY) -m ruff check --no-cache .
 	$(PYTEST) -n 2 -m "not slow and not browser"
 
-test-slow: .venv/installed-dev  ## the tests that `make test` leaves out, bar the browser
+test-slow: .venv/installed-dev .deepspeed/installed  ## the tests that `make test` leaves out, bar the browser
 	$(PYTEST) -n 2 --dist loadgroup -m "slow and not browser"
 
 test-browser: .venv/installed-dev  ## a real JupyterLab in headless Chromium
