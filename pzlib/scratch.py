@@ -77,16 +77,17 @@ def asking(texts):
     return evaluate
 
 
-def place(source, name, steps=STEPS, every=EVERY):
+def place(source, name, steps=STEPS, every=None):
     """Rows of a model trained from nothing on `source` (anything that `load_passages` takes), called `name`.
 
-    Every `every` steps a row: corpus, step, tokens trained so far, right and top_fifth_right (%, of held-out tokens and
-    of the fifth of each passage with the highest entropy), n of them, parameters, device. The run goes on where it was
-    stopped. Raises ValueError for a text of one article, else as `load_passages`.
+    Every `every` steps (None: `EVERY`) a row: corpus, step, tokens trained so far, right and top_fifth_right (%, of
+    held-out tokens and of the fifth of each passage with the highest entropy), n of them, parameters, device. The run
+    goes on where it was stopped. Raises ValueError for a text of one article, else as `load_passages`.
     """
     from pzlib.stopwatch import device
     from pzlib.train import train
 
+    every = every or EVERY
     limit = 10_000 if is_world(source) else None
     held, rest = split(load_passages(source, limit=limit, progress=False, **LENGTHS))
     folder = settings.ROOT / "data/corpus" / f"scratch-{name}"
@@ -111,7 +112,7 @@ def place(source, name, steps=STEPS, every=EVERY):
             "right": scores["all"].round(2), "top_fifth_right": scores["top fifth"].round(2),
             "n": int(done.evals()["n"].max()), "parameters": done.params()["parameters"], "device": device(),
         }
-    )  # fmt: skip
+    ).reset_index(drop=True)  # fmt: skip
 
 
 def main():

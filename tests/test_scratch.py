@@ -9,6 +9,7 @@ import pytest
 from pzlib import scratch
 from pzlib.corpus import Passage
 from pzlib.folder import RunFolder
+from pzlib.results import load
 
 
 def passages(articles, each):
@@ -50,3 +51,8 @@ def test_a_text_that_repeats_itself_is_learned_and_its_place_is_what_the_run_mea
     assert evals[evals["task"] == "all"]["accuracy"].mul(100).round(2).tolist() == rows["right"].tolist()
     again = scratch.place(path, "articles", steps=60, every=30)  # complete: nothing is trained again
     pd.testing.assert_frame_equal(rows, again)
+    monkeypatch.setattr("pzlib.scratch.EVERY", 30)
+    for _ in range(2):  # rows of a text replace its old ones
+        monkeypatch.setattr("sys.argv", ["scratch", str(path), "--steps", "60"])
+        scratch.main()
+    assert load("scratch")["top_fifth_right"].tolist() == rows["top_fifth_right"].tolist()
