@@ -57,11 +57,12 @@ def play(runs, jobs=2, say=print, results=None, starts=()):
                     say(f"{run.run_id}: {found[run.run_id]}")
                 elif len(busy) < jobs:
                     waiting.remove(run)
-                    busy[run.run_id] = _start(run, jobs), RunFolder(run.folder).status()
-            for run_id, (process, before) in list(busy.items()):
+                    old = RunFolder(run.folder).status()
+                    busy[run.run_id] = _start(run, jobs), old
+            for run_id, (process, old) in list(busy.items()):
                 if process.poll() is not None:
                     del busy[run_id]
-                    found[run_id] = _finish(run_id, process.returncode, before, results)
+                    found[run_id] = _finish(run_id, process.returncode, old, results)
                     ended, left = ended + 1, len(waiting) + len(busy)
                     rest = f", about {duration((time.monotonic() - started) / ended * left)} left" if left else ""
                     say(f"{run_id}: {found[run_id]} ({len(found)} of {len(found) + left}{rest})")
@@ -143,7 +144,7 @@ def _start(run, jobs):
         )
 
 
-def _finish(run_id, code, before, results):
+def _finish(run_id, code, old, results):
     folder = RunFolder(settings.ROOT / "data/runs" / run_id)
     if folder.state() == "complete":
         collect_run(folder, results)
@@ -152,7 +153,7 @@ def _finish(run_id, code, before, results):
     if code < 0:  # whatever the folder says is of an earlier try
         why = f"ended by {signal.Signals(-code).name}"
     else:
-        told = folder.status().get("error") if folder.status() != before else None  # else of an earlier try, too
+        told = folder.status().get("error") if folder.status() != old else None  # else of an earlier try, too
         why = told or (log[-1] if log else "") or f"exit code {code}"
     return f"failed: {why}; see {folder.path / 'log.txt'}"
 

@@ -140,8 +140,11 @@ def test_the_runs_of_a_grid_that_is_killed_end_with_it(home):
 def test_a_grid_makes_what_is_missing_tells_what_failed_and_repeats_nothing(home):
     good, bad = Run(**SMOKE), Run(**SMOKE, seed=1, model="data/nowhere")
     said = []
+    bad.folder.mkdir(parents=True)
+    RunFolder(bad.folder).set_status("failed", error="KeyboardInterrupt: ")  # an earlier try's
     found = grid.play([good, bad, good], say=said.append)
-    assert found[good.run_id] == "complete" and found[bad.run_id].startswith("failed: ") and len(found) == 2
+    assert found[good.run_id] == "complete" and len(found) == 2
+    assert found[bad.run_id].startswith("failed: FileNotFoundError: model: cannot load 'data/nowhere'")
     assert said[0] == "2 runs: 0 stored, 2 to make, about 3 min 0 s at 2 at a time" and len(said) == 3
     assert "cannot load 'data/nowhere'" in (bad.folder / "log.txt").read_text()
     assert load("runs", "smoke")["run_id"].tolist() == [good.run_id]
