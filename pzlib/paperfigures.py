@@ -112,7 +112,7 @@ def ledger_figure(ledger: pd.DataFrame, source: str = f"{CLAIMS} on {TINYBENCH}"
     grid = figure.add_gridspec(2, max(len(sizes), 1), height_ratios=heights)
     first = None
     for column, name in enumerate(sizes):
-        first = ax = figure.add_subplot(grid[0, column], sharey=first)
+        first = ax = figure.add_subplot(grid[0, column], sharex=first, sharey=first)
         rows = tested[by_size & (tested["study"] == name)].set_index("label").to_dict("index")
         _forest(ax, [(label, rows.get(label, {})) for label in compared])
         ax.set_title(SIZES[name].replace("\n", " "))
@@ -145,14 +145,25 @@ def _label(row: dict) -> str:
 
 
 def _words(part: str) -> str:
-    return METHODS[part].label if part in METHODS else part
+    """An arm's part as it is drawn, with the moment that a claim names.
+
+    >>> _words("rpt@equal tokens"), _words("one mask")
+    ('RPT at equal tokens', 'one mask')
+    """
+    name, _, moment = part.partition("@")
+    name = METHODS[name].label if name in METHODS else name
+    return f"{name} at {moment}" if moment else name
+
+
+HEADS = {"rlvr": "RLVR", "rpt": "RPT", "rlp": "RLP", "side": "side by side", "map": "map of worlds"}
 
 
 def _headed(tested: pd.DataFrame) -> list:
     """(label, row) of each claim, study by study, each study under its name: (name, None)."""
     rows = []
     for study, own in tested.groupby("study", sort=False):
-        rows += [(study.replace("_", " "), None), *zip(own["label"], own.to_dict("records"), strict=True)]
+        head = " ".join(HEADS.get(word, word) for word in study.split("_"))
+        rows += [(head, None), *zip(own["label"], own.to_dict("records"), strict=True)]
     return rows
 
 
