@@ -206,6 +206,14 @@ def test_whole_models_beside_the_trained_one_are_counted_in_every_phase(settings
     assert not any(part in parts for parts in plain.values())
 
 
+@pytest.mark.parametrize("dtype, size", [("bfloat16", 2), ("float32", 4)])
+def test_zero2_holds_weights_whole_in_the_arithmetics_type_and_shares_the_rest(dtype, size):
+    arch = Architecture.of("Qwen/Qwen3-4B-Base")
+    run = Run(tier="paper", processes=8, sharding="zero2", dtype=dtype)
+    parts = memory.memory(run, arch, device("h100"))["update"]
+    assert parts["weights"] == size * arch.parameters and parts["optimizer"] == 12 * arch.parameters / 8
+
+
 def test_adapters_leave_gradients_and_moments_to_themselves():
     run, arch = Run(tier="paper", lora_rank=32), Architecture.of("Qwen/Qwen3-4B-Base")
     parts = memory.memory(run, arch, device("h100"))["update"]
