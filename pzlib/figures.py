@@ -246,7 +246,7 @@ def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> 
         if any(len(rows) for rows in sizes.values()):
             jobs.append((paperfigures.baselines_beside, [sizes], source, "baselines_beside_the_paper", out_dir))
         jobs.insert(0, (_ledger, [stored, tier], f"{claims.CLAIMS} on {source}", "claims", out_dir))  # the longest
-    # a sixth of the time would be the collector's, for what is gone with the processes anyway
+    # without the collector, which would look again and again through what is gone with the processes anyway
     with ProcessPoolExecutor(2, initializer=gc.disable) as pool:
         return [path for paths in pool.map(_drawn, jobs) for path in paths]
 

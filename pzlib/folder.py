@@ -1,9 +1,7 @@
 """A run's folder: its settings, status, metrics, episodes and evaluations, in files that survive a kill.
 Leaves out checkpoints (pzlib.checkpoints): here is only what a reader of a run needs, and no torch."""
 
-import contextlib
 import errno
-import fcntl
 import json
 import math
 import os
@@ -74,7 +72,7 @@ class RunFolder:
         """
         params = json.loads(json.dumps({"run_id": run.run_id, **run.to_dict(), **(extra or {})}))
         if self.state() == "running" and self.status()["pid"] != os.getpid():
-            raise ValueError(self._taken())
+            raise ValueError(self.taken())
         if not (self.path / "params.json").exists():
             for folder in (self.path, self.path / "episodes", self.path / "checkpoints"):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -94,24 +92,8 @@ class RunFolder:
                 warnings.warn(f"{text}: its numbers need not be those of an unbroken run", stacklevel=2)
         return self
 
-    @contextlib.contextmanager
-    def held(self):
-        """While entered, this process alone trains here, and a second start in the same moment is refused too.
-
-        The lock goes with the process, however it ends. Raises ValueError where another holds it.
-        """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with open(self.path / ".lock", "w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ValueError(self._taken()) from None
-            except OSError as error:  # a cluster's disk may have no locks; then `open` still looks at the status
-                if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP):
-                    raise
-            yield
-
-    def _taken(self):
+    def taken(self):
+        """Words for whoever would train here while another does."""
         who = f"process {self.status()['pid']}" if self.state() == "running" else "another process"
         return f"{self.path}: {who} trains it now; wait, or give another seed or name"
 

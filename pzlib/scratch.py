@@ -77,17 +77,16 @@ def asking(texts):
     return evaluate
 
 
-def place(source, name, steps=STEPS, every=None):
+def place(source, name, steps=STEPS, every=EVERY):
     """Rows of a model trained from nothing on `source` (anything that `load_passages` takes), called `name`.
 
-    Every `every` steps (None: `EVERY`) a row: corpus, step, tokens trained so far, right and top_fifth_right (%, of
+    Every `every` steps a row: corpus, step, tokens trained so far, right and top_fifth_right (%, of
     held-out tokens and of the fifth of each passage with the highest entropy), n of them, parameters, device. The run
     goes on where it was stopped. Raises ValueError for a text of one article, else as `load_passages`.
     """
     from pzlib.stopwatch import device
     from pzlib.train import train
 
-    every = every or EVERY
     limit = 10_000 if is_world(source) else None
     held, rest = split(load_passages(source, limit=limit, progress=False, **LENGTHS))
     folder = settings.ROOT / "data/corpus" / f"scratch-{name}"
@@ -126,7 +125,7 @@ def main():
     path = settings.ROOT / "data/results/scratch.csv"
     for source in given.corpus:
         name = given.name or (source if is_world(source) else Path(source).name.partition(".")[0])
-        rows = place(source, name, given.steps)
+        rows = place(source, name, given.steps, EVERY)
         print(rows.to_string(index=False), flush=True)
         old = pd.read_csv(path) if path.exists() else rows[:0]
         rows = pd.concat([table for table in (old[old["corpus"] != name], rows) if len(table)])

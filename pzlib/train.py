@@ -25,6 +25,7 @@ from pzlib.folder import RunFolder
 from pzlib.game import Game
 from pzlib.launch import launch
 from pzlib.layout import blocks, seed_of
+from pzlib.lock import held
 from pzlib.models import fingerprint, fitting, load
 from pzlib.nexttoken import frozen_scorer
 from pzlib.packing import PackedModel, check_drop_rows, keep_moving_rows
@@ -160,7 +161,7 @@ def train(run, view=None, evaluate=None):
     if complete:  # its text or model was moved or touched: it must say the same
         sources.note(folder.open(run, facts), run)
         return folder
-    with folder.held() if main else contextlib.nullcontext():
+    with held(folder) if main else contextlib.nullcontext():
         if main:
             sources.note(folder.open(run, facts), run)
             folder.set_status("running", steps=run.steps)

@@ -157,28 +157,6 @@ def test_a_second_start_is_refused_while_the_first_lives_and_allowed_once_it_is_
     assert folder.status()["step"] == 4
 
 
-def test_of_two_starts_in_one_moment_one_is_refused_until_the_other_has_let_go(tmp_path):
-    folder = RunFolder(tmp_path / "run")
-    with folder.held():
-        with pytest.raises(ValueError, match="run: another process trains it now; wait, or give another seed or name"):
-            with RunFolder(folder.path).held():
-                pass
-        code = f"from pzlib.folder import RunFolder\nwith RunFolder({str(folder.path)!r}).held(): pass"
-        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        assert "another process trains it now" in other.stderr
-    with folder.held():
-        assert folder.state() == "new"
-
-
-def test_a_disk_without_locks_is_no_reason_to_stop(tmp_path, monkeypatch):
-    def flock(*_):
-        raise OSError(errno.ENOSYS, "Function not implemented")
-
-    monkeypatch.setattr("fcntl.flock", flock)
-    with RunFolder(tmp_path / "run").held():
-        pass
-
-
 def test_a_reused_process_number_is_not_taken_for_the_run(folder):
     folder.set_status("running")
     status = folder.status() | {"pid_started": 1.0}

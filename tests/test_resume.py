@@ -269,10 +269,12 @@ def test_rlp_goes_on_with_its_moving_average_bit_for_bit(settings, tiny_model):
     assert whole.metrics()["grad_norm"].gt(0).all()
 
 
-def test_a_resumed_run_reports_each_step_once(stopped):
+def test_a_resumed_run_reports_each_step_once_and_alarms_nobody(stopped, capfd):
     run, folder = stopped
+    capfd.readouterr()
     kept = json.loads((folder.path / "checkpoints/checkpoint-4/trainer_state.json").read_text())
     assert kept["log_history"] == [], "metrics.jsonl has it; a checkpoint would grow with each step"
     assert folder.metrics()["step"].tolist()[:4] == [1, 2, 3, 4]
     done = train(run)
     assert done.metrics()["step"].tolist() == list(range(1, 9)) == done.episode_steps()
+    assert "missing keys" not in capfd.readouterr().err, "a tied head is no loss"
