@@ -104,7 +104,7 @@ def _executed(job):
 
 def _move_in(job):
     """A worker of a cluster was started elsewhere, without what surrounds the command that a person typed."""
-    os.environ["PZLIB_HOME"], settings.ROOT = job.home, Path(job.home)
+    os.environ["PZLIB_HOME"] = job.home
     if Path(job.cwd).is_dir():
         os.chdir(job.cwd)
     if job.threads:

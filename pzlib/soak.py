@@ -79,7 +79,7 @@ def main():
     if steps < SETTLED + 2 * EVERY:
         parser.error(f"--steps: {steps} are too few; nothing may grow after step {SETTLED}, so give more")
     with tempfile.TemporaryDirectory() as home:
-        settings.ROOT = Path(home)
+        os.environ["PZLIB_HOME"] = str(home)
         rows = soak(steps)
     for name, ratio in growth(rows).items():
         aim = f" (aim <= {AIMS[name]})" if AIMS[name] else ""

@@ -23,7 +23,6 @@ WORDS = (
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     """No test writes into the repository: data/runs lies under a temporary home, in subprocesses too."""
-    monkeypatch.setattr(run_module, "ROOT", tmp_path)
     monkeypatch.setenv("PZLIB_HOME", str(tmp_path))
     return tmp_path
 

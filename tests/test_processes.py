@@ -230,7 +230,7 @@ def gone(processes):
 
 
 def test_a_killed_process_ends_the_run_in_words_and_it_goes_on_as_if_never_killed(sizes, home, start):
-    assert run_module.ROOT == home
+    assert root() == home
     settings = sizes("killed", processes=2, steps=6, save_every=2)
     folder = RunFolder(Run(**settings).folder)
 

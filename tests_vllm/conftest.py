@@ -22,7 +22,6 @@ from pzlib import run as run_module
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     """No test writes into the repository: data/runs lies under a temporary home, in subprocesses too."""
-    monkeypatch.setattr(run_module, "ROOT", tmp_path)
     monkeypatch.setenv("PZLIB_HOME", str(tmp_path))
     return tmp_path
 
