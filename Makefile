@@ -87,7 +87,7 @@ sweep: .venv/installed  ## the learning-rate sweep of every method, on seeds tha
 	$(PY) -m pzlib sweep
 
 bench: .venv/installed  ## what a step costs, as ratios, into data/results/bench.csv
-	$(PY) -m pzlib.bench
+	$(PY) -m tests.bench.steps
 
 tinybase: .venv/installed  ## pretrain data/tinybase and data/tinybase_small again, from scratch (an hour)
-	for size in tinybase tinybase_small; do $(PY) -m pzlib.tinybase --size $$size || exit 1; done
+	for size in tinybase tinybase_small; do $(PY) -m pzlib.world.tinybase --size $$size || exit 1; done

@@ -11,10 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 MASK = "[mask]"  # PretrainZero Fig. 5
+
 MAX_OCCURRENCES = 8  # a span that stands this often, or more often, is no mask (PretrainZero sec. 4.4)
+
 RULES = ("all", "one", "words")
 
 _REDRAWS = 8
+
 _FUNCTION_WORDS = frozenset(
     "a an the this that these those and or but nor so yet if as than then of in on at by to from for with "
     "without into over under after before between through during about against is are was were be been "
@@ -22,6 +25,7 @@ _FUNCTION_WORDS = frozenset(
     "him his she her they them their we us our you your i me my who whom whose which what where when "
     "there here also both each such".split()
 )
+
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class MaskedPassage:
     target: str
     count: int
     span_starts: tuple[int, ...]
+
 
 
 def apply_mask(
@@ -83,6 +88,7 @@ def apply_mask(
     return MaskedPassage("".join(pieces) + text[at:], span, count, tuple(starts))
 
 
+
 def random_span(text: str, rng: random.Random, max_words: int) -> str | None:
     """A span of the passive baseline "Random Masked Span" (PretrainZero sec. 3.1): words at a random place.
 
@@ -106,6 +112,7 @@ def random_span(text: str, rng: random.Random, max_words: int) -> str | None:
         if text.count(span) < MAX_OCCURRENCES:
             return span
     return None
+
 
 
 def kind_of(text: str, kinds: Sequence[tuple[int, int, str]], masked: MaskedPassage) -> str:
@@ -141,6 +148,7 @@ def kind_of(text: str, kinds: Sequence[tuple[int, int, str]], masked: MaskedPass
     return "name" if any(word[0].isupper() for word in content) else "other"
 
 
+
 def _occurrences(text: str, span: str, whole_words: bool) -> list[int]:
     """Where `span` starts in `text`, left to right, not overlapping; no more than make it illegal."""
     starts, at = [], text.find(span)
@@ -152,14 +160,17 @@ def _occurrences(text: str, span: str, whole_words: bool) -> list[int]:
     return starts
 
 
+
 def _inside_word(text: str, at: int) -> bool:
     """Whether the border before character `at` runs through a word."""
     return 0 < at < len(text) and _is_word_char(text[at - 1]) and _is_word_char(text[at])
 
 
+
 def _is_word_char(char: str) -> bool:
     # Combining marks belong to the letter before them: "e" + U+0301 must not end a word in its middle.
     return char.isalnum() or char == "_" or unicodedata.category(char)[0] == "M"
+
 
 
 def _words(text: str) -> list[tuple[int, int]]:
@@ -174,3 +185,17 @@ def _words(text: str) -> list[tuple[int, int]]:
         if start < end:
             words.append((start, end))
     return words
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A text to be masked. `length` is in tokens (in words where no tokenizer was given).
+
+    kinds: (start, end, label) character spans labelled by a synthetic world; empty for real text.
+    """
+
+    id: str
+    title: str
+    text: str
+    length: int
+    kinds: tuple[tuple[int, int, str], ...] = ()

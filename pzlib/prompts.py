@@ -1,4 +1,4 @@
-r"""The prompts of the game as templates, and the parsers that read a mask or a boxed answer in a completion.
+"""The prompts of the game as templates, and the parsers that read a mask or a boxed answer in a completion.
 Left out: chat templates, system prompts, stop words; the paper says nothing of them (a prompt is raw text).
 """
 
@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, fields
 
 _SLOT = "{text}"
+
 # RPT's template v0, word for word (arXiv:2506.08007): PretrainZero does not print the one of its next-token baselines.
 RPT_V0 = (
     "Complete the given text under '### Context' by predicting the next token, and wrap it in '\\boxed{}'. "
@@ -15,6 +16,7 @@ RPT_V0 = (
     "\\boxed{} (note: the token may begin with a space, e.g., \\boxed{ para} or \\boxed{ =}; do not use \\text{}).\n"
     "### Context {text}"
 )
+
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,6 @@ class Template:
             found = getattr(self, field.name).count(_SLOT)
             if found != 1:
                 raise ValueError(f"{field.name}: holds the slot {_SLOT} {found} times; write it exactly once")
-
 
 PAPER = Template(
     # PretrainZero Fig. 5, word for word; its line breaks are unknown, and stand here where a block ends.
@@ -75,6 +76,7 @@ TINY = Template(
 TEMPLATES = {"paper": PAPER, "tiny": TINY}
 
 
+
 def generator_prompt(text: str, template: Template = PAPER) -> str:
     r"""The prompt that asks for a mask of the passage ``text`` (PretrainZero Fig. 5).
 
@@ -86,6 +88,7 @@ def generator_prompt(text: str, template: Template = PAPER) -> str:
     return template.generator.replace(_SLOT, text)
 
 
+
 def predictor_prompt(masked: str, template: Template = PAPER) -> str:
     r"""The prompt that asks for the words under ``[mask]`` in the passage ``masked`` (PretrainZero Fig. 5).
 
@@ -93,6 +96,7 @@ def predictor_prompt(masked: str, template: Template = PAPER) -> str:
     'Passage : [mask] is old . Answer :'
     """
     return template.predictor.replace(_SLOT, masked)
+
 
 
 def next_token_prompt(text: str, template: Template = PAPER) -> str:
@@ -104,6 +108,7 @@ def next_token_prompt(text: str, template: Template = PAPER) -> str:
     return template.next_token.replace(_SLOT, text)
 
 
+
 def question_prompt(text: str, template: Template = PAPER) -> str:
     r"""The prompt that puts the problem ``text`` outright, as evaluation and RLVR do: no passage, no mask.
 
@@ -111,6 +116,7 @@ def question_prompt(text: str, template: Template = PAPER) -> str:
     'Question : What is 2 + 3 ? Answer :'
     """
     return template.question.replace(_SLOT, text)
+
 
 
 def parse_mask(completion: str) -> str | None:
@@ -124,6 +130,7 @@ def parse_mask(completion: str) -> str | None:
     (True, True)
     """
     return (_last_balanced(completion, "mask") or "").strip() or None
+
 
 
 def parse_boxed(completion: str) -> str | None:
@@ -150,13 +157,14 @@ def parse_boxed(completion: str) -> str | None:
     return _last_balanced(completion, "boxed")
 
 
+
 def _tokens(command: str, escapes: bool) -> re.Pattern[str]:
     # A double backslash hides a brace but not the command: models that double backslashes still mean it.
     escaped = rf"|\\(?!\\{command})[\\{{}}]" if escapes else ""
     return re.compile(rf"(?P<open>\\{command}\s*\{{){escaped}|(?P<brace>[{{}}])")
 
-
 _TOKENS = {command: [_tokens(command, escapes) for escapes in (True, False)] for command in ("mask", "boxed")}
+
 
 
 def _last_balanced(completion: str, command: str) -> str | None:
@@ -169,6 +177,7 @@ def _last_balanced(completion: str, command: str) -> str | None:
         if content is not None:
             return content
     return None
+
 
 
 def _scan(text: str, tokens: re.Pattern[str]) -> str | None:

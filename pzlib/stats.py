@@ -12,7 +12,9 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 _EXACT = 16  # up to 2**16 sign patterns are all tried
+
 _BLOCK = 2_000_000  # resampled values held at a time
+
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
@@ -29,6 +31,7 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     if not 1 <= k <= n:
         raise ValueError(f"k: {k} must be between 1 and n = {n}; draw more samples or take a smaller k")
     return 1.0 - math.comb(n - c, k) / math.comb(n, k)
+
 
 
 def bootstrap_ci(
@@ -65,6 +68,7 @@ def bootstrap_ci(
     # Rounding must not push the ends of an interval over equal values past those values.
     low, high = np.clip([low, high], sample.min(), sample.max())
     return float(low), float(high)
+
 
 
 def paired_test(a: Sequence[float], b: Sequence[float], n: int = 10_000, seed: int = 0) -> dict:
@@ -105,6 +109,7 @@ def paired_test(a: Sequence[float], b: Sequence[float], n: int = 10_000, seed: i
     }
 
 
+
 def paired_t(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> dict:
     """Whether `a` differs from `b` on the same seeds, by Student's paired t: {"difference", "interval", "p", "n"}.
 
@@ -136,6 +141,7 @@ def paired_t(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> dic
     return {"difference": mean, "interval": (mean - half, mean + half), "p": p, "n": m}
 
 
+
 def holm(ps: Sequence[float]) -> list[float]:
     """The p values of one family of tests, adjusted for their number (Holm 1979), in the order given.
 
@@ -153,6 +159,7 @@ def holm(ps: Sequence[float]) -> list[float]:
     adjusted = np.empty(len(values))
     adjusted[order] = np.minimum(1, np.maximum.accumulate(values[order] * (len(values) - np.arange(len(values)))))
     return adjusted.tolist()
+
 
 
 def clustered_ci(
@@ -203,6 +210,7 @@ def clustered_ci(
     return (0.0 if mean == 0 else centre - half), (1.0 if mean == 1 else centre + half)
 
 
+
 def wilson(c: int, n: int, level: float = 0.95) -> tuple[float, float]:
     """A confidence interval (low, high) for a share, from c hits in n trials (Wilson 1927).
 
@@ -220,6 +228,7 @@ def wilson(c: int, n: int, level: float = 0.95) -> tuple[float, float]:
     return (0.0 if c == 0 else centre - half), (1.0 if c == n else centre + half)
 
 
+
 def _wilson(share: float, n: float, z: float) -> tuple[float, float]:
     """The middle and the half width of Wilson's score interval for a share seen in n trials."""
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
@@ -227,11 +236,13 @@ def _wilson(share: float, n: float, z: float) -> tuple[float, float]:
     return centre, half
 
 
+
 def _as_extreme(signs: np.ndarray, differences: np.ndarray) -> int:
     """How many rows of `signs` (patterns, pairs) put the mean difference as far from 0 as it is."""
     seen = abs(differences.sum())
     slack = 1e-9 * np.abs(differences).sum()  # sums of the same numbers in another order differ by rounding
     return int((np.abs(signs @ differences) >= seen - slack).sum())
+
 
 
 def _finite(name: str, values: Sequence[float]) -> np.ndarray:

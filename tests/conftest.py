@@ -9,8 +9,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny tensors, and two test proc
 
 import pytest
 
-from pzlib import run as run_module
-
 REPO = Path(__file__).resolve().parent.parent
 # The tiny model's words: what the `tiny` template needs, then enough of a vocabulary to write passages with.
 MARKERS = "Passage Mask Question Answer : . [mask] \\mask{ \\boxed{ } <think> </think>".split()

@@ -6,8 +6,7 @@ import random
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from pzlib.corpus import Passage
-from pzlib.masking import apply_mask
+from pzlib.masking import Passage, apply_mask
 from pzlib.prompts import TINY, generator_prompt, predictor_prompt
 
 WORDS = "Rome Oslo Lima Kyiv seven five two three nine books cats dogs".split()

@@ -9,8 +9,8 @@ import nbformat
 import pytest
 
 from pzlib.__main__ import main
-from pzlib.folder import RunFolder
 from pzlib.run import Run
+from pzlib.runs.folder import RunFolder
 
 
 @pytest.fixture

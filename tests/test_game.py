@@ -8,11 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from pzlib.corpus import Passage
-from pzlib.game import Game
-from pzlib.layout import blocks
+from pzlib.game import blocks, generator_reward_func, predictor_reward_func
+from pzlib.masking import Passage
+from pzlib.objectives.pretrainzero import Game
 from pzlib.rewards import group_advantages
-from pzlib.rollout import generator_reward_func, predictor_reward_func
 from pzlib.run import Run
 
 PASSAGE = Passage("p", "", "Anna lives in Rome . Anna is five .", 9)

@@ -15,15 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pzlib.folder import RunFolder
-from pzlib.headless import ANNOUNCE, announce, run_notebook
-from pzlib.parameters import parse_parameters, parse_value, read_parameters
-from pzlib.progress import Progress
+from pzlib.headless import ANNOUNCE, Progress, announce, parse_parameters, parse_value, read_parameters, run_notebook
 from pzlib.run import Run
+from pzlib.runs.folder import RunFolder
 
 PARAMETERS = 'tier = "smoke"  # sizes\nseed = 0\nrate = 1e-4\nlive = True\nsteps = None\nseeds = [0, 1]\n'
 ANNOUNCED = """
-    from pzlib.folder import RunFolder
+    from pzlib.runs.folder import RunFolder
     from pzlib.headless import announce
     from pzlib.run import Run
     run = Run(tier=tier, seed=seed, name="mine")
@@ -207,7 +205,7 @@ class Status:
 
 def test_progress_line_tells_cell_step_and_time_left(monkeypatch):
     clock, run = [100.0], Status(10)
-    monkeypatch.setattr("pzlib.progress.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("pzlib.headless.time.monotonic", lambda: clock[0])
     progress = Progress("study", lambda: [run], cells=9)
     assert progress.line() == "study: starting, step 10 of 200"
     progress.cell, run.step, clock[0] = 5, 20, 105.0  # ten steps in five seconds: 180 more take 90
@@ -217,7 +215,7 @@ def test_progress_line_tells_cell_step_and_time_left(monkeypatch):
 def test_a_grid_of_which_a_run_failed_fails_the_notebook_at_its_end(notebook, home, capsys):
     path = notebook(
         """
-        from pzlib import grid
+        from pzlib.studies import queue as grid
         from pzlib.run import Run
         found = grid.play([Run(tier="smoke", name="bad", model="data/nowhere")], jobs=1)
         """,

@@ -4,10 +4,9 @@ Left out: what they look like to a person, which test_browser.py and eyes are fo
 import nbformat
 import pytest
 
-from pzlib.folder import RunFolder
-from pzlib.headless import run_notebook
-from pzlib.parameters import read_parameters
-from pzlib.run import REPO
+from pzlib.headless import read_parameters, run_notebook
+from pzlib.paths import REPO
+from pzlib.runs.folder import RunFolder
 
 NOTEBOOKS = sorted((REPO / "notebooks").glob("*.ipynb"))
 

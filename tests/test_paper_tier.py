@@ -8,11 +8,11 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from pzlib.architectures import SHIPPED
-from pzlib.folder import RunFolder
-from pzlib.run import REPO, Run
-from pzlib.settings import settings
-from pzlib.train import train
+from pzlib.engine.memory import SHIPPED
+from pzlib.paths import REPO
+from pzlib.run import Run
+from pzlib.runs.folder import RunFolder
+from pzlib.train import settings, train
 
 CONFIGS = {name: entry["config"] for name, entry in json.loads(SHIPPED.read_text()).items()}
 # Of each paper: PretrainZero (arXiv:2512.03442, Table 1), RLP (2510.01265, section 3.2), RPT (2506.08007, section 3)
@@ -110,8 +110,8 @@ def test_one_step_of_the_paper_tier_moves_a_narrow_model_of_the_same_architectur
     assert untouched.items() <= run.to_dict().items()
     # A random model names no word and is never right: its masks are read as full stops, and it is paid by lot.
     lot = random.Random(0)
-    monkeypatch.setattr("pzlib.game.parse_mask", lambda completion: ".")
-    for place in ("pzlib.game.predictor_reward", "pzlib.rpt.rpt_reward"):
+    monkeypatch.setattr("pzlib.objectives.pretrainzero.parse_mask", lambda completion: ".")
+    for place in ("pzlib.objectives.pretrainzero.predictor_reward", "pzlib.objectives.rpt.rpt_reward"):
         monkeypatch.setattr(place, lambda *_: float(lot.random() < 0.5))
     folder = train(run)
     assert folder.state() == "complete"

@@ -66,7 +66,7 @@ def imported(folder):
 def test_what_is_imported_is_declared(folder, extras):
     declared = {split(pin)[0].lower() for pin in PROJECT["dependencies"]}
     declared |= {split(pin)[0].lower() for extra in extras for pin in EXTRAS[extra]}
-    ours = {"pzlib", *(path.stem for path in (REPO / "tests").rglob("*.py"))}
+    ours = {"pzlib", "tests", *(path.stem for path in (REPO / "tests").rglob("*.py"))}
     homes = metadata.packages_distributions()
     for name in sorted(set(imported(folder)) - set(sys.stdlib_module_names) - ours):
         from_ = {home.lower().replace("_", "-") for home in homes.get(name, [name])}

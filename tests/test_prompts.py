@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pzlib.objectives.rpt import RPT_TEMPLATES, rpt_prompt
 from pzlib.prompts import (
     PAPER,
     TEMPLATES,
@@ -20,7 +21,6 @@ from pzlib.prompts import (
     predictor_prompt,
     question_prompt,
 )
-from pzlib.rpttemplates import RPT_TEMPLATES, rpt_prompt
 
 BOTH = [(parse_boxed, "\\boxed"), (parse_mask, "\\mask")]
 

@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
-from pzlib import checkpoints
-from pzlib.ema import FILE
-from pzlib.folder import RunFolder
+from pzlib.objectives.rlp import FILE
 from pzlib.run import Run
+from pzlib.runs import checkpoints
+from pzlib.runs.folder import RunFolder
 from pzlib.train import train
 
 TIMES = ["seconds", "seconds_generation", "seconds_training", "seconds_evaluation"]
@@ -67,8 +67,8 @@ def same(a, b):
 # kill, what was told as saved must be there.
 KILLS = """
 import os, random, signal, time
-from pzlib.checkpoints import MANIFEST, latest_good
-from pzlib.folder import RunFolder
+from pzlib.runs.checkpoints import MANIFEST, latest_good
+from pzlib.runs.folder import RunFolder
 kills, rng, folder, saved = int(sys.argv[2]), random.Random(0), RunFolder(run.folder), 0
 rows = folder.path / "metrics.jsonl"
 for kill in range(kills + 1):

@@ -8,16 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pzlib.rewards import (
-    conditional_dense_rewards,
-    dense_reward,
-    first_token_reward,
-    generator_reward,
-    group_advantages,
-    information_gain,
-    predictor_reward,
-    rpt_reward,
-)
+from pzlib.objectives.rlp import information_gain
+from pzlib.objectives.rpt import conditional_dense_rewards, dense_reward, first_token_reward, rpt_reward
+from pzlib.rewards import generator_reward, group_advantages, predictor_reward
 
 
 def test_zero_rule_an_unguessable_mask_earns_nothing():

@@ -11,10 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pzlib import run as run_module
-from pzlib.allowed import CHOICES, LOWEST
-from pzlib.run import Run, locate
-from pzlib.tiers import BY_OBJECTIVE, TIERS
+from pzlib.paths import REPO, locate
+from pzlib.run import BY_OBJECTIVE, CHOICES, LOWEST, TIERS, Run
 
 FIELDS = {f.name: f for f in dataclasses.fields(Run)}
 
@@ -63,7 +61,7 @@ def test_a_run_stands_for_its_models(home):
     (checkpoint / "manifest.json").write_text("{}")
     assert Run(model="mine@175").model_source == str(home / "data/runs/mine/checkpoints/checkpoint-175")
     assert Run(model="other@100").model_source == "other@100"
-    assert Run(model="data/tinybase").model_source == str(run_module.REPO / "data/tinybase")
+    assert Run(model="data/tinybase").model_source == str(REPO / "data/tinybase")
 
 
 def test_a_passive_block_has_no_group_of_masks():
@@ -148,12 +146,12 @@ def test_a_path_is_found_from_any_working_directory(home, tmp_path_factory, monk
     assert locate("texts.txt") == str(elsewhere / "texts.txt")
     (home / "texts.txt").write_text("b")
     assert locate("texts.txt") == str(home / "texts.txt")
-    assert locate("pyproject.toml") == str(run_module.REPO / "pyproject.toml")
+    assert locate("pyproject.toml") == str(REPO / "pyproject.toml")
     assert locate("wikimedia/wikipedia") == "wikimedia/wikipedia"
     assert Run(corpus=str(elsewhere / "texts.txt")).corpus_source == str(elsewhere / "texts.txt")
 
 
 def test_importing_the_settings_loads_nothing_heavy():
-    code = "import pzlib.run, pzlib.folder, sys; print('torch' in sys.modules, 'matplotlib' in sys.modules)"
+    code = "import pzlib.run, pzlib.runs.folder, sys; print('torch' in sys.modules, 'matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]

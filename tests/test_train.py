@@ -17,13 +17,14 @@ from skilled import passages
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOTrainer
 
-from pzlib import train as train_module
-from pzlib.equality import gradient_changes
-from pzlib.folder import RunFolder
-from pzlib.models import fingerprint, fitting, load
+from pzlib import train as module
+from pzlib.engine import packing
+from pzlib.engine.models import fingerprint, load
 from pzlib.rewards import group_advantages
 from pzlib.run import Run
-from pzlib.train import make_trainer, train
+from pzlib.runs.folder import RunFolder
+from pzlib.train import fitting, make_trainer, train
+from tests.bench.equality import gradient_changes
 
 TIMES = ["seconds", "seconds_generation", "seconds_training", "seconds_evaluation"]
 
@@ -72,7 +73,7 @@ def test_three_real_steps_change_every_parameter(run, skilled):
 
 def test_a_complete_run_comes_back_at_once_and_other_settings_are_refused(run, monkeypatch):
     first = train(run(name="twice"))
-    monkeypatch.setattr(train_module, "load", None)
+    monkeypatch.setattr(module, "load", None)
     assert train(run(name="twice")).metrics().equals(first.metrics())
     with pytest.raises(ValueError, match="seed"):
         train(run(name="twice", seed=5))
@@ -107,9 +108,9 @@ def test_equal_runs_are_equal_and_seeds_differ(run):
 
 
 def test_trl_computes_the_advantages_we_store(run, monkeypatch):
-    inputs, original = [], train_module.PZTrainer.compute_loss
+    inputs, original = [], module.PZTrainer.compute_loss
     monkeypatch.setattr(
-        train_module.PZTrainer,
+        module.PZTrainer,
         "compute_loss",
         lambda self, model, x, *a, **k: inputs.append(x) or original(self, model, x, *a, **k),
     )
@@ -223,10 +224,10 @@ def test_against_trl_at_equal_positions_and_in_float64_the_gradients_agree(run):
     changes = gradient_changes(trainer, batches)
     assert 0 < changes["exact"] < 1e-6 and trainer.model.dtype == torch.float32 and trainer.drop_rows
     # A row left out that does count is seen.
-    dropping = train_module.keep_moving_rows
+    dropping = packing.keep_moving_rows
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            train_module, "keep_moving_rows", lambda x: dropping(x | {"advantages": x["advantages"].clamp_min(0)})
+            module, "keep_moving_rows", lambda x: dropping(x | {"advantages": x["advantages"].clamp_min(0)})
         )
         assert gradient_changes(trainer, batches)["exact"] > 1e-2
 
@@ -330,8 +331,8 @@ def test_bad_models_and_settings_are_refused_in_words(run, skilled, tmp_path, mo
 def test_rows_that_a_process_boundary_would_cut_are_refused(run):
     settings = run(passages=3)
     with pytest.raises(ValueError, match="passages: 3 a step cannot be shared among 2 processes"):
-        train_module.settings(settings, RunFolder(settings.folder), processes=2)
-    args = train_module.settings(run(passages=2), RunFolder(settings.folder), processes=2)
+        module.settings(settings, RunFolder(settings.folder), processes=2)
+    args = module.settings(run(passages=2), RunFolder(settings.folder), processes=2)
     assert args.per_device_train_batch_size * args.gradient_accumulation_steps == run().rows_per_step // 2
 
 
@@ -349,7 +350,7 @@ def test_the_private_names_of_trl_that_the_seam_rests_on_are_there():
     assert "self.vllm_generation.generate(" in source and "self.eos_token_ids = " in source
     assert 'tool_mask = extra_fields.pop("env_mask", None)' in source
     assert "return self._compute_loss(model, inputs)" in inspect.getsource(GRPOTrainer.compute_loss)
-    overridden = [n for n in vars(train_module.PZTrainer) if not n.startswith("__") and hasattr(GRPOTrainer, n)]
+    overridden = [n for n in vars(module.PZTrainer) if not n.startswith("__") and hasattr(GRPOTrainer, n)]
     assert [n for n in overridden if n not in ("_tag_names", "_name", "_paper")] == ["compute_loss"]
 
 

@@ -16,8 +16,6 @@ os.environ |= {
 import pytest
 import torch
 
-from pzlib import run as run_module
-
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):

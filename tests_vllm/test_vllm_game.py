@@ -6,8 +6,8 @@ from transformers import AutoModelForCausalLM
 from trl.generation.vllm_generation import VLLMGeneration
 from watching import watch
 
-from pzlib import engine
-from pzlib import train as train_module
+from pzlib.engine import vllm
+from pzlib.objectives import pretrainzero
 from pzlib.run import Run
 from pzlib.train import train
 
@@ -21,9 +21,9 @@ def run(**changes):
 @pytest.fixture
 def small_blocks(monkeypatch):
     """A cache in blocks of 32 tokens (on processors 128, more than a prompt of tinybase; on a GPU 16), and counters."""
-    plain = engine.engine_settings
+    plain = vllm.engine_settings
     monkeypatch.setattr(
-        engine, "engine_settings", lambda run: plain(run) | {"block_size": 32, "disable_log_stats": False}
+        vllm, "engine_settings", lambda run: plain(run) | {"block_size": 32, "disable_log_stats": False}
     )
 
 
@@ -88,14 +88,14 @@ class Killed(Exception):
 def test_a_killed_run_goes_on_as_if_nothing_had_been(monkeypatch):
     whole = train(run(steps=4, save_every=2, name="whole"))
     with monkeypatch.context() as patched:
-        game = train_module.Game.play
+        game = pretrainzero.Game.play
 
         def dies(self, passages, ask, rng, step=1, *more):
             if step == 4:
                 raise Killed
             return game(self, passages, ask, rng, step, *more)
 
-        patched.setattr(train_module.Game, "play", dies)
+        patched.setattr(pretrainzero.Game, "play", dies)
         with pytest.raises(Killed):
             train(run(steps=4, save_every=2, name="broken"))
     broken = train(run(steps=4, save_every=2, name="broken"))
@@ -115,14 +115,14 @@ def test_the_engine_computes_in_the_dtype_of_the_run(dtype, bound, monkeypatch):
 
 def test_left_to_itself_vllm_would_read_our_weights_as_bfloat16(monkeypatch):
     seen = watch(monkeypatch)
-    monkeypatch.setattr(engine, "engine_settings", lambda run: {"enforce_eager": True})
+    monkeypatch.setattr(vllm, "engine_settings", lambda run: {"enforce_eager": True})
     train(run(steps=1))
     assert seen.trainer.vllm_generation.llm.llm_engine.model_config.dtype == torch.bfloat16
     assert seen.differences()[1] > 1e-4
 
 
 def test_ratios_above_the_cap_are_cut_and_their_share_is_told(monkeypatch):
-    monkeypatch.setattr(engine, "IMPORTANCE_CAP", 1.0005)
+    monkeypatch.setattr(vllm, "IMPORTANCE_CAP", 1.0005)
     metrics = train(run(steps=1, dtype="bfloat16")).metrics()
     assert 0 < metrics["sampling/importance_sampling_ratio/truncated"][0] < 1
     assert metrics["sampling/importance_sampling_ratio/max"][0] == pytest.approx(1.0005)

@@ -18,11 +18,11 @@ from trl.generation.vllm_client import VLLMClient
 from trl.generation.vllm_generation import VLLMGeneration
 from watching import watch
 
-from pzlib.folder import RunFolder
-from pzlib.models import fitting, load
+from pzlib.engine.models import load
+from pzlib.engine.vllm import KEY
 from pzlib.run import Run
-from pzlib.serving import KEY
-from pzlib.train import make_trainer, material
+from pzlib.runs.folder import RunFolder
+from pzlib.train import fitting, make_trainer, material
 
 REPO = Path(__file__).resolve().parent.parent
 

@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 
 import torch
 
-from pzlib import rlp, rollout
+from pzlib import game
+from pzlib.engine import generation
+from pzlib.objectives import rlp
 
 
 @dataclass
@@ -23,7 +25,7 @@ class Watched:
 
 def watch(monkeypatch):
     """A Watched, filled while runs go on."""
-    seen, ask = Watched(), rollout.ask
+    seen, ask = Watched(), generation.ask
 
     def watched(run, tokenizer, texts, trainer, *more):
         answers = ask(run, tokenizer, texts, trainer, *more)
@@ -40,7 +42,7 @@ def watch(monkeypatch):
             seen.calls.append((step, float(torch.cat(apart).abs().max()), sum(map(len, apart))))
         return answers
 
-    for module in (rollout, rlp):
+    for module in (game, rlp):
         monkeypatch.setattr(module, "ask", watched)
     return seen
 

@@ -1,0 +1,170 @@
+"""Paragraphs to pieces of a length in tokens, cut between sentences, never within one; all loss is counted.
+Left out: the paper's own segmentation of Wikipedia (PretrainZero sec. 4.1), which is unknown."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+# Formulas, by pandoc's rule for dollars: no space inside, no digit after ("$5 and $6" is money).
+_FORMULA = re.compile(
+    r"\$\$.+?\$\$|(?<![\\$\w])\$(?=[^\s$])(?:\\.|[^$\\])*?(?<=[^\s])\$(?!\d)|\\\[.+?\\\]|\\\(.+?\\\)"
+    r"|\\begin\{(equation|align|gather|multline)(\*?)\}.+?\\end\{\1\2\}",
+    re.DOTALL,
+)
+
+_WIDE_STOP = re.compile("[。！？।۔]")  # stops without a space after them, which syntok does not cut at
+
+_ENDED = re.compile(r"""[.!?…。！？।۔؟]["'”’»)\]}$*_\s]*$""")
+
+_TORN = re.compile(r"\(\s*[;,)]|\s[,.;](?=\s)|\(\s\S|</?(?:ref|br|div|span|su[bp])\b|\[ ?\[[^\W\d]")
+
+_APART, _JOINED = re.compile(r"\s[,.;](?=\s|$)"), re.compile(r"\S[,.;](?=\s|$)")
+
+HEADING_WORDS = 6  # Wikipedia extracts end their headings with a full stop: "Early life and work."
+
+
+
+def blocks(text: str) -> list[str]:
+    """Paragraphs of a text file: blocks between blank lines, their hard-wrapped lines joined.
+
+    >>> blocks("One line\\nand its rest.\\n\\nTwo.")
+    ['One line and its rest.', 'Two.']
+    """
+    return [
+        " ".join(part.split("\n")).strip()
+        for part in re.split(r"\n\s*\n", text.replace("\r\n", "\n").strip())
+    ]
+
+
+
+def lines(text: str) -> list[str]:
+    """Paragraphs of one record: its lines, as in Wikipedia extracts, or blank-line blocks if hard-wrapped.
+
+    >>> lines("One.\\nTwo.")
+    ['One.', 'Two.']
+    """
+    parts = [part.strip() for part in text.strip().split("\n")]
+    if "" in parts and max(map(len, parts)) <= 100:
+        return blocks(text)
+    return [part for part in parts if part]
+
+
+
+class Cutter:
+    """Cuts articles to pieces of `low` to `high` tokens (words without a tokenizer), counting in `report`."""
+
+    def __init__(self, tokenizer, low: int, high: int, report: Counter):
+        self.tokenizer, self.low, self.high, self.report = tokenizer, low, high, report
+        self.longest = 0  # of the pieces that were too short, for an error message
+
+    def count(self, text: str) -> int:
+        if self.tokenizer is None:
+            return len(text.split())
+        return len(self.tokenizer.encode(text, add_special_tokens=False, verbose=False))
+
+    def fits(self, length: int) -> bool:
+        self.report["too_short"] += length < self.low
+        self.report["too_long"] += length > self.high
+        if length < self.low:
+            self.longest = max(self.longest, length)
+        return self.low <= length <= self.high
+
+    def cut(self, paragraphs: list[str]) -> Iterator[tuple[str, int]]:
+        """(piece, length) of one article in order; an empty paragraph is a section break, never bridged."""
+        return self.joined(self.pieces(paragraphs))
+
+    def pieces(self, paragraphs: list[str]) -> Iterator[tuple[str, int] | None]:
+        """Pieces of at most `high` tokens, in order; None where the text is broken."""
+        several = sum(map(bool, paragraphs)) > 1
+        for paragraph in paragraphs:
+            sentences = _sentences(paragraph)
+            whole = len(sentences)
+            if several:  # a text of one paragraph is taken at its word
+                if _torn(paragraph):
+                    sentences.clear()
+                while sentences and not sentences[-1][1]:
+                    sentences.pop()
+                if len(sentences) == 1 and len(paragraph.split()) <= HEADING_WORDS and paragraph[-1] == ".":
+                    sentences.pop()
+                self.report["not_prose"] += whole - len(sentences)
+            pieces = list(self.halved([sentence for sentence, _ in sentences]))
+            self.report["cut"] += len(pieces) > 1
+            yield from pieces
+            if len(sentences) < whole or not sentences:
+                yield None
+
+    def halved(self, sentences: list[str]) -> Iterator[tuple[str, int] | None]:
+        """The sentences as one piece, or halved until each fits, so that no tiny rest is left."""
+        text = "".join(sentences).strip()
+        length = self.count(text)
+        if length <= self.high:
+            if text:
+                yield text, length
+        elif len(sentences) == 1:
+            self.report["too_long"] += 1
+            yield None
+        else:
+            ends, half = [], 0
+            for sentence in sentences[:-1]:
+                half += len(sentence)
+                ends.append(abs(2 * half - len(text)))
+            middle = ends.index(min(ends)) + 1
+            yield from self.halved(sentences[:middle])
+            yield from self.halved(sentences[middle:])
+
+    def joined(self, pieces: Iterable) -> Iterator[tuple[str, int]]:
+        """Pieces shorter than `low` are joined to the next of their section, or else to the one before."""
+        section: list[tuple[str, int]] = []
+        held = ""
+        for piece in (*pieces, None):
+            if held and piece:
+                longer = f"{held} {piece[0]}"
+                if (length := self.count(longer)) <= self.high:
+                    piece, held = (longer, length), ""
+            if held:
+                before = f"{section[-1][0]} {held}" if section else held
+                if section and (length := self.count(before)) <= self.high:
+                    section[-1] = before, length
+                else:
+                    self.fits(self.count(held))
+                held = ""
+            if piece is None:
+                yield from section
+                section = []
+            elif piece[1] < self.low:
+                held = piece[0]
+            else:
+                section.append(piece)
+
+
+
+def _sentences(text: str) -> list[tuple[str, bool]]:
+    """Sentences with the space behind them, and whether a stop ends each; together they are `text`."""
+    from syntok import segmenter
+
+    covered = _FORMULA.sub(_cover, text)
+    starts = {sentence[0].offset for part in segmenter.analyze(covered) for sentence in part if sentence}
+    starts |= {match.end() for match in _WIDE_STOP.finditer(covered)}
+    sentences, at = [], 0
+    for end in sorted((starts - {0}) | {len(text)}):
+        ended = _ENDED.search(covered, at, end) is not None
+        if ended or end == len(text):  # syntok also cuts at some semicolons
+            sentences.append((text[at:end], ended))
+            at = end
+    return sentences if text.strip() else []
+
+
+
+def _torn(paragraph: str) -> bool:
+    """Whether an extractor left a hole, as in "( )" or "a , b"; none where signs are set apart throughout."""
+    prose = _FORMULA.sub("F", paragraph)
+    return _TORN.search(prose) is not None and len(_APART.findall(prose)) < len(_JOINED.findall(prose))
+
+
+
+def _cover(formula: re.Match) -> str:
+    """A word as long as the formula, with its final stop, so that no dot within a formula ends a sentence."""
+    stop = re.search(r"[.?!]\s*(\\end\{\w+\*?\})?\s*(\$+|\\\]|\\\)|)$", formula[0])
+    return "F" + "f" * (len(formula[0]) - 2) + ("." if stop else "f")

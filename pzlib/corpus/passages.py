@@ -1,0 +1,226 @@
+"""Any text to passages: drawn in a seeded order, cut at sentence ends, checked, counted and hashed.
+Left out: the paper's own filters of Wikipedia (PretrainZero sec. 4.1), which are not given."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import heapq
+import json
+import random
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from pzlib.corpus import formats
+from pzlib.corpus.cutting import Cutter
+from pzlib.masking import Passage
+from pzlib.paths import misspelt
+
+HELD_ARTICLES = 50_000  # held in memory at a time; a larger corpus is read again for the next ones
+
+POOL = 4  # passages are drawn from a pool of this many times `limit`, so that few of them are neighbours
+
+# What the game itself writes, and how text that holds it is escaped.
+MARKERS = {"[mask]": "(mask)", "\\mask{": "{", "\\boxed{": "{"}
+
+_MARKER = re.compile("|".join(map(re.escape, MARKERS)))
+
+REPORT = "read articles cut not_prose too_short too_long duplicates markers beyond_limit kept".split()
+
+
+
+@dataclass(frozen=True)
+class Corpus(Sequence):
+    """The passages of a run, what became of everything that was read, and a hash of the slice.
+
+    report: read (records), articles (records cut), cut (paragraphs that became several pieces), not_prose
+    (headings, list items, sentences left open), too_short and too_long (pieces and sentences dropped),
+    duplicates, markers (refused or escaped), beyond_limit (good passages not drawn), kept.
+    digest: sha256 of the ids and texts, in order.
+    """
+
+    passages: tuple[Passage, ...] = field(repr=False)
+    report: dict[str, int]
+    digest: str
+
+    def __getitem__(self, index):
+        return self.passages[index]
+
+    def __len__(self) -> int:
+        return len(self.passages)
+
+    def joined(self, items, other: Corpus) -> Corpus:
+        """This corpus and `items`, which were made of `other`: reports added up, both digests in the digest."""
+        report = {name: self.report.get(name, 0) + other.report.get(name, 0) for name in self.report | other.report}
+        digest = hashlib.sha256(f"{self.digest} {other.digest}".encode()).hexdigest()
+        return Corpus((*self.passages, *items), report, digest)
+
+
+
+def load_passages(
+    source,
+    *,
+    tokenizer=None,
+    min_tokens: int = 32,
+    max_tokens: int = 1400,
+    limit: int | None = None,
+    seed: int = 0,
+    column: str = "text",
+    title_column: str = "title",
+    id_column: str = "id",
+    split: str = "train",
+    config: str | None = None,
+    markers: str = "refuse",
+    progress: bool = True,
+) -> Corpus:
+    """Passages of `min_tokens` to `max_tokens` tokens from any text; equal arguments give equal corpora.
+
+    source: a list of strings, dicts or passages; a path to .jsonl, .txt (blank-line paragraphs), .tex or .xml
+    (MediaWiki dump), each also .gz or .bz2, or to .parquet; a folder of such files or of a saved data set; a
+    hub data set, streamed, as `name` or `name:config`; or "tinywiki", "tinywiki_clean", "tinymath",
+        perhaps with knobs turned ("tinywiki:density=0.1,noise=0.9,values=8").
+    min_tokens, max_tokens: bounds of a passage, in words where there is no tokenizer. A paragraph within them
+    is a passage as it stands; longer ones are cut at sentence ends, shorter ones joined with their neighbours
+    of the same section. A sentence longer than `max_tokens` is dropped.
+    limit: passages drawn by `seed`; fewer are returned where the source has fewer; None is all of them.
+    markers: "refuse" leaves out passages that hold `[mask]`, `\\mask{` or `\\boxed{`, "escape" rewrites them.
+    Errors: FileNotFoundError for a path that is not there; ValueError, naming the field, for text that cannot
+    be read, a missing column, settings out of range, or when no passage is left.
+
+    >>> corpus = load_passages(["One is short. The second is longer."], min_tokens=3, max_tokens=5)
+    >>> sorted((p.id, p.text, p.length) for p in corpus)
+    [('0.0', 'One is short.', 3), ('0.1', 'The second is longer.', 4)]
+    """
+    from pzlib.world import tinywiki  # here, for it takes Passage from this module
+
+    _check(min_tokens, max_tokens, limit, markers)
+    report: Counter = Counter()
+    cutter = Cutter(tokenizer, min_tokens, max_tokens, report)
+    if tinywiki.is_world(source):
+        if limit is None:
+            raise ValueError(f"corpus_limit: {source} is made without end; say how many passages")
+        source = tinywiki.passages(source, limit, seed)
+    if isinstance(source, Iterator):
+        source = list(source)  # it may have to be read more than once
+    columns = formats.Columns(column, title_column, id_column)
+    name = str(source) if isinstance(source, str | Path) else "the list"
+
+    def read() -> Iterator:
+        report["read"] = 0
+        with _bar(progress, f"reading {name}", " articles") as bar:
+            for article in formats.read(source, columns, split, config, seed):
+                report["read"] += 1
+                bar.update()
+                yield article
+        if not report["read"]:
+            raise ValueError(f"corpus: {name} is empty; give a source that holds text")
+
+    if formats.is_hub(source):
+        _refuse_misspelt(source, tinywiki.WORLDS)
+    articles = read() if formats.is_hub(source) else _in_random_order(read, seed)
+    pool: list[Passage] = []
+    seen: set[str] = set()
+    ids: Counter = Counter()
+    total = None if limit is None else POOL * limit
+    with _bar(progress, "cutting", " passages", total) as bar:
+        for article in articles:
+            for passage in _passages(article, cutter, markers == "escape", report):
+                if passage.text in seen:
+                    report["duplicates"] += 1
+                    continue
+                seen.add(passage.text)
+                again = ids[passage.id]  # a source may repeat its ids; a run tells passages apart by them
+                ids[passage.id] += 1
+                pool.append(replace(passage, id=f"{passage.id}~{again}") if again else passage)
+                bar.update()
+            if limit is not None and len(pool) >= total and report["articles"] >= min(limit, 1000):
+                break
+    if not pool:
+        raise ValueError(_why_nothing(report, cutter))
+    kept = tuple(random.Random(seed).sample(pool, min(limit or len(pool), len(pool))))
+    report["kept"], report["beyond_limit"] = len(kept), len(pool) - len(kept)
+    digest = hashlib.sha256(json.dumps([[p.id, p.text] for p in kept]).encode()).hexdigest()
+    return Corpus(kept, {key: report[key] for key in REPORT}, digest)
+
+
+
+def _bar(progress: bool, what: str, unit: str, total: int | None = None) -> tqdm:
+    # Quiet for the first second: small corpora show nothing.
+    return tqdm(desc=what, unit=unit, total=total, disable=not progress, delay=1, leave=False)
+
+
+
+def _refuse_misspelt(source, worlds):
+    """Raise before the hub is asked, which takes its time to say no, for a name that can't be one of its."""
+    near = difflib.get_close_matches(source.partition(":")[0], worlds, cutoff=0.8)
+    why = f"did you mean {' or '.join(near)}?" if near else misspelt(source)
+    if why:
+        raise FileNotFoundError(f"corpus: {source!r} is no world, file or folder; {why}")
+
+
+
+def _check(min_tokens: int, max_tokens: int, limit: int | None, markers: str) -> None:
+    if min_tokens < 1:
+        raise ValueError(f"min_tokens: {min_tokens} is not positive; give at least 1")
+    if max_tokens < min_tokens:
+        raise ValueError(
+            f"min_tokens, max_tokens: no length lies in {min_tokens}..{max_tokens}; raise max_tokens"
+        )
+    if limit is not None and limit < 1:
+        raise ValueError(f"corpus_limit: {limit} passages make no corpus; give at least 1, or None for all")
+    if markers not in {"refuse", "escape"}:
+        raise ValueError(f"markers: {markers!r} is neither 'refuse' nor 'escape'")
+
+
+
+def _in_random_order(read, seed: int) -> Iterator:
+    """What `read()` yields, in an order drawn by `seed`; only the first articles of it are held at a time."""
+    size, done = HELD_ARTICLES, 0
+    while True:
+        rng = random.Random(seed)
+        drawn = heapq.nsmallest(size, ((rng.random(), n, article) for n, article in enumerate(read())))
+        yield from (article for _, _, article in drawn[done:])
+        if len(drawn) < size:
+            return
+        done, size = size, 4 * size
+
+
+
+def _passages(article, cutter: Cutter, escape: bool, report: Counter) -> Iterator[Passage]:
+    if isinstance(article, Passage):  # its labelled spans must stay in place: checked, never rewritten
+        report["articles"] += 1
+        made = [replace(article, length=cutter.count(article.text))]
+        escape = False
+    else:
+        paragraphs = article.split(article.text)
+        report["articles"] += any(paragraphs)
+        pieces = enumerate(cutter.cut(paragraphs))
+        made = (Passage(f"{article.id}.{n}", article.title, *piece) for n, piece in pieces)
+    for passage in made:
+        marked = _MARKER.search(passage.text) is not None
+        report["markers"] += marked
+        if marked and escape:
+            text = _MARKER.sub(lambda match: MARKERS[match[0]], passage.text)
+            passage = replace(passage, text=text, length=cutter.count(text))
+        if (escape or not marked) and cutter.fits(passage.length):
+            yield passage
+
+
+
+def _why_nothing(report: Counter, cutter: Cutter) -> str:
+    short, long, marked = report["too_short"], report["too_long"], report["markers"]
+    not_prose = report["not_prose"]
+    none = f"no passage has {cutter.low}..{cutter.high} tokens"
+    reasons = [
+        (short, f"min_tokens: {none}; {short} pieces are shorter, up to {cutter.longest}; lower it"),
+        (long, f"max_tokens: {none}; {long} sentences are longer; raise max_tokens"),
+        (marked, f"markers: all {marked} passages hold {', '.join(MARKERS)}; load with markers='escape'"),
+        (not_prose, f"corpus: {not_prose} lines and no whole sentence among them; give running text"),
+        (0, f"corpus: none of {report['read']} records holds text; name another corpus or corpus_column"),
+    ]
+    return max(reasons, key=lambda reason: reason[0])[1]

@@ -1,0 +1,169 @@
+"""Problem sets to problems: any jsonl, parquet, saved or hub data set with a question and an answer column.
+Leaves out what is asked of an answer (`pzlib.objectives.rlvr`) and the benchmarks that nobody trains on (`pzlib.evaluation.benchmarks`)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pzlib.corpus.formats import is_hub, records
+from pzlib.corpus.passages import Corpus
+from pzlib.errors import near_names
+from pzlib.world.facts import TASKS, reasoned
+
+SMALL_WORLD = "tinybench"  # the training side of TinyBench: instances that no evaluation asks
+
+REPORT = "read no_question no_answer duplicates beyond_limit kept".split()
+
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A question with its gold answer; kind: the small world's task, or "problem"; solution: worked out, "" if not
+    asked for."""
+
+    id: str
+    question: str
+    answer: str
+    kind: str = "problem"
+    solution: str = ""
+
+
+
+def load_problems(
+    source: str | Path | Sequence[dict],
+    *,
+    question_column: str = "question",
+    answer_column: str = "answer",
+    solution_column: str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    config: str | None = None,
+    split: str = "train",
+) -> Corpus:
+    """Problems of any set, drawn by `seed`; equal arguments give equal Corpora (whose items are Problems).
+
+    source: dicts; a .jsonl or .parquet file; a folder saved by `datasets`; a hub data set, as `name` or `name:config`;
+    or "tinybench", whose questions are of the tasks of TinyBench and never among those that it asks.
+    question_column, answer_column: "a.b" is the field b of the column a. An answer may be a number or a list of one.
+    solution_column: None for problems without their solutions; else a row needs a solution and no answer.
+    report: read, no_question and no_answer (rows left out for want of one, or of a solution), duplicates (of a
+    question), beyond_limit, kept.
+    Errors: FileNotFoundError for a path that is not there; ValueError, naming the field, for a set that cannot be read,
+    a missing column, or when no problem is left.
+
+    >>> rows = [{"problem": "What is 2 + 3?", "gold": {"value": 5}}]
+    >>> load_problems(rows, question_column="problem", answer_column="gold.value")[0]
+    Problem(id='0', question='What is 2 + 3?', answer='5', kind='problem', solution='')
+    """
+    if limit is not None and limit < 1:
+        raise ValueError(f"corpus_limit: {limit} problems make no set; give at least 1, or None for all")
+    if source == SMALL_WORLD:
+        if limit is None:
+            raise ValueError(f"corpus_limit: {source} is made without end; say how many problems")
+        return _corpus(_small_world(limit, seed, bool(solution_column)), dict.fromkeys(REPORT, 0))
+    rows, where = _read(source, config, split)
+    report, found = dict.fromkeys(REPORT, 0), {}
+    for n, row in enumerate(rows):
+        report["read"] += 1
+        question = _field(row, question_column, "question_column", where)
+        if solution_column:
+            answer, solution = "", _plain(_field(row, solution_column, "solution_column", where))
+        else:
+            answer, solution = _plain(_field(row, answer_column, "answer_column", where)), ""
+        if not isinstance(question, str) or not question.strip():
+            report["no_question"] += 1
+        elif answer is None or solution is None:
+            report["no_answer"] += 1
+        elif question in found:
+            report["duplicates"] += 1
+        else:
+            found[question] = Problem(str(n), question.strip(), answer, solution=solution)
+    if not found:
+        counts = ", ".join(f"{report[name]} {name}" for name in REPORT[:4])
+        raise ValueError(f"corpus: no problem is left of {where} ({counts}); check the two columns")
+    kept = random.Random(seed).sample(list(found.values()), min(limit or len(found), len(found)))
+    report["beyond_limit"] = len(found) - len(kept)
+    return _corpus(kept, report)
+
+
+
+def _corpus(problems: list[Problem], report: dict[str, int]) -> Corpus:
+    told = json.dumps([[p.id, p.question, p.answer, *([p.solution] if p.solution else [])] for p in problems])
+    return Corpus(tuple(problems), report | {"kept": len(problems)}, hashlib.sha256(told.encode()).hexdigest())
+
+
+
+def _small_world(limit: int, seed: int, solved: bool) -> list[Problem]:
+    """Up to `limit` different questions, the tasks in turn; fewer where the world has no more."""
+    rng = random.Random(f"problems/{seed}")
+    found, tasks = {}, list(TASKS)
+    for n in range(50 * limit):
+        fact = TASKS[tasks[n % len(tasks)]](rng, False)
+        solution = reasoned(fact.reason, fact.answer) if solved else ""
+        problem = Problem(f"{SMALL_WORLD}-{seed}-{n}", fact.question, fact.answer, fact.task, solution)
+        found.setdefault(fact.question, problem)
+        if len(found) == limit:
+            break
+    return list(found.values())
+
+
+
+def _read(source, config, split):
+    """(rows as dicts, the source in words)."""
+    import datasets
+
+    if not isinstance(source, str | Path):
+        return source, "the list"
+    path, where = Path(source).expanduser(), str(source)
+    try:
+        if path.is_dir():
+            saved = datasets.load_from_disk(str(path))
+            if isinstance(saved, datasets.DatasetDict):
+                if split not in saved:
+                    raise ValueError(f"corpus: {where} has no split {split!r}; it has {', '.join(saved)}")
+                saved = saved[split]
+            return saved, where
+        if path.is_file():
+            return records(path, "corpus"), where
+        if not is_hub(where):
+            raise FileNotFoundError(f"corpus: {where!r} does not exist (looked in {Path.cwd()})")
+        name, _, inline = where.partition(":")
+        return datasets.load_dataset(name, config or inline or None, split=split), where
+    except (OSError, ValueError) as error:
+        if str(error).startswith("corpus"):
+            raise
+        raise ValueError(
+            f"corpus: {where!r} cannot be read as a problem set ({error}); give a .jsonl or .parquet file, a saved "
+            "data set, or a hub name while the network is up"
+        ) from error
+
+
+
+def _field(row: dict, column: str, setting: str, where: str):
+    value = row
+    for name in column.split("."):
+        if not isinstance(value, dict) or name not in value:
+            known = list(value) if isinstance(value, dict) else list(row)
+            raise ValueError(f"{setting}: {where} has no column {column!r}; {near_names(name, known)}")
+        value = value[name]
+    return value
+
+
+
+def _plain(answer) -> str | None:
+    """An answer as a string: of a list of one its only item, of a whole float the integer; None for none."""
+    if isinstance(answer, list | tuple) and len(answer) == 1:
+        answer = answer[0]
+    if isinstance(answer, float):
+        if not math.isfinite(answer):  # as pandas writes what is missing
+            return None
+        answer = int(answer) if answer.is_integer() else answer
+    if isinstance(answer, bool) or not isinstance(answer, str | int | float):
+        return None
+    return str(answer).strip() or None

@@ -1,0 +1,1 @@
+"""How a run is computed, and on how many devices; nothing here changes a result."""

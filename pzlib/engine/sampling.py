@@ -1,0 +1,293 @@
+"""Draws completions: a group's shared prompt is read once, its G completions grow as branches of a sequence.
+Leaves out beams, penalties and stop strings: the papers only sample at a temperature with top-p."""
+
+import inspect
+import weakref
+from dataclasses import dataclass
+
+import torch
+from transformers import DynamicCache, GenerationConfig, LogitsProcessor
+
+PROMPT, IDLE = -1, -2  # owners of a cached position: all branches of its sequence, or none that counts
+
+_branches = weakref.WeakKeyDictionary()  # model -> the verdict of `can_branch`, asked once per model
+
+
+
+def visibility(queries, keys, dtype):
+    """The additive attention mask (B, 1, Q, K) under which a branch sees the prompt and itself only.
+
+    queries (B, Q) and keys (B, K) hold the owner of each position: a branch's number, PROMPT or IDLE. An idle
+    query sees the prompt, so that no row of the mask is empty; nobody who counts ever sees an idle key.
+
+    >>> mask = visibility(torch.tensor([[0, 1]]), torch.tensor([[PROMPT, 0, 1]]), torch.float32)
+    >>> (mask[0, 0] == 0).tolist()
+    [[True, True, False], [True, False, True]]
+    """
+    seen = (keys[:, None, :] == queries[:, :, None]) | (keys[:, None, :] == PROMPT)  # (B, Q, K)
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(
+        ~seen, torch.finfo(dtype).min
+    )[:, None]
+
+
+
+def can_branch(model):
+    """Whether several branches of one prompt can share a sequence in this model: asked of the model itself,
+    by trial.
+
+    Needs full attention in every layer and free positions; a window, a recurrent state or ALiBi would mix the
+    branches. The trial compares two branches in one sequence with the same two read apart, to 0.1 % of the
+    logits' spread.
+    """
+    if model not in _branches:
+        _branches[model] = _full_attention(model) and _branches_stay_apart(model)
+    return _branches[model]
+
+
+
+def _full_attention(model):
+    config = model.config.get_text_config()
+    window = "sliding_attention" if getattr(config, "sliding_window", None) else "full_attention"
+    layers = getattr(config, "layer_types", None) or [window]  # the trial is too short to see a window of thousands
+    takes = inspect.signature(model.forward).parameters
+    return (
+        set(layers) == {"full_attention"}
+        and not getattr(model, "_is_stateful", False)
+        and config._attn_implementation in ("sdpa", "eager")
+        and {"position_ids", "past_key_values", "logits_to_keep"} <= set(takes)
+    )
+
+
+
+def _branches_stay_apart(model):
+    ids = (
+        torch.arange(8, device=model.device)[None] % model.config.get_text_config().vocab_size
+    )  # 4 shared, 2 + 2 own
+    owner = torch.tensor([[PROMPT] * 4 + [0, 0, 1, 1]], device=model.device)
+    position = torch.tensor([[0, 1, 2, 3, 4, 5, 4, 5]], device=model.device)
+    training = model.training
+    model.eval()
+    try:
+        # in the weights' own precision: under a run's autocast, rounding would decide
+        with torch.no_grad(), torch.autocast(model.device.type, enabled=False):
+            mask = visibility(owner, owner, model.dtype)
+            mask = mask + torch.full_like(mask[0, 0], torch.finfo(mask.dtype).min).triu(1)
+            packed = model(
+                input_ids=ids,
+                attention_mask=mask.clamp_min(torch.finfo(mask.dtype).min),
+                position_ids=position,
+                use_cache=False,
+            ).logits[0, 4:]
+            apart = [
+                model(input_ids=torch.cat([ids[:, :4], own], 1), use_cache=False).logits[0, 4:]
+                for own in (ids[:, 4:6], ids[:, 6:])
+            ]
+    except (RuntimeError, ValueError, TypeError, IndexError):  # a model that does not take such a mask
+        return False
+    finally:
+        model.train(training)
+    apart = torch.cat(apart)
+    slack = 1e-3 if apart.dtype == torch.float32 else 5e-2
+    return bool((packed - apart).abs().max() <= slack * apart.std())
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What was drawn, one entry per row, prompt-major: row `p * repeats + i` continues prompt `p`."""
+
+    completion_ids: list[list[int]]  # with the end token where one was drawn
+    entropy: list[float]  # mean nats per token of the distribution drawn from
+    clipped: list[bool]  # cut at max_new_tokens, without an end token
+
+
+
+def draw(logits, uniforms, temperature=1.0, top_p=1.0):
+    """One token per row by inverse CDF, and the entropy in nats of the distribution it came from.
+
+    logits (..., V), uniforms (...) in [0, 1). Temperature 0 takes the most likely token and reports the
+    entropy at temperature 1. The same uniform gives the same token whatever else is in the batch.
+
+    >>> token, entropy = draw(torch.tensor([[0.0, 0.0]]), torch.tensor([0.75]))
+    >>> token.tolist(), round(entropy.item(), 4)
+    ([1], 0.6931)
+    """
+    logp = torch.log_softmax(logits.float() / (temperature or 1.0), dim=-1)
+    probs = logp.exp()
+    if top_p < 1.0:
+        ordered, index = probs.sort(dim=-1, descending=True, stable=True)
+        outside = ordered.cumsum(-1) - ordered >= top_p  # the token that crosses top_p stays in
+        probs = probs.scatter(-1, index, ordered.masked_fill(outside, 0.0))
+        probs = probs / probs.sum(-1, keepdim=True)
+        logp = probs.clamp_min(1e-38).log()
+    entropy = -(probs * logp).sum(-1)
+    if temperature == 0:
+        return logits.argmax(-1), entropy
+    cdf = probs.cumsum(-1)
+    # right=True: the first token whose CDF exceeds the draw, so a token of probability 0 can never be it.
+    token = torch.searchsorted(cdf, (uniforms.to(cdf.dtype) * cdf[..., -1])[..., None], right=True)[..., 0]
+    return token.clamp_max(logits.shape[-1] - 1), entropy
+
+
+
+def sample(
+    model,
+    prompt_ids,
+    repeats,
+    *,
+    max_new_tokens,
+    eos_ids,
+    pad_id,
+    temperature=1.0,
+    top_p=1.0,
+    generator,
+    place=None,
+    max_rows=None,
+):
+    """`repeats` completions for each prompt, as `Samples`.
+
+    prompt_ids: lists of token ids; generator: a `torch.Generator`, the only source of randomness, from which
+    one uniform per row and token is drawn beforehand, so that neither batching (`max_rows` at a time) nor
+    finished rows change what another row gets. place: (before, total) where these are prompts number `before` and on of
+    `total`, the others being other processes': each gets the uniforms that it would get if one process drew for all.
+    The model is put in eval mode and back. Raises ValueError for an empty prompt.
+    """
+    if any(not ids for ids in prompt_ids):
+        raise ValueError("prompt_ids: a prompt without tokens cannot be continued; leave it out")
+    before, total = place or (0, len(prompt_ids))
+    uniforms = torch.rand(total, repeats, max_new_tokens, generator=generator, device=generator.device)
+    uniforms = uniforms[before : before + len(prompt_ids)]
+    at_once = max(1, (max_rows or len(prompt_ids) * repeats) // repeats)
+    settings = {"eos_ids": list(eos_ids), "pad_id": pad_id, "temperature": temperature, "top_p": top_p}
+    grow = _grow_branches if can_branch(model) else _generate
+    training, drawn = model.training, []
+    model.eval()
+    try:
+        with torch.inference_mode():
+            for i in range(0, len(prompt_ids), at_once):
+                part = slice(i, i + at_once)
+                drawn += grow(model, prompt_ids[part], uniforms[part].to(model.device), **settings)
+    finally:
+        model.train(training)
+    ended = set(settings["eos_ids"])
+    return Samples(
+        [ids for ids, _ in drawn], [h for _, h in drawn], [ids[-1] not in ended for ids, _ in drawn]
+    )
+
+
+
+def left_pad(prompt_ids, pad_id, device):
+    """Token ids and their mask, both (P, longest), the tokens at the right."""
+    width = max(map(len, prompt_ids))
+    ids = torch.tensor([[pad_id] * (width - len(p)) + p for p in prompt_ids], device=device)
+    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompt_ids], device=device)
+    return ids, mask
+
+
+
+def _grow_branches(model, prompt_ids, uniforms, *, eos_ids, pad_id, temperature, top_p):
+    """[(completion, mean entropy)] per row: one cached sequence per prompt, to which all its live branches
+    add a token."""
+    prompts, branches, most = uniforms.shape
+    device = uniforms.device
+    ids, mask = left_pad(prompt_ids, pad_id, device)
+    cache, eos = DynamicCache(), torch.tensor(eos_ids, device=device)
+    positions = (mask.cumsum(1) - 1).clamp_min(0)
+    out = model(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=positions,
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    logits = out.logits[:, -1:].expand(-1, branches, -1)  # (P, G, V)
+    owner = torch.where(mask.bool(), PROMPT, IDLE)  # (P, K) of each cached position
+    row = torch.arange(prompts, device=device)  # which prompt each sequence of the batch continues
+    length = mask.sum(1)  # next free position of each sequence
+    branch = torch.arange(branches, device=device).expand(
+        prompts, -1
+    )  # (P, columns) of each column; IDLE if done
+    drawn = torch.full((prompts, branches, most), pad_id, device=device)
+    entropy = torch.zeros(prompts, branches, device=device)
+    tokens_of = torch.zeros(prompts, branches, dtype=torch.long, device=device)
+
+    for step in range(most):
+        live = branch >= 0
+        r, b = row[:, None].expand_as(branch)[live], branch[live]
+        tokens = torch.full_like(branch, pad_id)
+        tokens[live], nats = draw(logits[live], uniforms[r, b, step], temperature, top_p)
+        drawn[r, b, step] = tokens[live]
+        entropy[r, b] += nats
+        tokens_of[r, b] += 1
+        live &= ~torch.isin(tokens, eos)
+        alive = live.sum(1)
+        columns = int(alive.max())
+        if columns == 0 or step == most - 1:
+            break
+        # Live branches move to the left columns; sequences without any leave once they are worth a copy of
+        # the cache.
+        order = live.int().argsort(dim=1, descending=True, stable=True)[:, :columns]
+        branch, tokens = branch.masked_fill(~live, IDLE).gather(1, order), tokens.gather(1, order)
+        keep = (alive > 0).nonzero()[:, 0]
+        if len(keep) <= 0.75 * len(row):
+            cache.batch_select_indices(keep)
+            branch, tokens, owner, row, length = (
+                branch[keep],
+                tokens[keep],
+                owner[keep],
+                row[keep],
+                length[keep],
+            )
+        owner = torch.cat([owner, branch], dim=1)
+        out = model(
+            input_ids=tokens,
+            attention_mask=visibility(branch, owner, model.dtype),
+            position_ids=(length + step)[:, None].expand_as(tokens),
+            past_key_values=cache,
+            use_cache=True,
+        )
+        logits = out.logits
+
+    mean = (entropy / tokens_of).flatten().tolist()
+    rows, counts = drawn.flatten(0, 1).tolist(), tokens_of.flatten().tolist()
+    return [(ids[:n], h) for ids, n, h in zip(rows, counts, mean, strict=True)]
+
+
+
+class _Draw(LogitsProcessor):
+    """Makes greedy `generate` sample: every score but the drawn token's becomes -inf; keeps the entropies."""
+
+    def __init__(self, uniforms, temperature, top_p):
+        self.uniforms, self.temperature, self.top_p, self.entropy = uniforms, temperature, top_p, []
+
+    def __call__(self, input_ids, scores):
+        token, nats = draw(scores, self.uniforms[:, len(self.entropy)], self.temperature, self.top_p)
+        self.entropy.append(nats)
+        return torch.full_like(scores, -torch.inf).scatter(1, token[:, None], 0.0)
+
+
+
+def _generate(model, prompt_ids, uniforms, *, eos_ids, pad_id, temperature, top_p):
+    """The same by transformers' `generate`, for models whose state is not a plain key-value cache."""
+    ids, mask = left_pad(prompt_ids, pad_id, uniforms.device)
+    repeats, processor = uniforms.shape[1], _Draw(uniforms.flatten(0, 1), temperature, top_p)
+    # A model's own generation_config may hold penalties: sampled under them, the loss would be off-policy unseen.
+    own, model.generation_config = model.generation_config, GenerationConfig()
+    try:
+        out = model.generate(
+            input_ids=ids.repeat_interleave(repeats, 0),
+            attention_mask=mask.repeat_interleave(repeats, 0),
+            do_sample=False,
+            max_new_tokens=uniforms.shape[2],
+            eos_token_id=eos_ids,
+            pad_token_id=pad_id,
+            logits_processor=[processor],
+        )
+    finally:
+        model.generation_config = own
+    drawn, nats = out[:, ids.shape[1] :].tolist(), torch.stack(processor.entropy, 1).tolist()
+    result = []
+    for row, h in zip(drawn, nats, strict=True):
+        end = next((i for i, token in enumerate(row) if token in eos_ids), len(row) - 1) + 1
+        result.append((row[:end], sum(h[:end]) / end))
+    return result

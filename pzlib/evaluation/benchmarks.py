@@ -1,0 +1,351 @@
+"""Where a benchmark's rows come from: a local file, the hub, or this repository; read as published.
+Leaves out what the columns mean, which is `pzlib.evaluation.benchmarks`'."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pzlib.corpus.formats import records
+from pzlib.errors import near_names
+from pzlib.prompts import PAPER, TINY, parse_boxed, question_prompt
+
+LETTERS = "ABCDEFGHIJ"
+
+# General-Reasoner's words for a multiple choice, verbatim (papers.md 1.11); for an open answer they are PAPER.question.
+LETTER_SUFFIX = (
+    "Please reason step by step, and put your final answer option within \\boxed{}. "
+    "Only put the option letter in the box, e.g. \\boxed{A}. There is only one correct answer."
+)
+
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question with what counts as right; `key` tells questions apart, whichever model is asked.
+
+    source: what it shares with others ("": nothing); options: how many choices (0: an open answer); gold: None where
+    the row holds none that can be read, which is counted and scored as wrong.
+    """
+
+    id: str
+    source: str
+    question: str
+    options: int
+    gold: str | None
+
+    @property
+    def key(self) -> str:
+        return hashlib.sha256(f"{self.question}\n{self.gold}".encode()).hexdigest()[:16]
+
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A benchmark as published: the data set on the hub, the names of local files, its columns, how it is scored.
+
+    kind: letter (a multiple choice), math (math-verify), fuzzy (BBEH's own comparison) or exact (equal words).
+    question, source: columns of which the first that is there counts; gold: the same, with what reads the column.
+    files: how the name of a local file begins; samples: answers a question, by the papers' protocol.
+    """
+
+    kind: str
+    hub: str  # "name" or "name:config"; "" where it is made here
+    split: str
+    files: tuple[str, ...]
+    question: tuple[str, ...]
+    gold: dict[str, Callable[[object], str | None]]
+    source: tuple[str, ...] = ()
+    samples: int = 1
+
+
+
+def _plain(value: object) -> str | None:
+    """A gold as it stands; AMC's whole floats as integers, OlympiadBench's list of one as its only item.
+
+    >>> _plain(27.0), _plain(["$2$"]), _plain("025"), _plain(None)
+    ('27', '$2$', '025', None)
+    """
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
+    if isinstance(value, float):
+        value = None if value != value else int(value) if value.is_integer() else value  # pandas writes NaN for none
+    return (str(value).strip() or None) if value is not None else None
+
+
+
+def _boxed(solution: object) -> str | None:
+    return (parse_boxed(str(solution)) or "").strip() or None
+
+
+
+def _after_hashes(answer: object) -> str | None:
+    """GSM8K's gold stands after the last "####".
+
+    >>> _after_hashes("Two and 1,200 make it. #### 1,202"), _after_hashes("1,202")
+    ('1202', None)
+    """
+    _, marks, gold = str(answer).rpartition("####")
+    return (gold.strip().replace(",", "") or None) if marks else None
+
+
+
+def _letter(value: object) -> str | None:
+    """The letter of "C", or of General-Reasoner's "C. the third option"."""
+    found = re.fullmatch(r"([A-J])(?:[.:)]\s.*)?", str(value).strip(), re.DOTALL)
+    return found and found[1]
+
+_MATH = dict(kind="math", split="test", question=("problem", "question"), gold={"answer": _plain})
+
+_BBEH = dict(kind="fuzzy", hub="BBEH/bbeh", split="train", question=("input", "question"), source=("task",),
+             gold={"target": _plain, "answer": _plain})  # fmt: skip
+
+# What shares a source, and so clusters the interval: MMLU-Pro's questions from one textbook or exam (`src`), BBEH's
+# from one task's template, Minerva's from one course. A topic (MATH-500's subject, SuperGPQA's field) is no source.
+BENCHMARKS = {
+    "mmlu_pro": Benchmark("letter", "TIGER-Lab/MMLU-Pro", "test", ("mmlu_pro", "MMLU-Pro"), ("question",),
+                          {"answer": _letter}, ("src",)),
+    "supergpqa": Benchmark("letter", "m-a-p/SuperGPQA", "train", ("supergpqa", "SuperGPQA"), ("question",),
+                           {"answer_letter": _letter, "answer": _letter}),
+    "bbeh": Benchmark(**_BBEH, files=("bbeh", "mini")),
+    "math500": Benchmark(**_MATH, hub="HuggingFaceH4/MATH-500", files=("math500", "math_500")),
+    "gsm8k": Benchmark(**_MATH | {"gold": {"answer": _after_hashes}}, hub="openai/gsm8k:main", files=("gsm8k",)),
+    "aime24": Benchmark(**_MATH | {"split": "train"}, hub="HuggingFaceH4/aime_2024", files=("aime24",), samples=32),
+    "amc23": Benchmark(**_MATH, hub="math-ai/amc23", files=("amc23",), samples=32),
+    "minerva": Benchmark(**_MATH | {"gold": {"answer": _plain, "solution": _boxed}, "source": ("type",)},
+                         hub="math-ai/minervamath", files=("minerva",)),
+    "olympiadbench": Benchmark(**_MATH | {"split": "train", "gold": {"final_answer": _plain, "answer": _plain}},
+                               hub="Hothan/OlympiadBench:OE_TO_maths_en_COMP", files=("olympiadbench",)),
+    "aime25": Benchmark(**_MATH, hub="math-ai/aime25", files=("aime25",), samples=32),
+    "bbeh_mini": Benchmark(**_BBEH, files=("mini", "bbeh_mini")),
+    "tinybench": Benchmark("exact", "", "", ("tinybench",), ("question",), {"answer": _plain}, samples=4),
+}  # fmt: skip
+
+PAPERS = tuple(BENCHMARKS)[:10]  # `--tasks all`: the papers' nine, and AIME25
+
+GENERAL = ("mmlu_pro", "supergpqa", "bbeh")  # the other seven are math (PretrainZero sec. 4.1)
+
+
+
+def chosen(names: Sequence[str]) -> list[str]:
+    """The benchmarks that are asked for, each once; "all" stands for the papers' ten.
+
+    >>> chosen(["gsm8k,math500", "gsm8k"])
+    ['gsm8k', 'math500']
+    >>> chosen(["gsm9k"])
+    Traceback (most recent call last):
+    ValueError: tasks: no benchmark 'gsm9k'; did you mean gsm8k?
+    """
+    found = [name for given in names for name in given.split(",") if name]
+    for name in found:
+        if name not in BENCHMARKS and name != "all":
+            raise ValueError(f"tasks: no benchmark {name!r}; {near_names(name, [*BENCHMARKS, 'all'])}")
+    if not found:
+        raise ValueError(f"tasks: none given; name some of {', '.join(BENCHMARKS)}, or all")
+    return list(dict.fromkeys(part for name in found for part in (PAPERS if name == "all" else (name,))))
+
+
+
+def items(name: str, rows: Sequence[dict], where: str = "the rows") -> list[Item]:
+    """The questions of a benchmark's published rows, in their order.
+
+    Errors: ValueError naming the column that is not there, and when no gold at all can be read.
+
+    >>> items("amc23", [{"id": 7, "problem": "What is 3 x 9?", "answer": 27.0}])
+    [Item(id='7', source='', question='What is 3 x 9?', options=0, gold='27')]
+    >>> items("minerva", [{"problem": "?", "answr": "1"}], "minerva.jsonl")
+    Traceback (most recent call last):
+    ValueError: data: minerva.jsonl has no column answer or solution, which minerva needs; it has problem, answr
+    """
+    benchmark, has = BENCHMARKS[name], dict.fromkeys(key for row in rows for key in row)
+    if not rows:
+        raise ValueError(f"data: {where} holds no question of {name}")
+
+    def column(wanted, must=True):
+        for there in wanted:
+            if there in has:
+                return there
+        if must:
+            raise ValueError(
+                f"data: {where} has no column {' or '.join(wanted)}, which {name} needs; it has {', '.join(has)}"
+            )
+
+    question, gold = column(benchmark.question), column(benchmark.gold)
+    number, source = column(("id", "unique_id", "question_id", "uuid"), False), column(benchmark.source, False)
+    found = []
+    for n, row in enumerate(rows):
+        text = row.get(question)
+        if not isinstance(text, str) or not text.strip():
+            raise ValueError(f"data: row {n} of {where} has no text in {question!r}; mend or leave out that row")
+        options = row.get("options") or []
+        right = benchmark.gold[gold](row.get(gold))
+        if benchmark.kind == "letter":
+            text, options = _with_options(text, options), len(options) or len(LETTERS)
+            right = right if right and right in LETTERS[:options] else None
+        else:
+            text, options = _in_context(text, row), 0
+        told = row.get(number)
+        found.append(Item(str(n if told is None else told), str(row.get(source) or ""), text, options, right))
+    if all(item.gold is None for item in found):
+        raise ValueError(f"data: no gold of {name} can be read in the column {gold!r} of {where}; is it another set?")
+    return found
+
+
+
+def _with_options(question: str, options: Sequence[str]) -> str:
+    """The options as General-Reasoner lists them; a question without a column of options holds its own."""
+    if not options:
+        return question
+    return f"{question}\nOptions are:\n" + "".join(f"({a}): {o}\n" for a, o in zip(LETTERS, options, strict=False))
+
+
+
+def _in_context(question: str, row: dict) -> str:
+    return f"{row['context']}\n{question}" if row.get("context") else question  # OlympiadBench's, of a few problems
+
+
+
+def prompt(name: str, item: Item, style: str = "boxed") -> str:
+    r"""What a model reads: "boxed" is General-Reasoner's zero-shot request, "tiny" the small world's cue.
+
+    For BBEH General-Reasoner's exact words are not at hand; it is asked like a problem of mathematics.
+
+    >>> rows = [{"question": "Which?", "options": ["this", "that"], "answer": "B"}]
+    >>> print(prompt("mmlu_pro", items("mmlu_pro", rows)[0]))
+    Which?
+    Options are:
+    (A): this
+    (B): that
+    <BLANKLINE>
+    <BLANKLINE>
+    Please reason step by step, and put your final answer option within \boxed{}. Only put the option letter in the box,
+    e.g. \boxed{A}. There is only one correct answer.
+    """
+    if style == "tiny":
+        return question_prompt(item.question, TINY)
+    if BENCHMARKS[name].kind == "letter":
+        return f"{item.question}\n\n{LETTER_SUFFIX}"
+    return question_prompt(item.question, PAPER)
+
+
+SUFFIXES = (".jsonl", ".json", ".parquet")
+
+VALIDATION = "_validation"  # ends the name of a file with worked examples, which are never the questions
+
+TINYBENCH_ITEMS = 64  # questions a task, as many as a run of the small world is asked
+
+
+
+def sources(tasks: Sequence[str], data: Sequence[str] = ()) -> dict[str, Path | None]:
+    """The local file of each task, None for the hub, by what `--data` was given: folders, or task=path.
+
+    In a folder a task's file is the one whose name begins as `Benchmark.files` says: `gsm8k_test.jsonl` is gsm8k's.
+    Errors: ValueError for a task that was not asked for, a folder without a task's file, or with several.
+    """
+    named, folders = {}, []
+    for given in data:
+        task, equals, path = given.partition("=")
+        if equals and task in BENCHMARKS:
+            named[task] = Path(path).expanduser()
+        else:
+            folders.append(Path(given).expanduser())
+    for task in named:
+        if task not in tasks:
+            raise ValueError(f"data: {task} is not among the tasks {', '.join(tasks)}; add it, or leave its data out")
+    for path in (*named.values(), *folders):
+        if not path.exists():
+            raise FileNotFoundError(f"data: {str(path)!r} does not exist (looked in {Path.cwd()})")
+    return {task: named.get(task) or _in_folders(task, folders) for task in chosen(list(tasks))}
+
+
+
+def _in_folders(task: str, folders: Sequence[Path]) -> Path | None:
+    if not folders or not BENCHMARKS[task].hub:
+        return None
+    for stem in BENCHMARKS[task].files:
+        for folder in folders:
+            there = [path for path in sorted(folder.iterdir()) if path.suffix in SUFFIXES]
+            exact = [path for path in there if path.stem == stem]
+            longer = [path for path in there if path.stem.startswith(f"{stem}_") and VALIDATION not in path.stem]
+            if len(found := exact or longer) > 1:
+                names = ", ".join(path.name for path in found)
+                raise ValueError(f"data: {folder} holds several files of {task}: {names}; give one as {task}=PATH")
+            if found:
+                return found[0]
+    names = " or ".join(f"{stem}*.jsonl" for stem in BENCHMARKS[task].files)
+    raise ValueError(f"data: no file of {task} in {', '.join(map(str, folders))}; it is called {names}")
+
+
+
+def rows(task: str, path: Path | None = None, split: str | None = None) -> tuple[list[dict], str]:
+    """(a benchmark's rows as published, the sha256 that names them): of the file's bytes, else of the rows as JSON.
+
+    Errors: FileNotFoundError or ValueError in words, for a file or a hub data set that cannot be read.
+    """
+    benchmark = BENCHMARKS[task]
+    if path is not None:
+        found = _file(path)
+        return found, hashlib.sha256(path.read_bytes()).hexdigest()
+    found = _hub(task, split or benchmark.split) if benchmark.hub else _tinybench()
+    if task == "bbeh_mini":
+        found = [row for row in found if row.get("mini")]
+    return found, hashlib.sha256(json.dumps(found, sort_keys=True, default=str).encode()).hexdigest()
+
+
+
+def validation_rows(task: str, path: Path | None) -> list[dict]:
+    """The worked examples of a benchmark: its validation split, or the file `TASK_validation` beside `path`."""
+    if path is None:
+        return rows(task, split="validation")[0]
+    beside = [path.with_name(f"{task}{VALIDATION}{suffix}") for suffix in SUFFIXES]
+    for file in beside:
+        if file.is_file():
+            return _file(file)
+    raise FileNotFoundError(
+        f"data: the stock prompts of {task} show worked examples of its validation split; put them beside "
+        f"{path.name} as {beside[0].name}, or leave --data out"
+    )
+
+
+
+def _file(path: Path) -> list[dict]:
+    if path.suffix != ".json":
+        return records(path, "data")
+    try:
+        whole = json.loads(path.read_text(encoding="utf-8"))
+        found = whole.get("examples") if isinstance(whole, dict) else whole  # BBEH's files hold {"examples": [...]}
+    except ValueError as error:
+        raise ValueError(f"data: {path} is not JSON ({error}); give the whole file") from error
+    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+        raise ValueError(f"data: {path} does not hold a list of objects, one a question")
+    return found
+
+
+
+def _hub(task: str, split: str) -> list[dict]:
+    import datasets
+
+    name, _, config = BENCHMARKS[task].hub.partition(":")
+    try:
+        return list(datasets.load_dataset(name, config or None, split=split))
+    except (OSError, ValueError) as error:
+        raise FileNotFoundError(
+            f"data: {task} comes from the hub's {name!r}, which cannot be read ({error}); is the network up? With a "
+            f"file of the same columns: --data {task}=PATH"
+        ) from error
+
+
+
+def _tinybench() -> list[dict]:
+    from pzlib.evaluation.small_world import questions
+    from pzlib.world.facts import TASKS
+
+    found = []
+    for task in TASKS:
+        pairs = enumerate(questions(task, TINYBENCH_ITEMS))
+        found += [(n, {"task": task, "question": question, "answer": answer}) for n, (question, answer) in pairs]
+    return [row for _, row in sorted(found, key=lambda pair: pair[0])]  # the tasks in turn: a limit leaves some of each

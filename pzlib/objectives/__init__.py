@@ -1,0 +1,1 @@
+"""One file a method: what it asks, its rows, its reward, what it measures."""

@@ -1,0 +1,299 @@
+"""RLP (arXiv:2510.01265): a thought before one true next token of each text, paid by how much likelier it makes it.
+Leaves out an entropy filter and a next-token loss, as the paper does; several tokens a document (v2 trains one)."""
+
+from __future__ import annotations
+
+import copy
+import math
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import TrainerCallback
+
+from pzlib.engine.generation import ask, in_turn
+from pzlib.engine.models import merged
+from pzlib.engine.packing import after
+from pzlib.game import Block, Rollout, episode_row
+from pzlib.masking import kind_of
+from pzlib.objectives.targets import cut, positions, token_offsets
+from pzlib.rewards import group_deviations
+
+
+def centred_advantages(rewards: Sequence[float | None], group: int) -> list[float]:
+    """G/(G-1) (r - mean r) in each `group` consecutive rewards, not divided by a std (RLP section 3.1).
+
+    The same as r minus the mean of the *other* G - 1 rewards. What is added to all rewards of a group cancels: RLP's
+    baseline without a thought does, so the advantage, and with it the training, does not depend on it. None, dead
+    groups and errors as in `group_advantages`; G counts the rewards that are there.
+
+    >>> centred_advantages([1.0, 0.0, -1.0, 4.0], group=4) == centred_advantages([-9.0, -10.0, -11.0, -6.0], group=4)
+    True
+    >>> centred_advantages([3.0, 0.0, -3.0, 6.0], group=4)
+    [2.0, -2.0, -6.0, 6.0]
+    """
+    advantages: list[float] = []
+    for deviations, n in group_deviations(rewards, group):
+        advantages += [d * n / max(1, n - 1) for d in deviations]
+    return advantages
+
+
+
+def information_gain(logp_with: float, logp_without: float) -> float:
+    """log p(x | context, thought) - log p(x | context), in nats: a thought's reward in RLP, arXiv:2510.01265.
+
+    logp_with: of the true next token after the thought, under the policy; logp_without: without a thought,
+    under the moving-average baseline. Positive where the thought helped. A constant for gradients.
+    Errors: ValueError for what is no finite log-probability (a loss given by mistake is positive).
+
+    >>> round(information_gain(math.log(0.5), math.log(0.25)), 4)  # twice as likely: log 2
+    0.6931
+    """
+    for name, value in (("logp_with", logp_with), ("logp_without", logp_without)):
+        if not (math.isfinite(value) and value <= 1e-3):  # rounding may lift a log-probability just above 0
+            raise ValueError(
+                f"{name}: {value} is no finite log-probability (at most 0); a loss has the other sign"
+            )
+    return float(logp_with) - float(logp_without)
+
+
+@dataclass(frozen=True)
+class Form:
+    """What stands before the context, between it and the thought, and what closes the thought."""
+
+    head: str
+    opening: str
+    closing: str
+
+    def prompt(self, context: str) -> str:
+        r"""The text that a thought follows: `context` is all that precedes the token to be predicted, spaces included.
+
+        >>> FORMS["tiny"].prompt("Rome is ")
+        'Passage : Rome is [mask] Answer :'
+        >>> FORMS["paper"].prompt("Rome is")[-44:]
+        'simply continue the content.\n\nRome is<think>'
+        """
+        return self.head + (context.rstrip() if self.opening[0] == " " else context) + self.opening
+
+FORMS = {
+    # RLP's system prompt (v2, section 3.1), word for word but for its first tag, printed "</think>". The thought stands
+    # where the next token would, with nothing of ours around it: without it the text goes on as it was.
+    "paper": Form(
+        "You are a continuation-and-reasoning assistant. You receive the prefix of a context, problem, solution, or "
+        "derivation. First, briefly think between <think> and </think> about what should come next. Then, after "
+        "</think>, continue the text in the SAME style as the prefix (notation, LaTeX, tone), focusing on the next few "
+        "steps rather than jumping to a final boxed answer. Do not restate the question or add meta commentary; simply "
+        "continue the content.\n\n",
+        "<think>",
+        "</think>",
+    ),
+    # tinybase knows no tags: it reasons before a box ("Think : ... ." or nothing), and the box's first word is the one
+    # that stood under the mask. So here what opens the box closes the thought.
+    "tiny": Form("Passage : ", " [mask] Answer :", "\\boxed{"),
+}
+
+
+
+def thought_end(ids: Sequence[int], decode: Callable[[Sequence[int]], str], closing: str) -> int | None:
+    """How many of a completion's tokens are its thought, the closing tag with it; None where the tag never comes.
+
+    Found in the decoded text, since a tokenizer may cut the tag in several ways; the first one counts.
+
+    >>> words = "it is two </think> two </think>".split()
+    >>> [thought_end(range(n), lambda ids: " ".join(words[i] for i in ids), "</think>") for n in (3, 4, 6)]
+    [None, 4, 4]
+    """
+    if closing not in decode(ids):
+        return None
+    return bisect_left(range(len(ids) + 1), True, key=lambda n: closing in decode(ids[:n]))
+
+
+FILE = "average.safetensors"
+
+
+
+class Average(TrainerCallback):
+    """phi <- keep * phi + (1 - keep) * theta after each optimizer step (RLP section 3.1), phi = theta at the first.
+
+    model: the policy as loaded, before a trainer changes its `forward`: what is copied here must not call what is
+    trained. `self.model` is the copy: the weights once more, in eval mode, without gradients or optimizer state. It
+    lies in every checkpoint as one more file, which the checkpoint's manifest lists like the others.
+    Of a policy with an adapter it follows the merged weights: an average of the adapter's two factors would be another
+    one, and would change with how their product is split between them.
+    Weights stay float32: in bfloat16 a step of 1 - keep = 0.001 would be lost to rounding.
+
+    >>> theta = torch.nn.Linear(1, 1, bias=False)
+    >>> average = Average(theta, keep=0.75)
+    >>> with torch.no_grad():
+    ...     _ = average.model.weight.fill_(1.0), theta.weight.fill_(5.0)
+    >>> average.on_optimizer_step(None, None, None, theta)
+    >>> average.model.weight.item()
+    2.0
+    """
+
+    def __init__(self, model, keep):
+        self.model, self.keep = copy.deepcopy(model).requires_grad_(False).eval(), keep
+
+    def on_train_begin(self, args, state, control, model, **_):
+        """Goes where the policy is; of a run that goes on, takes what its checkpoint holds."""
+        self.model.to(model.device)
+        if state.global_step:
+            held = load_file(f"{args.output_dir}/checkpoint-{state.global_step}/{FILE}")
+            own = dict(self.model.named_parameters())
+            if held.keys() != own.keys():
+                raise ValueError(f"{FILE}: holds other weights than the model; delete the checkpoint it lies in")
+            for name, weight in own.items():
+                weight.copy_(held[name])
+
+    @torch.no_grad()
+    def on_optimizer_step(self, args, state, control, model, **_):
+        own = dict(self.model.named_parameters())  # a tied weight once, while `merged` gives it by both of its names
+        for name, weight in merged(model):
+            if name in own:
+                own[name].lerp_(weight.to(own[name].dtype), 1 - self.keep)
+
+    def on_save(self, args, state, control, **_):
+        if state.is_world_process_zero:
+            weights = {name: weight.contiguous() for name, weight in self.model.named_parameters()}
+            save_file(weights, f"{args.output_dir}/checkpoint-{state.global_step}/{FILE}")
+
+
+class Thoughts(Rollout):
+    """G thoughts before one token of each passage; reward = log p_policy(token | context, thought)
+    - log p_average(token | context), in nats, with the moving average of `pzlib.objectives.rlp` (RLP section 3.1).
+
+    What the paper leaves unsaid, and is so here:
+
+    * the position is uniform over the tokens that are whole visible text with `min_context` tokens before them. A
+      passage without one keeps its place with rows that learn nothing (the metric `fillers`);
+    * the thought is what is sampled up to its closing tag, which counts as a token of it: whether to think at all is
+      learned. What comes after the tag is not sampled where the tag is one token, else cut off;
+    * the true token follows the tag at once, by its id in the passage's own tokens, so with the space it carries;
+    * a thought that never closes is closed before the true token is read, and paid like any other. It is counted:
+      `predictor/parsed` is the share that closed, such an episode's `prediction` is None;
+    * the baseline reads the bare context, without the prompt for a thought. It cancels in the advantage (see
+      `rewards.centred_advantages`): it sets where 0 lies in the log, and moves no weight.
+
+    An episode's `mask` is the true token, its `prediction` the thought without the tag, its `verdict` "helped" or
+    "hurt". Raises ValueError for passages that are all too short.
+    """
+
+    advantages = staticmethod(centred_advantages)
+    packs = True
+
+    def __init__(self, run, passages, tokenizer, folder=None, model=None):
+        super().__init__(run, passages, tokenizer, folder)
+        longest = max(passage.length for passage in self.items)
+        if longest <= run.min_context:
+            raise ValueError(
+                f"min_context: {run.min_context} tokens of context leave no token to predict, the longest passage has "
+                f"{longest}; lower it, or raise max_tokens"
+            )
+        self.form = FORMS[run.template]
+        self.closing = tokenizer(self.form.closing, add_special_tokens=False)["input_ids"]
+        self.stop = self.closing if len(self.closing) == 1 else []  # ids of tokens after which nothing is sampled
+        self.average = Average(model, run.ema)
+        self.callbacks = (self.average,)
+
+    def play(self, passages, ask, rng, step=1, read=None):
+        """Blocks of `passages`, each the G thoughts before one token of it; `read` gives log-likelihoods."""
+        played, targets = [Block(passage) for passage in passages], self._targets(passages, rng)
+        chosen = [(block, *target) for block, target in zip(played, targets, strict=True) if target]
+        prompts = [self.form.prompt(context) for _, context, _, _ in chosen]
+        thoughts = [[self._thought(answer) for answer in answers] for answers in ask(prompts)]
+        bare = self.tokenizer([context for _, context, _, _ in chosen])["input_ids"] if chosen else []
+        gains = read(
+            [
+                (answers[0][0][0], [told for _, _, told in answers], context, token)
+                for answers, context, (*_, token) in zip(thoughts, bare, chosen, strict=True)
+            ]
+        )
+        for (block, _, mask, _), prompt, own, (with_, without) in zip(chosen, prompts, thoughts, gains, strict=True):
+            for (answer, prediction, _), logp in zip(own, with_, strict=True):
+                gain = information_gain(logp, without)
+                facts = self._facts(block.passage, mask) | {"verdict": "helped" if gain > 0 else "hurt"}
+                block.rows.append(episode_row("predictor", answer, prompt, prediction, gain, facts))
+        G = self.run.group
+        for number, block in enumerate(played):
+            block.rows = block.rows or self.fillers()
+            self.weigh(block, number)
+            for row in block.rows:  # TRL takes the mean off, and knows no factor
+                row.score = row.score and row.score * G / (G - 1)
+        return played
+
+    def read(self, questions, policy):
+        """(log p after each thought under the policy, log p without one under the average) of each question.
+
+        questions: (prompt, thoughts, context, token) each, all but the last lists of token ids, each thought closed.
+        """
+        with torch.autocast(policy.device.type, torch.bfloat16, enabled=self.run.dtype == "bfloat16"):
+            with_ = after(policy, [(prompt, thoughts, token) for prompt, thoughts, _, token in questions])
+            without = after(self.average.model, [(context, [[]], token) for _, _, context, token in questions])
+        return [(own, alone) for own, (alone,) in zip(with_, without, strict=True)]
+
+    def measures(self, episodes):
+        """Of a step's thoughts: the share that names the true token, what those are paid and the others, empty ones.
+
+        Naming is predicting, for the token is not shown; RPT warns that the reward can be had by naming alone.
+        """
+        thoughts = [e["completion"].partition(self.form.closing)[0].strip() for e in episodes]
+        named = [names(thought, e["mask"]) for thought, e in zip(thoughts, episodes, strict=True)]
+        return {
+            "thought/naming": _mean(named),
+            "thought/reward_naming": _mean([e["reward"] for e, n in zip(episodes, named, strict=True) if n]),
+            "thought/reward_other": _mean([e["reward"] for e, n in zip(episodes, named, strict=True) if not n]),
+            "thought/empty": _mean([not thought for thought in thoughts]),
+        }
+
+    def _targets(self, passages, rng):
+        """(context, the token as a MaskedPassage, its id) of each passage, at a random position; None: it has none."""
+        ids, offsets = token_offsets(self.tokenizer, [passage.text for passage in passages])
+        each = list(zip(passages, offsets, strict=True))
+        fit = [positions(passage.text, places, self.run.min_context) for passage, places in each]
+        with in_turn(rng):
+            chosen = [rng.choice(own) if own else None for own in fit]
+        found = []
+        for (passage, places), own, at in zip(each, ids, chosen, strict=True):
+            told = at is not None and (passage.text[: places[at][0]], cut(passage.text, *places[at]), own[at])
+            found.append(told or None)
+        return found
+
+    def _thought(self, answer):
+        """(the answer up to the end of its thought, the thought's text or None, the ids before the true token)."""
+        prompt_ids, ids, _, entropy, clipped, logprobs = answer
+        end = thought_end(ids, self._text, self.form.closing)
+        if end is None:
+            ended = ids if clipped else ids[:-1]  # without the end token
+            return answer[:2] + (self._text(ended), *answer[3:]), None, [*ended, *self.closing]
+        text = self._text(ids[:end])
+        kept = (prompt_ids, ids[:end], text, entropy, False, logprobs and logprobs[:end])
+        return kept, text.partition(self.form.closing)[0].strip(), ids[:end]
+
+    def _text(self, ids):
+        return self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+    def _facts(self, passage, mask):
+        place = round(mask.span_starts[0] / len(passage.text), 4)
+        kind = kind_of(passage.text, passage.kinds, mask)
+        return {"mask": mask.target, "legal": True, "count": 1, "kind": kind, "position": place}
+
+    def _ask(self, texts, trainer, generator):
+        return ask(self.run, self.tokenizer, texts, trainer, generator, self.stop)
+
+
+
+def names(thought, token):
+    """Whether a thought holds the token as a word of its own.
+
+    >>> names("Think : it is Monday, then", "Monday"), names("Think : it is Monday", "day")
+    (True, False)
+    """
+    return re.search(rf"(?<!\w){re.escape(token)}(?!\w)", thought) is not None
+
+
+
+def _mean(values):
+    return sum(values) / len(values) if values else None

@@ -1,0 +1,295 @@
+"""RPT: the next token of a passage, predicted after a reasoning, at positions where a frozen model is uncertain.
+Leaves out chat templates. The paper says neither how many positions a passage gives nor whose tokens count: ours."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from pzlib.engine.generation import in_turn
+from pzlib.game import Block, Rollout, episode_row
+from pzlib.masking import kind_of
+from pzlib.objectives.targets import cut, entropies, pieces, probabilities, target_at, token_offsets, uncertain
+from pzlib.prompts import RPT_V0, TINY, next_token_prompt, parse_boxed
+
+
+def rpt_reward(
+    prediction: str | bytes | None, continuation: str | bytes, boundaries: Collection[int]
+) -> float:
+    """1.0 if the prediction begins the continuation and ends where a token of it ends, else 0.0 (RPT).
+
+    The prefix matching of arXiv:2506.08007, in bytes (text as UTF-8): with l the prediction's length, it
+    equals the first l bytes of the continuation, and l is in `boundaries`, the cumulative byte lengths of the
+    continuation's tokens (the paper's L_gt). Spaces count: " a" is not "a". So one token, or several, are
+    right; part of a token, or nothing, is not.
+
+    >>> boundaries = {6, 9, 15}  # of the tokens " elect", "ric", " field"
+    >>> predictions = [" elect", " electric", " elec", "elect", "", None]
+    >>> [rpt_reward(prediction, " electric field", boundaries) for prediction in predictions]
+    [1.0, 1.0, 0.0, 0.0, 0.0, 0.0]
+    """
+    if not prediction:
+        return 0.0
+    predicted = _bytes(prediction)
+    return float(_bytes(continuation).startswith(predicted) and len(predicted) in boundaries)
+
+
+
+def first_token_reward(first: str | None, token: str) -> float:
+    """1.0 if the prediction's first token is the true one, whatever comes after it, else 0.0 (RPT App. A).
+
+    first: the text of that token, spaces kept, None where nothing was predicted; token: that of the true next one.
+
+    >>> [first_token_reward(first, " size") for first in (" size", "size", " si", None)]
+    [1.0, 0.0, 0.0, 0.0]
+    """
+    return float(first == token)
+
+
+
+def dense_reward(right: bool, probability: float) -> float:
+    """1 for a right first token; for a wrong one the probability that the model itself gives it there (RPT App. A).
+
+    probability: of the token predicted, after the bare context; 0 where nothing was predicted.
+    Errors: ValueError for one outside [0, 1].
+
+    >>> dense_reward(True, 0.1), dense_reward(False, 0.1)
+    (1.0, 0.1)
+    """
+    if not 0 <= probability <= 1:  # also catches NaN
+        raise ValueError(f"probability: {probability} is none; give exp of a log-probability, from 0 to 1")
+    return 1.0 if right else float(probability)
+
+
+
+def conditional_dense_rewards(
+    right: Sequence[bool], probabilities: Sequence[float], none_right: float = 0.0
+) -> list[float]:
+    """`dense_reward` of a group's G predictions where one of them is right, else `none_right` for all (RPT App. A).
+
+    none_right: 0 or a small penalty, the paper leaves it open; in a group of equal rewards it teaches nothing.
+
+    >>> conditional_dense_rewards([True, False], [0.5, 0.2]), conditional_dense_rewards([False, False], [0.5, 0.2])
+    ([1.0, 0.2], [0.0, 0.0])
+    """
+    if not any(right):
+        return [none_right] * len(right)
+    return [dense_reward(*pair) for pair in zip(right, probabilities, strict=True)]
+
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
+
+
+_TASK = "Complete the given text under ### Context by predicting the next token, "
+
+_STEPS = "and wrap it in \\boxed{}. Please reason step by step to find the most probable next token"
+
+_NOTE = "(note: the token may begin with a space, e.g., \\boxed{ para} or \\boxed{ =}; do not use \\text{})."
+
+_FENCED = "\n### Context\n```{text}```"
+
+# v4's three worked examples; a token with a line break stands there as \n and here as the break itself, which alone
+# can be right byte by byte.
+_EXAMPLES = (
+    "\n### Context\n```...(some omitted)...Matching calculations with 1990 valid combinations indicates the minimum "
+    "value of \\( b \\) that fits all pre-requisites and restrictions for triangle formation and symmetry generates "
+    "the efficient outcome:\n\\[\n\\boxed{1991^2}\n\\]\nIn```\nThe next token is \\boxed{ this}"
+    "\n### Context\n```...Thus $2^{A}=\\left(2^{a}\\right)^{2}\\left(2^{3}\\right)=```\nThe next token is \\boxed{9}"
+    "\n### Context\n```..., numerical exploration shows```\nThe next token is \\boxed{:\n}"
+)
+
+RPT_TEMPLATES = {
+    "v0": RPT_V0,
+    "v1": f"{_TASK}{_STEPS} as the final prediction, and enclose it in \\boxed{{}} {_NOTE}{_FENCED}",
+    "v2": (
+        "You are a helpful assistant, good at predicting the next token for a given context.\n"
+        f"Now, please {_TASK.replace('Complete', 'complete')}{_STEPS}, and enclose it in \\boxed{{}} {_NOTE}{_FENCED}"
+    ),
+    "v3": (
+        f"{_TASK}list multiple potential tokens and select the most probable one as the final answer. "
+        f"Wrap your final answer in \\boxed{{}} {_NOTE}{_FENCED}"
+    ),
+    "v4": (
+        f"{_TASK}{_STEPS} as the final answer, and enclose it in \\boxed{{}}. Some examples:{_EXAMPLES}"
+        f"\nNow, the context is:{_FENCED}"
+    ),
+    "v5": f"{_TASK}{_STEPS} as the final answer, and enclose it in \\boxed{{}} {_NOTE}{_FENCED}",
+    "v6": (
+        "Complete the given text wrapped in ``` and ``` by predicting the next token, list multiple potential tokens "
+        f"and select the most probable one as the final prediction. Wrap your final prediction in \\boxed{{}} {_NOTE}"
+        "\nThe context is:\n```{text}```\nNow please predict the next token."
+    ),
+}
+
+
+
+def rpt_prompt(context: str, template: str = "paper", version: str = "v0") -> str:
+    r"""The prompt that asks for the token after `context`, spaces at its end kept.
+
+    template: "paper" for the wording `version`, or "tiny" for the one wording of the small model.
+
+    >>> rpt_prompt("The sum is")[-23:]
+    '\n### Context The sum is'
+    >>> [rpt_prompt("x =", version=version).count("```x =```") for version in ("v0", "v1", "v4", "v6")]
+    [0, 1, 1, 1]
+    >>> rpt_prompt("Rome is", "tiny")
+    'Passage : Rome is [mask] Answer :'
+    """
+    if template == "tiny":
+        return next_token_prompt(context, TINY)
+    return RPT_TEMPLATES[version].replace("{text}", context)
+
+
+def predicted(completion, template):
+    r"""What the last box after `</think>` holds, every space kept (RPT sec. 3.3); None where there is no such box.
+
+    A thought that was opened and never closed gives no prediction, whatever boxes stand in it. The tiny model writes a
+    space on either side of what it boxes: the first is its word's own, as in the text, the last is dropped.
+
+    >>> predicted(r"<think> \boxed{ a} </think> \boxed{ size}", "paper"), predicted(r"\boxed{ size }", "tiny")
+    (' size', ' size')
+    >>> predicted(r"<think> so it is \boxed{ size}", "paper") is None
+    True
+    """
+    if _left_open(completion):
+        return None
+    said = parse_boxed(completion)
+    return said.removesuffix(" ") if said and template == "tiny" else said
+
+
+
+def _left_open(completion):
+    return "<think>" in completion.rpartition("</think>")[2]
+
+
+
+def verdict(completion, prediction, target):
+    """In a word: right (by prefix matching, whatever the reward in use), or why not.
+
+    >>> from pzlib.objectives.targets import target_at
+    >>> target = target_at("It was old .", [(0, 2), (3, 6), (7, 10), (11, 12)], 2)
+    >>> [verdict("", said, target) for said in (" old", " old .", " ol", "old", None)]
+    ['right', 'right', 'inside a token', 'wrong', 'no answer']
+    """
+    if prediction is None:
+        return "thought not closed" if _left_open(completion) else "no answer"
+    if rpt_reward(prediction, target.continuation, target.boundaries):
+        return "right"
+    return "inside a token" if prediction and target.continuation.startswith(prediction) else "wrong"
+
+
+
+def draw(places, count, rng):
+    """`count` of `places` in random order, none twice before all were drawn; none at all where there are none.
+
+    >>> import random
+    >>> sorted(draw([3, 5], 4, random.Random(0)))
+    [3, 3, 5, 5]
+    """
+    shuffled = rng.sample(places, len(places))
+    return [shuffled[i % len(shuffled)] for i in range(count)] if shuffled else []
+
+
+
+class NextTokens(Rollout):
+    """G positions of a passage, G predictions each: paid by `rpt_reward`, or by one of RPT's alternatives (App. A).
+
+    passages: the Passages the data set was made of; scorer: the frozen model whose entropies filter positions, None
+    for the policy itself. Boundaries are those of the policy's tokenizer. A passage without a position keeps its place
+    with rows that teach nothing, counted in the metric `fillers`. Raises ValueError for a template that there is not,
+    and in the first `play` where no passage at all has a position.
+    """
+
+    def __init__(self, run, passages, tokenizer, folder=None, scorer=None):
+        super().__init__(run, passages, tokenizer, folder)
+        if run.template == "tiny" and run.rpt_template != "v0":
+            raise ValueError(f"rpt_template: {run.rpt_template!r} is of template 'paper'; 'tiny' has one wording only")
+        self.scorer, self.checked = scorer, False
+
+    def read(self, ids, policy, wanted=None):
+        """The top-16 entropy in nats at each token of each text, of the frozen scorer or else of the policy; with
+        `wanted` how likely the policy finds the tokens named there (`pzlib.objectives.targets.probabilities`)."""
+        if wanted is not None:
+            return probabilities(policy, ids, wanted)
+        return entropies(self.scorer.to(policy.device) if self.scorer else policy, ids, self.run.entropy_top)
+
+    def play(self, passages, ask, rng, step=1, read=None):
+        """Blocks of `passages`, G groups each."""
+        G = self.run.group
+        if not self.checked:
+            self._refuse_without_positions(read)
+        ids, offsets = token_offsets(self.tokenizer, [p.text for p in passages])
+        fit = self._positions(ids, offsets, read)
+        with in_turn(rng):
+            chosen = [draw(places, G, rng) for places in fit]
+        drawn = [
+            [target_at(p.text, own, place) for place in places]
+            for p, own, places in zip(passages, offsets, chosen, strict=True)
+        ]
+        wording = self.run.template, self.run.rpt_template
+        prompts = [[rpt_prompt(target.context, *wording) for target in targets] for targets in drawn]
+        answers = iter(ask([prompt for row in prompts for prompt in row]))
+        played = [Block(passage) for passage in passages]
+        for b, (block, targets) in enumerate(zip(played, drawn, strict=True)):
+            groups = [next(answers) for _ in targets]
+            said = [[predicted(answer[2], self.run.template) for answer in group] for group in groups]
+            rewards = self._rewards(ids[b], targets, said, read)
+            for g, target in enumerate(targets):
+                facts = self._facts(block.passage, target)
+                for answer, prediction, reward in zip(groups[g], said[g], rewards[g], strict=True):
+                    told = facts | {"verdict": verdict(answer[2], prediction, target)}
+                    block.rows.append(episode_row("predictor", answer, prompts[b][g], prediction, reward, told))
+            if not targets:
+                block.rows = [row for _ in range(G) for row in self.fillers()]
+            self.weigh(block, b)
+        return played
+
+    def _positions(self, ids, offsets, read):
+        run = self.run
+        return [
+            uncertain(own, nats, run.min_context, run.entropy_threshold)
+            for own, nats in zip(offsets, read(ids), strict=True)
+        ]
+
+    def _refuse_without_positions(self, read):
+        """Looks passage by passage for one with a position; as a rule the first has one."""
+        for passage in self.items:
+            if any(self._positions(*token_offsets(self.tokenizer, [passage.text]), read)):
+                self.checked = True
+                return
+        run = self.run
+        raise ValueError(
+            f"entropy_threshold: no token of {len(self.items)} passages has {run.min_context} tokens before it and an "
+            f"entropy of {run.entropy_threshold:g} nats or more; lower it, or min_context, or give longer passages"
+        )
+
+    def _facts(self, passage, target):
+        masked = cut(passage.text, target.start, target.start + len(target.token))
+        kind = kind_of(passage.text, passage.kinds, masked)
+        place = round(target.start / len(passage.text), 4)
+        return {"mask": target.token, "legal": True, "count": None, "kind": kind, "position": place}
+
+    def _rewards(self, ids, targets, said, read):
+        """Rewards (targets, G) of the predictions `said` by the run's rule."""
+        rule, each = self.run.rpt_reward, list(zip(targets, said, strict=True))
+        if rule == "prefix":
+            return [[rpt_reward(p, target.continuation, target.boundaries) for p in group] for target, group in each]
+        firsts = [[self._first(p) for p in group] for group in said]  # (token id, its text) each
+        right = [[first_token_reward(w, t.token) for _, w in row] for t, row in zip(targets, firsts, strict=True)]
+        if rule == "first_token":
+            return right
+        wanted = [(t.first, i) for t, row in zip(targets, firsts, strict=True) for i, _ in row if i is not None]
+        found = iter(read([ids], [wanted])[0])
+        likely = [[0.0 if i is None else next(found) for i, _ in row] for row in firsts]
+        if rule == "conditional_dense":
+            return [conditional_dense_rewards(*pair) for pair in zip(right, likely, strict=True)]
+        return [list(map(dense_reward, *pair)) for pair in zip(right, likely, strict=True)]
+
+    def _first(self, prediction):
+        """(id, text) of a prediction's first token; tokenized by itself, so without what stands before it."""
+        if not prediction:
+            return None, None
+        (ids,), (offsets,) = token_offsets(self.tokenizer, [prediction])
+        found = pieces(offsets)
+        return (ids[0], prediction[: found[0][2]]) if found else (None, None)

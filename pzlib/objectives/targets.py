@@ -1,0 +1,208 @@
+"""Next-token targets, of RPT and of two passive baselines: where a passage can be cut, how uncertain a model is there.
+Left out: RPT's training threshold and the model PretrainZero ranks by; neither paper says, so both are settings."""
+
+from __future__ import annotations
+
+import copy
+import math
+import random
+from dataclasses import dataclass, replace
+
+import torch
+
+from pzlib.engine.models import load
+from pzlib.masking import MaskedPassage
+
+TOP_SHARE = 0.2  # of the positions, by entropy (PretrainZero sec. 3.1)
+
+
+
+def cut(text: str, start: int, end: int) -> MaskedPassage:
+    """The passage truncated before the token text[start:end], which is the target, without the spaces around it.
+
+    >>> cut("It was old .", 6, 10)
+    MaskedPassage(text='It was', target='old', count=1, span_starts=(7,))
+    """
+    target = text[start:end]
+    lead = len(target) - len(target.lstrip())
+    return MaskedPassage(text[:start].rstrip(), target.strip(), 1, (start + lead,))
+
+
+
+def positions(text: str, offsets: list[tuple[int, int]], min_context: int) -> list[int]:
+    """The tokens that can be a target: those with `min_context` tokens before them that are whole, visible text.
+
+    offsets: (start, end) characters of each token. A token that shares a character with its neighbour is one part of
+    it (bytes of an emoji), and can't be written in a box.
+
+    >>> positions("It was old .", [(0, 2), (2, 6), (6, 10), (10, 12)], min_context=2)
+    [2, 3]
+    """
+    found = []
+    for i, (start, end) in enumerate(offsets):
+        alone = (i == 0 or offsets[i - 1][1] <= start) and (i + 1 == len(offsets) or end <= offsets[i + 1][0])
+        if i >= min_context and alone and text[start:end].strip():
+            found.append(i)
+    return found
+
+
+
+def highest(places: list[int], entropies: list[float], share: float = TOP_SHARE) -> list[int]:
+    """Those of `places` whose entropy is in the top `share`, at least one, in their order.
+
+    >>> highest([1, 2, 3, 4, 5, 6], [9.0, 0.1, 2.0, 0.3, 0.4, 1.0, 0.2])
+    [2, 5]
+    """
+    ranked = sorted(places, key=lambda i: -entropies[i])[: math.ceil(share * len(places))]
+    return sorted(ranked)
+
+
+
+def draw_cuts(text: str, offsets, min_context: int, rng: random.Random, count: int, entropies=None) -> list:
+    """`count` MaskedPassages cut at random positions; with `entropies` at random among the most uncertain fifth.
+
+    None for each where no token can be a target.
+    """
+    places = positions(text, offsets, min_context)
+    if entropies is not None and places:
+        places = highest(places, entropies)
+    return [cut(text, *offsets[rng.choice(places)]) if places else None for _ in range(count)]
+
+
+
+@dataclass(frozen=True)
+class Target:
+    """One position of a passage as RPT asks for it: everything before a token, and everything from it on.
+
+    token: the true next token, with the spaces that belong to it. boundaries: the cumulative lengths of the tokens from
+    here on in bytes of UTF-8, RPT's L_gt. start: where it stands in the passage, in characters; first: in tokens.
+    """
+
+    context: str
+    continuation: str
+    token: str
+    boundaries: frozenset[int]
+    start: int
+    first: int
+
+
+
+def pieces(offsets: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """(first token, start, end in characters) of each smallest stretch of a text that whole tokens make up.
+
+    offsets: (start, end) characters of each token. As a rule a stretch is one token. Tokens that share a character are
+    one: a boundary inside a character is none that text can reach. Space that belongs to no token (some tokenizers trim
+    it, a word-level one splits there) goes with the token after it, as it does where a tokenizer keeps it.
+
+    >>> pieces([(0, 2), (3, 6), (6, 7), (6, 7)])  # "It was" and an emoji in two tokens
+    [(0, 0, 2), (1, 2, 6), (2, 6, 7)]
+    """
+    found, first, start = [], 0, 0
+    for i, (_, end) in enumerate(offsets):
+        if i + 1 == len(offsets) or end <= offsets[i + 1][0]:
+            if end > start:
+                found.append((first, start, end))
+            first, start = i + 1, max(start, end)
+    return found
+
+
+
+def target_at(text: str, offsets: list[tuple[int, int]], place: int) -> Target:
+    """The Target of the piece number `place`.
+
+    >>> target = target_at("It was old .", [(0, 2), (3, 6), (7, 10), (11, 12)], 2)
+    >>> target.context, target.token, target.continuation, sorted(target.boundaries)
+    ('It was', ' old', ' old .', [4, 6])
+    """
+    found = pieces(offsets)
+    first, start, end = found[place]
+    lengths, total = set(), 0
+    for _, begin, stop in found[place:]:
+        total += len(text[begin:stop].encode("utf-8", "surrogatepass"))
+        lengths.add(total)
+    return Target(text[:start], text[start:], text[start:end], frozenset(lengths), start, first)
+
+
+
+def uncertain(offsets, nats: list[float], min_context: int, threshold: float) -> list[int]:
+    """The numbers of the pieces with `min_context` tokens before them and an entropy of `threshold` on (RPT sec. 3.3).
+
+    nats: of each token, as `entropies` gives them; a piece goes by its first token. Without enough context every token
+    looks uncertain, whatever the text.
+
+    >>> uncertain([(0, 2), (3, 6), (7, 10), (11, 12)], [9.0, 2.0, 0.4, 0.6], min_context=2, threshold=0.5)
+    [3]
+    """
+    found = enumerate(pieces(offsets))
+    return [place for place, (first, _, _) in found if first >= min_context and nats[first] >= threshold]
+
+
+
+def token_offsets(tokenizer, texts: list[str]) -> tuple[list, list]:
+    """(token ids, character offsets) of each text, no special tokens. ValueError for a tokenizer without offsets."""
+    if not tokenizer.is_fast:
+        raise ValueError("model: next-token targets need a fast tokenizer, this one gives no character offsets")
+    if not texts:
+        return [], []
+    encoded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+    return encoded["input_ids"], encoded["offset_mapping"]
+
+
+
+@torch.no_grad()
+def entropies(model, ids: list[list[int]], top: int | None = None) -> list[list[float]]:
+    """For each text and token the entropy in nats of what `model` expects there; infinite at the first token.
+
+    The text alone is read, with no prompt around it. top: None for the full softmax; else of so many most likely tokens
+    only (RPT sec. 3.3: 16), renormalised, so at most log(top). Whether RPT renormalises is not stated. Without it a
+    spread over a hundred tokens would count as nearly certain, since the top 16 hold little of it.
+    """
+    training, found = model.training, []
+    model.eval()
+    try:
+        for tokens in ids:  # passages differ in length, and a step has few: no padding to reason about
+            logits = model(input_ids=torch.tensor([tokens], device=model.device), use_cache=False).logits[0, :-1]
+            if top is not None:
+                logits = logits.topk(min(top, logits.shape[-1])).values
+            logp = logits.float().log_softmax(-1)  # (T - 1, V), or (T - 1, top)
+            found.append([math.inf, *(-(logp.exp() * logp).sum(-1)).tolist()])
+    finally:
+        model.train(training)
+    return found
+
+
+
+@torch.no_grad()
+def probabilities(model, ids: list[list[int]], wanted: list[list[tuple[int, int]]]) -> list[list[float]]:
+    """How likely `model` finds tokens that do not stand there: for each text and each (place, token id) of its `wanted`
+    the probability of that token at that place, which counts in tokens from 1."""
+    training, found = model.training, []
+    model.eval()
+    try:
+        for tokens, asked in zip(ids, wanted, strict=True):
+            if not asked:
+                found.append([])
+                continue
+            places, said = torch.tensor(asked, device=model.device).T  # (N,), (N,)
+            logits = model(input_ids=torch.tensor([tokens], device=model.device), use_cache=False).logits[0]
+            found.append(logits[places - 1].float().softmax(-1).gather(1, said[:, None])[:, 0].tolist())
+    finally:
+        model.train(training)
+    return found
+
+
+
+def frozen_scorer(run, model, tokenizer):
+    """The model whose entropies choose targets, where that is not the policy: a copy of the base, or a proxy.
+
+    None for `entropy_model` "policy" and for other objectives. Raises ValueError for a proxy of another tokenizer: its
+    positions would be other ones.
+    """
+    if run.objective not in ("entropy_next_token", "rpt") or run.entropy_model == "policy":
+        return None
+    if run.entropy_model == "base":
+        return copy.deepcopy(model).requires_grad_(False).eval()
+    proxy, other = load(replace(run, model=run.entropy_model))
+    if other.get_vocab() != tokenizer.get_vocab():
+        raise ValueError(f"entropy_model: {run.entropy_model!r} has another tokenizer than model {run.model!r}")
+    return proxy.requires_grad_(False).eval()

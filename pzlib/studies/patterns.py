@@ -1,0 +1,241 @@
+"""Patterns of reasoning as tables: shares of responses with intervals, by source or run, and paired comparisons.
+Left out: models of variance between seeds and cases together; each is tested on its own."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from functools import cache
+
+import pandas as pd
+
+from pzlib.prompts import parse_boxed
+from pzlib.stats import bootstrap_ci, holm, paired_test, wilson
+
+# RPT (arXiv:2506.08007), Table 9, word for word.
+KEYWORDS = {
+    "transition": ("alternatively", "think differently"),
+    "reflection": ("wait", "initial answer", "original answer", "looking back", "thought process"),
+    "breakdown": ("break down", "break this down"),
+    "hypothesis": ("probably", "something like"),
+    "divergent thinking": (
+        "etc.", "or something", "either", "sometimes it refers", "otherwise", "exploring", "options",
+    ),
+    "deduction": ("summarize", "conclusion", "conclude", "finally", "logically", "consequently"),
+}  # fmt: skip
+
+STRUCTURE = ("numbered steps", "bold steps", "restates", "direct guess", "thinks", "no answer")
+
+PATTERNS = (*KEYWORDS, *STRUCTURE)  # of a response: yes or no
+
+AMOUNTS = ("restated", "words")  # of a response: how much
+
+THINK = ("Think :", "<think>")  # how a reasoning is announced: by tinybase, and by reasoning models
+
+STEPS = 2  # lines that begin as a step before a response counts as written in steps
+
+FEW = 5  # words: an answer with fewer before it is a guess
+
+RUN = 5  # words in a row that must be the prompt's to count as restated
+
+BOX = "\\boxed"
+
+_NUMBERED = re.compile(r"^[#>*_\- \t]*(?:step[ \t]+\d{1,2}\b|\d{1,2}[.)](?=[\s*]))", re.IGNORECASE | re.MULTILINE)
+
+_BOLD = re.compile(r"^[#>\-\d.) \t]*\*\*(?=[^\s*])[^*\n]{1,200}\*\*", re.MULTILINE)
+
+
+
+def keywords_in(text: str) -> Counter[str]:
+    """How often each keyword of RPT's Table 9 stands in `text`.
+
+    Case is ignored, words must be whole (no letter, digit or underscore beside them: "neither", "waiting" and
+    "breakdown" do not count, nor does "concludes"), and the blanks within a phrase may be any white space. The dot
+    belongs to "etc.". The paper states none of this (its Table 9 gives the words only).
+
+    >>> keywords_in("Wait, WAIT! Neither waits. We break\\n this down, either way, etc.")
+    Counter({'wait': 2, 'break this down': 1, 'either': 1, 'etc.': 1})
+    """
+    return Counter(" ".join(word.lower().split()) for pattern in _groups().values() for word in pattern.findall(text))
+
+
+
+@cache
+def _groups() -> dict[str, re.Pattern[str]]:
+    def phrase(keyword):
+        return r"\s+".join(map(re.escape, keyword.split()))
+
+    return {
+        group: re.compile(rf"(?<!\w)(?:{'|'.join(map(phrase, words))})(?!\w)", re.IGNORECASE)
+        for group, words in KEYWORDS.items()
+    }
+
+
+
+def structure(completion: str, prompt: str | None = None, answer: str = BOX) -> dict:
+    """The structural marks of one completion.
+
+    * numbered steps, bold steps: at least two lines begin with a number and a dot or bracket, or "Step 3", or with bold
+      words; list and heading signs may stand before it (PretrainZero's Fig. 8 shows five bold steps);
+    * restated: share of the prompt's different runs of five words (letters and digits, case ignored) that stand in the
+      completion too, None without a prompt of five words; restates: at least half of them (Random RLPT "rewrites the
+      passage", Fig. 8);
+    * direct guess: fewer than five words stand before the first `answer`, the text that opens an answer;
+    * thinks: it begins with an announced reasoning, "Think :" or "<think>";
+    * no answer: no box closes, or where `answer` is another text, that it does not occur;
+    * words: length, in what stands between blanks.
+
+    >>> marks = structure("**1. Look.** It is held on Friday two days after. **2. So:** \\\\boxed{Friday}")
+    >>> marks["bold steps"], marks["direct guess"], marks["words"]  # both steps stand on one line
+    (False, False, 13)
+    >>> structure("The answer is \\\\boxed{Friday}", "The market is held on a Friday")["direct guess"]
+    True
+    """
+    before, found, _ = completion.partition(answer)
+    restated = _restated(completion, prompt)
+    return {
+        "numbered steps": len(_NUMBERED.findall(completion)) >= STEPS,
+        "bold steps": len(_BOLD.findall(completion)) >= STEPS,
+        "restated": restated,
+        "restates": None if restated is None else restated >= 0.5,
+        "direct guess": bool(found) and len(before.split()) < FEW,
+        "thinks": completion.lstrip().startswith(THINK),
+        "no answer": parse_boxed(completion) is None if answer == BOX else not found,
+        "words": len(completion.split()),
+    }
+
+
+
+def _restated(completion: str, prompt: str | None) -> float | None:
+    asked = _runs(prompt or "")
+    return len(asked & _runs(completion)) / len(asked) if asked else None
+
+
+
+def _runs(text: str) -> set[tuple[str, ...]]:
+    words = re.findall(r"\w+", text.lower())
+    return set(zip(*(words[i:] for i in range(RUN)), strict=False))
+
+
+
+def measured(table: pd.DataFrame, answer: str = BOX) -> pd.DataFrame:
+    """A table of completions (`pzlib.evaluation.cases`) with a column for each of `PATTERNS`, for restated and for words.
+
+    Errors: ValueError where there is no column `completion`.
+    """
+    if "completion" not in table:
+        raise ValueError(f"completions: 'completion' is not a column; it has {list(table.columns)}")
+    prompts = table["prompt"] if "prompt" in table else [None] * len(table)
+    rows = []
+    for said, prompt in zip(table["completion"], prompts, strict=True):
+        found = keywords_in(said)
+        groups = {group: any(word in found for word in words) for group, words in KEYWORDS.items()}
+        rows.append(groups | structure(said, prompt if isinstance(prompt, str) else None, answer))
+    columns = [*PATTERNS, *AMOUNTS]
+    marks = pd.DataFrame(rows, columns=columns, index=table.index).astype({name: float for name in columns})
+    return pd.concat([table.drop(columns=[name for name in columns if name in table]), marks], axis=1)
+
+
+
+def keyword_counts(table: pd.DataFrame) -> pd.DataFrame:
+    """How many completions of each source hold each keyword: a row a group and keyword, a column a source."""
+    rows = [
+        {"source": source, "keyword": word}
+        for source, said in zip(table["source"], table["completion"], strict=True)
+        for word in keywords_in(said)
+    ]
+    names = [(group, word) for group, words in KEYWORDS.items() for word in words]
+    index = pd.MultiIndex.from_tuples(names, names=["group", "keyword"])
+    sources = list(dict.fromkeys(table["source"]))
+    counted = pd.DataFrame(rows, columns=["source", "keyword"]).value_counts().unstack("source", fill_value=0)
+    counted = counted.reindex(index=index.get_level_values("keyword"), columns=sources, fill_value=0)
+    return counted.set_axis(index)
+
+
+def means(table: pd.DataFrame, by: list[str], columns: tuple[str, ...] = (*PATTERNS, *AMOUNTS)) -> pd.DataFrame:
+    """Mean of each column with its 95 % interval: a row a group of `by` and column, with n, cases, mean, low, high.
+
+    table: `pzlib.studies.patterns.measured`, with a column `case`. The mean of a pattern is the share of responses that have
+    it, and its interval Wilson's. Responses to one case are alike, so that is taken at their effective number (the
+    variance between cases decides, Korn & Graubard 1998), and where none or all have the pattern at the number of
+    cases. The interval of an amount is a bootstrap over the means of cases. Unknown values (restates without a
+    prompt) are not in n.
+
+    >>> rows = {"source": "a", "case": ["p", "p", "q", "q"], "words": [3.0, 5.0, 4.0, 4.0]}
+    >>> means(pd.DataFrame(rows), ["source"], ("words",)).to_dict("records")
+    [{'source': 'a', 'pattern': 'words', 'n': 4, 'cases': 2, 'mean': 4.0, 'low': 4.0, 'high': 4.0}]
+    """
+    rows = []
+    for key, group in table.groupby(by, sort=False, dropna=False):
+        for column in columns:
+            known = group.dropna(subset=column)
+            if len(known):
+                interval = _share if column in PATTERNS else _amount
+                mean, (low, high) = interval(known[column], known["case"])
+                row = {"pattern": column, "n": len(known), "cases": known["case"].nunique()}
+                rows.append(dict(zip(by, key, strict=True)) | row | {"mean": mean, "low": low, "high": high})
+    return pd.DataFrame(rows, columns=[*by, "pattern", "n", "cases", "mean", "low", "high"])
+
+
+
+def _share(values: pd.Series, cases: pd.Series) -> tuple[float, tuple[float, float]]:
+    n, m, share = len(values), cases.nunique(), float(values.mean())
+    effective = m
+    if 0 < share < 1:
+        apart = (values - share).groupby(cases).sum()
+        variance = float((apart**2).sum()) / n**2 * m / max(1, m - 1)
+        # At least 1: a lone case tells nothing of others. At most n, which a variance of 0 would exceed.
+        effective = max(1.0, share * (1 - share) / max(variance, share * (1 - share) / n))
+    return share, wilson(share * effective, effective)
+
+
+
+def _amount(values: pd.Series, cases: pd.Series) -> tuple[float, tuple[float, float]]:
+    return float(values.mean()), bootstrap_ci(values.groupby(cases).mean())
+
+
+
+def by_run(table: pd.DataFrame, arms) -> pd.DataFrame:
+    """What data/results/patterns.csv holds: `means` of every run's answers, and at step 0 of the base's with its seed.
+
+    table: `pzlib.studies.patterns.measured` answers whose source is an arm, "<arm>, step <n>" or "base"; arms: (arm, Run)
+    pairs, as `pzlib.studies.Study.runs` gives; one whose run gave no answers has no rows.
+    """
+    parts, arm_of = [], table["source"].str.partition(", step ")[0]
+    for arm, run in arms:
+        own = table[table["seed"].eq(run.seed) & arm_of.isin([arm, "base"])]
+        if arm in set(own["source"]):
+            parts.append(own.assign(run_id=run.run_id, objective=run.objective, tier=run.tier))
+    keys = ["run_id", "objective", "tier", "seed", "step"]
+    return means(pd.concat(parts or [table[:0]]), keys, (*PATTERNS, *AMOUNTS, "right"))
+
+
+
+def compare(table: pd.DataFrame, first: str, second: str, patterns=PATTERNS, over: str = "case") -> pd.DataFrame:
+    """What `second` has more than `first` of each pattern, by paired tests over cases or over seeds.
+
+    table: `pzlib.studies.patterns.measured`, with columns source and `over`; each case (or seed) that both sources have counts
+    once, by its mean over all else. Over cases the question is whether *these* models differ on other passages; over
+    seeds, whether the *methods* would on other runs. p is from sign flips (`stats.paired_test`), `p (Holm)` is adjusted
+    for the number of patterns that differ anywhere; the others have no test.
+    Errors: ValueError where nothing is shared.
+    """
+    sides = [table[table["source"] == name].groupby(over)[list(patterns)].mean() for name in (first, second)]
+    common = sides[0].index.intersection(sides[1].index)
+    if common.empty:
+        raise ValueError(f"{over}: {first!r} and {second!r} have no {over} in common; line them up first")
+    rows = []
+    for pattern in patterns:
+        pairs = pd.concat([side.loc[common, pattern] for side in sides], axis=1).dropna().to_numpy()
+        if not len(pairs):
+            continue
+        row = {"pattern": pattern, first: pairs[:, 0].mean(), second: pairs[:, 1].mean(), "n": len(pairs)}
+        if (pairs[:, 0] != pairs[:, 1]).any():
+            test = paired_test(pairs[:, 1], pairs[:, 0])
+            low, high = test["interval"]
+            row |= {"difference": test["difference"], "low": low, "high": high, "p": test["p"]}
+        rows.append(row)
+    found = pd.DataFrame(rows).reindex(columns=["pattern", first, second, "difference", "low", "high", "p", "n"])
+    tested = found["p"].notna()
+    found.loc[tested, "p (Holm)"] = holm(found.loc[tested, "p"]) if tested.any() else None
+    return found.set_index("pattern")

@@ -1,0 +1,265 @@
+"""The list of studies: what each asks, which arms it compares and over which seeds; plain values, no mechanism.
+Leaves out how arms become runs and find their rows again, which is `pzlib.studies`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Named arms, each the settings in which it differs, run over the same seeds; all else is the tier's.
+
+    An arm may name a `start`: an arm of `baselines`, or "study:arm", whose model of the same seed and tier it goes on
+    from ("@half": the one kept at half of the steps).
+    question: what it asks, in one line. core: whether `make mini` runs it. steps: of shorter runs at `mini`, where a
+    study says so; they are asked before and after only. rate_of: the method whose learning rate all arms take, where
+    arms should differ in nothing else; None: each method that of its own sweep.
+    """
+
+    question: str
+    arms: dict[str, dict]
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    core: bool = False
+    steps: int | None = None
+    rate_of: str | None = None
+
+
+
+def _objectives(*names, **settings):
+    return {name: {"objective": name, **settings} for name in names}
+
+
+
+def _rlvr_from(**starts):
+    """RLVR from the base, and from each start: "the_name" is the arm "from the name"."""
+    arms = {f"from {name.replace('_', ' ')}": {"objective": "rlvr", "start": start} for name, start in starts.items()}
+    return {"from the base": {"objective": "rlvr"}, **arms}
+
+THREE = (0, 1, 2)  # seeds of ablations
+
+MASKING = ("pretrainzero", "random_span", "random_next_token", "entropy_next_token")
+
+METHODS = ("pretrainzero", "random_span", "sft", "continued_pretraining")
+
+REWARDS = {
+    "eq. 9, zero rule": "zero_rule",
+    "eq. 9, no zero rule": "no_zero_rule",
+    "negative accuracy, zero rule": "negative_accuracy",
+    "min(p, 1 - p)": "learnability",
+}
+
+RPT_CLEAN = {"objective": "rpt", "corpus": "tinywiki_clean"}  # most like RPT's own text, worked problems
+
+# x 8 rows a step: about as many tokens as RLP's 256 prompts and thoughts at mini. Plain text need not come twice.
+SUPERVISED_ROWS = {"passages": 21}
+
+PLAIN_TEXT = {"objective": "continued_pretraining", **SUPERVISED_ROWS, "corpus_limit": 40_000}
+
+PLANS = {
+    # At one rate, as in the paper, which names one: a rule's own sweep can prefer a rate at which nothing moves.
+    "collapse": Plan(
+        "Does entropy masking collapse on noisy text, and do random next tokens beat random spans?",
+        _objectives(*MASKING),
+        core=True,
+        rate_of="pretrainzero",
+    ),
+    "collapse_clean": Plan(
+        "And on clean text, where high entropy is no noise?",
+        _objectives(*MASKING, corpus="tinywiki_clean"),
+        core=True,
+        rate_of="pretrainzero",
+    ),
+    "collapse_own_rate": Plan(
+        "And if each rule has the learning rate that its own sweep found best?",
+        _objectives(*MASKING),
+        seeds=THREE,
+        core=True,
+    ),
+    "baselines": Plan("Tables 1 and 2: what does each way of learning from text do?", _objectives(*METHODS), core=True),
+    "baselines_small": Plan(
+        "The same from a smaller base model", _objectives(*METHODS, model="data/tinybase_small"), core=True
+    ),
+    "warmup": Plan(
+        "Do random spans first help a base whose masks are seldom legal (the paper's SmolLM3 recipe)?",
+        {
+            "pretrainzero": {"model": "data/tinybase_small"},
+            "random spans first": {"model": "data/tinybase_small", "random_span_steps": 10},
+        },
+        seeds=THREE,
+        core=True,
+    ),
+    "rlvr": Plan(
+        "Fig. 9, Tables 3 and 4: from which start does RLVR get furthest?",
+        {
+            "from the base": {"objective": "rlvr"},
+            "from random spans": {"objective": "rlvr", "start": "random_span"},
+            "from PretrainZero, half way": {"objective": "rlvr", "start": "pretrainzero@half"},
+            "from PretrainZero": {"objective": "rlvr", "start": "pretrainzero"},
+        },
+    ),
+    "side": Plan(
+        "Every way of learning from the same text: which leaves the best model, by steps, by tokens and by time?",
+        {
+            "continued_pretraining": PLAIN_TEXT,
+            "sft": {"objective": "sft", **SUPERVISED_ROWS},
+            "mixed_sft": {"objective": "mixed_sft", **SUPERVISED_ROWS},
+            **_objectives("random_span", "pretrainzero", "rpt", "rlp"),
+        },
+    ),
+    "side_rlvr": Plan(
+        "And which of them is the best start for the same RLVR?",
+        _rlvr_from(
+            continued_pretraining="side:continued_pretraining",
+            SFT="side:sft",
+            mixed_SFT="side:mixed_sft",
+            random_spans="side:random_span",
+            PretrainZero="side:pretrainzero",
+            RPT="side:rpt",
+            RLP="side:rlp",
+        ),
+    ),
+    "rpt": Plan(
+        "RPT's Tables 1 and 3: is the next token better predicted after a reasoning, and does learning it carry over?",
+        {
+            "rpt": {"objective": "rpt"},
+            "random_span": {"objective": "random_span"},
+            "rpt, clean text": RPT_CLEAN,
+            "random_span, clean text": {**RPT_CLEAN, "objective": "random_span"},
+            "continued_pretraining, clean text": {**RPT_CLEAN, "objective": "continued_pretraining"},
+        },
+    ),
+    "rpt_rewards": Plan(
+        "RPT's App. A: do its four rewards teach alike?",
+        {
+            "prefix matching": RPT_CLEAN,
+            "first token": {**RPT_CLEAN, "rpt_reward": "first_token"},
+            "dense": {**RPT_CLEAN, "rpt_reward": "dense"},
+            "dense where one is right": {**RPT_CLEAN, "rpt_reward": "conditional_dense"},
+        },
+        seeds=THREE,
+        steps=100,
+    ),
+    "rpt_filter": Plan(
+        "Which positions should RPT ask for, and whose entropy should say so?",
+        {
+            "0.5 nats, by the base": {"objective": "rpt"},
+            "every position": {"objective": "rpt", "entropy_threshold": 0.0},
+            "2 nats": {"objective": "rpt", "entropy_threshold": 2.0},
+            "by the policy": {"objective": "rpt", "entropy_model": "policy"},
+            "by a proxy": {"objective": "rpt", "entropy_model": "data/tinybase_small"},
+            "dynamic sampling": {"objective": "rpt", "dynamic_from": 1},
+        },
+        seeds=THREE,
+        steps=100,
+    ),
+    "rlvr_after": Plan(
+        "RPT's Table 2: is RPT a better start for RLVR than next-token training on the same (clean) text?",
+        _rlvr_from(continued_pretraining="rpt:continued_pretraining, clean text", RPT="rpt:rpt, clean text"),
+    ),
+    "rlp": Plan(
+        "RLP's Table 1: does a thought before the next token teach more than the text, at equal text and equal tokens?",
+        {
+            **_objectives("rlp", "continued_pretraining"),  # of as many passages a step
+            "continued_pretraining, equal tokens": PLAIN_TEXT,
+        },
+    ),
+    "rlvr_after_rlp": Plan(
+        "RLP's Table 1, + Post: does its gain survive the same RLVR?",
+        _rlvr_from(continued_pretraining="rlp:continued_pretraining, equal tokens", RLP="rlp:rlp"),
+    ),
+    "rlp_rollouts": Plan(
+        "RLP's Fig. 2 and Table S.1: how many thoughts a token?",
+        {f"rlp, rollouts {g}": {"objective": "rlp", "group": g} for g in (4, 8, 16)},
+        seeds=THREE,
+        steps=100,
+    ),
+    "rlp_thoughts": Plan(
+        "RLP's Fig. 2 and Table S.1: how long may a thought be?",
+        {f"rlp, completion tokens {n}": {"objective": "rlp", "max_completion_tokens": n} for n in (4, 8, 16, 24)},
+        seeds=THREE,
+        steps=100,
+    ),
+    "rlp_kl": Plan(
+        "RLP's Fig. 2 and Table S.1: does a KL term help?",
+        {f"rlp, KL {kl}": {"objective": "rlp", "kl": float(kl)} for kl in ("0", "1e-4", "1e-3")},
+        seeds=THREE,
+        steps=100,
+    ),
+    # What all thoughts of a group share cancels in their advantages, the average's likelihood too: these runs part by
+    # rounding alone, and how far they do tells what chance makes of one and the same run.
+    "rlp_ema": Plan(
+        "RLP's Table S.6: how slow a baseline?",
+        {f"rlp, tau {tau:g}": {"objective": "rlp", "ema": tau} for tau in (0.9, 0.99, 0.999)},
+        seeds=THREE,
+        steps=100,
+    ),
+    "entropy_model": Plan(
+        "Whose entropy should choose: the policy's, the base's, a proxy's?",
+        {
+            "by the policy": {"objective": "entropy_next_token"},
+            "by the base": {"objective": "entropy_next_token", "entropy_model": "base"},
+            "by a proxy": {"objective": "entropy_next_token", "entropy_model": "data/tinybase_small"},
+        },
+        seeds=THREE,
+        core=True,
+        rate_of="pretrainzero",
+    ),
+    "domain": Plan(
+        "Fig. 10a: encyclopaedia or mathematics as RL corpus?",
+        {
+            "pretrainzero": {},
+            "pretrainzero, TinyMath": {"corpus": "tinymath"},
+            "random_span": {"objective": "random_span"},
+            "random spans, TinyMath": {"objective": "random_span", "corpus": "tinymath"},
+        },
+        seeds=THREE,
+    ),
+    "mask_rule": Plan(
+        "Fig. 10b: which occurrences should a mask hide?",
+        {"all occurrences": {}, "one mask": {"mask_rule": "one"}, "whole words": {"mask_rule": "words"}},
+        seeds=THREE,
+    ),
+    "generator_reward": Plan(
+        "What does each reward make the generator mask?",
+        {arm: {"generator_reward": rule} for arm, rule in REWARDS.items()},
+        seeds=THREE,
+    ),
+    "guessable_noise": Plan(
+        "How far does the generator fall for noise that can be guessed?",
+        {
+            f"{values} values, {arm.removeprefix('eq. 9, ')}": {
+                "corpus": "tinywiki" if values == 120 else f"tinywiki:values={values}",
+                "generator_reward": REWARDS[arm],
+            }
+            for values in (2, 8, 120)
+            for arm in ("eq. 9, zero rule", "min(p, 1 - p)")
+        },
+        seeds=THREE,
+    ),
+    "group": Plan(
+        "Group size at equal predictions a step: many passages or many tries?",
+        {f"G = {g}": {"group": g, "passages": 256 // g**2} for g in (4, 8, 16)},  # predictions: passages x G x G
+        seeds=THREE,
+    ),
+    "balance": Plan(
+        "How often must the generator be trained?",
+        {"every step": {}, "every 4th step": {"generator_every": 4}, "never": {"generator_every": 0}},
+        seeds=THREE,
+    ),
+    "map": Plan(
+        "When does searching pay? Density of what can be deduced against noise among what is uncertain.",
+        {
+            f"{objective}, density {density}, noise {noise}": {
+                "objective": objective,
+                "corpus": f"tinywiki:density={density},noise={noise}",
+            }
+            for density in (0.1, 0.25, 0.5)
+            for noise in (0.2, 0.6, 1.0)
+            for objective in ("pretrainzero", "random_span", "entropy_next_token")
+        },
+        seeds=THREE,
+        steps=100,
+        rate_of="pretrainzero",
+    ),
+}

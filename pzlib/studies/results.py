@@ -1,0 +1,171 @@
+"""Finished run folders become the small tidy tables in data/results that every figure is made from.
+Leaves out episodes (megabytes a run) and every average: a mean over seeds is taken where it is shown."""
+
+import fcntl
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import pandas as pd
+
+from pzlib.errors import near_names
+from pzlib.paths import locate, root
+from pzlib.run import Run
+from pzlib.runs.folder import EVAL_COLUMNS, RunFolder, write_atomic
+
+KEY = ["run_id", "objective", "tier", "seed"]  # the first columns of every table
+
+SETTINGS = [f.name for f in fields(Run) if f.name not in (*KEY, "name")]
+
+FACTS = ["corpus_digest", "model_fingerprint", "parameters"]  # of params.json, beside the settings
+
+BINS = 20  # rows of training.csv a run: a table of all runs by step would be too large to commit
+
+# What tells the rows of one run apart; runs.csv has one row a run.
+TABLES = {"runs": [], "training": ["step"], "tinybench": ["step", "group", "task"]}
+
+MADE_BY = dict.fromkeys(TABLES, "pzlib results")
+
+MADE_BY |= {"perplexity": "pzlib.evaluation.next_tokens", "costs": "tests.bench.steps", "scratch": "tests.bench.scratch"}
+
+
+
+def folder_of(tier):
+    """Where rows of a tier are kept: data/results for `mini`, which is committed, else a folder of the tier's name."""
+    return root() / "data/results" / _part(tier)
+
+
+
+def _part(tier):
+    return "" if tier == "mini" else tier
+
+
+
+def collect(runs_dir, out_dir):
+    """Bring the complete runs under `runs_dir` into the tables in `out_dir`; returns {run_id: state} of all.
+
+    Those of another tier than `mini` go to a folder of the tier's name there.
+
+    runs.csv has a row a run (settings, facts, cost, environment), training.csv 20 rows a run (means of the keys of
+    metrics.jsonl), tinybench.csv a row a step and task. Rows of a run collected before are replaced, rows of
+    runs that are no longer there stay. A run that is not complete is left out: half a curve looks like one.
+    Raises FileNotFoundError if there is no such folder, or no run in it.
+    """
+    folders = [RunFolder(path.parent) for path in sorted(Path(runs_dir).glob("*/params.json"))]
+    if not folders:
+        raise FileNotFoundError(f"runs: no run in {runs_dir}; `python -m pzlib run NOTEBOOK` makes one")
+    found = {folder.params()["run_id"]: folder for folder in folders}
+    states = {run_id: folder.state() for run_id, folder in found.items()}
+    complete = [folder for run_id, folder in found.items() if states[run_id] == "complete"]
+    for tier in dict.fromkeys(folder.params()["tier"] for folder in complete):
+        own = [folder for folder in complete if folder.params()["tier"] == tier]
+        _bring(own, Path(out_dir) / _part(tier))
+    return states
+
+
+
+def collect_run(folder, out_dir):
+    """Bring one complete RunFolder into the tables in `out_dir`, as `collect` does."""
+    _bring([folder], out_dir)
+
+
+
+def _bring(folders, out_dir):
+    if folders:
+        Path(out_dir).mkdir(parents=True, exist_ok=True)
+        with open(Path(out_dir) / ".lock", "w") as lock:  # two grids may end a run at the same moment
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            # runs.csv last: a run that stands in it is stored whole
+            for name, rows in {"training": _training, "tinybench": _tinybench, "runs": _settings}.items():
+                merge(Path(out_dir) / f"{name}.csv", [rows(folder) for folder in folders], TABLES[name])
+
+
+
+def load(name, tier="mini", folder=None):
+    """The table `name` (a key of MADE_BY: runs, training, tinybench, ...) of a tier, or of `folder`, as a DataFrame."""
+    if name not in MADE_BY:
+        raise ValueError(f"{name}: no such table of results; {near_names(name, MADE_BY)}")
+    path = Path(folder or locate(folder_of(tier).relative_to(root()))) / f"{name}.csv"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: not there yet; `python -m {MADE_BY[name]}` makes it from data/runs")
+    return read(path)
+
+
+
+def read(path):
+    """A CSV file as a DataFrame in one piece: with the many that read_csv leaves, pandas warns of each column added."""
+    return pd.read_csv(path).copy()
+
+
+
+def stored(tier="mini"):
+    """The tables of a tier that are there: {name: DataFrame}, perhaps none."""
+    found = {}
+    for name in MADE_BY:
+        try:
+            found[name] = load(name, tier)
+        except FileNotFoundError:
+            continue
+    return found
+
+
+
+def _settings(folder):
+    params, metrics = folder.params(), folder.metrics()
+    env = json.loads((folder.path / "env.json").read_text())
+    row = {name: params.get(name) for name in (*KEY, *SETTINGS, *FACTS)}
+    spent = [name for name in ("seconds", "seconds_evaluation") if name in metrics]
+    row["hours"] = round(metrics[spent].sum().sum() / 3600, 4) if spent else None
+    row |= {name: env[name] for name in ("cpu", "gpu", "commit", "uncommitted_changes")}
+    row |= {name: env["packages"].get(name) for name in ("torch", "trl", "transformers")}
+    return pd.DataFrame([row])
+
+
+
+def _training(folder):
+    return _keyed(folder, binned(folder.metrics()))
+
+
+
+def binned(metrics, bins=BINS):
+    """Means over `bins` equal stretches of a run's metrics; `step` is a stretch's last. Short runs stay as they are.
+
+    A step with legal masks but none of a kind has share 0 of that kind, which metrics.jsonl leaves out, and so has a
+    verdict that nothing got; an accuracy on a kind is the mean over the steps that had such masks.
+
+    >>> verdicts = {"step": [1, 2], "verdict/right": [1, 0.5], "verdict/wrong": [None, 0.5]}
+    >>> binned(pd.DataFrame(verdicts), bins=1).to_numpy().tolist()
+    [[2.0, 0.75, 0.25]]
+    >>> rows = {"step": [1, 2, 3, 4], "mask/sum": [1.0, None, 0.5, 0.5], "mask/trivial": [None, 1.0, 0.5, 0.5]}
+    >>> binned(pd.DataFrame(rows), bins=2).to_numpy().tolist()
+    [[2.0, 0.5, 0.5], [4.0, 0.5, 0.5]]
+    """
+    length = max(1, -(-len(metrics) // bins))
+    for whole in ("mask/", "verdict/"):
+        shares = [name for name in metrics if name.startswith(whole) and name not in ("mask/words", "mask/position")]
+        some = metrics[shares].notna().any(axis=1)
+        metrics = metrics.assign(**metrics[shares].where(~some.to_numpy()[:, None] | metrics[shares].notna(), 0.0))
+    ends = (metrics["step"] - 1) // length
+    return metrics.groupby(ends).mean().assign(step=metrics.groupby(ends)["step"].max()).reset_index(drop=True)
+
+
+
+def _tinybench(folder):
+    return _keyed(folder, folder.evals().reindex(columns=EVAL_COLUMNS))
+
+
+
+def _keyed(folder, table):
+    params = folder.params()
+    return pd.concat([pd.DataFrame({name: [params[name]] * len(table) for name in KEY}), table], axis=1)
+
+
+
+def merge(path, tables, within):
+    """Replace the rows of these runs in the csv at `path`; rows in a fixed order, 6 significant digits."""
+    new = pd.concat([table for table in tables if len(table)] or tables)
+    old = pd.read_csv(path) if path.exists() else new[:0]
+    kept = old[~old["run_id"].isin(new["run_id"])]
+    both = pd.concat([table for table in (kept, new) if len(table)] or [new])
+    both = both.sort_values(["tier", "objective", "seed", "run_id", *within], kind="stable")
+    write_atomic(path, both.to_csv(index=False, float_format="%.6g", lineterminator="\n"))

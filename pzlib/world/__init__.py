@@ -1,0 +1,1 @@
+"""The small world: its facts, its text, its base models."""

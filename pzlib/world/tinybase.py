@@ -1,0 +1,272 @@
+"""tinybase: a causal LM of about a million parameters, pretrained on TinyWiki by `python -m pzlib.world.tinybase`.
+Left out: the papers start from public base models (Qwen3, SmolLM3); this stands in for them at `smoke` and `mini`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from pzlib.masking import apply_mask
+from pzlib.paths import REPO
+from pzlib.prompts import TINY, generator_prompt, predictor_prompt, question_prompt
+from pzlib.world.facts import TASKS, reasoned
+from pzlib.world.tinywiki import KNOWLEDGE, WORLDS, Word, kind_class, vocabulary, words
+
+SIZES = {"tinybase_small": (96, 4), "tinybase": (128, 4)}  # name -> (width, layers)
+
+WORLD_SHARES = {"tinywiki": 0.6, "tinywiki_clean": 0.2, "tinymath": 0.2}
+
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of pretraining: tokens, peak learning rate, and the share of documents of each form.
+
+    copying: the share of its tokens that come first and are nearly all "again", with passages that grow from two
+    sentences on: look-up is learned fastest from plain repetition, then on short passages. 0: full length at once.
+    """
+
+    tokens: int
+    rate: float
+    copying: float
+    shares: dict[str, float]
+
+STAGES = (
+    Stage(
+        12_000_000,
+        3e-3,
+        0.15,
+        {"plain": 0.1, "again": 0.03, "knowledge": 0.15, "predictor": 0.42, "generator": 0.15, "question": 0.15},
+    ),
+    # A mask that stands in the passage comes last. After the first stage one in five did not: a random word of a
+    # passage is hard to draw, and "and" does not say where it stands. Along a quoted sentence both are easy.
+    Stage(
+        4_000_000, 1e-3, 0.0,
+        {"plain": 0.1, "knowledge": 0.1, "predictor": 0.3, "quoting generator": 0.4, "question": 0.1},
+    ),  # fmt: skip
+    Stage(
+        4_000_000, 1.5e-3, 0.0,
+        {"plain": 0.05, "knowledge": 0.08, "predictor": 0.25, "quoting generator": 0.55, "question": 0.07},
+    ),  # fmt: skip
+    Stage(
+        3_000_000, 1.5e-3, 0.0,
+        {"plain": 0.03, "knowledge": 0.1, "predictor": 0.45, "quoting generator": 0.35, "question": 0.07},
+    ),  # fmt: skip
+)
+
+VOCABULARY = vocabulary()
+
+NO_REASON = {"trivial": "a plain word", "irreducible": "nothing tells"}
+
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """One word, one token; text is words joined by single spaces and comes back from its tokens unchanged."""
+    special = ["<pad>", "<eos>", "<unk>"]
+    forms = "Passage Again Question Answer Mask Think : after comes first [mask] \\mask{ \\boxed{ } . ,".split()
+    said = [*VOCABULARY, *" ".join(NO_REASON.values()).split()]
+    table = {word: i for i, word in enumerate(dict.fromkeys([*special, *forms, *said]))}
+    inner = Tokenizer(models.WordLevel(table, unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    # found inside a word too: a mask may cover a part of one, for the paper's default rule searches substrings
+    inner.add_tokens([AddedToken("[mask]", normalized=False)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner,
+        pad_token="<pad>",
+        eos_token="<eos>",
+        unk_token="<unk>",
+        clean_up_tokenization_spaces=False,
+        model_input_names=["input_ids", "attention_mask"],
+    )
+
+
+
+def answer(reason: str, said: str, think: bool) -> str:
+    return reasoned(reason, said) if think else f"\\boxed{{ {said} }}"
+
+
+
+def passage(rng: random.Random, longest: int) -> list[Word]:
+    """The words of a passage of one to `longest` sentences, of the world's own length at most."""
+    world = WORLDS[rng.choices(list(WORLD_SHARES), list(WORLD_SHARES.values()))[0]]
+    return words(rng, replace(world, sentences=rng.randint(1, min(longest, world.sentences))))
+
+
+
+def predictor_demo(rng: random.Random, longest: int) -> tuple[str, str]:
+    """A masked passage and its answer: every kind of span alike, and of every kind half after a short reasoning."""
+    kind = rng.choice(["trivial", "irreducible", "reasoning"])
+    while True:
+        flat = passage(rng, longest)
+        found = [i for i, (_, k, _) in enumerate(flat) if kind_class(k) == kind]
+        if not found:
+            continue
+        first = rng.choice(found)
+        span = flat[first : first + (1 if rng.random() < 0.75 else 2)]
+        said = " ".join(word for word, _, _ in span)
+        masked = apply_mask(" ".join(word for word, _, _ in flat), said)
+        if masked is not None:
+            reasons = [reason for _, _, reason in span if reason] or [NO_REASON[kind_class(span[0][1])]]
+            return predictor_prompt(masked.text, TINY), answer(" . ".join(reasons), said, rng.random() < 0.5)
+
+
+
+def generator_demo(rng: random.Random, longest: int, quoting: bool) -> tuple[str, str]:
+    """A passage and, asked for three times, one of its spans after what stands before it: so copying can be learned.
+
+    Which span: a word drawn uniformly from the names, numbers and codes in four of five cases, else from all words.
+    quoting: its sentence up to there stands before it; else one word ("after X comes").
+    """
+    flat = passage(rng, longest)
+    spoken = [word for word, _, _ in flat]
+    told = [i for i, (_, kind, _) in enumerate(flat) if kind != "trivial"]
+    asked = []
+    for _ in range(3):
+        first = rng.choice(told) if told and rng.random() < 0.8 else rng.randrange(len(flat))
+        mask = "\\mask{ " + " ".join(spoken[first : first + (1 if rng.random() < 0.75 else 2)]) + " }"
+        start = max((i + 1 for i in range(first) if spoken[i] == "."), default=0)
+        one = ["after", spoken[first - 1], "comes"] if first else ["first", "comes"]
+        asked.append(" ".join([*(spoken[start:first] if quoting else one), mask]))
+    return generator_prompt(" ".join(spoken), TINY), " <eos> Mask : ".join(asked)
+
+
+
+def question_demo(rng: random.Random) -> tuple[str, str]:
+    fact = TASKS[rng.choice(sorted(TASKS))](rng, False)
+    return question_prompt(fact.question, TINY), answer(fact.reason, fact.answer, rng.random() < 0.5)
+
+
+
+def document(rng: random.Random, shares: dict[str, float], longest: int, copying: bool = False) -> tuple[str, str]:
+    """One document of the pretraining text as (read, learned): the loss is on what is learned alone.
+
+    "again" is a list of any words told twice: real text repeats itself, and copying is learned from that.
+    """
+    form = rng.choices(list(shares), list(shares.values()))[0]
+    if copying and rng.random() < 0.9:
+        form = "again"
+    if form == "predictor":
+        return predictor_demo(rng, longest)
+    if form in ("generator", "quoting generator"):
+        return generator_demo(rng, longest, form == "quoting generator")
+    if form == "question":
+        return question_demo(rng)
+    if form == "knowledge":
+        return "", " ".join(rng.sample(KNOWLEDGE[rng.choice(list(KNOWLEDGE))], 8))
+    if form == "again":
+        text = " ".join(rng.choices(VOCABULARY, k=rng.randint(6, 20)))
+        return f"Passage : {text} Again :", text
+    return "", " ".join(word for word, _, _ in passage(rng, longest))
+
+
+
+def batches(tok, stage: Stage, seed: int, batch_tokens: int = 4096):
+    """Batches of about `batch_tokens` tokens until the stage's are drawn: ids (B, T) padded right, labels (B, T) with
+    -100 where nothing is learned, and the tokens so far. Documents of like length share a batch: little is padding.
+    """
+    rng = random.Random(seed)
+    drawn = 0
+    while drawn < stage.tokens:
+        done = drawn / stage.tokens
+        longest = 2 + int(8 * max(0, done - stage.copying)) if stage.copying else 9
+        pairs = [document(rng, stage.shares, longest, done < stage.copying) for _ in range(512)]
+        read = tok([first for first, _ in pairs])["input_ids"]
+        learned = tok([second + " <eos>" for _, second in pairs])["input_ids"]
+        docs = sorted(zip(read, learned, strict=True), key=lambda doc: len(doc[0]) + len(doc[1]))
+        groups, start = [], 0
+        while start < len(docs):
+            stop = start + 1
+            while stop < len(docs) and sum(map(len, docs[stop])) * (stop + 1 - start) <= batch_tokens:
+                stop += 1
+            groups.append(docs[start:stop])
+            start = stop
+        rng.shuffle(groups)
+        for group in groups:
+            width = max(len(a) + len(b) for a, b in group)
+            pad = [width - len(a) - len(b) for a, b in group]
+            ids = torch.tensor([a + b + [tok.pad_token_id] * n for (a, b), n in zip(group, pad, strict=True)])
+            labels = torch.tensor([[-100] * len(a) + b + [-100] * n for (a, b), n in zip(group, pad, strict=True)])
+            drawn += ids.numel() - sum(pad)
+            yield ids, labels, drawn
+
+
+
+def new_model(name: str, tok) -> Qwen3ForCausalLM:
+    """A model of one of the `SIZES` with random weights."""
+    width, layers = SIZES[name]
+    config = Qwen3Config(
+        vocab_size=len(tok),
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=width // 32,
+        num_key_value_heads=max(1, width // 64),
+        head_dim=32,
+        intermediate_size=3 * width,
+        max_position_embeddings=256,
+        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+        tie_word_embeddings=True,
+        pad_token_id=tok.pad_token_id,
+        eos_token_id=tok.eos_token_id,
+        bos_token_id=None,
+    )
+    return Qwen3ForCausalLM(config)
+
+
+
+def learn(model, tok, stage: Stage, seed: int, say=print) -> None:
+    """Next-token prediction on one stage's text: AdamW, a hundred steps up, flat, down over the last 30 %."""
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=stage.rate, betas=(0.9, 0.98), weight_decay=0.05)
+    started, losses = time.time(), []
+    for ids, labels, seen in batches(tok, stage, seed):
+        down = min(1.0, (1 - seen / stage.tokens) / 0.3 + 0.01)
+        for group in optimizer.param_groups:
+            group["lr"] = stage.rate * min(1.0, (len(losses) + 1) / 100) * down
+        # right padding and a causal model: nothing real ever attends to padding, so no mask is needed
+        hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
+        learned = labels[:, 1:] != -100
+        loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[learned]), labels[:, 1:][learned])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        losses.append(loss.item())
+        if len(losses) % 100 == 0:
+            speed = seen / (time.time() - started)
+            recent = sum(losses[-100:]) / 100
+            say(f"{seen / 1e6:.2f} of {stage.tokens / 1e6:.0f} M tokens, loss {recent:.3f}, {speed:,.0f} tokens/s")
+
+
+
+def pretrain(name: str, folder: Path, seed: int = 0, stages=STAGES, say=print) -> None:
+    """Pretrain one size from scratch and save it with its tokenizer; on one machine equal arguments, equal weights.
+
+    What is saved is the mean of the weights after the last two stages, which is better at both roles than either.
+    """
+    torch.manual_seed(seed)
+    tok = tokenizer()
+    model = new_model(name, tok)
+    for number, stage in enumerate(stages):
+        before = {key: value.clone() for key, value in model.state_dict().items()}
+        learn(model, tok, stage, seed + number, lambda line, n=number: say(f"{name}, stage {n + 1}: {line}"))
+    model.load_state_dict({key: 0.5 * before[key] + 0.5 * value for key, value in model.state_dict().items()})
+    model.save_pretrained(folder)
+    tok.save_pretrained(folder)
+    made = {"size": name, "parameters": model.num_parameters(), "seed": seed, "stages": [asdict(s) for s in stages]}
+    (folder / "pretraining.json").write_text(json.dumps(made, indent=1) + "\n")
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m pzlib.world.tinybase", description=__doc__.splitlines()[0])
+    parser.add_argument("--size", choices=SIZES, default="tinybase")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="a folder; without it data/<size>")
+    given = parser.parse_args()
+    pretrain(given.size, given.out or REPO / "data" / given.size, given.seed)

@@ -1,0 +1,127 @@
+"""Problem sets: columns by name, nested ones too, nothing asked that TinyBench asks, and errors in words."""
+
+import json
+
+import datasets
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pzlib.corpus.problems import Problem, load_problems
+from pzlib.evaluation.small_world import questions
+from pzlib.world.facts import TASKS
+
+ROWS = [
+    {"problem": "What is 2 + 3?", "gold": {"value": 5.0, "note": "n"}},
+    {"problem": "Half of one?", "gold": {"value": "\\frac{1}{2}", "note": None}},
+    {"problem": "What is 2 + 3?", "gold": {"value": "five", "note": None}},  # asked already
+    {"problem": " ", "gold": {"value": "7", "note": None}},
+    {"problem": "Who knows?", "gold": {"value": None, "note": None}},
+]
+COLUMNS = {"question_column": "problem", "answer_column": "gold.value"}
+
+
+@pytest.fixture(params=["list", "jsonl", "parquet", "saved"])
+def source(request, tmp_path):
+    rows = [row | {"gold": row["gold"] | {"value": str(row["gold"]["value"] or "")}} for row in ROWS]
+    if request.param == "jsonl":
+        (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, ROWS)) + "\n\n")
+        return tmp_path / "p.jsonl"
+    if request.param == "parquet":
+        pd.DataFrame(rows).to_parquet(tmp_path / "p.parquet")
+        return str(tmp_path / "p.parquet")
+    if request.param == "saved":
+        datasets.Dataset.from_list(rows).save_to_disk(tmp_path / "saved")
+        return tmp_path / "saved"
+    return ROWS
+
+
+def test_every_format_gives_the_same_problems(source):
+    found = load_problems(source, **COLUMNS)
+    assert sorted((p.question, p.answer.removesuffix(".0")) for p in found) == [
+        ("Half of one?", "\\frac{1}{2}"),
+        ("What is 2 + 3?", "5"),
+    ]
+    assert found.report == {
+        "read": 5, "no_question": 1, "no_answer": 1, "duplicates": 1, "beyond_limit": 0, "kept": 2,
+    }  # fmt: skip
+
+
+def test_golds_as_benchmarks_store_them():
+    rows = [{"question": str(i), "answer": gold} for i, gold in enumerate((27.0, 5, ["x"], ["a", "b"], True))]
+    assert sorted(p.answer for p in load_problems(rows)) == ["27", "5", "x"]  # of two answers none is the answer
+
+
+@given(st.integers(1, 60), st.integers(0, 9))
+def test_equal_seeds_draw_equal_problems(limit, seed):
+    rows = [{"question": f"q{i}", "answer": i} for i in range(40)]
+    first, again = (load_problems(rows, limit=limit, seed=seed) for _ in range(2))
+    assert first == again and len(first) == min(limit, 40)
+    assert len({p.id for p in first}) == len(first)
+
+
+def test_the_small_world_asks_nothing_that_tinybench_asks():
+    problems = load_problems("tinybench", limit=2000)
+    asked = {question for task in TASKS for question, _ in questions(task, 200)}
+    assert len(asked) > 500 and not asked & {p.question for p in problems}
+    assert {p.kind for p in problems} == set(TASKS)
+    assert problems.digest == load_problems("tinybench", limit=2000).digest
+    assert problems.digest != load_problems("tinybench", limit=2000, seed=1).digest
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"question_column": "problm"}, "question_column: .*'problm'; did you mean problem"),
+        ({"answer_column": "gold.val"}, "answer_column: .*'gold.val'; did you mean value"),
+        ({"answer_column": "problem.value"}, "answer_column: .* has no column 'problem.value'"),
+        ({"limit": 0}, "corpus_limit: 0"),
+        ({"source": []}, "corpus: no problem is left"),
+        ({"source": [{"problem": "?", "gold": {"value": []}}]}, "corpus: no problem is left .*1 no_answer"),
+        ({"source": "tinybench"}, "corpus_limit: tinybench is made without end"),
+    ],
+)
+def test_what_is_wrong_is_said(changes, words):
+    changes = {"source": ROWS, **COLUMNS} | changes
+    with pytest.raises(ValueError, match=words):
+        load_problems(changes.pop("source"), **changes)
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere.jsonl"):
+        load_problems(tmp_path / "nowhere.jsonl")
+    (tmp_path / "a.csv").write_text("question,answer\n")
+    with pytest.raises(ValueError, match="a.csv is of no known format; known are .jsonl, .jsonl.gz, .parquet"):
+        load_problems(tmp_path / "a.csv")
+    (tmp_path / "b.jsonl").write_text('{"question": "?", "answer": "1"}\n{"question"\n')
+    with pytest.raises(ValueError, match="line 2 of .*b.jsonl is not JSON"):
+        load_problems(tmp_path / "b.jsonl")
+    (tmp_path / "d.jsonl").write_text('{"question": "a\u2028b", "answer": "1"}', encoding="utf-8")
+    assert load_problems(tmp_path / "d.jsonl")[0].question == "a\u2028b"  # one line, though Python would split it
+    (tmp_path / "e.jsonl").write_bytes(b'{"question": "\xe9"}')
+    with pytest.raises(ValueError, match="e.jsonl is damaged or not UTF-8"):
+        load_problems(tmp_path / "e.jsonl")
+    (tmp_path / "c.parquet").write_bytes(b"no parquet")
+    with pytest.raises(ValueError, match="c.parquet is not parquet"):
+        load_problems(tmp_path / "c.parquet")
+
+
+def test_what_pandas_writes_for_nothing_is_no_answer():
+    found = load_problems([{"question": "a", "answer": float("nan")}, {"question": "b", "answer": 0.5}])
+    assert [p.answer for p in found] == ["0.5"] and found.report["no_answer"] == 1
+
+
+def test_a_hub_name_may_hold_a_dot(monkeypatch):
+    asked = []
+    rows = [{"question": "q", "answer": 1}]
+    monkeypatch.setattr(datasets, "load_dataset", lambda *args, **_: asked.append(args) or rows)
+    assert len(load_problems("AI-MO/NuminaMath-1.5:small")) == 1 and asked == [("AI-MO/NuminaMath-1.5", "small")]
+
+
+def test_a_real_training_set(real_data):
+    path = real_data / "rlvr_train/math_train.parquet"
+    columns = {"question_column": "reward_model.ground_truth.question"}
+    found = load_problems(path, **columns, answer_column="reward_model.ground_truth.target", limit=100)
+    assert len(found) == 100 and found.report["read"] == 7500
+    assert isinstance(found[0], Problem) and all(p.answer for p in found)

@@ -1,0 +1,190 @@
+"""Completions read from runs and files, the same passages put to models, and cases chosen by rule."""
+
+import gzip
+import json
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_live import fill
+
+from pzlib.evaluation import cases
+from pzlib.evaluation.cases import (
+    COLUMNS,
+    RULES,
+    answers,
+    case_of,
+    changes,
+    chosen,
+    from_episodes,
+    lined_up,
+    masked_cases,
+    models_of,
+    read_completions,
+)
+from pzlib.run import Run
+from pzlib.studies.patterns import measured
+
+
+def lines(path, *rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_a_runs_predictions_are_read_and_its_masks_are_not(tmp_path):
+    table = from_episodes(fill(tmp_path / "run"), "mine", steps=[2, 3])
+    assert table.columns.tolist() == list(COLUMNS) and len(table) == 2 * 4 * 4
+    assert set(table["source"]) == {"mine"} and set(table["seed"]) == {3} and set(table["step"]) == {2, 3}
+    first = table[table["case"] == case_of(table["prompt"][0])]
+    assert first["target"].unique().tolist() == ["Friday"]
+    assert first[first["step"] == 2]["sample"].tolist() == [0, 1, 2, 3]
+    assert first["right"].mean() == 0.5 and "Passage" in first["prompt"].iloc[0]
+    assert table["case"].nunique() == 4  # the same four prompts in both steps: equal prompts are one case
+
+
+def test_a_file_goes_by_its_own_names_of_columns(tmp_path):
+    rows = [{"output": "So \\boxed{A}", "id": 7, "gold": "A"}, {"output": "\\boxed{B}", "id": 8, "gold": "C"}]
+    named = {"completion": "output", "case": "id", "target": "gold"}
+    table = read_completions(lines(tmp_path / "model_a.jsonl", *rows), **named)
+    assert table["source"].tolist() == ["model_a"] * 2 and table["case"].tolist() == ["7", "8"]
+    assert table["prediction"].tolist() == ["A", "B"] and table["right"].tolist() == [1, 0]
+    with gzip.open(tmp_path / "b.jsonl.gz", "wt") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    assert read_completions(tmp_path / "b.jsonl.gz", label="mine", **named)["source"].tolist() == ["mine"] * 2
+    pd.DataFrame(rows).to_parquet(tmp_path / "c.parquet")
+    other = read_completions(tmp_path / "c.parquet", **named)
+    pd.testing.assert_frame_equal(other.drop(columns="source"), table.drop(columns="source"))
+
+
+def test_a_list_of_completions_is_one_row_each(tmp_path):
+    row = {"question": "1 + 1 ?", "code": ["two", "\\boxed{2}"], "score": [False, True], "gt": "2"}
+    named = {"completion": "code", "prompt": "question", "right": "score", "target": "gt"}
+    table = read_completions(lines(tmp_path / "a.jsonl", row), **named)
+    assert table["sample"].tolist() == [0, 1] and table["case"].nunique() == 1
+    assert table["right"].tolist() == [0, 1] and table["prediction"].isna().tolist() == [True, False]
+    with pytest.raises(ValueError, match="row 1: 'score' has 1 values for 2 completions"):
+        read_completions(lines(tmp_path / "b.jsonl", row | {"score": [True]}), **named)
+
+
+def test_what_nobody_judged_stays_unknown_and_what_ran_on_is_cut(tmp_path):
+    path = lines(tmp_path / "a.jsonl", {"completion": "It is \\boxed{3}\nQuestion: and \\boxed{4}"})
+    table = read_completions(path, stop="\nQuestion:")
+    assert table["prediction"].tolist() == ["3"] and table["right"].isna().all() and table["target"].isna().all()
+    assert read_completions(path)["prediction"].tolist() == ["4"]
+    assert read_completions(path)["case"].tolist() == ["1"]  # nothing says what was asked: a row is a case
+
+
+@pytest.mark.parametrize(
+    "text, columns, words",
+    [
+        ('{"output": "x"}\n', {}, "'completion' is not a column, so there is no completion; name it: completion='...'"),
+        ('{"output": "x"}\n', {"completion": "outputs"}, "did you mean output?"),
+        ('{"completion": "x"}\n', {"right": "score"}, "'score' is not a column, so there is no right"),
+        ('{"completion": "x"}\n', {"gold": "x"}, "gold: no such column of completions"),
+        ('{"completion": null}\n', {}, "row 1: completion is NoneType, not text"),
+        ('{"completion": "x", "right": "yes"}\n', {}, "right must be true or false, or a number"),
+        ('{"completion": "x", "target": ["a", "b"]}\n', {}, "row 1: 'target' holds 2 targets"),
+        ('{"completion": "x"}\n{"comp', {}, "a.jsonl is not JSON"),
+        ('["x"]\n', {}, "a.jsonl is not an object with named columns but list"),
+        ("\n", {}, "holds no rows"),
+    ],
+)
+def test_bad_files_are_told_in_words(tmp_path, text, columns, words):
+    path = tmp_path / "a.jsonl"
+    path.write_text(text)
+    with pytest.raises(ValueError) as error:
+        read_completions(path, **columns)
+    assert words in str(error.value)
+
+
+def test_half_a_character_is_read_as_a_question_mark(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"completion": "cut \\ud83d"}\n')
+    assert read_completions(tmp_path / "a.jsonl")["completion"].tolist() == ["cut ?"]
+
+
+def asked():
+    items = [("name", "Anna lives in [mask] .", "Rome"), ("name", "[mask] has two cats .", "Bela")]
+    return masked_cases([*items, items[0]])
+
+
+def test_a_model_is_asked_once_and_its_answers_are_read_again_without_it(tiny_model, tmp_path, monkeypatch):
+    run, path = Run(tier="smoke", model=str(tiny_model), seed=5), tmp_path / "kept/answers.jsonl"
+    first = answers(run, asked(), path, source="mine", step=3, samples=2)
+    assert first.columns.tolist() == list(COLUMNS) and len(first) == 4  # two cases: a passage asked twice is one
+    assert first["sample"].tolist() == [0, 1, 0, 1] and first["length"].between(1, run.max_completion_tokens).all()
+    gone = replace(run, model=str(tmp_path / "gone"))
+    again = answers(gone, asked(), path, source="other", step=4, samples=2)
+    for name in ("case", "completion", "right", "kind", "target"):
+        assert again[name].tolist() == first[name].tolist()
+    assert set(again["source"]) == {"other"} and set(again["step"]) == {4}
+    other = answers(replace(run, seed=6), asked(), tmp_path / "other.jsonl", source="mine", samples=2)
+    assert other["completion"].tolist() != first["completion"].tolist()
+    with pytest.raises(FileNotFoundError, match="cannot load"):  # other samples are wanted: it would have to be asked
+        answers(gone, asked(), path, source="mine", samples=3)
+    calls = []
+    monkeypatch.setattr(cases, "_asked", lambda *given: calls.append(given) or first)
+    answers(run, asked()[:1], path, source="mine", samples=2)
+    assert len(calls) == 1  # other passages: the file is of no use
+
+
+def test_a_runs_models_by_step(home):
+    run = Run(tier="smoke", steps=20)
+    for name in ("checkpoints/checkpoint-15", "checkpoints/checkpoint-20", "model-10", "model-5.part", "model"):
+        (run.folder / name).mkdir(parents=True)
+    found = models_of(run)
+    assert list(found) == [10, 15, 20] and found[20].model == run.run_id
+    assert found[10].model == str(run.folder / "model-10") and found[20].model_source == str(run.folder / "model")
+
+
+def table(rows):
+    rows = pd.DataFrame(rows, columns=["source", "case", "right", "completion"])
+    return measured(rows.assign(prompt=None, seed=0, sample=0))
+
+
+def test_only_cases_that_all_have_answered_are_lined_up():
+    rows = table([(source, case, 1.0, "x") for source, case in ("ap", "aq", "bq", "br", "cq", "cp")])
+    assert set(lined_up(rows)["case"]) == {"q"} and len(lined_up(rows)) == 3
+    assert set(lined_up(rows, ["a", "c"])["case"]) == {"p", "q"}
+    assert lined_up(rows[rows["case"] != "q"]).empty
+
+
+def test_changes_by_hand():
+    steps = "1. one\n2. two\nso it is \\boxed{x}"  # eight words in numbered steps
+    rows = [("a", "p", 0.0, "\\boxed{x}"), ("a", "p", 1.0, "\\boxed{x}"), *[("b", "p", 1.0, steps)] * 2]
+    found = changes(table(rows), "a", "b").loc["p"]
+    assert found["accuracy"] == 0.5
+    # Numbered steps 0 -> 1, direct guess 1 -> 0, length 1 -> 8 words; bold, thinks and no answer stay; no prompt.
+    assert found["structure"] == pytest.approx((1 + 1 + 7 / 8) / 6)
+    with pytest.raises(ValueError, match="'a' and 'c' have no case in common"):
+        changes(table(rows), "a", "c")
+
+
+def test_empty_answers_are_alike():
+    assert changes(table([("a", "p", 0.0, ""), ("b", "p", 0.0, "")]), "a", "b")["structure"].item() == 0
+
+
+changed = st.lists(
+    st.tuples(st.sampled_from([-1.0, -0.5, 0.0, 0.5, 1.0]), st.sampled_from([0.0, 0.1, 0.5])), min_size=1, max_size=12
+)
+
+
+@given(changed, st.integers(1, 4), st.integers(0, 3))
+def test_cases_are_chosen_by_rule(rows, n, seed):
+    frame = pd.DataFrame(rows, columns=["accuracy", "structure"], index=[f"c{i}" for i in range(len(rows))])
+    found = chosen(frame, n, seed)
+    assert found == chosen(frame, n, seed) and tuple(found) == RULES
+    flat = [case for cases in found.values() for case in cases]
+    assert len(flat) == len(set(flat)) and all(len(cases) <= n for cases in found.values())
+    best, worst = frame["accuracy"].max(), frame["accuracy"].min()
+    assert [frame.loc[case, "accuracy"] for case in found["largest gain"][:1]] == ([best] if best > 0 else [])
+    assert [frame.loc[case, "accuracy"] for case in found["largest loss"][:1]] == ([worst] if worst < 0 else [])
+    assert all(frame.loc[case, "structure"] > 0 for case in found["largest change in structure"])
+    assert found["random"] or len(flat) == len(rows)
+
+
+def test_ties_and_random_cases_go_by_the_seed():
+    frame = pd.DataFrame({"accuracy": 0.5, "structure": 0.1}, index=[f"c{i}" for i in range(30)])
+    assert len({str(chosen(frame, 1, seed)) for seed in range(5)}) > 1
+    assert chosen(frame, 1, 0)["largest gain"] != ["c0"] or chosen(frame, 1, 1)["largest gain"] != ["c0"]

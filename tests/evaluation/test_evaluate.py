@@ -1,0 +1,71 @@
+"""Scores on the small world: the questions asked, what counts as right, and that asking changes nothing."""
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from pzlib.evaluation import small_world
+from pzlib.paths import REPO
+from pzlib.runs.folder import EVAL_COLUMNS
+from pzlib.world import tinywiki
+from pzlib.world.facts import GENERAL, MATH, TASKS
+
+
+@pytest.fixture(scope="module")
+def base():
+    folder = REPO / "data/tinybase"
+    return AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+
+
+def test_questions_depend_on_their_seed_alone_and_differ():
+    for task in TASKS:
+        asked = small_world.questions(task, 20, seed=1)
+        assert asked == small_world.questions(task, 20, seed=1)
+        assert len({question for question, _ in asked}) == len(asked) >= 10
+
+
+def test_every_task_has_a_group():
+    assert sorted((*GENERAL, *MATH)) == sorted(TASKS)
+
+
+def test_answers_are_scored_by_their_last_box(monkeypatch):
+    said = {"right": "\\boxed{ 12 }", "wrong": "Think : 12 . \\boxed{ 13 }", "none": "12"}
+    monkeypatch.setattr(small_world, "questions", lambda task, items, seed: [(name, "12") for name in said])
+
+    def complete(model, tokenizer, prompts, repeats, **_):
+        return [said[p.split()[2]] for p in prompts for _ in range(repeats)], [7] * len(prompts) * repeats
+
+    monkeypatch.setattr(small_world, "complete", complete)
+    rows = small_world.tinybench(None, None, items=3, samples=2)
+    assert [row["task"] for row in rows] == [*GENERAL, *MATH]
+    for row in rows:
+        assert (row["n"], row["correct"], row["length"]) == (6, 2, 7)
+        assert row["accuracy"] == row["reasoned"] == pytest.approx(1 / 3, abs=1e-6)
+
+
+def test_spans_are_one_word_masks_of_every_kind():
+    found = small_world.spans(tinywiki.passages("tinywiki", 200, 3), per_kind=5, seed=3)
+    kinds = [kind for kind, _, _ in found]
+    assert {"trivial", "irreducible", "two_step", "weekday_inverse"} <= set(kinds)
+    assert all(kinds.count(kind) <= 5 for kind in kinds)
+    assert all("[mask]" in masked and " " not in target for _, masked, target in found)
+
+
+def test_asking_is_repeatable_and_leaves_the_random_state_alone(base):
+    ask = small_world.small_world(items=4)
+    torch.manual_seed(1)
+    first = ask(*base, 0)
+    drawn = torch.rand(3)
+    torch.manual_seed(1)
+    assert torch.equal(torch.rand(3), drawn)
+    assert first == ask(*base, 5)
+    assert all({"step", *row} == set(EVAL_COLUMNS) for row in first)
+    assert {row["group"] for row in first} == {"general", "math", "spans", "other spans"}
+
+
+def test_a_span_can_be_answered_in_a_given_way(base):
+    items = small_world.spans(tinywiki.passages("tinywiki", 100, 3), per_kind=3)
+    for start in ("", small_world.THINK, small_world.DIRECT):
+        hits = small_world.span_accuracy(*base, items, repeats=2, start=start)
+        assert [kind for kind, _ in hits] == [kind for kind, _, _ in items]
+        assert all(0 <= n <= 2 for _, n in hits)

@@ -1,0 +1,106 @@
+"""RPT's splits: nested by entropy, scored by hand, and what a run of the small world is asked along training."""
+
+import math
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from pzlib.evaluation import next_tokens as module
+from pzlib.evaluation import small_world
+from pzlib.evaluation.next_tokens import Position, held_out, next_tokens, outright, rows
+from pzlib.objectives.targets import entropies, target_at, token_offsets
+from pzlib.paths import REPO
+from pzlib.run import Run
+from pzlib.runs.folder import EVAL_COLUMNS
+from pzlib.world import tinywiki
+
+TEXT = "Anna lives in Rome near the old river ."
+OFFSETS = [match.span() for match in re.finditer(r"\S+", TEXT)]
+
+
+@pytest.fixture(scope="module")
+def base():
+    folder = REPO / "data/tinybase"
+    return AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_model):
+    return AutoTokenizer.from_pretrained(tiny_model)
+
+
+def position(tokenizer, place, nats, number=0):
+    (ids,), (offsets,) = token_offsets(tokenizer, [TEXT])
+    return Position(target_at(TEXT, offsets, place), number, tuple(ids), nats)
+
+
+def test_splits_are_nested(tokenizer):
+    found = {nats: position(tokenizer, 3, nats).splits() for nats in (0.4, 0.5, 0.99, 1.0, 1.7)}
+    assert found == {0.4: [], 0.5: ["easy"], 0.99: ["easy"], 1.0: ["easy", "medium"], 1.7: ["easy", "medium", "hard"]}
+
+
+def test_rows_by_hand(tokenizer):
+    # " Rome" at 1.2 nats, " near" at 2 nats; two answers to each, the second position's right outright
+    asked = [position(tokenizer, 3, 1.2), position(tokenizer, 4, 2.0)]
+    said = ["\\boxed{ Rome }", "Think : a . \\boxed{ Oslo }", "Think : b . \\boxed{ near the }", "\\boxed{ near }"]
+    found = {row["task"]: row for row in rows(asked, said, [4, 8, 9, 4], [False, True], "tiny")}
+    assert set(found) == {f"next token, {s}{way}" for s in module.THRESHOLDS for way in ("", ", direct")}
+    easy, hard = found["next token, easy"], found["next token, hard"]
+    assert (easy["group"], easy["n"], easy["correct"], easy["accuracy"]) == ("next token", 4, 3, 0.75)
+    assert (easy["length"], easy["reasoned"]) == (6.25, 0.5)
+    assert found["next token, medium"] == easy | {"task": "next token, medium"}
+    assert (hard["n"], hard["correct"]) == (2, 2)  # several tokens at once are right
+    outside = found["next token, easy, direct"]
+    assert (outside["group"], outside["n"], outside["correct"]) == ("next token, direct", 2, 1)
+    assert {"step", *easy} == set(EVAL_COLUMNS)
+
+
+def test_the_standard_prediction_is_the_likeliest_token_of_the_bare_text(tiny_model, tokenizer):
+    model, asked = AutoModelForCausalLM.from_pretrained(tiny_model).train(), []
+    for number, place in enumerate((2, 5, 8)):
+        one = position(tokenizer, place, 2.0, number)
+        read = tokenizer(one.target.context, return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            best = model.eval()(input_ids=read).logits[0, -1].argmax().item()
+        true = best if place != 5 else best - 1  # a text that goes on as the model thinks, but for one
+        asked += [replace(one, ids=(*one.ids[:place], true)), replace(one, target=target_at(TEXT, OFFSETS, 1))]
+    model.train()
+    found = outright(model, [asked[0], asked[2], asked[4]])
+    assert found == [True, False, True] and model.training
+    both = outright(model, asked)  # two positions of each text are read in one go
+    assert both[::2] == found
+    assert outright(model, [asked[1]]) == [both[1]] == [both[3]] == [both[5]]
+
+
+def test_held_out_positions_are_uncertain_have_context_and_depend_on_their_seed_alone(base):
+    model, tokenizer = base
+    texts = [passage.text for passage in tinywiki.passages("tinywiki", 6, seed=-1)]
+    asked = held_out(model, tokenizer, texts, each=4, min_context=5)
+    assert asked == held_out(model, tokenizer, texts, 4, 5) != held_out(model, tokenizer, texts, 4, 5, seed=1)
+    assert [one.text for one in asked] == sorted(one.text for one in asked) and len(asked) == 24
+    nats = entropies(model, token_offsets(tokenizer, texts)[0], 16)
+    for one in asked:
+        assert one.nats == nats[one.text][one.target.first] >= 0.5 and one.nats <= math.log(16) + 1e-5
+        assert one.target.first >= 5 and one.target.context + one.target.continuation == texts[one.text]
+    with pytest.raises(ValueError, match="texts: no token of 6 has 500 tokens before it"):
+        held_out(model, tokenizer, texts, 4, min_context=500)
+
+
+def test_a_model_of_another_tokenizer_is_refused(base, tiny_model, tokenizer):
+    ask = next_tokens(*base, [passage.text for passage in tinywiki.passages("tinywiki", 2, -1)], 2, 5, "tiny")
+    with pytest.raises(ValueError, match="model: has another tokenizer than the scorer"):
+        ask(AutoModelForCausalLM.from_pretrained(tiny_model), tokenizer, 0)
+
+
+def test_only_rpt_is_asked_for_next_tokens_and_the_rest_is_as_before(base, monkeypatch):
+    monkeypatch.setattr(small_world, "spans", lambda *_, **__: [("sum", "Rome is [mask]", "old")])
+    run = Run(tier="smoke", objective="rpt", eval_items=2)
+    both = module.evaluation_of(run)(*base, 0)
+    common = module.evaluation_of(Run(tier="smoke", eval_items=2))(*base, 0)
+    assert both[: len(common)] == common == small_world.small_world(2)(*base, 0)
+    assert {row["group"] for row in both[len(common) :]} == {module.REASONING, module.DIRECT}
+    assert len({row["task"] for row in both}) == len(both)  # a task has one row a step
+    assert module.evaluation_of(Run(tier="paper", objective="rpt")) is None

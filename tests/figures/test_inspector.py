@@ -1,0 +1,157 @@
+"""The mask inspector: right numbers over the right words, every kind of run, and a real JupyterLab without scripts."""
+
+import json
+import os
+import subprocess
+import sys
+
+import nbformat
+import pandas as pd
+import pytest
+import synthetic
+from plainpage import Page
+from test_browser import driver, lab, wait_for  # noqa: F401  (fixtures)
+from test_live import fill
+
+from pzlib.evaluation.cases import tidy
+from pzlib.figures.inspector import MANY, _over, casebook, inspector
+from pzlib.prompts import TEMPLATES, next_token_prompt
+from pzlib.run import Run
+from pzlib.runs.folder import RunFolder
+
+
+def written(path, rows, objective="pretrainzero", **settings):
+    """A run folder with these episodes of one step."""
+    folder = RunFolder(path).open(Run(tier="smoke", objective=objective, **settings))
+    rows = rows.drop(columns="step").astype(object)
+    folder.write_episodes(1, 0, rows.where(rows.notna(), None).to_dict("records"))
+    return folder
+
+
+def test_masks_stand_over_their_words_with_their_accuracy():
+    html = _over("one two three", [(0, 7, 1.0, 1), (4, 13, 0.5, 2)])
+    page = Page(html)
+    assert page.text == "one two1: 100% three2: 50%"
+    # Three stretches: "one " under mask 1, "two" under both, at the mean of their shares, " three" under mask 2.
+    colours = [part.partition(";")[0] for part in html.split("background-color:")[1:]]
+    assert len(set(colours)) == 3 and page.tags.count("span") == 3
+    assert _over("none", []) == "none" and Page(_over("<b>", [(0, 3, 0.0, 1)])).text == "<b>1: 0%"
+
+
+def test_a_passage_with_its_masks_and_what_is_behind_them(tmp_path):
+    page = Page(inspector({"Mine": fill(tmp_path / "run")}, steps=2, passages=1))
+    assert "Mine · 3 steps stored, 2 shown" in page.text and "step 2" not in page.text
+    assert "step 3 · 1 passages, 1 shown · 4 of 4 masks legal · 44% of predictions right" in page.text
+    assert "held on Friday1: 50% , two days" in page.text and "speak Orvian4: 0% ." in page.text
+    assert "1 · Friday · 2 of 4 right · weekday · reward of the mask 0.50" in page.text
+    assert "generator · reward 0.500 · advantage +0.00\\mask{ Friday }" in page.text
+    assert page.text.count("generator · reward") == 2 * 4  # each mask's own, in both steps
+    assert "2 × ✗ wrong · advantage +0.00two days on is Monday \\boxed{ Monday }" in page.text  # equal ones once
+    assert not {"script", "style", "input"} & set(page.tags)  # what an untrusted notebook would drop
+    assert page.text.count("the3: 100%") == 2 * synthetic.TEXT.count("the")  # every occurrence, in both steps
+
+
+def test_every_passage_of_a_step_has_its_generator(tmp_path):
+    first = synthetic.episodes()
+    second = first.assign(block=1, passage_id="other", row=first["row"] + 72)  # rows count over the whole step
+    folder = RunFolder(tmp_path / "run").open(Run(tier="smoke"))
+    both = pd.concat([first, second]).drop(columns="step")
+    folder.write_episodes(1, 0, both.astype(object).where(both.notna(), None).to_dict("records"))
+    page = Page(inspector({"Mine": folder}, steps=1, passages=2))
+    assert page.text.count("generator · reward 0.500 · advantage +0.00\\mask{ Friday }") == 2
+    assert page.text.count("generator · reward") == 2 * 4
+
+
+def test_a_run_without_a_generator_is_shown_too(tmp_path):
+    page = Page(inspector({"Random": fill(tmp_path / "run", "random_span")}))
+    assert "1 · Friday · 2 of 4 right" in page.text
+    assert "generator" not in page.text and "legal" not in page.text
+
+
+def test_illegal_masks_are_listed_apart(tmp_path):
+    rows = synthetic.episodes()
+    rows.loc[rows["mask"] == "Orvian", "legal"] = False
+    rows = rows[~((rows["mask"] == "Orvian") & (rows["role"] == "predictor"))]
+    page = Page(inspector({"a": written(tmp_path / "run", rows)}))
+    assert "3 of 4 masks legal" in page.text and "1 not legal: nobody was asked\\mask{ Orvian }" in page.text
+    assert "3 masks that were predicted" in page.text
+    none = synthetic.episodes().query("role == 'generator'").assign(legal=False)
+    page = Page(inspector({"a": written(tmp_path / "none", none)}))
+    assert "0 masks that were predicted" in page.text and "4 not legal" in page.text
+
+
+def test_masks_that_overlap_and_a_passage_cut_off_before_its_target(tmp_path):
+    text = "the old mill had 12 wheels"
+    masks = ["old mill", "mill had", "had"]
+    rows = synthetic.episodes(objective="random_span").head(3).assign(mask=masks, group_index=[0, 1, 2], reward=1.0)
+    rows["prompt"] = [f"Passage : {text.replace(mask, '[mask]')} Answer :" for mask in masks]
+    page = Page(inspector({"a": written(tmp_path / "over", rows, "random_span")}))
+    assert "the old mill1: 100% had2: 100%, 3: 100% 12 wheels" in page.text
+    targets = ["old", "mill", "12"]
+    rows["prompt"] = [next_token_prompt(text.partition(f" {target}")[0], TEMPLATES["tiny"]) for target in targets]
+    page = Page(inspector({"a": written(tmp_path / "cut", rows.assign(mask=targets), "random_next_token")}))
+    assert "the old1: 100% mill2: 100% had 123: 100%" in page.text  # as far as the longest prompt tells
+
+
+def test_what_cannot_be_laid_over_a_text_is_refused_in_words(tmp_path):
+    rows = synthetic.episodes(objective="random_span").head(4).assign(prompt=next_token_prompt("The old"))
+    folder = written(tmp_path / "next", rows, "random_next_token", template="paper", max_prompt_tokens=512)
+    with pytest.raises(ValueError, match=r"holds no \[mask\]; only masked passages"):
+        inspector({"a": folder})
+    with pytest.raises(ValueError, match="run sft: has no episodes; supervised runs store none"):
+        inspector({"a": RunFolder(tmp_path / "sft").open(Run(tier="smoke", objective="sft"))})
+
+
+def test_its_size_is_bounded(tmp_path):
+    rows = synthetic.episodes()
+    many = [rows.assign(block=n, passage_id=f"p{n}") for n in range(9)]
+    said = rows[rows["role"] == "predictor"].iloc[[0] * (MANY + 3)].assign(passage_id="p0", group_index=7)
+    many.append(said.assign(completion=[f"guess {i}" for i in range(MANY + 3)]))
+    page = Page(inspector({"a": written(tmp_path / "run", pd.concat(many))}, passages=2))
+    assert "9 passages, 2 shown" in page.text and page.text.count("passage p") == 2
+    assert "and 3 more, each different" in page.text and page.text.count("guess") == MANY
+
+
+def notebook(path, *pages):
+    """A stored notebook with these HTML outputs, as an executed copy has them."""
+    outputs = [nbformat.v4.new_output("display_data", {"text/html": page, "text/plain": "HTML"}) for page in pages]
+    cells = [nbformat.v4.new_code_cell("...", outputs=[output]) for output in outputs]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), path)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("trusted", [True, False], ids=["trusted", "untrusted"])
+def test_an_executed_copy_unfolds_in_jupyterlab(driver, lab, tmp_path, trusted):  # noqa: F811
+    folder, address = lab
+    said = ["Is it $a_1$ or \\(b\\)? \\boxed{7}", "<script>document.title = 'obeyed'</script>"]
+    table = tidy(pd.DataFrame({"source": ["a", "b"], "completion": said, "right": [1.0, 0.0], "prompt": "2 is [mask]"}))
+    name = f"inspected_{trusted}.ipynb"
+    pages = casebook(table, {"random": table["case"].unique().tolist()}), inspector({"Mine": fill(tmp_path / "run")})
+    probe = "<style>.probe {color: rgb(1, 2, 3)}</style><p class='probe'>a style sheet</p>"
+    notebook(folder / name, *pages, probe)
+    if trusted:
+        own = os.environ | {"JUPYTER_DATA_DIR": str(folder.parent / "data")}  # the server's signatures, not the user's
+        subprocess.run([sys.executable, "-m", "jupyter", "trust", folder / name], check=True, env=own)
+    driver.get(address(name))
+    area = ".jp-NotebookPanel:not(.lm-mod-hidden) .jp-OutputArea-output"
+    wait_for(lambda: driver.find_elements("css selector", f"{area} .probe"), 90)
+    look = f"""
+    const all = (what) => [...document.querySelectorAll({json.dumps(area)} + ' ' + what)];
+    const mask = all('summary').find(e => e.innerText.startsWith('1 · Friday'));
+    const box = (e) => e.getBoundingClientRect();
+    return {{probe: getComputedStyle(all('.probe')[0]).color, title: document.title,
+             text: all('td')[0].innerText, formulas: all('mjx-container').length,
+             cells: all('td').map(e => [box(e).left, box(e).top]), height: box(mask.parentElement).height,
+             mark: getComputedStyle(all('mark')[0]).backgroundColor}};"""
+    seen = driver.execute_script(look)
+    driver.execute_script(look.split("const box")[0] + "mask.click();")
+    unfolded = driver.execute_script(look)
+    driver.save_screenshot(str(tmp_path / "inspector.png"))
+    print(f"screenshot: {tmp_path / 'inspector.png'}")
+    assert (seen["probe"] == "rgb(1, 2, 3)") == trusted  # an untrusted notebook loses its style sheets
+    assert unfolded["height"] > seen["height"] + 50  # the mask's episodes came into sight
+    assert "obeyed" not in seen["title"] and seen["formulas"] == 0 and "$a_1$ or \\(b\\)" in seen["text"]
+    (left, top), (right, level) = seen["cells"]
+    assert right > left + 100 and top == level  # side by side
+    assert seen["mark"] == "rgb(255, 224, 138)"

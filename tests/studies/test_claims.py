@@ -1,0 +1,366 @@
+"""The ledger: claims that are well formed, values and verdicts worked by hand, and the figure of them."""
+
+import math
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import ttest_rel
+from test_figures import assert_readable
+
+from pzlib import studies
+from pzlib.figures import paper
+from pzlib.figures.paper import ledger_figure
+from pzlib.stats import holm, paired_t
+from pzlib.studies import claims
+from pzlib.studies.paper import reported
+
+LEDGER = claims.load()
+# RPT's tables -> what their rows are called, of our arms and moments
+R1, RPT = "R1-Distill-Qwen-14B", "RPT-14B"
+RPT_NAMES = {
+    "Table 1": {"rpt, clean text": f"{RPT}, reasoning", "direct": f"{R1}, next token"},
+    "Table 2": {
+        "rpt, clean text": f"{RPT}, rpt", "base": f"{R1}, base", "from RPT": f"{RPT}, rpt",
+        "from the base": f"{R1}, base", "from continued pretraining": f"{R1}, continual next-token training",
+    },
+    "Table 3": {"rpt, clean text": f"{RPT}, reasoning", "base": f"{R1}, reasoning"},
+}  # fmt: skip
+# RLP's, of our arms, by the claim: the text and the lengths of ours are other ones
+RLP_NAMES = {
+    "rlp-cpt": {"continued_pretraining": "cpt"},
+    "rlp-post-base": {"from RLP": "rlp + post", "from the base": "base + post"},
+    "rlp-post-cpt": {"from RLP": "rlp + post", "from continued pretraining": "cpt + post"},
+    "rlp-rpt-flops": {"rlp": "rlp, FLOP-matched", "rpt": "rpt, FLOP-matched"},
+    "rlp-few-tokens": {"rlp": "rlp, CrossThink", "continued_pretraining, equal tokens": "cpt, CrossThink 6B"},
+    "rlp-long-thoughts": {
+        "rlp, completion tokens 24": "rlp, completion tokens 2048",
+        "rlp, completion tokens 4": "rlp, completion tokens 64",
+    },
+}
+
+
+# NCR's, of our arms: its "RLPT-style" stands by our random spans
+NCR_NAMES = {"from mixed SFT": "mixed_sft + rlvr", "from RPT": "rpt + rlvr", "from random spans": "rlpt + rlvr"}
+
+
+def test_the_printed_numbers_of_ncr():
+    printed = reported("ncr text").set_index("method")["value"]
+    for claim in LEDGER[LEDGER["paper"] == "ncr"].dropna(subset=["reported_a"]).to_dict("records"):
+        assert [claim["reported_a"], claim["reported_b"]] == [printed[NCR_NAMES[claim[end]]] for end in "ab"]
+
+
+def test_paired_t_is_scipys_and_pairs():
+    a, b = [3.0, 5.5, 7.0, 4.0, 9.0], [1.0, 2.0, 6.5, 3.5, 4.0]
+    result, theirs = paired_t(a, b), ttest_rel(a, b)
+    low, high = theirs.confidence_interval(0.95)
+    assert result["p"] == pytest.approx(theirs.pvalue) and result["interval"] == pytest.approx((low, high))
+    assert result["difference"] == pytest.approx(2.3) and result["n"] == 5
+    assert paired_t(b, a)["difference"] == -result["difference"] and paired_t(b, a)["p"] == result["p"]
+    assert paired_t(a, b, level=0.99)["interval"][0] < low
+
+
+def test_paired_t_by_hand():
+    # Differences 1, 2, 3: mean 2, standard error 1 / sqrt(3); t = 3.4641 and the 97.5 % point of t(2) is 4.3027.
+    result = paired_t([1, 2, 3], [0, 0, 0])
+    assert result["interval"] == pytest.approx((2 - 4.3027 / math.sqrt(3), 2 + 4.3027 / math.sqrt(3)), abs=1e-4)
+    assert result["p"] == pytest.approx(0.0742, abs=1e-4)
+
+
+def test_paired_t_of_equal_differences_has_no_variance():
+    assert paired_t([2, 3, 4], [1, 2, 3]) == {"difference": 1.0, "interval": (1.0, 1.0), "p": 0.0, "n": 3}
+    assert paired_t([0.5] * 4, [0.5] * 4) == {"difference": 0.0, "interval": (0.0, 0.0), "p": 1.0, "n": 4}
+    assert paired_t([0.1 + 0.2, 0.1 + 0.2, 0.3], [0.3, 0.3, 0.3])["p"] == 1.0  # one bit apart is equal
+    assert paired_t([1.1, 2.1, 3.1], [1, 2, 3])["p"] == 0.0
+
+
+def test_paired_t_refuses_what_has_no_spread():
+    for a, b, name in (([1], [2], "a"), ([1, 2], [1], "b"), ([], [], "a"), ([1, math.nan], [1, 2], "a")):
+        with pytest.raises(ValueError, match=f"^{name}: "):
+            paired_t(a, b)
+    with pytest.raises(ValueError, match="^level: "):
+        paired_t([1, 2], [0, 0], level=95)
+
+
+def test_holm_by_hand():
+    # Sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1: 0.02, 0.03, 0.06, then 0.04 but not below 0.06.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.7]) == [1.0, 1.0] and holm([0.04]) == [0.04] and holm([]) == []
+    for ps in ([0.1, 1.2], [math.nan]):
+        with pytest.raises(ValueError, match="^ps: "):
+            holm(ps)
+
+
+def test_the_claims_hold_together():
+    assert "verdict" not in LEDGER and len(LEDGER) > 50
+    tested = LEDGER[LEDGER["study"] != ""]
+    assert not tested.duplicated(["study", "metric", "a", "b"]).any()  # a test made twice would weigh twice in Holm's
+    mirrored = tested.assign(a=tested["b"], b=tested["a"])
+    assert not mirrored.merge(tested, on=["study", "metric", "a", "b"]).shape[0]
+    assert set(tested["study"]) <= set(studies.STUDIES)
+    for claim in tested.to_dict("records"):
+        assert claim["b"] not in claims.MOMENTS or claim["metric"] in claims.MOMENTS[claim["b"]], claim["id"]
+
+
+def test_the_printed_numbers_of_the_claims_are_those_of_the_tables_and_point_its_way():
+    checked = 0
+    for claim in LEDGER[LEDGER["paper"] != "ncr"].dropna(subset=["reported_a"]).to_dict("records"):
+        names = [f"{claim['paper']} {number}" for number in re.findall(r"Table (\S+?)(?:,|$)", claim["section"])]
+        table = pd.concat([reported(name) for name in names])
+        model, _, what = claim["reported_on"].removesuffix(" (%)").rpartition(": ")
+        benchmarks = what.removeprefix("mean of ").split(", ") if what.startswith("mean of") else [what]
+        for end in ("a", "b"):
+            own = table["method"] if model or claim["paper"] == "rlp" else table["model"] + ", " + table["method"]
+            arm, _, moment = claim[end].partition("@")  # of RLVR's arms the paper has other names, before and after
+            method = paper.RLVR_PRINTED[arm][moment == "base"] if arm in paper.RLVR_PRINTED else arm
+            method = RLP_NAMES.get(claim["id"], {}).get(arm, method)
+            if claim["paper"] == "rpt":
+                method = RPT_NAMES.get(claim["section"], {}).get(arm, arm)
+            rows = table[(own == method) & table["benchmark"].isin(benchmarks)]
+            rows = rows[(rows["model"] == model) | (model == "")]
+            assert len(rows) == len(benchmarks), claim["id"]
+            assert claim[f"reported_{end}"] == pytest.approx(rows["value"].mean(), abs=0.0051), claim["id"]
+        assert (claim["reported_a"] > claim["reported_b"]) == (claim["direction"] == ">"), claim["id"]
+        checked += 1
+    assert checked > 50
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [
+        ("study", "", "4b-pz-random-overall: give a study, or say in why_not"),
+        ("why_not", "no time", "4b-pz-random-overall: give a study, or say in why_not"),
+        ("direction", "above", "4b-pz-random-overall: direction 'above' must be > or <"),
+        ("metric", "generals", "metric: no metric 'generals'; did you mean general"),
+        ("study", "baseline", "study: no study is called 'baseline'; did you mean baselines"),
+        ("a", "pretrain_zero", "4b-pz-random-overall: 'pretrain_zero' is no arm of baselines; did you mean"),
+        ("id", "4b-sft-base-math", "id: '4b-sft-base-math' names two claims"),
+    ],
+)
+def test_a_claim_that_cannot_be_judged_is_refused(tmp_path, column, value, words):
+    LEDGER.assign(**{column: [value, *LEDGER[column][1:]]}).to_csv(tmp_path / "claims.csv", index=False)
+    with pytest.raises(ValueError) as error:
+        claims.load(tmp_path / "claims.csv")
+    assert str(error.value).startswith(words)
+
+
+def tinybench(curve, arm="a", seeds=3, **more):
+    """Rows of one arm: step -> accuracy of the general task; math is half of it; seed s is 0.01 s above."""
+    rows = []
+    for seed in range(seeds):
+        for step, share in curve.items():
+            for task, group, part in (("east", "general", 1), ("sum", "math", 0.5), ("noise", "other spans", 9)):
+                row = {"arm": arm, "seed": seed, "step": step, "task": task, "group": group, "length": 8 + step / 10}
+                rows.append(row | {"accuracy": part * (share + 0.01 * seed), "reasoned": 0.25} | more)
+    return pd.DataFrame(rows)
+
+
+def test_values_of_the_evaluations_by_hand():
+    rows = tinybench({0: 0.4, 10: 0.6, 20: 0.3, 30: 0.7})
+    assert claims.values(rows, "general").to_dict() == pytest.approx({0: 70, 1: 71, 2: 72})
+    assert claims.values(rows, "math", "base")[0] == pytest.approx(20)
+    assert claims.values(rows, "overall")[0] == pytest.approx((70 + 35) / 2)  # mean of the groups, not of their tasks
+    assert claims.values(rows, "general", "halfway")[0] == pytest.approx(60)  # step 10: the last not after 15
+    assert claims.values(rows, "setback")[1] == pytest.approx(30)  # from 61 down to 31
+    assert claims.values(rows, "answer length")[2] == 11 and claims.values(rows, "reasoned")[0] == 25
+    asked = rows[rows["group"] == "general"].assign(group="next token", task="next token, hard")
+    direct = asked.assign(group="next token, direct", task="next token, hard, direct", accuracy=0.2)
+    both = pd.concat([asked, direct])
+    assert claims.values(both, "next token, hard")[1] == claims.values(both, "next token")[1] == pytest.approx(71)
+    assert claims.values(both, "next token, hard", "direct")[1] == pytest.approx(20)
+    uneven = pd.concat([rows, rows[rows["group"] == "math"].assign(task="chain", accuracy=0.0)])
+    assert claims.values(uneven, "overall")[0] == pytest.approx((70 + 17.5) / 2)
+    assert claims.values(rows.drop(columns="reasoned"), "reasoned").empty
+
+
+def training(**columns):
+    """Twenty bins of one run: step 10 to 200."""
+    return pd.DataFrame({"arm": "a", "seed": 0, "step": range(10, 201, 10)} | columns)
+
+
+def test_values_of_training_by_hand():
+    bins = np.arange(1, 21)
+    columns = {"predictor/entropy": bins / 10, "predictor/dead_groups": bins / 100, "generator/reward": math.nan}
+    rows = training(**columns)
+    assert claims.values(rows, "entropy")[0] == pytest.approx(np.mean([1.7, 1.8, 1.9, 2.0]))
+    assert claims.values(rows, "entropy", "start")[0] == pytest.approx(np.mean([0.1, 0.2, 0.3, 0.4]))
+    assert claims.values(rows, "dead_groups")[0] == pytest.approx(18.5)  # per cent
+    assert claims.values(rows, "generator reward").empty  # no generator played
+    assert claims.values(rows, "legal").empty  # no such column
+
+
+@pytest.mark.parametrize(("group", "middle"), [(4, ["2"]), (8, ["2", "3", "4", "5", "6"])])
+def test_the_middle_of_the_hits_is_two_to_all_but_two(group, middle):
+    columns = {f"hits/{k}": 0.01 * 2**k if k <= group else math.nan for k in range(17)}  # a G of 16 in the same table
+    share = sum(2 ** int(k) for k in middle)
+    assert claims.values(training(**columns), "hits middle")[0] == pytest.approx(share)
+
+
+def test_a_moment_belongs_to_its_table():
+    for metric, moment in (("general", "start"), ("entropy", "base"), ("entropy", "halfway"), ("general", "direct")):
+        with pytest.raises(ValueError, match="^moment: "):
+            claims.values(tinybench({0: 0.4}), metric, moment)
+
+
+def claim(id, a, b, direction=">", metric="general", study="baselines", **more):
+    row = dict.fromkeys(LEDGER.columns, "") | {"id": id, "paper": "pretrainzero", "section": "Table 1", "claim": id}
+    row |= {"study": study, "metric": metric, "a": a, "b": b, "direction": direction}
+    return row | {"reported_a": math.nan, "reported_b": math.nan} | more
+
+
+def judged(rows, *made, **tables):
+    tables = {"tinybench": rows, "training": training(), **tables}
+
+    def select(table, study, tier):
+        assert tier == "tiny"
+        return table[table["arm"].str.startswith(study)].assign(arm=lambda t: t["arm"].str.split("/").str[1])
+
+    return claims.ledger(pd.DataFrame(made), tables, "tiny", select).set_index("id")
+
+
+def noisy(arm, level, noise):
+    """Accuracies (level + seed's own noise) at the end, base 0.4; the seeds' own shift of `tinybench` is in both."""
+    parts = [tinybench({0: 0.4, 20: level + extra}, f"baselines/{arm}", len(noise)).query("seed == @seed")
+             for seed, extra in enumerate(noise)]  # fmt: skip
+    return pd.concat(parts)
+
+
+def test_verdicts_by_hand():
+    rows = pd.concat([
+        noisy("good", 0.60, [0.001, -0.001, 0.0, 0.002, -0.002]),
+        noisy("poor", 0.50, [0.0, 0.0, 0.0, 0.0, 0.0]),
+        noisy("wild", 0.55, [0.2, -0.2, 0.1, -0.1, 0.0]),
+        noisy("short", 0.70, [0.0, 0.001]),
+    ])  # fmt: skip
+    table = judged(
+        rows,
+        claim("right", "good", "poor"),
+        claim("right, told from below", "poor", "good", "<"),
+        claim("wrong", "poor", "good"),
+        claim("open", "wild", "poor"),
+        claim("two pairs", "short", "poor"),
+        claim("no rows", "good", "absent"),
+        claim("no study", "good", "poor", study="", why_not="needs RLVR"),
+        claim("against the base", "good", "base"),
+        claim("against another's base", "good", "poor@base"),
+    )
+    verdicts = ["reproduced", "reproduced", "contradicted", "inconclusive"]
+    assert table["verdict"].tolist()[:4] == [f"{word} at tiny" for word in verdicts]
+    assert table["verdict"].tolist()[4:] == ["not run at this tier"] * 3 + ["reproduced at tiny"] * 2
+    assert table["n"].tolist() == [5, 5, 5, 5, 2, 0, 0, 5, 5]
+    right = table.loc["right"]
+    assert right["effect"] == pytest.approx(10.0) and right["unit"] == "points" and right["tier"] == "tiny"
+    # paired, the seeds' shift of 0 to 4 points is gone: differences 10.1, 9.9, 10, 10.2, 9.8
+    assert right["high"] - right["effect"] == pytest.approx(2.7764 * 0.158114 / math.sqrt(5), abs=1e-3)
+    assert table.loc["right, told from below", "effect"] == -right["effect"]
+    assert table.loc["against the base", "effect"] == pytest.approx(20.0)
+    assert table.loc["against another's base", "effect"] == pytest.approx(20.0)  # all start from one base
+    assert table.loc["open", "low"] < 0 < table.loc["open", "high"]
+    tested = table["p"].dropna()
+    assert table["p_holm"].dropna().tolist() == holm(tested) and len(tested) == 6
+    untested = table.loc[["two pairs", "no rows", "no study"]]
+    assert untested[["effect", "low", "high", "p", "p_holm"]].isna().all(axis=None)
+
+
+def test_the_family_decides_what_is_inconclusive():
+    rows = pd.concat([noisy("good", 0.44, [0.015, -0.015, 0.005]), noisy("poor", 0.40, [0, 0, 0])])
+    alone = judged(rows, claim("it", "good", "poor"))
+    p = alone.loc["it", "p"]
+    assert 0.025 < p < 0.05 and alone.loc["it", "p_holm"] == p and alone.loc["it", "verdict"] == "reproduced at tiny"
+    many = judged(rows, claim("it", "good", "poor"), claim("idle", "poor", "base"), claim("unrun", "good", "absent"))
+    assert many.loc["it", "p_holm"] == 2 * p  # two were tested, the third was not
+    assert many.loc["it", "verdict"] == "inconclusive at tiny"
+    elsewhere = judged(rows, claim("it", "good", "poor"), claim("idle", "poor", "base", study="another"))
+    assert elsewhere.loc["it", "p_holm"] == p  # another study's claims are another family
+
+
+def test_pairs_are_the_seeds_that_both_have():
+    good, poor = noisy("good", 0.6, [0.0, 0.1, 0.2, 0.3]), noisy("poor", 0.5, [0.0] * 5)
+    table = judged(pd.concat([good[good["seed"] > 0], poor]), claim("it", "good", "poor"))
+    assert table.loc["it", "n"] == 3 and table.loc["it", "effect"] == pytest.approx(30)
+
+
+def test_training_metrics_are_tested_on_their_own_table():
+    parts = [training(**{"predictor/length": np.linspace(8, 8 + grown, 20)}).assign(arm="baselines/a", seed=seed)
+             for seed, grown in enumerate((4.0, 4.1, 4.2))]  # fmt: skip
+    made = claim("grows", "a", "start", metric="response length")
+    table = judged(tinybench({0: 0.4}), made, training=pd.concat(parts))
+    # 16 of 19 equal steps lie between the middles of the first and the last fifth
+    assert table.loc["grows", "effect"] == pytest.approx(4.1 * 16 / 19) and table.loc["grows", "unit"] == "tokens"
+    assert table.loc["grows", "verdict"] == "reproduced at tiny"
+
+
+def test_with_no_results_nothing_is_run_and_no_verdict_is_made():
+    empty = {"tinybench": tinybench({0: 0.4})[:0], "training": training()[:0]}
+    table = claims.ledger(LEDGER, empty, select=lambda rows, study, tier: rows)
+    assert table.equals(claims.ledger(LEDGER, {}))
+    assert (table["verdict"] == "not run at this tier").all() and (table["n"] == 0).all()
+    assert f"| all | 0 | 0 | 0 | {len(LEDGER)} | {len(LEDGER)} |" in claims.summary(table)
+    assert_readable(ledger_figure(table))
+
+
+def full_ledger(shift=6.0):
+    """Every claim of the real ledger tested on made-up numbers."""
+    rng, rows = np.random.default_rng(0), []
+    for place, row in enumerate(LEDGER.to_dict("records")):
+        if row["study"]:
+            effect, half = rng.normal(shift, 4) * (1 if row["direction"] == ">" else -1), rng.uniform(0.5, 5)
+            word = ("reproduced", "contradicted", "inconclusive")[place % 3]
+            row |= {"effect": effect, "low": effect - half, "high": effect + half, "p": 0.01, "p_holm": 0.04, "n": 5}
+            row |= {"unit": claims.unit(row["metric"]), "verdict": f"{word} at mini"}
+        else:
+            row |= {"verdict": "not run at this tier", "n": 0, "unit": ""}
+        rows.append(row | {"tier": "mini"})
+    return pd.DataFrame(rows)
+
+
+def test_equal_tokens_compare_both_arms_at_what_the_cheaper_has_used():
+    # a uses 10 tokens a step, b 40: at a's end, after 300, b stands where it was at step 7.5
+    curves = {"a": {0: 0.4, 10: 0.5, 30: 0.7}, "b": {0: 0.4, 7: 0.65, 10: 0.9, 30: 0.9}}
+    rows = pd.concat([tinybench(curve, f"baselines/{arm}") for arm, curve in curves.items()], ignore_index=True)
+    rows["run_id"] = rows["arm"] + rows["seed"].astype(str)
+    each = {arm: training(tokens_prompt=use - 1, tokens_completion=1)[:3] for arm, use in (("a", 10), ("b", 40))}
+    names = [(f"baselines/{arm}", seed) for arm in each for seed in range(3)]
+    used = [each[arm[-1]].assign(arm=arm, run_id=f"{arm}{seed}") for arm, seed in names]
+    table = judged(rows, claim("equal", "a", "b@equal tokens"), claim("end", "a", "b"), training=pd.concat(used))
+    assert table["effect"].to_dict() == pytest.approx({"equal": 5, "end": -20})
+    assert table["n"].tolist() == [3, 3] and table["verdict"]["equal"].startswith("reproduced")
+
+
+def test_the_ledger_in_words():
+    table = full_ledger()
+    lines = claims.markdown(table).split("\n")
+    assert len(lines) == len(LEDGER) + 2 and {line.count("|") for line in lines} == {8}
+    first = lines[2].split(" | ")
+    assert first[1:3] == ["PretrainZero, Table 1", "+4.20, Qwen3-4B-Base: Overall (%)"]
+    effect, low, high = table.loc[0, ["effect", "low", "high"]]
+    assert first[3:6] == [f"overall: {effect:+.1f} [{low:+.1f}, {high:+.1f}] points", "5", "0.04"]
+    untested = [line for line in lines if line.endswith("| 0 |  | not run at this tier |")]
+    assert [line for line in untested if "tested once, as rpt-general-supergpqa" in line]
+    counts = claims.summary(table).split("\n")[-1].strip("| ").split(" | ")
+    assert [int(count) for count in counts[1:]] == [
+        *(int(table["verdict"].str.startswith(word).sum()) for word in claims.VERDICTS), len(LEDGER)
+    ]  # fmt: skip
+
+
+def test_the_figure_of_the_ledger_is_readable_and_turned_the_claims_way():
+    table = full_ledger()
+    figure = ledger_figure(table)
+    assert_readable(figure)
+    found = {}
+    for ax in figure.axes:
+        named = figure.axes[0] if ax.get_title(loc="left") else ax  # the sizes share the names on their left
+        for tick, label in zip(named.get_yticks(), named.get_yticklabels(), strict=True):
+            points = [line for line in ax.get_lines() if len(line.get_xdata()) == 1 and line.get_ydata()[0] == tick]
+            found[ax.get_title(loc="left"), label.get_text()] = [line.get_xdata()[0] for line in points]
+    row = table.set_index("id").loc["4b-cpt-base-overall"]
+    assert found["tinybase (default)", "CPT < Base: overall"] == pytest.approx([-row["effect"], 32.36 - 15.89])
+    row = table.set_index("id").loc["next-token-above-span"]
+    effect, printed = found["", "Random next tokens > Random spans: general"]
+    assert effect == row["effect"] and math.isnan(printed)
+    assert found["tinybase small", "CPT < Base: overall"] == []  # not claimed at that size
+    accuracy = table[table["metric"].isin(claims.ACCURACIES)]
+    words = " ".join(text.get_text() for text in figure.texts).replace("\n", " ")
+    assert f"{accuracy['p'].notna().sum()} of {len(accuracy)} claims on accuracy were run" in words
+    assert "over the claims of its study" in words

@@ -1,0 +1,136 @@
+"""Run folders become tables: complete runs only, each once, nothing of other runs lost."""
+
+import subprocess
+import sys
+import warnings
+
+import pandas as pd
+import pytest
+
+from pzlib.run import Run
+from pzlib.runs.folder import RunFolder
+from pzlib.studies.results import KEY, TABLES, collect, load, read, stored
+
+
+@pytest.fixture
+def make_run(home):
+    """make_run(**settings, state=, reward=) -> RunFolder of three steps, with metrics and evaluations."""
+
+    def make(state="complete", reward=1 / 3, tier="mini", **settings):
+        run = Run(tier=tier, steps=3, **settings)
+        folder = RunFolder(run.folder).open(run, {"corpus_digest": "abc"})
+        for step in (1, 2, 3):
+            folder.append_metrics({"step": step, "seconds": 1200.0, "rows": 40, "predictor/reward": reward})
+        row = {"group": "math", "n": 3, "correct": 1, "accuracy": 1 / 3}
+        for step in (0, 3):
+            folder.append_eval([row | {"step": step, "task": task} for task in ("sum", "count")])
+        folder.set_status(state, step=3, steps=3)
+        return folder
+
+    return make
+
+
+def collected(home):
+    return collect(home / "data/runs", home / "data/results")
+
+
+def test_tables_are_tidy_and_rounded(make_run, home):
+    ids = {make_run(seed=seed).run().run_id: "complete" for seed in (1, 0)}
+    assert collected(home) == ids
+    runs, training, tinybench = map(load, TABLES)
+    assert list(runs["seed"]) == [0, 1]
+    assert set(runs["run_id"]) == set(ids)
+    assert list(runs["hours"]) == [1.0, 1.0]
+    assert (runs["corpus_digest"] == "abc").all()
+    assert runs["learning_rate"][0] == Run(tier="mini").learning_rate
+    assert list(training["step"]) == [1, 2, 3, 1, 2, 3]
+    assert list(zip(tinybench["step"][:4], tinybench["task"][:4], strict=True)) == [
+        (0, "count"), (0, "sum"), (3, "count"), (3, "sum")]  # fmt: skip
+    for table in (runs, training, tinybench):
+        assert list(table.columns)[:4] == KEY
+    line = (home / "data/results/training.csv").read_text().splitlines()[1]
+    assert line.endswith(",mini,0,1,1200,40,0.333333")
+
+
+def test_runs_of_another_tier_leave_the_tables_of_mini_alone(make_run, home):
+    for seed, tier in enumerate(("mini", "smoke", "mini")):
+        make_run(tier=tier, seed=seed)
+    collected(home)
+    assert load("runs")["seed"].tolist() == [0, 2] and load("runs", "smoke")["seed"].tolist() == [1]
+
+
+def test_collecting_again_changes_nothing(make_run, home):
+    make_run(seed=0)
+    make_run(seed=1, objective="random_span")
+    collected(home)
+    before = {p: p.read_bytes() for p in (home / "data/results").iterdir()}
+    collected(home)
+    assert {p: p.read_bytes() for p in (home / "data/results").iterdir()} == before
+
+
+def test_rows_of_runs_found_are_replaced_and_of_others_kept(make_run, home):
+    old = make_run(seed=0)
+    kept = make_run(seed=1, reward=0.5)
+    collected(home)
+    for path in sorted(kept.path.rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    kept.path.rmdir()
+    (old.path / "metrics.jsonl").unlink()
+    old.append_metrics({"step": 1, "predictor/reward": 0.75, "generator/legal": 1.0})
+    collected(home)
+    training = load("training")
+    assert list(training["predictor/reward"]) == [0.75, 0.5, 0.5, 0.5]
+    assert list(training["generator/legal"].notna()) == [True, False, False, False]
+    assert len(load("runs")) == 2
+
+
+def test_a_run_that_is_not_complete_is_left_out_and_named(make_run, home):
+    run_id = make_run(seed=0, state="failed").run().run_id
+    assert collected(home) == {run_id: "failed"}
+    assert not (home / "data/results").exists()
+    make_run(seed=1)
+    collected(home)
+    assert list(load("training")["seed"].unique()) == [1]
+
+
+def test_a_run_without_evaluations_is_no_error(make_run, home):
+    folder = make_run(seed=0)
+    (folder.path / "eval.csv").unlink()
+    collected(home)
+    assert len(load("tinybench")) == 0
+    assert len(load("runs")) == 1
+
+
+def test_what_is_missing_is_told(home, monkeypatch):
+    with pytest.raises(FileNotFoundError, match="runs: no run in .*; `python -m pzlib run"):
+        collected(home)
+    with pytest.raises(ValueError, match="trainings: no such table of results; did you mean training"):
+        load("trainings")
+    monkeypatch.setattr("pzlib.paths.REPO", home)
+    monkeypatch.chdir(home)
+    with pytest.raises(FileNotFoundError, match="training.csv: not there yet; `python -m pzlib results`"):
+        load("training")
+
+
+def test_tables_need_no_torch():
+    code = "import pzlib.studies.results, sys; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_undefined_metrics_stay_empty(make_run, home):
+    folder = make_run(seed=0)
+    folder.append_metrics({"step": 4, "predictor/reward": float("nan")})
+    collected(home)
+    assert pd.isna(load("training")["predictor/reward"].iloc[-1])
+
+
+def test_a_tier_without_tables_has_none_stored(make_run, home):
+    assert stored("smoke") == {}
+
+
+def test_a_table_of_many_columns_takes_one_more_without_a_warning(tmp_path):
+    names, row = ",".join(f"share/{n}" for n in range(120)), ",".join(["0.5"] * 120)
+    (tmp_path / "wide.csv").write_text(f"{names}\n{row}\n{row}\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read(tmp_path / "wide.csv").assign(more=1)["more"].tolist() == [1, 1]

@@ -1,0 +1,103 @@
+"""tinybase: its text, its tokenizer, and the shipped files against the properties that the small tier rests on."""
+
+import json
+import math
+import random
+from dataclasses import replace
+from itertools import islice
+
+import pandas as pd
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from pzlib.evaluation.calibration import BOUNDS, next_tokens, places, properties
+from pzlib.paths import REPO
+from pzlib.prompts import parse_boxed, parse_mask
+from pzlib.world.tinybase import SIZES, STAGES, batches, document, pretrain, tokenizer
+from pzlib.world.tinywiki import WORLDS, passages
+
+SHIPPED = [name for name in SIZES if (REPO / "data" / name / "config.json").exists()]
+
+
+def test_text_comes_back_from_its_tokens_one_word_one_token():
+    tok = tokenizer()
+    for name in WORLDS:
+        for passage in passages(name, 20, seed=1):
+            ids = tok(passage.text)["input_ids"]
+            assert len(ids) == passage.length and tok.decode(ids) == passage.text
+    assert tok.convert_ids_to_tokens(tok("dr[mask]y [mask]")["input_ids"])[1::2] == ["[mask]", "[mask]"]
+    assert "token_type_ids" not in tok("Sunday")
+
+
+def test_documents_show_every_kind_both_with_and_without_reasoning():
+    rng = random.Random(0)
+    pairs = [document(rng, STAGES[0].shares, 5) for _ in range(3000)]
+    predictions = [(a, b) for a, b in pairs if a.startswith("Passage") and a.endswith("Answer :")]
+    generators = [(a, b) for a, b in pairs if a.endswith("Mask :")]
+    assert 0.45 < sum(b.startswith("Think :") for _, b in predictions) / len(predictions) < 0.55
+    assert all(parse_boxed(b).strip() for _, b in predictions)
+    assert all(parse_mask(b) in a for a, b in generators)
+    for no_reason in ("nothing tells", "a plain word"):
+        share = sum(no_reason in b for _, b in predictions) / len(predictions)
+        assert 0.12 < share < 0.22  # a third of the masks, half of them with a reasoning
+
+
+def test_batches_learn_nothing_from_prompts_and_padding():
+    tok = tokenizer()
+    for ids, labels, _ in islice(batches(tok, replace(STAGES[0], tokens=10_000), seed=0), 5):
+        learned = labels != -100
+        assert (labels[learned] == ids[learned]).all()
+        assert not (ids[learned] == tok.pad_token_id).any()
+        assert ((ids == tok.eos_token_id) & ~learned).sum() == 0  # every document's end is learned
+
+
+@pytest.mark.slow
+def test_equal_arguments_give_equal_weights(tmp_path):
+    for name in ("a", "b"):
+        stages = [replace(stage, tokens=15_000) for stage in STAGES]
+        pretrain("tinybase_small", tmp_path / name, seed=4, stages=stages, say=lambda _: None)
+    first, second = (AutoModelForCausalLM.from_pretrained(tmp_path / name).state_dict() for name in "ab")
+    assert all(torch.equal(first[k], second[k]) for k in first)
+    assert json.loads((tmp_path / "a/pretraining.json").read_text())["seed"] == 4
+
+
+@pytest.mark.slow
+def test_the_shipped_base_has_the_properties_the_small_tier_rests_on():
+    folder = REPO / "data/tinybase"
+    table = properties(AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder))
+    assert set(table.property) == set(BOUNDS)
+    with pd.option_context("display.width", 200):
+        assert table.holds.all(), "\n" + table.to_string()
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_models_are_small_and_know_the_worlds_words(name):
+    folder = REPO / "data" / name
+    tok = AutoTokenizer.from_pretrained(folder)
+    assert tok.get_vocab() == tokenizer().get_vocab()
+    assert sum(f.stat().st_size for f in folder.iterdir()) < 10e6
+
+
+def test_next_tokens_ranks_by_entropy_and_says_what_a_greedy_reader_gets_right(tiny_model):
+    model, tok = AutoModelForCausalLM.from_pretrained(tiny_model).eval(), AutoTokenizer.from_pretrained(tiny_model)
+    texts = ["Anna lives in Rome . Bela works in Oslo .", "the old bank near the river is tall and red ."]
+    table = next_tokens(model, tok, texts)
+    assert table["passage"].value_counts().to_dict() == {0: 9, 1: 10}
+    for number, text in enumerate(texts):
+        ids, own = tok(text)["input_ids"], table[table["passage"] == number]
+        probs = model(input_ids=torch.tensor([ids])).logits[0, :-1].softmax(-1).tolist()
+        by_hand = [-sum(p * math.log(p) for p in row) for row in probs]
+        assert own["entropy"].tolist() == pytest.approx(by_hand, rel=1e-4)
+        assert own["right"].tolist() == [row.index(max(row)) == i for row, i in zip(probs, ids[1:], strict=True)]
+        most = sorted(by_hand)[-(len(by_hand) // 5) :]
+        assert sorted(own.loc[own["top_fifth"], "entropy"]) == pytest.approx(most, rel=1e-4)
+
+
+def test_the_clean_world_lies_where_less_is_noise():
+    folder = REPO / "data/tinybase"
+    model, tok = AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    table = places(model, tok, ["tinywiki", "tinywiki_clean"], limit=10).T
+    assert (table["tinywiki"] != table["tinywiki_clean"]).all() and table.stack().between(0, 100).all()
+    assert table["tinywiki"]["top fifth: irreducible"] > table["tinywiki_clean"]["top fifth: irreducible"]
+    assert table["tinywiki"]["top fifth: right"] < table["tinywiki"]["all: right"]
