@@ -3,6 +3,9 @@
 import numpy as np
 import pandas as pd
 
+from pzlib.run import Run
+from pzlib.runs.folder import RunFolder
+
 KINDS = ("trivial", "irreducible", "sum", "sum_inverse", "weekday", "two_hop")
 ACCURACY = {"trivial": 0.8, "irreducible": 0.05}
 PASSIVE = {"random_span": 0.0, "random_next_token": 0.2, "entropy_next_token": 3.0}
@@ -87,3 +90,15 @@ def episodes(step=57, objective="pretrainzero", text=TEXT, passage_id="belmora")
             rows[-1] |= {"completion": f"two days on is {said} \\boxed{{ {said} }}", "reward": float(right)}
             rows[-1] |= {"count": text.count(mask)}
     return pd.DataFrame(rows)
+
+
+def fill(folder, objective="pretrainzero", steps=3):
+    """A run folder as a run of three steps leaves it."""
+    folder = RunFolder(folder).open(Run(tier="smoke", objective=objective, seed=3))
+    for row in training((objective,), seeds=1, steps=steps).to_dict("records"):
+        metrics = {key: value for key, value in row.items() if key not in ("run_id", "objective", "tier", "seed")}
+        folder.append_metrics(metrics)
+        rows = episodes(step=row["step"], objective=objective).drop(columns="step")
+        folder.write_episodes(row["step"], 0, rows.astype(object).where(rows.notna(), None).to_dict("records"))
+    folder.set_status("running", step=steps, steps=12)
+    return folder

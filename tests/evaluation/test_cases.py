@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_live import fill
+from synthetic import fill
 
 from pzlib.evaluation import cases
 from pzlib.evaluation.cases import (

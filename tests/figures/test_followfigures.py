@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from test_figures import assert_readable
+from readable import assert_readable
 
 from pzlib import studies
 from pzlib.figures import paper

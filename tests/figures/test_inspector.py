@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import synthetic
 from plainpage import Page
+from synthetic import fill
 from test_browser import driver, lab, wait_for  # noqa: F401  (fixtures)
-from test_live import fill
 
 from pzlib.evaluation.cases import tidy
 from pzlib.figures.inspector import MANY, _over, casebook, inspector

@@ -6,25 +6,12 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-import synthetic
+from synthetic import fill
 
 from pzlib.figures import live
-from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
 
 PNG = b"\x89PNG\r\n\x1a\n"
-
-
-def fill(folder, objective="pretrainzero", steps=3):
-    """A run folder as a run of three steps leaves it."""
-    folder = RunFolder(folder).open(Run(tier="smoke", objective=objective, seed=3))
-    for row in synthetic.training((objective,), seeds=1, steps=steps).to_dict("records"):
-        metrics = {key: value for key, value in row.items() if key not in ("run_id", "objective", "tier", "seed")}
-        folder.append_metrics(metrics)
-        rows = synthetic.episodes(step=row["step"], objective=objective).drop(columns="step")
-        folder.write_episodes(row["step"], 0, rows.astype(object).where(rows.notna(), None).to_dict("records"))
-    folder.set_status("running", step=steps, steps=12)
-    return folder
 
 
 class Display:

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 import synthetic
-from test_figures import assert_readable
+from readable import assert_readable
 
 from pzlib import studies
 from pzlib.figures import paper

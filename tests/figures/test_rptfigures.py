@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from test_figures import assert_readable
+from readable import assert_readable
 
 from pzlib.figures import paper
 from pzlib.studies.metrics import along_compute, laws, laws_table, next_token_accuracy

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
-from test_figures import assert_readable
+from readable import assert_readable
 
 from pzlib import figures
 from pzlib.figures import study

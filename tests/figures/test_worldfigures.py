@@ -3,7 +3,7 @@ Synthetic tables, so no number here is a property of the world."""
 
 import pandas as pd
 import pytest
-from test_figures import assert_readable, texts
+from readable import assert_readable, texts
 
 from pzlib.figures.study import CLASS_COLOURS, WAYS, entropy_of_worlds, spans_by_kind
 from pzlib.figures.style import GREYS

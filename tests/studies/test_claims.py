@@ -6,8 +6,8 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from readable import assert_readable
 from scipy.stats import ttest_rel
-from test_figures import assert_readable
 
 from pzlib import studies
 from pzlib.figures import paper

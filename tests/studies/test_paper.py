@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from test_figures import assert_readable
+from readable import assert_readable
 
 from pzlib.figures.paper import baselines_beside
 from pzlib.figures.style import METHODS

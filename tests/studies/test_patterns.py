@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_figures import assert_readable
+from readable import assert_readable
 
 from pzlib import figures
 from pzlib.evaluation.cases import read_completions
