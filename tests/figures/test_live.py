@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+import synthetic
 from synthetic import fill
 
 from pzlib.figures import live
