@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from pzlib.paths import root
-from pzlib.run import CHOICES, TIERS, Run
+from pzlib.run import TIERS, Run
 from pzlib.studies.records import PLANS
 
 
@@ -36,7 +36,7 @@ def parser():
     compare.add_argument("--tasks", nargs="+", default=[], metavar="TASK", help="only these of the benchmarks in both")
     serve = commands.add_parser("serve", help="a vLLM server for runs with vllm_mode server; needs a GPU of its own")
     serve.add_argument("model", help="a folder, a run id or a hub name: the model that the run starts from")
-    serve.add_argument("--dtype", default="bfloat16", choices=CHOICES["dtype"], help="the run's")
+    serve.add_argument("--dtype", default="bfloat16", choices=Run.choices("dtype"), help="the run's")
     serve.add_argument("--length", type=int, default=8192, help="tokens of prompt and completion together")
     serve.add_argument("--host", default="127.0.0.1", help="another one needs VLLM_API_KEY, a token of your own")
     serve.add_argument("--port", type=int, default=8000)
@@ -95,7 +95,7 @@ def _plan_parser(plan):
     """The arguments of `plan`; what is left out is the tier's."""
     plan.add_argument("--tier", default="paper", choices=TIERS)
     plan.add_argument("--model", help="a folder, a run id or a hub name; only its config.json is read")
-    plan.add_argument("--objective", default="pretrainzero", choices=CHOICES["objective"])
+    plan.add_argument("--objective", default="pretrainzero", choices=Run.choices("objective"))
     plan.add_argument("--gpus", type=int, help="of that hardware; by default 8 at paper, else 1")
     plan.add_argument("--hardware", metavar="NAME", help="h100-80gb, a100-80gb, rtx4090-24gb, ...; cpu: this machine")
     plan.add_argument("--prompt-tokens", type=int, help="of a row in the mean; by default half of the most")

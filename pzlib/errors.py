@@ -1,6 +1,7 @@
-"""Words for bad input: what was wrong, by its name, and what would be right.
-Leaves out what is bad input: that stands where the input is read."""
+"""Words for a person: what is wrong with an input, by its name, and what would be right; how long something takes.
+Leaves out what counts as wrong: that is decided where the input is read."""
 
+import ast
 import difflib
 
 
@@ -12,13 +13,20 @@ def near_names(name, known):
     >>> near_names("zzz", ["seed", "steps"])
     'known: seed, steps'
     """
-    near = difflib.get_close_matches(name, list(known), n=3)
-    return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+    known = list(known)
+    near = [word for word in known if word.startswith(name)] or difflib.get_close_matches(name, known, n=3)
+    return f"did you mean {' or '.join(near[:3])}?" if near and name else f"known: {', '.join(known)}"
 
+
+def refuse_unknown(given, known, what):
+    """ValueError for the first name of `given` that is not in `known`, with the nearest known ones."""
+    for name in given:
+        if name not in known:
+            raise ValueError(f"{name}: no such {what}; {near_names(name, known)}")
 
 
 def typed(name, value, want):
-    """`value` as the type `want` (bool, int, float or str), or a ValueError that names the setting.
+    """`value` as the type `want` (bool, int, float, str, ...), or a ValueError that names the setting.
 
     An int is fine where a float is wanted; a bool is no number and a string is never converted.
 
@@ -33,14 +41,64 @@ def typed(name, value, want):
     if type(value) is want:
         return value
     remedy = "; write it without quotes" if isinstance(value, str) else ""
-    article = "an" if want is int else "a"
-    got = f"the {type(value).__name__} {value!r}"
-    raise ValueError(f"{name}: wants {article} {want.__name__}, got {got}{remedy}")
+    raise ValueError(f"{name}: wants {_a(want)}, got the {type(value).__name__} {value!r}{remedy}")
 
 
+def _a(want):
+    return f"{'an' if want is int else 'a'} {want.__name__}"
 
-def refuse_unknown(given, known, what):
-    """ValueError for the first name of `given` that is not in `known`, with the nearest known ones."""
-    for name in given:
-        if name not in known:
-            raise ValueError(f"{name}: no such {what}; {near_names(name, known)}")
+
+def fitted(name, value, default):
+    """`value` in the type of `default`, its items in that of its first item; None takes any.
+
+    >>> fitted("rate", 1, 0.5)
+    1.0
+    >>> fitted("seeds", [1, 2.5], [0])
+    Traceback (most recent call last):
+    ValueError: seeds[1]: wants an int, got the float 2.5
+    """
+    if default is None:
+        return value
+    value = typed(name, value, type(default))
+    if isinstance(value, list | tuple) and default:
+        return type(value)(fitted(f"{name}[{i}]", item, default[0]) for i, item in enumerate(value))
+    return value
+
+
+def parse_value(name, text, default):
+    """The value that `text`, typed on a command line, is where a notebook or a tier says `default`.
+
+    >>> parse_value("rate", "1e-6", 0.5), parse_value("live", "false", True), parse_value("name", "1", "mine")
+    (1e-06, False, '1')
+    >>> parse_value("every", "false", None), parse_value("seeds", "[1, 2]", None), parse_value("name", "a.jsonl", None)
+    (False, [1, 2], 'a.jsonl')
+    >>> parse_value("steps", "ten", 200)
+    Traceback (most recent call last):
+    ValueError: steps: wants an int such as 200, got 'ten'
+    """
+    if isinstance(default, str):
+        return text
+    word = text.strip()
+    if isinstance(default, bool) or word.lower() in ("true", "false", "none"):
+        word = word.capitalize()
+    try:
+        value = ast.literal_eval(word)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
+        if default is None:
+            return text
+        raise ValueError(f"{name}: wants {_a(type(default))} such as {default!r}, got {text!r}") from error
+    return fitted(name, value, default)
+
+
+def duration(seconds):
+    """Seconds in words.
+
+    >>> duration(4.2), duration(80), duration(7300)
+    ('4 s', '1 min 20 s', '2 h 1 min')
+    """
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60} min"

@@ -1,5 +1,7 @@
 """Where things are: what the repository ships, what a run writes, and the path that a name given by a user stands for."""
 
+import hashlib
+import json
 import os
 import re
 from pathlib import Path
@@ -15,10 +17,22 @@ def root():
     return Path(os.environ.get("PZLIB_HOME") or REPO).resolve()
 
 
+def locate(name):
+    """An existing path as an absolute string, looked for under `root()`, the repository, the working directory.
+
+    A notebook's working directory depends on who started it, so it comes last; a name that is no path there
+    (a hub name, a corpus of ours) comes back unchanged.
+    """
+    for base in (root(), REPO, Path.cwd()):
+        if (base / name).exists():
+            return str((base / name).resolve())
+    return name
+
+
 def misspelt(name):
     """Why `name`, which is no path, can be no hub name either: words with a remedy; None where it may be one.
 
-    Asked before the hub is, which takes its time to say no.
+    The hub takes its time to say no, so this is asked first.
 
     >>> misspelt("data/tinybse"), misspelt("Qwen/Qwen3-4B-Base")
     ('there is no data/tinybse; did you mean tinybase or tinybase_small?', None)
@@ -33,13 +47,17 @@ def misspelt(name):
     return None
 
 
-def locate(name):
-    """An existing path as an absolute string, looked for under `root()`, the repository, the working directory.
+def sha256(path):
+    """The SHA-256 of a file's bytes, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
-    A notebook's working directory depends on who started it, so it comes last; a name that is no path there
-    (a hub name, a corpus of ours) comes back unchanged.
-    """
-    for base in (root(), REPO, Path.cwd()):
-        if (base / name).exists():
-            return str((base / name).resolve())
-    return name
+
+def stamp(source):
+    """16 hex digits that change with the name, size or time of any file of `source`; None where that is no path."""
+    path = Path(source)
+    if not path.exists():
+        return None
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    told = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from pzlib.game import blocks, generator_reward_func, predictor_reward_func
+from pzlib.engine.generation import Answer
+from pzlib.game import blocks
 from pzlib.masking import Passage
-from pzlib.objectives.pretrainzero import Game
 from pzlib.rewards import group_advantages
 from pzlib.run import Run
 
@@ -29,7 +29,7 @@ def answers_to(script, tokenizer):
     def ask(texts):
         return [
             [
-                (tokenizer(text)["input_ids"], tokenizer(said)["input_ids"] + [1], said, 0.5, False, None)
+                Answer(tokenizer(text)["input_ids"], tokenizer(said)["input_ids"] + [1], said, 0.5, False)
                 for said in script[text]
             ]
             for text in texts
@@ -48,7 +48,8 @@ BY_HAND = {
 
 
 def play(script, tokenizer, passage=PASSAGE, **changes):
-    game = Game(Run(**SMALL | changes), [passage], tokenizer)
+    run = Run(**SMALL | changes)
+    game = run.method(run, [passage], tokenizer)
     return game.play([passage], answers_to(script, tokenizer), random.Random(0))[0]
 
 
@@ -96,8 +97,8 @@ def test_passive_spans_fill_a_block_of_predictions_alone(tokenizer):
 
 
 def rollout(script, tokenizer, run, passages, folder=None, prompts=None, step=0):
-    game = Game(run, passages, tokenizer, folder)
-    game._ask = lambda texts, trainer, generator: answers_to(script, tokenizer)(texts)
+    game = run.method(run, passages, tokenizer, folder)
+    game.ask = lambda texts, trainer, generator: answers_to(script, tokenizer)(texts)
     trainer = SimpleNamespace(
         state=SimpleNamespace(global_step=step), accelerator=SimpleNamespace(process_index=0), use_vllm=False
     )
@@ -111,8 +112,9 @@ def test_rollout_gives_trl_one_entry_per_row_and_one_score_per_role(tokenizer):
     assert out["generator_score"] == [0.5, 0.0, None, None, None, None]
     assert out["predictor_score"] == [None, None, 1.0, 0.0, None, None]
     assert [sum(m) for m in out["env_mask"]] == [len(c) for c in out["completion_ids"][:4]] + [0, 0]
-    assert predictor_reward_func(None, **out) is out["predictor_score"]
-    assert generator_reward_func(None, **out) is out["generator_score"]
+    predictor, generator = game.reward_funcs()
+    assert predictor(None, **out) is out["predictor_score"]
+    assert generator(None, **out) is out["generator_score"]
     m = game.metrics
     assert (m["rows"], m["rows_trained"], m["generator/legal"], m["predictor/accuracy"]) == (6, 4, 0.5, 0.5)
     assert (m["predictor/dead_groups"], m["generator/dead_groups"], m["mask/name"], m["mask/words"]) == (

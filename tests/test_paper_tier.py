@@ -12,7 +12,7 @@ from pzlib.engine.memory import SHIPPED
 from pzlib.paths import REPO
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
-from pzlib.train import settings, train
+from pzlib.train import train, trl_arguments
 
 CONFIGS = {name: entry["config"] for name, entry in json.loads(SHIPPED.read_text()).items()}
 # Of each paper: PretrainZero (arXiv:2512.03442, Table 1), RLP (2510.01265, section 3.2), RPT (2506.08007, section 3)
@@ -68,7 +68,7 @@ def narrow(tmp_path):
 def test_the_papers_settings_come_from_the_tier_alone(objective, name, tmp_path):
     run = paper(objective, name)
     processes = 32 if objective == "rlp" else 8
-    args = settings(run, RunFolder(tmp_path), processes)
+    args = trl_arguments(run, RunFolder(tmp_path), processes)
     prompts = run.rows_per_step // run.group
     stated = {
         # steps, rate, schedule, prompts, rollouts, prompt tokens, completion tokens, temperature

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from pzlib.objectives.rlp import FILE
+from pzlib.engine.average import FILE
 from pzlib.run import Run
 from pzlib.runs import checkpoints
 from pzlib.runs.folder import RunFolder

@@ -73,7 +73,7 @@ def test_three_real_steps_change_every_parameter(run, skilled):
 
 def test_a_complete_run_comes_back_at_once_and_other_settings_are_refused(run, monkeypatch):
     first = train(run(name="twice"))
-    monkeypatch.setattr(module, "load", None)
+    monkeypatch.setattr(module.models, "load", None)
     assert train(run(name="twice")).metrics().equals(first.metrics())
     with pytest.raises(ValueError, match="seed"):
         train(run(name="twice", seed=5))
@@ -331,8 +331,8 @@ def test_bad_models_and_settings_are_refused_in_words(run, skilled, tmp_path, mo
 def test_rows_that_a_process_boundary_would_cut_are_refused(run):
     settings = run(passages=3)
     with pytest.raises(ValueError, match="passages: 3 a step cannot be shared among 2 processes"):
-        module.settings(settings, RunFolder(settings.folder), processes=2)
-    args = module.settings(run(passages=2), RunFolder(settings.folder), processes=2)
+        module.trl_arguments(settings, RunFolder(settings.folder), processes=2)
+    args = module.trl_arguments(run(passages=2), RunFolder(settings.folder), processes=2)
     assert args.per_device_train_batch_size * args.gradient_accumulation_steps == run().rows_per_step // 2
 
 

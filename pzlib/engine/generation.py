@@ -1,54 +1,31 @@
 """G answers to each of some texts, from the model being trained: the one place that touches TRL's way of generating.
-Leaves out chat templates: a prompt is raw text."""
+Several processes draw what one process would draw. Leaves out chat templates: a prompt is raw text."""
 
 from contextlib import contextmanager
-
-import torch
-from accelerate import PartialState
-from accelerate.utils import broadcast_object_list, gather_object
-
-from pzlib.engine.models import bare
-from pzlib.engine.sampling import sample
-from pzlib.engine.shares import groups_at_once
+from dataclasses import dataclass
 
 
-def place(count):
-    """(how many of something lie before this process's `count`, in order of rank; how many all processes have).
+@dataclass(frozen=True)
+class Answer:
+    """One completion of a prompt."""
 
-    All processes call it at the same time.
-
-    >>> place(3)
-    (0, 3)
-    """
-    counts = gather_object([count])
-    return sum(counts[: PartialState().process_index]), sum(counts)
-
-
-
-@contextmanager
-def in_turn(rng):
-    """Within it this process draws from `rng`, a random.Random, where the one before it stopped; afterwards the `rng`
-    of every process stands where the last one's does. All processes enter it at the same time.
-
-    >>> import random
-    >>> with in_turn(random.Random(0)) as rng:
-    ...     rng.randint(1, 6)
-    4
-    """
-    state = PartialState()
-    for rank in range(state.num_processes):
-        if rank == state.process_index:
-            yield rng
-        (reached,) = broadcast_object_list([rng.getstate()], from_process=rank)
-        rng.setstate(reached)
+    prompt_ids: list[int]
+    ids: list[int]  # of the completion, with the end token where one was drawn
+    text: str  # without the end token
+    entropy: float  # mean nats a token
+    clipped: bool  # cut at max_completion_tokens
+    logprobs: list[float] | None = None  # of the drawn tokens; None without vLLM
 
 
 def ask(run, tokenizer, texts, trainer, generator, stop=()):
-    """For each text a list of G (prompt_ids, completion_ids, text, entropy, clipped, logprobs), by vLLM or `sample`.
+    """For each text a list of G Answers, by vLLM or our sampler; all processes call it at the same time.
 
-    entropy: mean nats a token; clipped: cut at max_completion_tokens; logprobs: of the drawn tokens, None without vLLM.
-    stop: ids of tokens that end an answer besides the end token; `settings` tells vLLM of them.
+    stop: ids of tokens that end an answer besides the end token; vLLM has them from `Method.stop_words`.
     """
+    from pzlib.engine.models import bare
+    from pzlib.engine.sampling import sample
+    from pzlib.engine.shares import groups_at_once
+
     before, total = place(len(texts))
     if not total:
         return []
@@ -56,38 +33,27 @@ def ask(run, tokenizer, texts, trainer, generator, stop=()):
     ends = [*trainer.eos_token_ids, *stop]
     if trainer.use_vllm:
         ids, logprobs = _by_vllm(prompts, G, trainer, generator)
-        # vLLM gives no distribution; minus the drawn tokens' log-probabilities estimates its entropy
-        # unbiasedly.
+        # vLLM gives no distribution; minus the drawn tokens' log-probabilities estimates its entropy unbiasedly.
         entropy = [-sum(p or 0.0 for p in row) / len(row) for row in logprobs]
         clipped = [row[-1] not in ends for row in ids]
     else:
         model = bare(trainer.accelerator.unwrap_model(trainer.model_wrapped))
         with trainer.accelerator.autocast():
             drawn = sample(
-                model,
-                prompts,
-                G,
-                max_new_tokens=run.max_completion_tokens,
-                eos_ids=ends,
-                pad_id=tokenizer.pad_token_id,
-                temperature=run.temperature,
-                top_p=run.top_p,
-                generator=generator,
-                place=(before, total),
-                max_rows=G * groups_at_once(run),
-            )
+                model, prompts, G, max_new_tokens=run.max_completion_tokens, eos_ids=ends,
+                pad_id=tokenizer.pad_token_id, temperature=run.temperature, top_p=run.top_p, generator=generator,
+                place=(before, total), max_rows=G * groups_at_once(run),
+            )  # fmt: skip
         ids, entropy, clipped = drawn.completion_ids, drawn.entropy, drawn.clipped
         logprobs = [None] * len(ids)
     if not texts:  # others asked
         return []
-    # Only the end token goes: a tokenizer may call `\mask{` special, and skipping special tokens would
-    # eat it.
+    # Only the end token goes: a tokenizer may call `\mask{` special, and skipping special tokens would eat it.
     shown = [row if cut else row[:-1] for row, cut in zip(ids, clipped, strict=True)]
-    said = tokenizer.batch_decode(shown, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-    each = zip((p for p in prompts for _ in range(G)), ids, said, entropy, clipped, logprobs, strict=True)
-    each = list(each)
-    return [each[i : i + G] for i in range(0, len(each), G)]
-
+    decoded = tokenizer.batch_decode(shown, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    each = [p for p in prompts for _ in range(G)]
+    answers = [Answer(*columns) for columns in zip(each, ids, decoded, entropy, clipped, logprobs, strict=True)]
+    return [answers[i : i + G] for i in range(0, len(answers), G)]
 
 
 def _by_vllm(prompts, G, trainer, generator):
@@ -96,6 +62,9 @@ def _by_vllm(prompts, G, trainer, generator):
     A colocated engine draws from torch's random numbers, for which TRL sets the same seed in every run: here they start
     from `generator`, so that seeds differ and a step repeats itself after a kill. A server's draws are its own.
     """
+    import torch
+    from accelerate.utils import gather_object
+
     seed = int(torch.randint(2**62, (), generator=generator)) + trainer.accelerator.process_index
     device, asked = trainer.accelerator.device, prompts
     if trainer.vllm_mode == "server":  # TRL gives each process an equal part of what the server answers
@@ -109,3 +78,39 @@ def _by_vllm(prompts, G, trainer, generator):
         _, ids, logprobs, _ = trainer.vllm_generation.generate(prompts=repeated, images=None, num_generations=G)
     rows = slice(len(prompts) * G)
     return [list(row) for row in ids[rows]], [[token[0] for token in row] for row in logprobs[rows]]
+
+
+def place(count):
+    """(how many of something come before this process's `count`, in order of rank; how many all processes have).
+
+    All processes call it at the same time.
+
+    >>> place(3)
+    (0, 3)
+    """
+    from accelerate import PartialState
+    from accelerate.utils import gather_object
+
+    counts = gather_object([count])
+    return sum(counts[: PartialState().process_index]), sum(counts)
+
+
+@contextmanager
+def in_turn(rng):
+    """Within it this process draws from `rng`, a random.Random, where the one before it stopped; afterwards the `rng`
+    of every process is where the last one's is. All processes enter it at the same time.
+
+    >>> import random
+    >>> with in_turn(random.Random(0)) as rng:
+    ...     rng.randint(1, 6)
+    4
+    """
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
+
+    state = PartialState()
+    for rank in range(state.num_processes):
+        if rank == state.process_index:
+            yield rng
+        (reached,) = broadcast_object_list([rng.getstate()], from_process=rank)
+        rng.setstate(reached)

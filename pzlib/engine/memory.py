@@ -7,7 +7,6 @@ from pathlib import Path
 
 from pzlib.engine.shares import growing, reading, shares
 from pzlib.paths import REPO
-from pzlib.run import SUPERVISED
 
 SHIPPED = REPO / "data/paper/models.json"  # of the papers' models, so that nothing need be fetched
 
@@ -250,7 +249,7 @@ def memory(run, arch, device, prompt=None, completion=None):
     loss = {
         "gradients": (4 * trained / shard if micro < local else 0) + (0 if rank else 4 * arch.head),
         "weights cast or gathered": gathered or casts,
-        "activations": activations(arch, calls, size, checkpointing=gpu, masked=run.objective not in SUPERVISED),
+        "activations": activations(arch, calls, size, checkpointing=gpu, masked=not run.method.supervised),
         "logits": _logits(run, arch, size, calls, micro * completion if gpu else None),
     }
     if run.sharding == "ddp" and not alone:
@@ -261,7 +260,7 @@ def memory(run, arch, device, prompt=None, completion=None):
         "update in passing": 4 * trained / shard if gpu else 2 * 4 * (0 if rank else arch.largest_tensor),
     }
     phases = {"loss": held | loss, "update": held | update}
-    if run.objective in SUPERVISED:
+    if run.method.supervised:
         return phases
     return {"generation": held | ({} if run.use_vllm else _generation(run, arch, size, local, casts))} | phases
 
@@ -322,7 +321,7 @@ def _logits(run, arch, size, calls, predicted=None):
     predicted: tokens that have a logit, of a GPU; elsewhere TRL takes those of the prompts along.
     """
     tokens = [count * length for count, length in calls]
-    if run.objective in SUPERVISED:
+    if run.method.supervised:
         return sum(tokens) * arch.vocab * (size + 2 * 4)
     rows = predicted or max(tokens)
     tile = min(rows, TILE[0]) * min(arch.vocab, TILE[1])

@@ -10,7 +10,7 @@ from pzlib.engine.memory import Architecture, memory, peak, spread, vllm_cache
 from pzlib.engine.shares import growing, reading, shares
 from pzlib.errors import near_names, refuse_unknown
 from pzlib.headless import duration, parse_value
-from pzlib.run import CHOICES, SUPERVISED, Run
+from pzlib.run import Run
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def work(run, arch, device, prompt=None, completion=None, cache=None, mfu=0.35):
     rate = device.bf16 if run.dtype == "bfloat16" else device.fp32
     slow = passes * 2 * apart * tokens if run.dtype == "bfloat16" else 0
     seconds = ((training - slow) / rate + slow / device.fp32) / mfu / run.processes
-    if run.objective in SUPERVISED:
+    if run.method.supervised:
         return Work(0, 0, tokens, 0.0, training, 0.0, seconds)
     groups = rows // run.group
     read, said = groups * prompt, rows * completion
@@ -233,7 +233,7 @@ def _choices(run, arch, device):
 
 
 def _rolls(run):
-    return run.objective not in SUPERVISED
+    return not run.method.supervised
 
 
 APART = ("tier", "objective", "model")  # options of their own
@@ -334,7 +334,7 @@ def _head(p):
 def _step(p):
     run = p.run
     local, micro = shares(run, p.run.processes)
-    prompts = run.rows_per_step if run.objective in SUPERVISED else run.rows_per_step // run.group
+    prompts = run.rows_per_step if run.method.supervised else run.rows_per_step // run.group
     yield f"a step: {prompts:,} prompts, {run.rows_per_step:,} rows; of a process {local:,}, {micro} at a time"
     most, mean = p.work(), p.work(p.prompt, p.completion)
     yield _row("", "at most", "at the mean")
@@ -366,7 +366,7 @@ def _memory(p):
         yield _row(f"  {name}", *(f"{parts.get(name, 0) / unit:,.2f}" for parts in phases.values()))
     yield _row("  sum", *(f"{sum(parts.values()) / unit:,.2f}" for parts in phases.values()))
     if p.run.processes > 1:
-        for sharding in CHOICES["sharding"]:
+        for sharding in p.run.choices("sharding"):
             if sharding != p.run.sharding:
                 other = memory(replace(p.run, sharding=sharding), p.arch, p.device)
                 sums = [sum(parts.values()) / unit for parts in other.values()]

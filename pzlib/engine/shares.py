@@ -1,7 +1,6 @@
 """How a step's rows are shared: among processes, into micro-batches, into the sequences that a model reads at once.
-Leaves out the tensors, which are `pzlib.engine.packing`'s and `pzlib.engine.sampling`'s: this is arithmetic, without torch."""
+Leaves out the tensors, which `pzlib.engine.packing` and `pzlib.engine.sampling` have: this is arithmetic, without torch."""
 
-from pzlib.run import SUPERVISED
 
 ROLLOUT_TOKENS = 200_000  # prompt and completion tokens that grow at once: bounds the key-value cache's memory
 
@@ -19,7 +18,7 @@ def shares(run, processes=1):
     (288, 4)
     """
     local, rest = divmod(run.rows_per_step, processes)
-    block = 1 if run.objective in SUPERVISED else run.groups_per_block * run.group
+    block = 1 if run.method.supervised else run.groups_per_block * run.group
     if rest or local % block:
         raise ValueError(
             f"passages: {run.passages} a step cannot be shared among {processes} processes without "
@@ -49,7 +48,7 @@ def growing(run, rows):
 
 def packed(run):
     """Whether shared prompts are read once in training: where rows may be dropped, and of thoughts."""
-    return run.objective not in SUPERVISED and (run.drop_rows or run.objective == "rlp")
+    return not run.method.supervised and (run.drop_rows or run.method.reads_shared_prompts)
 
 
 

@@ -14,13 +14,15 @@ import pandas as pd
 import torch
 
 from pzlib import studies
+from pzlib.engine.generation import Answer
+from pzlib.engine.likelihood import entropies
 from pzlib.engine.models import load
 from pzlib.engine.sampling import sample
 from pzlib.evaluation.small_world import MAX_TOKENS, THINK, complete, row, small_world
 from pzlib.masking import kind_of
-from pzlib.objectives.rlp import Thoughts, names
+from pzlib.objectives.rlp import RLP, names
 from pzlib.objectives.rpt import predicted, rpt_prompt, verdict
-from pzlib.objectives.targets import Target, cut, entropies, target_at, token_offsets, uncertain
+from pzlib.objectives.targets import Target, cut, target_at, token_offsets, uncertain
 from pzlib.run import Run
 from pzlib.studies.results import KEY, folder_of, merge
 from pzlib.world import tinywiki
@@ -245,7 +247,7 @@ def paid(run, model, tokenizer, passages, seed: int = 0) -> pd.DataFrame:
     gain. way: "its own, naming it" and "its own, not naming it" for `group` sampled thoughts; and of three made-up ones
     "none", "only the token", "only another token" (that of another passage). Baseline: the same model.
     """
-    rollout, questions = Thoughts(run, passages, tokenizer, model=model), []
+    rollout, questions = RLP(run, passages, tokenizer, model=model), []
     generator = torch.Generator(device=model.device).manual_seed(seed)
 
     def ask(texts):
@@ -256,7 +258,7 @@ def paid(run, model, tokenizer, passages, seed: int = 0) -> pd.DataFrame:
             temperature=run.temperature, top_p=run.top_p, generator=generator,
         )  # fmt: skip
         each = zip(drawn.completion_ids, drawn.entropy, drawn.clipped, strict=True)
-        answers = [(prompts[i // run.group], ids, "", h, cut, None) for i, (ids, h, cut) in enumerate(each)]
+        answers = [Answer(prompts[i // run.group], ids, "", h, cut) for i, (ids, h, cut) in enumerate(each)]
         return [answers[i : i + run.group] for i in range(0, len(answers), run.group)]
 
     def read(asked):

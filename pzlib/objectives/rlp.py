@@ -1,26 +1,22 @@
-"""RLP (arXiv:2510.01265): a thought before one true next token of each text, paid by how much likelier it makes it.
+"""RLP (arXiv:2510.01265): a thought before one true next token of each text, rewarded by how much likelier it makes it.
 Leaves out an entropy filter and a next-token loss, as the paper does; several tokens a document (v2 trains one)."""
 
 from __future__ import annotations
 
-import copy
 import math
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-
-import torch
-from safetensors.torch import load_file, save_file
-from transformers import TrainerCallback
+from dataclasses import dataclass, replace
 
 from pzlib.engine.generation import ask, in_turn
-from pzlib.engine.models import merged
-from pzlib.engine.packing import after
-from pzlib.game import Block, Rollout, episode_row
+from pzlib.game import Block, Objective, Row
 from pzlib.masking import kind_of
 from pzlib.objectives.targets import cut, positions, token_offsets
 from pzlib.rewards import group_deviations
+
+# Rewards are real numbers: no group is all right or all wrong, and a mean over rows needs every row.
+_ALL = {"filter": "none", "drop_rows": False}
 
 
 def centred_advantages(rewards: Sequence[float | None], group: int) -> list[float]:
@@ -39,7 +35,6 @@ def centred_advantages(rewards: Sequence[float | None], group: int) -> list[floa
     for deviations, n in group_deviations(rewards, group):
         advantages += [d * n / max(1, n - 1) for d in deviations]
     return advantages
-
 
 
 def information_gain(logp_with: float, logp_without: float) -> float:
@@ -78,6 +73,7 @@ class Form:
         """
         return self.head + (context.rstrip() if self.opening[0] == " " else context) + self.opening
 
+
 FORMS = {
     # RLP's system prompt (v2, section 3.1), word for word but for its first tag, printed "</think>". The thought stands
     # where the next token would, with nothing of ours around it: without it the text goes on as it was.
@@ -96,7 +92,6 @@ FORMS = {
 }
 
 
-
 def thought_end(ids: Sequence[int], decode: Callable[[Sequence[int]], str], closing: str) -> int | None:
     """How many of a completion's tokens are its thought, the closing tag with it; None where the tag never comes.
 
@@ -111,59 +106,9 @@ def thought_end(ids: Sequence[int], decode: Callable[[Sequence[int]], str], clos
     return bisect_left(range(len(ids) + 1), True, key=lambda n: closing in decode(ids[:n]))
 
 
-FILE = "average.safetensors"
-
-
-
-class Average(TrainerCallback):
-    """phi <- keep * phi + (1 - keep) * theta after each optimizer step (RLP section 3.1), phi = theta at the first.
-
-    model: the policy as loaded, before a trainer changes its `forward`: what is copied here must not call what is
-    trained. `self.model` is the copy: the weights once more, in eval mode, without gradients or optimizer state. It
-    lies in every checkpoint as one more file, which the checkpoint's manifest lists like the others.
-    Of a policy with an adapter it follows the merged weights: an average of the adapter's two factors would be another
-    one, and would change with how their product is split between them.
-    Weights stay float32: in bfloat16 a step of 1 - keep = 0.001 would be lost to rounding.
-
-    >>> theta = torch.nn.Linear(1, 1, bias=False)
-    >>> average = Average(theta, keep=0.75)
-    >>> with torch.no_grad():
-    ...     _ = average.model.weight.fill_(1.0), theta.weight.fill_(5.0)
-    >>> average.on_optimizer_step(None, None, None, theta)
-    >>> average.model.weight.item()
-    2.0
-    """
-
-    def __init__(self, model, keep):
-        self.model, self.keep = copy.deepcopy(model).requires_grad_(False).eval(), keep
-
-    def on_train_begin(self, args, state, control, model, **_):
-        """Goes where the policy is; of a run that goes on, takes what its checkpoint holds."""
-        self.model.to(model.device)
-        if state.global_step:
-            held = load_file(f"{args.output_dir}/checkpoint-{state.global_step}/{FILE}")
-            own = dict(self.model.named_parameters())
-            if held.keys() != own.keys():
-                raise ValueError(f"{FILE}: holds other weights than the model; delete the checkpoint it lies in")
-            for name, weight in own.items():
-                weight.copy_(held[name])
-
-    @torch.no_grad()
-    def on_optimizer_step(self, args, state, control, model, **_):
-        own = dict(self.model.named_parameters())  # a tied weight once, while `merged` gives it by both of its names
-        for name, weight in merged(model):
-            if name in own:
-                own[name].lerp_(weight.to(own[name].dtype), 1 - self.keep)
-
-    def on_save(self, args, state, control, **_):
-        if state.is_world_process_zero:
-            weights = {name: weight.contiguous() for name, weight in self.model.named_parameters()}
-            save_file(weights, f"{args.output_dir}/checkpoint-{state.global_step}/{FILE}")
-
-
-class Thoughts(Rollout):
+class RLP(Objective):
     """G thoughts before one token of each passage; reward = log p_policy(token | context, thought)
-    - log p_average(token | context), in nats, with the moving average of `pzlib.objectives.rlp` (RLP section 3.1).
+    - log p_average(token | context), in nats, with a moving average of the policy (RLP section 3.1).
 
     What the paper leaves unsaid, and is so here:
 
@@ -172,20 +117,57 @@ class Thoughts(Rollout):
     * the thought is what is sampled up to its closing tag, which counts as a token of it: whether to think at all is
       learned. What comes after the tag is not sampled where the tag is one token, else cut off;
     * the true token follows the tag at once, by its id in the passage's own tokens, so with the space it carries;
-    * a thought that never closes is closed before the true token is read, and paid like any other. It is counted:
+    * a thought that never closes is closed before the true token is read, and rewarded like any other. It is counted:
       `predictor/parsed` is the share that closed, such an episode's `prediction` is None;
     * the baseline reads the bare context, without the prompt for a thought. It cancels in the advantage (see
-      `rewards.centred_advantages`): it sets where 0 lies in the log, and moves no weight.
+      `centred_advantages`): it sets where 0 is in the log, and moves no weight.
 
     An episode's `mask` is the true token, its `prediction` the thought without the tag, its `verdict` "helped" or
     "hurt". Raises ValueError for passages that are all too short.
     """
 
+    name, label, paper = "rlp", "RLP", "arXiv:2510.01265"
+    # Section 3.1: no division by a std, and a mean over the tokens of each thought: TRL's "grpo".
+    loss = {"loss_type": "grpo", "scale_rewards": "none"}
+    # Section 3.2: Qwen3-1.7B-Base, 512 documents of 16 thoughts, temperature 0.7, 2048 tokens of context and of thought,
+    # 200 steps (170M tokens). Its corpus mixture is not public: Wikipedia stands in.
+    tiers = {
+        "smoke": _ALL | {"passages": 4},
+        "mini": _ALL | {"passages": 32},
+        "gpu": _ALL | {"passages": 32, "schedule": "constant", "temperature": 0.7, "max_completion_tokens": 512},
+        "paper": _ALL | {
+            "model": "Qwen/Qwen3-1.7B-Base", "steps": 200, "passages": 512, "group": 16, "learning_rate": 1e-6,
+            "schedule": "constant", "temperature": 0.7, "max_tokens": 1900, "max_prompt_tokens": 2048,
+            "max_completion_tokens": 2048,
+        },
+    }  # fmt: skip
     advantages = staticmethod(centred_advantages)
-    packs = True
+    reads_shared_prompts = True
 
-    def __init__(self, run, passages, tokenizer, folder=None, model=None):
-        super().__init__(run, passages, tokenizer, folder)
+    @classmethod
+    def groups(cls, run):
+        return 1
+
+    @classmethod
+    def prompts(cls, run, item):
+        return [FORMS[run.template].prompt(item.text)]
+
+    @classmethod
+    def stop_words(cls, run):
+        return [FORMS[run.template].closing]
+
+    @classmethod
+    def frozen(cls, run):
+        return {"moving average": None}
+
+    @classmethod
+    def needs_whole_weights(cls, run):
+        return "tell how likely a token is, and none holds the moving average", None
+
+    def __init__(self, run, items, tokenizer, folder=None, model=None):
+        from pzlib.engine.average import Average
+
+        super().__init__(run, items, tokenizer, folder)
         longest = max(passage.length for passage in self.items)
         if longest <= run.min_context:
             raise ValueError(
@@ -198,30 +180,30 @@ class Thoughts(Rollout):
         self.average = Average(model, run.ema)
         self.callbacks = (self.average,)
 
-    def play(self, passages, ask, rng, step=1, read=None):
+    def fill(self, passages, ask, rng, step=1, read=None):
         """Blocks of `passages`, each the G thoughts before one token of it; `read` gives log-likelihoods."""
-        played, targets = [Block(passage) for passage in passages], self._targets(passages, rng)
-        chosen = [(block, *target) for block, target in zip(played, targets, strict=True) if target]
+        played, G = [Block(passage) for passage in passages], self.run.group
+        chosen = [(b, *t) for b, t in zip(played, self._targets(passages, rng), strict=True) if t]
         prompts = [self.form.prompt(context) for _, context, _, _ in chosen]
         thoughts = [[self._thought(answer) for answer in answers] for answers in ask(prompts)]
         bare = self.tokenizer([context for _, context, _, _ in chosen])["input_ids"] if chosen else []
-        gains = read(
-            [
-                (answers[0][0][0], [told for _, _, told in answers], context, token)
-                for answers, context, (*_, token) in zip(thoughts, bare, chosen, strict=True)
-            ]
-        )
-        for (block, _, mask, _), prompt, own, (with_, without) in zip(chosen, prompts, thoughts, gains, strict=True):
-            for (answer, prediction, _), logp in zip(own, with_, strict=True):
+        questions = [
+            (group[0][0].prompt_ids, [before for _, _, before in group], context, token)
+            for group, context, (*_, token) in zip(thoughts, bare, chosen, strict=True)
+        ]
+        found = zip(chosen, prompts, thoughts, read(questions), strict=True)
+        for (block, _, mask, _), prompt, group, (with_, without) in found:
+            place = round(mask.span_starts[0] / len(block.item.text), 4)
+            kind = kind_of(block.item.text, block.item.kinds, mask)
+            facts = {"mask": mask.target, "legal": True, "count": 1, "kind": kind, "position": place}
+            for (answer, thought, _), logp in zip(group, with_, strict=True):
                 gain = information_gain(logp, without)
-                facts = self._facts(block.passage, mask) | {"verdict": "helped" if gain > 0 else "hurt"}
-                block.rows.append(episode_row("predictor", answer, prompt, prediction, gain, facts))
-        G = self.run.group
-        for number, block in enumerate(played):
+                verdict = {"verdict": "helped" if gain > 0 else "hurt"}
+                row = Row.of("predictor", answer, prompt, thought, gain, facts | verdict)
+                row.score = gain and gain * G / (G - 1)  # TRL takes the mean off, and knows no factor
+                block.rows.append(row)
+        for block in played:
             block.rows = block.rows or self.fillers()
-            self.weigh(block, number)
-            for row in block.rows:  # TRL takes the mean off, and knows no factor
-                row.score = row.score and row.score * G / (G - 1)
         return played
 
     def read(self, questions, policy):
@@ -229,13 +211,18 @@ class Thoughts(Rollout):
 
         questions: (prompt, thoughts, context, token) each, all but the last lists of token ids, each thought closed.
         """
+        import torch
+
+        from pzlib.engine.packing import after
+
         with torch.autocast(policy.device.type, torch.bfloat16, enabled=self.run.dtype == "bfloat16"):
             with_ = after(policy, [(prompt, thoughts, token) for prompt, thoughts, _, token in questions])
             without = after(self.average.model, [(context, [[]], token) for _, _, context, token in questions])
         return [(own, alone) for own, (alone,) in zip(with_, without, strict=True)]
 
     def measures(self, episodes):
-        """Of a step's thoughts: the share that names the true token, what those are paid and the others, empty ones.
+        """Of a step's thoughts: the share that names the true token, the mean reward of those and of the others, the
+        share of empty ones.
 
         Naming is predicting, for the token is not shown; RPT warns that the reward can be had by naming alone.
         """
@@ -248,41 +235,33 @@ class Thoughts(Rollout):
             "thought/empty": _mean([not thought for thought in thoughts]),
         }
 
+    def ask(self, texts, trainer, generator):
+        return ask(self.run, self.tokenizer, texts, trainer, generator, self.stop)
+
     def _targets(self, passages, rng):
         """(context, the token as a MaskedPassage, its id) of each passage, at a random position; None: it has none."""
         ids, offsets = token_offsets(self.tokenizer, [passage.text for passage in passages])
-        each = list(zip(passages, offsets, strict=True))
-        fit = [positions(passage.text, places, self.run.min_context) for passage, places in each]
+        fit = [positions(p.text, places, self.run.min_context) for p, places in zip(passages, offsets, strict=True)]
         with in_turn(rng):
             chosen = [rng.choice(own) if own else None for own in fit]
-        found = []
-        for (passage, places), own, at in zip(each, ids, chosen, strict=True):
-            told = at is not None and (passage.text[: places[at][0]], cut(passage.text, *places[at]), own[at])
-            found.append(told or None)
-        return found
+        return [
+            None if at is None else (p.text[: places[at][0]], cut(p.text, *places[at]), own[at])
+            for p, places, own, at in zip(passages, offsets, ids, chosen, strict=True)
+        ]
 
     def _thought(self, answer):
-        """(the answer up to the end of its thought, the thought's text or None, the ids before the true token)."""
-        prompt_ids, ids, _, entropy, clipped, logprobs = answer
-        end = thought_end(ids, self._text, self.form.closing)
+        """(the Answer up to the end of its thought, the thought's text or None, the ids before the true token)."""
+        end = thought_end(answer.ids, self._text, self.form.closing)
         if end is None:
-            ended = ids if clipped else ids[:-1]  # without the end token
-            return answer[:2] + (self._text(ended), *answer[3:]), None, [*ended, *self.closing]
-        text = self._text(ids[:end])
-        kept = (prompt_ids, ids[:end], text, entropy, False, logprobs and logprobs[:end])
-        return kept, text.partition(self.form.closing)[0].strip(), ids[:end]
+            ended = answer.ids if answer.clipped else answer.ids[:-1]  # without the end token
+            return replace(answer, text=self._text(ended)), None, [*ended, *self.closing]
+        kept, logprobs = answer.ids[:end], answer.logprobs and answer.logprobs[:end]
+        text = self._text(kept)
+        answer = replace(answer, ids=kept, text=text, clipped=False, logprobs=logprobs)
+        return answer, text.partition(self.form.closing)[0].strip(), kept
 
     def _text(self, ids):
         return self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-
-    def _facts(self, passage, mask):
-        place = round(mask.span_starts[0] / len(passage.text), 4)
-        kind = kind_of(passage.text, passage.kinds, mask)
-        return {"mask": mask.target, "legal": True, "count": 1, "kind": kind, "position": place}
-
-    def _ask(self, texts, trainer, generator):
-        return ask(self.run, self.tokenizer, texts, trainer, generator, self.stop)
-
 
 
 def names(thought, token):
@@ -292,7 +271,6 @@ def names(thought, token):
     (True, False)
     """
     return re.search(rf"(?<!\w){re.escape(token)}(?!\w)", thought) is not None
-
 
 
 def _mean(values):

@@ -1,4 +1,4 @@
-"""RPT: the next token of a passage, predicted after a reasoning, at positions where a frozen model is uncertain.
+"""RPT (arXiv:2506.08007): the next token of a passage, predicted after a reasoning, where a frozen model is uncertain.
 Leaves out chat templates. The paper says neither how many positions a passage gives nor whose tokens count: ours."""
 
 from __future__ import annotations
@@ -6,10 +6,33 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from pzlib.engine.generation import in_turn
-from pzlib.game import Block, Rollout, episode_row
+from pzlib.game import Block, Objective, Row
 from pzlib.masking import kind_of
-from pzlib.objectives.targets import cut, entropies, pieces, probabilities, target_at, token_offsets, uncertain
+from pzlib.objectives.targets import (
+    cut,
+    frozen_model,
+    frozen_scorer,
+    pieces,
+    target_at,
+    token_offsets,
+    uncertain,
+    whole_weights,
+)
 from pzlib.prompts import RPT_V0, TINY, next_token_prompt, parse_boxed
+
+_SMALL = {"entropy_model": "base", "entropy_threshold": 0.5}
+# Section 3 and appendix: OmniMATH, R1-Distill-Qwen-14B, a proxy of 1.5B, 256 positions of 8 answers each, temperature
+# 0.8, gradient clip 0.2, dynamic sampling from step 500. Its threshold and how many positions a document gives are not
+# stated: ours.
+_PAPER = {
+    "model": "deepseek-ai/DeepSeek-R1-Distill-Qwen-14B", "corpus": "KbsdJames/Omni-MATH", "corpus_limit": 4428,
+    "corpus_config": "", "entropy_model": "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", "entropy_threshold": 0.5,
+    "steps": 1000, "filter": "none", "dynamic_from": 500, "learning_rate": 1e-6, "schedule": "constant",
+    "temperature": 0.8,
+    "max_prompt_tokens": 4096, "max_tokens": 3072, "max_completion_tokens": 8192, "max_grad_norm": 0.2,
+    "weight_decay": 0.01,
+}  # fmt: skip
+_GPU = {name: _PAPER[name] for name in ("entropy_threshold", "schedule", "temperature", "max_grad_norm")}
 
 
 def rpt_reward(
@@ -33,7 +56,6 @@ def rpt_reward(
     return float(_bytes(continuation).startswith(predicted) and len(predicted) in boundaries)
 
 
-
 def first_token_reward(first: str | None, token: str) -> float:
     """1.0 if the prediction's first token is the true one, whatever comes after it, else 0.0 (RPT App. A).
 
@@ -43,7 +65,6 @@ def first_token_reward(first: str | None, token: str) -> float:
     [1.0, 0.0, 0.0, 0.0]
     """
     return float(first == token)
-
 
 
 def dense_reward(right: bool, probability: float) -> float:
@@ -60,7 +81,6 @@ def dense_reward(right: bool, probability: float) -> float:
     return 1.0 if right else float(probability)
 
 
-
 def conditional_dense_rewards(
     right: Sequence[bool], probabilities: Sequence[float], none_right: float = 0.0
 ) -> list[float]:
@@ -74,7 +94,6 @@ def conditional_dense_rewards(
     if not any(right):
         return [none_right] * len(right)
     return [dense_reward(*pair) for pair in zip(right, probabilities, strict=True)]
-
 
 
 def _bytes(text: str | bytes) -> bytes:
@@ -123,7 +142,6 @@ RPT_TEMPLATES = {
 }
 
 
-
 def rpt_prompt(context: str, template: str = "paper", version: str = "v0") -> str:
     r"""The prompt that asks for the token after `context`, spaces at its end kept.
 
@@ -158,10 +176,8 @@ def predicted(completion, template):
     return said.removesuffix(" ") if said and template == "tiny" else said
 
 
-
 def _left_open(completion):
     return "<think>" in completion.rpartition("</think>")[2]
-
 
 
 def verdict(completion, prediction, target):
@@ -179,7 +195,6 @@ def verdict(completion, prediction, target):
     return "inside a token" if prediction and target.continuation.startswith(prediction) else "wrong"
 
 
-
 def draw(places, count, rng):
     """`count` of `places` in random order, none twice before all were drawn; none at all where there are none.
 
@@ -191,32 +206,49 @@ def draw(places, count, rng):
     return [shuffled[i % len(shuffled)] for i in range(count)] if shuffled else []
 
 
+class RPT(Objective):
+    """G positions of a passage, G predictions each, rewarded by `rpt_reward` or one of RPT's alternatives (App. A).
 
-class NextTokens(Rollout):
-    """G positions of a passage, G predictions each: paid by `rpt_reward`, or by one of RPT's alternatives (App. A).
-
-    passages: the Passages the data set was made of; scorer: the frozen model whose entropies filter positions, None
-    for the policy itself. Boundaries are those of the policy's tokenizer. A passage without a position keeps its place
-    with rows that teach nothing, counted in the metric `fillers`. Raises ValueError for a template that there is not,
-    and in the first `play` where no passage at all has a position.
+    Boundaries are those of the policy's tokenizer. A passage without a position keeps its place with rows that teach
+    nothing, counted in the metric `fillers`. Raises ValueError for a template that there is not, and in the first
+    `fill` where no passage at all has a position.
     """
 
-    def __init__(self, run, passages, tokenizer, folder=None, scorer=None):
-        super().__init__(run, passages, tokenizer, folder)
+    name, label, paper = "rpt", "RPT", "arXiv:2506.08007"
+    tiers = {
+        "smoke": _SMALL, "mini": _SMALL, "gpu": _GPU | {"entropy_model": "base", "learning_rate": 1e-6},
+        "paper": _PAPER,
+    }  # fmt: skip
+    evaluation = "next_tokens"
+    frozen = classmethod(frozen_model)
+
+    @classmethod
+    def prompts(cls, run, item):
+        return [rpt_prompt(item.text, run.template, run.rpt_template)]
+
+    @classmethod
+    def needs_whole_weights(cls, run):
+        dense = run.rpt_reward in ("dense", "conditional_dense")
+        return whole_weights(cls, run) or (("tell how likely a token is", "set rpt_reward to prefix") if dense else None)
+
+    def __init__(self, run, items, tokenizer, folder=None, model=None):
+        super().__init__(run, items, tokenizer, folder)
         if run.template == "tiny" and run.rpt_template != "v0":
             raise ValueError(f"rpt_template: {run.rpt_template!r} is of template 'paper'; 'tiny' has one wording only")
-        self.scorer, self.checked = scorer, False
+        self.scorer, self.checked = frozen_scorer(run, model, tokenizer), False
 
-    def read(self, ids, policy, wanted=None):
+    def read(self, ids, wanted=None, *, policy):
         """The top-16 entropy in nats at each token of each text, of the frozen scorer or else of the policy; with
-        `wanted` how likely the policy finds the tokens named there (`pzlib.objectives.targets.probabilities`)."""
+        `wanted` how likely the policy finds the tokens named there (`pzlib.engine.likelihood.probabilities`)."""
+        from pzlib.engine.likelihood import entropies, probabilities
+
         if wanted is not None:
             return probabilities(policy, ids, wanted)
         return entropies(self.scorer.to(policy.device) if self.scorer else policy, ids, self.run.entropy_top)
 
-    def play(self, passages, ask, rng, step=1, read=None):
+    def fill(self, passages, ask, rng, step=1, read=None):
         """Blocks of `passages`, G groups each."""
-        G = self.run.group
+        run, G = self.run, self.run.group
         if not self.checked:
             self._refuse_without_positions(read)
         ids, offsets = token_offsets(self.tokenizer, [p.text for p in passages])
@@ -227,30 +259,25 @@ class NextTokens(Rollout):
             [target_at(p.text, own, place) for place in places]
             for p, own, places in zip(passages, offsets, chosen, strict=True)
         ]
-        wording = self.run.template, self.run.rpt_template
-        prompts = [[rpt_prompt(target.context, *wording) for target in targets] for targets in drawn]
+        prompts = [[rpt_prompt(t.context, run.template, run.rpt_template) for t in targets] for targets in drawn]
         answers = iter(ask([prompt for row in prompts for prompt in row]))
         played = [Block(passage) for passage in passages]
         for b, (block, targets) in enumerate(zip(played, drawn, strict=True)):
             groups = [next(answers) for _ in targets]
-            said = [[predicted(answer[2], self.run.template) for answer in group] for group in groups]
-            rewards = self._rewards(ids[b], targets, said, read)
+            predictions = [[predicted(answer.text, run.template) for answer in group] for group in groups]
+            rewards = self._rewards(ids[b], targets, predictions, read)
             for g, target in enumerate(targets):
-                facts = self._facts(block.passage, target)
-                for answer, prediction, reward in zip(groups[g], said[g], rewards[g], strict=True):
-                    told = facts | {"verdict": verdict(answer[2], prediction, target)}
-                    block.rows.append(episode_row("predictor", answer, prompts[b][g], prediction, reward, told))
+                facts = _facts(block.item, target)
+                for answer, prediction, reward in zip(groups[g], predictions[g], rewards[g], strict=True):
+                    why = {"verdict": verdict(answer.text, prediction, target)}
+                    block.rows.append(Row.of("predictor", answer, prompts[b][g], prediction, reward, facts | why))
             if not targets:
                 block.rows = [row for _ in range(G) for row in self.fillers()]
-            self.weigh(block, b)
         return played
 
     def _positions(self, ids, offsets, read):
-        run = self.run
-        return [
-            uncertain(own, nats, run.min_context, run.entropy_threshold)
-            for own, nats in zip(offsets, read(ids), strict=True)
-        ]
+        context, threshold = self.run.min_context, self.run.entropy_threshold
+        return [uncertain(own, nats, context, threshold) for own, nats in zip(offsets, read(ids), strict=True)]
 
     def _refuse_without_positions(self, read):
         """Looks passage by passage for one with a position; as a rule the first has one."""
@@ -264,18 +291,12 @@ class NextTokens(Rollout):
             f"entropy of {run.entropy_threshold:g} nats or more; lower it, or min_context, or give longer passages"
         )
 
-    def _facts(self, passage, target):
-        masked = cut(passage.text, target.start, target.start + len(target.token))
-        kind = kind_of(passage.text, passage.kinds, masked)
-        place = round(target.start / len(passage.text), 4)
-        return {"mask": target.token, "legal": True, "count": None, "kind": kind, "position": place}
-
-    def _rewards(self, ids, targets, said, read):
-        """Rewards (targets, G) of the predictions `said` by the run's rule."""
-        rule, each = self.run.rpt_reward, list(zip(targets, said, strict=True))
+    def _rewards(self, ids, targets, predictions, read):
+        """Rewards (targets, G) by the run's rule."""
+        rule, each = self.run.rpt_reward, list(zip(targets, predictions, strict=True))
         if rule == "prefix":
             return [[rpt_reward(p, target.continuation, target.boundaries) for p in group] for target, group in each]
-        firsts = [[self._first(p) for p in group] for group in said]  # (token id, its text) each
+        firsts = [[self._first(p) for p in group] for group in predictions]  # (token id, its text) each
         right = [[first_token_reward(w, t.token) for _, w in row] for t, row in zip(targets, firsts, strict=True)]
         if rule == "first_token":
             return right
@@ -287,9 +308,15 @@ class NextTokens(Rollout):
         return [list(map(dense_reward, *pair)) for pair in zip(right, likely, strict=True)]
 
     def _first(self, prediction):
-        """(id, text) of a prediction's first token; tokenized by itself, so without what stands before it."""
+        """(id, text) of a prediction's first token; tokenized by itself, so without what comes before it."""
         if not prediction:
             return None, None
         (ids,), (offsets,) = token_offsets(self.tokenizer, [prediction])
         found = pieces(offsets)
         return (ids[0], prediction[: found[0][2]]) if found else (None, None)
+
+
+def _facts(passage, target):
+    kind = kind_of(passage.text, passage.kinds, cut(passage.text, target.start, target.start + len(target.token)))
+    place = round(target.start / len(passage.text), 4)
+    return {"mask": target.token, "legal": True, "count": None, "kind": kind, "position": place}

@@ -1,19 +1,13 @@
-"""SFT, continued pretraining and mixed SFT on TRL's SFTTrainer: what each row reads and learns, in which order.
-Leaves out the papers' masks, rates, tokens and mixture, which they do not give: the run's stand in for them."""
+"""SFT, continued pretraining and mixed SFT: what each row reads and learns, in which order; TRL's SFTTrainer trains them.
+Leaves out the papers' masks, rates, tokens and mixture, which they do not give: the run's take their place."""
 
 import random
+from dataclasses import replace
 from functools import lru_cache
 
-from datasets import Dataset
-from transformers import TrainerCallback
-from trl import SFTTrainer
-from trl.trainer import disable_dropout_in_model
-from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
-
-from pzlib.corpus.problems import Problem
-from pzlib.engine.models import config
-from pzlib.game import order, seed_of
+from pzlib.game import Method, order, seed_of
 from pzlib.masking import apply_mask, random_span
+from pzlib.paths import locate
 from pzlib.prompts import TEMPLATES, predictor_prompt, question_prompt
 
 
@@ -26,34 +20,27 @@ def answer(span, template):
     return f"\\boxed{{ {span} }}" if template == "tiny" else f"\\boxed{{{span}}}"
 
 
+class Supervised(Method):
+    """The rows of a supervised run, made when they are needed: `ids` names the item of each row of the whole run.
 
-class Lessons(TrainerCallback):
-    """The rows of a supervised run, made when they are needed; `metrics` holds the numbers of the step at hand.
-
-    sft: predictor prompt and direct answer (PretrainZero: the Fig. 5 format with the reasoning removed) for G random
-    spans of each passage, which are, at one process, the very passages and masks of `random_span`; the loss is on the
-    answer. continued_pretraining: passages x G plain passages a step, in the same seeded order; the loss is on all
-    tokens. mixed_sft (arXiv:2608.23256: text without reasonings and long ones, in one stage): every other row is such
-    a passage, and between them stand questions with their worked solutions, with the loss on these. Every row ends with
-    the end token. Raises ValueError for doubled ids.
+    A subclass says in `ids_of` which items are read in which order, and in `row` what is read and learned of one.
+    Every row ends with the end token. Raises ValueError for doubled ids.
     """
 
-    def __init__(self, run, items, tokenizer):
-        self.run, self.tokenizer, self.metrics = run, tokenizer, {}
-        self.by_id = {item.id: item for item in items}
-        rows = run.steps * run.rows_per_step
-        if run.objective == "sft":
-            chosen = order(items, run.seed, run.steps * run.passages)
-            self.ids = [i for i in chosen for _ in range(run.group)]  # one for each row of the run
-        elif run.objective == "continued_pretraining":
-            self.ids = order(items, run.seed, rows)
-        else:
-            solved = [item for item in items if isinstance(item, Problem)]
-            plain = [item for item in items if not isinstance(item, Problem)]
-            turns = [order(kind, run.seed, rows - rows // 2) for kind in (plain, solved)]
-            self.ids = [i for pair in zip(*turns, strict=True) for i in pair][:rows]
-        self.pad = DataCollatorForLanguageModeling(tokenizer.pad_token_id)
+    supervised = True
+
+    def __init__(self, run, items, tokenizer, folder=None, model=None):
+        super().__init__(run, items, tokenizer, folder)
+        self.end = [tokenizer.eos_token_id]
+        self.ids = self.ids_of(self.items, run.steps * run.rows_per_step)
         self.rows = lru_cache(maxsize=2)(self.rows)  # the data loader is one batch ahead of the step
+
+    @classmethod
+    def groups(cls, run):
+        return run.group
+
+    def ids_of(self, items, rows):
+        return order(items, self.run.seed, rows)
 
     def rows(self, step):
         """(token ids read, token ids learned) of each row of `step`, which counts from 1.
@@ -61,43 +48,36 @@ class Lessons(TrainerCallback):
         A passage without a legal span, or a mask or solution that the run's lengths have no room for, keeps its place
         with a row of one token that learns nothing, like the game's.
         """
-        size, end = self.run.rows_per_step, [self.tokenizer.eos_token_id]
-        here = [self.by_id[i] for i in self.ids[(step - 1) * size : step * size]]
-        if self.run.objective != "sft":
-            return [self._solution(item) if isinstance(item, Problem) else self._text(item) for item in here]
-        rng = random.Random(seed_of(self.run.seed, "masks", step, 0))
-        spans = [random_span(passage.text, rng, self.run.span_words) for passage in here]
-        masks = [
-            span and apply_mask(passage.text, span, self.run.mask_rule, rng)
-            for passage, span in zip(here, spans, strict=True)
-        ]
-        return [self._question(mask) if mask else (end, []) for mask in masks]
+        size = self.run.rows_per_step
+        return self.learned([self.by_id[i] for i in self.ids[(step - 1) * size : step * size]], step)
 
-    def _text(self, passage):
-        return [], self.tokenizer(passage.text)["input_ids"] + [self.tokenizer.eos_token_id]
+    def learned(self, items, step):
+        """The rows of a step's items."""
+        return [self.plain(item) for item in items]
 
-    def _question(self, mask):
-        prompt = predictor_prompt(mask.text, TEMPLATES[self.run.template])
-        return self._answered(prompt, answer(mask.target, self.run.template))
+    def plain(self, item):
+        """The row that learns a passage as it is."""
+        return [], self.tokenizer(item.text)["input_ids"] + self.end
 
-    def _solution(self, problem):
-        return self._answered(question_prompt(problem.question, TEMPLATES[self.run.template]), problem.solution)
-
-    def _answered(self, prompt, said):
-        end = [self.tokenizer.eos_token_id]
+    def answered(self, prompt, completion):
+        """The row that learns a completion of a prompt."""
         read = self.tokenizer(prompt)["input_ids"]
-        learned = self.tokenizer(said, add_special_tokens=False)["input_ids"] + end
+        learned = self.tokenizer(completion, add_special_tokens=False)["input_ids"] + self.end
         fits = len(read) <= self.run.max_prompt_tokens and len(learned) <= self.run.max_completion_tokens
-        return (read, learned) if fits else (end, [])
+        return (read, learned) if fits else (self.end, [])
 
     def collate(self, picked):
         """TRL's batch, padded on the right, of row numbers `[{"row": 0}, ...]` counted over the whole run."""
+        from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
         size = self.run.rows_per_step
         rows = [self.rows(1 + pick["row"] // size)[pick["row"] % size] for pick in picked]
-        return self.pad([{"input_ids": read + said, "labels": [-100] * len(read) + said} for read, said in rows])
+        pad = DataCollatorForLanguageModeling(self.tokenizer.pad_token_id)
+        return pad([{"input_ids": read + own, "labels": [-100] * len(read) + own} for read, own in rows])
 
-    def on_step_begin(self, args, state, control, **_):
-        rows = [row for row in self.rows(state.global_step + 1) if row[1]]
+    def begin_step(self, step):
+        """Sets `metrics` to the numbers of `step`."""
+        rows = [row for row in self.rows(step) if row[1]]
         self.metrics = {
             "rows": self.run.rows_per_step,
             "rows_trained": len(rows),
@@ -108,19 +88,90 @@ class Lessons(TrainerCallback):
         }
 
 
+class SFT(Supervised):
+    """Predictor prompt and direct answer (PretrainZero: the Fig. 5 format with the reasoning removed) for G random spans
+    of each passage, which are, at one process, the very passages and masks of `random_span`; the loss is on the answer.
+    """
 
-def supervised_trainer(run, model, tokenizer, items, args):
-    """(trainer, Lessons): TRL's SFTTrainer as it is, which takes its rows ready-made, in order; args: its SFTConfig."""
-    disable_dropout_in_model(model)  # as GRPOConfig's `disable_dropout` does
-    lessons = Lessons(run, items, tokenizer)
-    numbers = Dataset.from_dict({"row": range(run.steps * run.rows_per_step)})
-    trainer = SFTTrainer(
-        model=model,
-        args=args,
-        processing_class=tokenizer,
-        train_dataset=numbers,
-        data_collator=lessons.collate,
-        callbacks=[lessons],
-        peft_config=config(run),
-    )
-    return trainer, lessons
+    name, label, paper = "sft", "Supervised fine-tuning", "arXiv:2512.03442"
+
+    @classmethod
+    def prompts(cls, run, item):
+        from pzlib.objectives.pretrainzero import PretrainZero
+
+        return PretrainZero.prompts(run, item)
+
+    def ids_of(self, items, rows):
+        run = self.run
+        return [i for i in order(items, run.seed, run.steps * run.passages) for _ in range(run.group)]
+
+    def learned(self, items, step):
+        run, rng = self.run, random.Random(seed_of(self.run.seed, "masks", step, 0))
+        spans = [random_span(passage.text, rng, run.span_words) for passage in items]
+        masks = [
+            span and apply_mask(passage.text, span, run.mask_rule, rng)
+            for passage, span in zip(items, spans, strict=True)
+        ]
+        return [self._predicted(mask) if mask else (self.end, []) for mask in masks]
+
+    def _predicted(self, mask):
+        return self.answered(predictor_prompt(mask.text, self.template), answer(mask.target, self.run.template))
+
+
+class ContinuedPretraining(Supervised):
+    """passages x G plain passages a step, in the same seeded order as the game's; the loss is on all tokens."""
+
+    name, label, paper = "continued_pretraining", "Continued pretraining", "arXiv:2512.03442"
+    prompts = SFT.prompts  # the same passages as the others read
+
+
+class MixedSFT(Supervised):
+    """arXiv:2608.23256: text without reasonings and long ones, in one stage. Every other row is a plain passage, and
+    between them come questions with their worked solutions, with the loss on these.
+
+    Its sets and mixture are not known to us: LIMO's long solutions take their place, half of the rows each.
+    """
+
+    name, label, paper = "mixed_sft", "Mixed SFT", "arXiv:2608.23256"
+    tiers = {
+        "smoke": {"solutions": "tinybench"}, "mini": {"solutions": "tinybench"},
+        "gpu": {"solutions": "GAIR/LIMO"}, "paper": {"solutions": "GAIR/LIMO"},
+    }  # fmt: skip
+
+    @classmethod
+    def check(cls, run):
+        if not run.solutions.strip():
+            raise ValueError("solutions: is empty; mixed_sft needs worked solutions, leave it out for the tier's set")
+
+    @classmethod
+    def load_items(cls, run, tokenizer, progress=False):
+        from pzlib.corpus import load_problems
+
+        text = super().load_items(run, tokenizer, progress)
+        solved = load_problems(
+            locate(run.solutions), question_column=run.question_column, answer_column=run.answer_column,
+            solution_column=run.solution_column, limit=run.corpus_limit,
+            seed=seed_of(run.seed, "solutions"),  # other problems than the ones that RLVR of the same seed would train on
+            config=None,
+        )  # fmt: skip
+        return text.joined([replace(problem, id=f"solution-{problem.id}") for problem in solved], solved)
+
+    @classmethod
+    def prompts(cls, run, item):
+        if hasattr(item, "question"):
+            return [question_prompt(item.question, TEMPLATES[run.template])]
+        return [item.text]  # plain text is read without a prompt
+
+    def ids_of(self, items, rows):
+        solved = [item for item in items if hasattr(item, "question")]
+        plain = [item for item in items if not hasattr(item, "question")]
+        turns = [order(kind, self.run.seed, rows - rows // 2) for kind in (plain, solved)]
+        return [i for pair in zip(*turns, strict=True) for i in pair][:rows]
+
+    def learned(self, items, step):
+        return [
+            self.answered(question_prompt(item.question, self.template), item.solution)
+            if hasattr(item, "question")
+            else self.plain(item)
+            for item in items
+        ]

@@ -1,5 +1,5 @@
-"""Next-token targets, of RPT and of two passive baselines: where a passage can be cut, how uncertain a model is there.
-Left out: RPT's training threshold and the model PretrainZero ranks by; neither paper says, so both are settings."""
+"""Next-token targets, of RPT, RLP and two passive baselines: where a passage can be cut, and who says how uncertain it is.
+RPT's training threshold and the model PretrainZero ranks by are not stated, so both are settings."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ import math
 import random
 from dataclasses import dataclass, replace
 
-import torch
-
-from pzlib.engine.models import load
 from pzlib.masking import MaskedPassage
 
 TOP_SHARE = 0.2  # of the positions, by entropy (PretrainZero sec. 3.1)
-
 
 
 def cut(text: str, start: int, end: int) -> MaskedPassage:
@@ -26,7 +22,6 @@ def cut(text: str, start: int, end: int) -> MaskedPassage:
     target = text[start:end]
     lead = len(target) - len(target.lstrip())
     return MaskedPassage(text[:start].rstrip(), target.strip(), 1, (start + lead,))
-
 
 
 def positions(text: str, offsets: list[tuple[int, int]], min_context: int) -> list[int]:
@@ -46,7 +41,6 @@ def positions(text: str, offsets: list[tuple[int, int]], min_context: int) -> li
     return found
 
 
-
 def highest(places: list[int], entropies: list[float], share: float = TOP_SHARE) -> list[int]:
     """Those of `places` whose entropy is in the top `share`, at least one, in their order.
 
@@ -55,7 +49,6 @@ def highest(places: list[int], entropies: list[float], share: float = TOP_SHARE)
     """
     ranked = sorted(places, key=lambda i: -entropies[i])[: math.ceil(share * len(places))]
     return sorted(ranked)
-
 
 
 def draw_cuts(text: str, offsets, min_context: int, rng: random.Random, count: int, entropies=None) -> list:
@@ -67,7 +60,6 @@ def draw_cuts(text: str, offsets, min_context: int, rng: random.Random, count: i
     if entropies is not None and places:
         places = highest(places, entropies)
     return [cut(text, *offsets[rng.choice(places)]) if places else None for _ in range(count)]
-
 
 
 @dataclass(frozen=True)
@@ -84,7 +76,6 @@ class Target:
     boundaries: frozenset[int]
     start: int
     first: int
-
 
 
 def pieces(offsets: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
@@ -106,7 +97,6 @@ def pieces(offsets: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
     return found
 
 
-
 def target_at(text: str, offsets: list[tuple[int, int]], place: int) -> Target:
     """The Target of the piece number `place`.
 
@@ -123,7 +113,6 @@ def target_at(text: str, offsets: list[tuple[int, int]], place: int) -> Target:
     return Target(text[:start], text[start:], text[start:end], frozenset(lengths), start, first)
 
 
-
 def uncertain(offsets, nats: list[float], min_context: int, threshold: float) -> list[int]:
     """The numbers of the pieces with `min_context` tokens before them and an entropy of `threshold` on (RPT sec. 3.3).
 
@@ -137,7 +126,6 @@ def uncertain(offsets, nats: list[float], min_context: int, threshold: float) ->
     return [place for place, (first, _, _) in found if first >= min_context and nats[first] >= threshold]
 
 
-
 def token_offsets(tokenizer, texts: list[str]) -> tuple[list, list]:
     """(token ids, character offsets) of each text, no special tokens. ValueError for a tokenizer without offsets."""
     if not tokenizer.is_fast:
@@ -148,57 +136,15 @@ def token_offsets(tokenizer, texts: list[str]) -> tuple[list, list]:
     return encoded["input_ids"], encoded["offset_mapping"]
 
 
-
-@torch.no_grad()
-def entropies(model, ids: list[list[int]], top: int | None = None) -> list[list[float]]:
-    """For each text and token the entropy in nats of what `model` expects there; infinite at the first token.
-
-    The text alone is read, with no prompt around it. top: None for the full softmax; else of so many most likely tokens
-    only (RPT sec. 3.3: 16), renormalised, so at most log(top). Whether RPT renormalises is not stated. Without it a
-    spread over a hundred tokens would count as nearly certain, since the top 16 hold little of it.
-    """
-    training, found = model.training, []
-    model.eval()
-    try:
-        for tokens in ids:  # passages differ in length, and a step has few: no padding to reason about
-            logits = model(input_ids=torch.tensor([tokens], device=model.device), use_cache=False).logits[0, :-1]
-            if top is not None:
-                logits = logits.topk(min(top, logits.shape[-1])).values
-            logp = logits.float().log_softmax(-1)  # (T - 1, V), or (T - 1, top)
-            found.append([math.inf, *(-(logp.exp() * logp).sum(-1)).tolist()])
-    finally:
-        model.train(training)
-    return found
-
-
-
-@torch.no_grad()
-def probabilities(model, ids: list[list[int]], wanted: list[list[tuple[int, int]]]) -> list[list[float]]:
-    """How likely `model` finds tokens that do not stand there: for each text and each (place, token id) of its `wanted`
-    the probability of that token at that place, which counts in tokens from 1."""
-    training, found = model.training, []
-    model.eval()
-    try:
-        for tokens, asked in zip(ids, wanted, strict=True):
-            if not asked:
-                found.append([])
-                continue
-            places, said = torch.tensor(asked, device=model.device).T  # (N,), (N,)
-            logits = model(input_ids=torch.tensor([tokens], device=model.device), use_cache=False).logits[0]
-            found.append(logits[places - 1].float().softmax(-1).gather(1, said[:, None])[:, 0].tolist())
-    finally:
-        model.train(training)
-    return found
-
-
-
 def frozen_scorer(run, model, tokenizer):
     """The model whose entropies choose targets, where that is not the policy: a copy of the base, or a proxy.
 
-    None for `entropy_model` "policy" and for other objectives. Raises ValueError for a proxy of another tokenizer: its
-    positions would be other ones.
+    None for `entropy_model` "policy". Raises ValueError for a proxy of another tokenizer: its positions would be other
+    ones.
     """
-    if run.objective not in ("entropy_next_token", "rpt") or run.entropy_model == "policy":
+    from pzlib.engine.models import load
+
+    if model is None or run.entropy_model == "policy":
         return None
     if run.entropy_model == "base":
         return copy.deepcopy(model).requires_grad_(False).eval()
@@ -206,3 +152,17 @@ def frozen_scorer(run, model, tokenizer):
     if other.get_vocab() != tokenizer.get_vocab():
         raise ValueError(f"entropy_model: {run.entropy_model!r} has another tokenizer than model {run.model!r}")
     return proxy.requires_grad_(False).eval()
+
+
+def frozen_model(method, run):
+    """`Method.frozen` of a method whose positions are chosen by entropy."""
+    if run.entropy_model == "policy":
+        return {}
+    return {"entropy model": None if run.entropy_model == "base" else run.entropy_model}
+
+
+def whole_weights(method, run):
+    """`Method.needs_whole_weights` of a method whose positions are chosen by entropy."""
+    if run.entropy_model == "policy":
+        return "measure the policy's entropy", "set entropy_model to base"
+    return None

@@ -1,14 +1,13 @@
-"""One process trains a run: a lock on its folder, which goes with the process, however it ends.
-Leaves out disks that have no locks: there the folder's status alone keeps starts apart."""
+"""The folder of one run: settings, status, metrics, episodes and scores, written so that a kill or a full disk loses
+nothing, and the lock that lets one process train it. Leaves out disks without locks: there the status alone decides."""
 
 import contextlib
 import errno
-import fcntl
-import hashlib
 import json
 import math
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,67 +17,21 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+import filelock
 import pandas as pd
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pzlib.errors import refuse_unknown
-from pzlib.paths import REPO
-from pzlib.run import HOW, Run
+from pzlib.paths import REPO, stamp
 
 PACKAGES = ("torch", "trl", "transformers", "accelerate", "datasets", "peft", "numpy", "pandas", "vllm")
-
-
-
-def environment():
-    """What a run runs on: versions, machine and commit, as plain JSON values."""
-    installed = {name: _version(name) for name in PACKAGES}
-    torch = sys.modules.get("torch")  # asked only where it is loaded anyway: a reader of runs needs none
-    return {
-        "python": platform.python_version(),
-        "packages": {name: version for name, version in installed.items() if version},
-        "platform": platform.platform(),
-        "cpu": _cpu(),
-        "cpus": os.cpu_count(),
-        "threads": torch.get_num_threads() if torch else None,
-        "gpu": torch.cuda.get_device_name() if torch and torch.cuda.is_available() else None,
-        "commit": _git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(_git("status", "--porcelain")),
-    }
-
-
-
-def _version(name):
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-
-def _cpu():
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not Linux
-        return platform.processor()
-    names = [line.split(": ", 1)[1] for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
-
-@cache  # asking takes a tenth of a second; what counts is the code as loaded
-def _git(*command):
-    try:
-        done = subprocess.run(["git", "-C", str(REPO), *command], capture_output=True, text=True)
-    except FileNotFoundError:  # no git on this machine
-        return None
-    return done.stdout.strip() or None
-
-
-STATES = ("running", "complete", "failed")
-
+STATES = ("running", "resumable", "complete", "failed")
+FIELDS = ("step", "steps", "doing", "error")  # of a status; doing: "training" or "evaluating"
 EVAL_COLUMNS = ("step", "task", "group", "n", "correct", "accuracy", "length", "reasoned")
+SOURCES = "sources.json"
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP)  # what a cluster's disk without locks says
 
 # A row is one completion; reward is raw (null: none was given), length in tokens, entropy in nats per token; position
 # is where its mask begins, as a share of the passage's characters; verdict is the verifier's, null where there is none.
@@ -91,18 +44,16 @@ EPISODES = pa.schema(
 )  # fmt: skip
 
 
-
 def write_atomic(path, content):
     """Write bytes or str so that `path` holds either all of it or what it held before, even on a full disk.
 
     The content goes to a new file in the same folder, reaches the disk, and takes the name in one move.
     """
     path = Path(path)
-    data = content.encode() if isinstance(content, str) else content
     handle, new = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(new, 0o644)  # mkstemp's 0600 would hide results from other users of a shared disk
@@ -112,11 +63,47 @@ def write_atomic(path, content):
         raise
 
 
+def environment():
+    """What a run runs on: versions, machine and commit, as plain JSON values."""
+    packages = {}
+    for name in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            packages[name] = metadata.version(name)
+    torch = sys.modules.get("torch")  # asked only where it is loaded anyway: a reader of runs needs none
+    return {
+        "python": platform.python_version(),
+        "packages": packages,
+        "platform": platform.platform(),
+        "cpu": _cpu(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads() if torch else None,
+        "gpu": torch.cuda.get_device_name() if torch and torch.cuda.is_available() else None,
+        "commit": _git("rev-parse", "HEAD"),
+        "uncommitted_changes": bool(_git("status", "--porcelain")),
+    }
+
+
+def _cpu():
+    with contextlib.suppress(OSError):  # not Linux
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(": ", 1)[1]
+    return platform.processor()
+
+
+@cache  # asking takes a tenth of a second; what counts is the code as loaded
+def _git(*command):
+    try:
+        done = subprocess.run(["git", "-C", str(REPO), *command], capture_output=True, text=True)
+    except FileNotFoundError:  # no git on this machine
+        return None
+    return done.stdout.strip() or None
+
 
 class RunFolder:
     """The files of one run under `path`; reading needs no `open`, and never creates anything.
 
-    `state()` is never ambiguous: new, running (its process lives), resumable (killed), complete or failed.
+    `state()` is never ambiguous: new, running (its process lives), resumable (interrupted or killed), complete, failed.
     """
 
     def __init__(self, path):
@@ -125,13 +112,14 @@ class RunFolder:
     def __repr__(self):
         return f"RunFolder({str(self.path)!r})"
 
-    def open(self, run, extra=None):
-        """Create the folder for `run`, or check that the same settings and facts made it; returns self.
+    def open(self, run, facts=None):
+        """Create the folder for the Run `run`, or check that the same settings and facts made it; returns self.
 
-        extra: plain JSON facts that must not change either (corpus digest, model fingerprint, ...).
-        Raises ValueError naming what differs, or the living process that trains here already.
+        facts: plain JSON values that must not change either (corpus digest, model fingerprint, ...); None of a folder
+        that is there: they are not asked. Raises ValueError naming what differs, or the living process that trains here.
         """
-        params = json.loads(json.dumps({"run_id": run.run_id, **run.to_dict(), **(extra or {})}))
+        settings = run.to_dict()
+        params = json.loads(json.dumps({"run_id": run.run_id, **settings, **(facts or {})}))
         if self.state() == "running" and self.status()["pid"] != os.getpid():
             raise ValueError(self.taken())
         if not (self.path / "params.json").exists():
@@ -140,16 +128,19 @@ class RunFolder:
             write_atomic(self.path / "env.json", json.dumps(environment(), indent=1) + "\n")
             write_atomic(self.path / "params.json", json.dumps(params, indent=1) + "\n")
             return self
+        old = self.params()
         # A folder of an earlier version lacks the settings that came later: it was made with their defaults.
-        was, now = _differing(self.run().to_dict() | self.params(), params, left_out=HOW)
+        old |= type(run).from_dict({name: value for name, value in old.items() if name in settings}).to_dict()
+        asked = {**old, **params} if facts is not None else params
+        was, now = _differing(old, params, [name for name in asked if name not in run.HOW])
         if was:
             remedy = "give the run another name, or delete the folder"
-            raise ValueError(f"{self.path}: made with {_said(was)}, started with {_said(now)}; {remedy}")
+            raise ValueError(f"{self.path}: made with {_shown(was)}, started with {_shown(now)}; {remedy}")
         if self.state() != "complete":
-            begun = json.loads((self.path / "env.json").read_text())["packages"]
-            was, now = _differing(begun, environment()["packages"])
+            begun, here = json.loads((self.path / "env.json").read_text())["packages"], environment()["packages"]
+            was, now = _differing(begun, here, {**begun, **here})
             if was:
-                text = f"{self.path}: begun under {_said(was)}, goes on under {_said(now)}"
+                text = f"{self.path}: begun under {_shown(was)}, goes on under {_shown(now)}"
                 warnings.warn(f"{text}: its numbers need not be those of an unbroken run", stacklevel=2)
         return self
 
@@ -162,26 +153,20 @@ class RunFolder:
         """The settings and facts the run was made with."""
         return json.loads((self.path / "params.json").read_text())
 
-    def run(self):
-        """The Run that made this folder."""
-        params = self.params()
-        return Run.from_dict({k: v for k, v in params.items() if k in Run.__dataclass_fields__})
-
     def status(self):
-        """status.json as a dict: state, step, steps, pid, started, updated, error; {} before the first."""
+        """status.json as a dict: state, step, steps, doing, pid, started, updated, error; {} before the first."""
         path = self.path / "status.json"
         return json.loads(path.read_text()) if path.exists() else {}
 
     def set_status(self, state, **named):
-        """Record `state` (running, complete or failed) and any of step, steps, error; the rest is kept."""
+        """Record `state` (one of STATES) and any of FIELDS; the rest is kept, but for an error and what it was doing."""
         if state not in STATES:
             raise ValueError(f"state: {state!r} is not one of {', '.join(STATES)}")
-        refuse_unknown(named, ("step", "steps", "error"), "field of the status")
+        refuse_unknown(named, FIELDS, "field of the status")
         now = datetime.now(UTC).isoformat(timespec="seconds")
         me = psutil.Process()
-        status = {"state": state, "step": 0, "steps": None, "started": now, **self.status(), **named}
+        status = {"step": 0, "steps": None, "started": now, **self.status(), "doing": None, "error": None, **named}
         status |= {"state": state, "pid": me.pid, "pid_started": me.create_time(), "updated": now}
-        status["error"] = named.get("error")  # an error is told until the run goes on
         write_atomic(self.path / "status.json", json.dumps(status, indent=1) + "\n")
 
     def state(self):
@@ -193,10 +178,19 @@ class RunFolder:
             process = psutil.Process(status["pid"])
             # The start time tells a living process from a later one that was given the same number.
             same = abs(process.create_time() - status["pid_started"]) < 1
-            alive = same and process.status() != psutil.STATUS_ZOMBIE
+            return "running" if same and process.status() != psutil.STATUS_ZOMBIE else "resumable"
         except psutil.NoSuchProcess:
-            alive = False
-        return "running" if alive else "resumable"
+            return "resumable"
+
+    def progress(self):
+        """Where a run that has ended stopped, and where it would go on: words for a person.
+
+        E.g. `at step 10 of 200; the same command goes on from step 0, as there is no checkpoint yet`.
+        """
+        whole = self.path.glob("checkpoints/checkpoint-*/manifest.json")
+        saved = max((int(path.parent.name.removeprefix("checkpoint-")) for path in whole), default=0)
+        status, why = self.status(), "" if saved else ", as there is no checkpoint yet"
+        return f"at step {status['step']} of {status['steps']}; the same command goes on from step {saved}{why}"
 
     def append_metrics(self, row):
         """Add one step's metrics (a dict with `step`); NaN and infinity are stored as null."""
@@ -233,21 +227,19 @@ class RunFolder:
 
         Raises ValueError, with the remedy, for a file that was cut short or changed since it was written.
         """
-        wanted = None if steps is None else set(steps)
-        files = [p for p in self._episode_files() if wanted is None or _step(p) in wanted]
-        tables = [_episodes(p) for p in files]
+        tables = [_episodes(path) for step, _, path in self._episode_files() if steps is None or step in set(steps)]
         # A column that an earlier version did not have yet is null there.
         return pa.concat_tables([EPISODES.empty_table(), *tables], promote_options="default").to_pandas()
 
     def episode_steps(self):
         """The steps that have episodes, sorted: the live view reads the last few only."""
-        return sorted({_step(p) for p in self._episode_files()})
+        return sorted({step for step, _, _ in self._episode_files()})
 
     def _episode_files(self):
-        def order(path):
-            return _step(path), int(path.name.split("rank")[1].split(".")[0])
-
-        return sorted((self.path / "episodes").glob("step_*.rank*.parquet"), key=order)
+        """(step, rank, path), sorted."""
+        found = (self.path / "episodes").glob("step_*.rank*.parquet")
+        parts = [(*path.name.removeprefix("step_").removesuffix(".parquet").split(".rank"), path) for path in found]
+        return sorted((int(step), int(rank), path) for step, rank, path in parts)
 
     def append_eval(self, rows):
         """Add rows (dicts by EVAL_COLUMNS); a step's task that is measured again replaces its old row."""
@@ -271,13 +263,12 @@ class RunFolder:
         """Forget metrics, episodes and evaluations of steps later than `step`: a resume starts there."""
         rows = [row for row in self._metric_rows() if row["step"] <= step]
         write_atomic(self.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-        for path in self._episode_files():
-            if _step(path) > step:
+        for at, _, path in self._episode_files():
+            if at > step:
                 path.unlink()
         evals = self.evals()
         if len(evals):
             self._write_evals(evals[evals["step"] <= step])
-
 
 
 def _episodes(path):
@@ -290,67 +281,36 @@ def _episodes(path):
         raise ValueError(f"{path}: not as it was written ({str(error).splitlines()[0]}); {remedy}") from error
 
 
-
-def _step(path):
-    return int(path.name.split(".")[0].removeprefix("step_"))
-
-
-
 def _plain(value):
     value = value.item() if hasattr(value, "item") else value  # a numpy or torch scalar
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-
-def _differing(old, new, left_out=()):
-    names = [k for k in {**old, **new} if old.get(k) != new.get(k) and k not in left_out]
-    return {k: old.get(k) for k in names}, {k: new.get(k) for k in names}
-
+def _differing(old, new, names):
+    names = [name for name in names if old.get(name) != new.get(name)]
+    return {name: old.get(name) for name in names}, {name: new.get(name) for name in names}
 
 
-def _said(values):
-    texts = {k: json.dumps(v) for k, v in values.items()}
-    return ", ".join(f"{k} {t if len(t) <= 60 else t[:57] + '...'}" for k, t in texts.items())
+def _shown(values):
+    texts = {name: json.dumps(value) for name, value in values.items()}
+    return ", ".join(f"{name} {text if len(text) <= 60 else text[:57] + '...'}" for name, text in texts.items())
 
 
-FILE = "sources.json"  # in the run's folder
-
-
-
-def stamps(run):
-    """{"model": ..., "corpus": ...}: 16 hex digits that change with any file of it; None for what is no path."""
-    return {"model": _stamp(run.model_source), "corpus": _stamp(run.corpus_source)}
-
-
-
-def _stamp(source):
-    path = Path(source)
-    if not path.exists():
-        return None
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-    told = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
-
+def _stamps(run):
+    return {"model": stamp(run.model_source), "corpus": stamp(run.corpus_source)}
 
 
 def note(folder, run):
-    """Write down, in a run's RunFolder, what it is made from."""
-    write_atomic(folder.path / FILE, json.dumps(stamps(run)) + "\n")
-
+    """Write down, in a run's RunFolder, what files it is made from."""
+    write_atomic(folder.path / SOURCES, json.dumps(_stamps(run)) + "\n")
 
 
 def untouched(folder, run):
     """Whether a run's files are as they were noted. Where nothing was noted, or a file is gone, it is taken as so: a
     finished run must open without the text it was made from."""
-    path = folder.path / FILE
-    if not path.exists():
-        return True
-    noted = json.loads(path.read_text())
-    return all(now is None or now == noted.get(name) for name, now in stamps(run).items())
-
-
-UNKNOWN = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP)  # what a cluster's disk without locks says
-
+    path = folder.path / SOURCES
+    noted = json.loads(path.read_text()) if path.exists() else None
+    return noted is None or all(now is None or now == noted.get(name) for name, now in _stamps(run).items())
 
 
 @contextlib.contextmanager
@@ -360,12 +320,61 @@ def held(folder):
     Raises ValueError where another holds it.
     """
     folder.path.mkdir(parents=True, exist_ok=True)
-    with open(folder.path / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(folder.taken()) from None
-        except OSError as error:
-            if error.errno not in UNKNOWN:
-                raise
+    lock = filelock.FileLock(folder.path / ".lock", timeout=0, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise ValueError(folder.taken()) from None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    try:
         yield
+    finally:
+        lock.release()
+
+
+class Interrupted(KeyboardInterrupt):
+    """A training that a person or the system stopped: one line in a notebook, in the place of a traceback."""
+
+    def _render_traceback_(self):  # IPython asks an exception for it
+        return [str(self)]
+
+
+@contextlib.contextmanager
+def training(folder, run, facts, main=True):
+    """While entered, this process trains the Run `run` in `folder`: it holds the lock, and the status says how it ends.
+
+    complete where nothing is raised, resumable on Ctrl-C or an exit, failed, with the reason, on any other error.
+    facts: as `open` takes them. main: False in the other processes of the run, which write nothing.
+    Raises ValueError as `held` and `open` do, Interrupted for a KeyboardInterrupt, OSError for what a full disk raises.
+    """
+    with held(folder) if main else contextlib.nullcontext():
+        if main:
+            note(folder.open(run, facts), run)
+            folder.set_status("running", steps=run.steps)
+        try:
+            yield
+        except BaseException as raised:
+            error = _full_disk(folder, raised) or raised
+            if main:
+                # a full disk may be the very reason; the old status then says "running" of a process that is gone
+                with contextlib.suppress(OSError):
+                    if isinstance(error, Exception):
+                        folder.set_status("failed", error=f"{type(error).__name__}: {error}")
+                    else:
+                        folder.set_status("resumable")
+            if isinstance(error, KeyboardInterrupt):
+                raise Interrupted(f"{run.run_id}: interrupted {folder.progress()}") from None
+            if error is not raised:
+                raise error from raised
+            raise
+        if main:
+            folder.set_status("complete", step=run.steps, steps=run.steps)
+
+
+def _full_disk(folder, error):
+    """An OSError that says so where torch does not, which calls it an unexpected position; None of any other error."""
+    if type(error) is RuntimeError and shutil.disk_usage(folder.path).free < 2**20:
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder.path))
+    return None

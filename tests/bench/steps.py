@@ -18,7 +18,7 @@ from pzlib.engine.models import load, quiet
 from pzlib.paths import root
 from pzlib.run import Run
 from pzlib.runs.folder import write_atomic
-from pzlib.train import settings
+from pzlib.train import trl_arguments
 from tests.bench.costs import against_spans, methods, thinking
 from tests.bench.equality import gradient_changes
 from tests.bench.stopwatch import WARM, Clock, Stopwatch, build, device, timed
@@ -161,7 +161,7 @@ def against_plain(run, home):
 
     def our_sampler(prompts, trainer):
         draws = torch.Generator().manual_seed(trainer.state.global_step)
-        answers = trainer.game._ask(prompts[:: run.group], trainer, draws)
+        answers = trainer.method.ask(prompts[:: run.group], trainer, draws)
         ids = [answer[1] for group in answers for answer in group]
         read = [answer[0] for group in answers for answer in group]
         return {"prompt_ids": read, "completion_ids": ids, "logprobs": None}
@@ -169,14 +169,14 @@ def against_plain(run, home):
     rows = []
     for name, rollout in (("TRL's generation", None), ("our sampler", our_sampler)):
         model, tokenizer = load(run)
-        watch, args = Stopwatch(), settings(run, folder)
+        watch, args = Stopwatch(), trl_arguments(run, folder)
         args.per_device_train_batch_size, args.generation_batch_size = (groups * run.group,) * 2
         plain = GRPOTrainer(
             model=model, args=args, processing_class=tokenizer, train_dataset=prompts, callbacks=[watch],
             reward_funcs=lambda completions, **_: [float(len(c) % 2) for c in completions], rollout_func=rollout,
         )  # fmt: skip
         plain.remove_callback(PrinterCallback)
-        plain.game = trainer.game
+        plain.method = trainer.method
         plain.train()
         seen = [entry["num_tokens"] for entry in plain.state.log_history if "num_tokens" in entry]
         each = [seconds / (b - a) for seconds, a, b in zip(watch.seconds[1:], seen, seen[1:], strict=False)]
@@ -194,7 +194,7 @@ def scaling(run, home):
         trainer.add_callback(watch)
         trainer.train()
         setting = ", ".join(f"{name} {value}" for name, value in changes.items())
-        setting += f": {trainer.game.run.rows_per_step} rows"
+        setting += f": {trainer.method.run.rows_per_step} rows"
         rows.append(("seconds a step", setting, median(watch.seconds[WARM:]), ""))
     return rows
 

@@ -11,7 +11,7 @@ from transformers import TrainerCallback
 
 from pzlib.engine.models import load
 from pzlib.runs.folder import RunFolder
-from pzlib.train import fitting, make_trainer, material
+from pzlib.train import make_trainer, material
 
 WARM = 2  # first steps that are not counted
 
@@ -77,5 +77,5 @@ def build(run, home):
     """(trainer, folder) of `run` in a temporary folder."""
     folder = RunFolder(f"{home}/{run.run_id}").open(run)
     model, tokenizer = load(run)
-    items, _ = fitting(run, material(run, tokenizer), tokenizer)
+    items, _ = material(run, model, tokenizer)
     return make_trainer(run, model, tokenizer, items, folder), folder

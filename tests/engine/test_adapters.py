@@ -10,9 +10,9 @@ from skilled import passages
 from transformers import AutoModelForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 from pzlib.engine import models, packing
+from pzlib.engine.average import FILE, Average
 from pzlib.engine.models import load
 from pzlib.engine.sampling import can_branch
-from pzlib.objectives.rlp import FILE, Average
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
 from pzlib.train import make_trainer, train

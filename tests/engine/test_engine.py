@@ -13,18 +13,18 @@ from pzlib.engine.generation import _by_vllm
 from pzlib.engine.vllm import KEY, Cuts, as_asked
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
-from pzlib.train import settings
+from pzlib.train import trl_arguments
 
 
 def test_every_vllm_argument_that_counts_is_written_out(home):
     run = Run(tier="gpu", use_vllm=True)
-    args = settings(run, RunFolder(home / "r"))
+    args = trl_arguments(run, RunFolder(home / "r"))
     assert (args.use_vllm, args.vllm_mode, args.vllm_gpu_memory_utilization) == (True, "colocate", 0.3)
     assert args.vllm_max_model_length == run.max_prompt_tokens + run.max_completion_tokens
     assert args.vllm_importance_sampling_correction and args.vllm_importance_sampling_mode == "token_truncate"
     assert (args.vllm_importance_sampling_clip_max, args.vllm_importance_sampling_clip_min) == (3.0, None)
     assert args.top_k == 0 and args.trust_remote_code is False
-    args = settings(
+    args = trl_arguments(
         Run(tier="gpu", use_vllm=True, vllm_mode="server", vllm_server="10.0.0.2:9000"), RunFolder(home / "r")
     )
     assert (args.vllm_mode, args.vllm_server_base_url) == ("server", "http://10.0.0.2:9000")

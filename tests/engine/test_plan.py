@@ -21,7 +21,7 @@ from pzlib.engine.shares import TOKENS_AT_ONCE, reading, shares
 from pzlib.paths import REPO
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
-from pzlib.train import settings
+from pzlib.train import trl_arguments
 
 PAPERS = json.loads(SHIPPED.read_text())
 SMALL = {
@@ -143,7 +143,7 @@ def test_a_forward_pass_takes_the_operations_that_torch_counts(kind):
 
 def test_a_process_and_a_micro_batch_have_the_rows_that_trl_is_told(tmp_path):
     run = Run(tier="paper", steps=4)
-    args = settings(run, RunFolder(tmp_path), processes=4)
+    args = trl_arguments(run, RunFolder(tmp_path), processes=4)
     local, micro = shares(run, 4)
     assert (args.per_device_train_batch_size, args.gradient_accumulation_steps) == (micro, local // micro)
     with pytest.raises(ValueError, match="passages: 32 a step cannot be shared among 5 processes"):

@@ -8,10 +8,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from pzlib.engine.likelihood import entropies
 from pzlib.evaluation import next_tokens as module
 from pzlib.evaluation import small_world
 from pzlib.evaluation.next_tokens import Position, held_out, next_tokens, outright, rows
-from pzlib.objectives.targets import entropies, target_at, token_offsets
+from pzlib.objectives.targets import target_at, token_offsets
 from pzlib.paths import REPO
 from pzlib.run import Run
 from pzlib.runs.folder import EVAL_COLUMNS

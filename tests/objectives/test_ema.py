@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, TrainerCallback
 
+from pzlib.engine.average import FILE, Average
 from pzlib.engine.models import load
 from pzlib.masking import Passage
-from pzlib.objectives.rlp import FILE, Average
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
 from pzlib.train import make_trainer
@@ -45,7 +45,7 @@ def trainer(tiny_model, home):
 
 
 def test_it_follows_every_optimizer_step_and_starts_at_the_policy(trainer):
-    average, seen = trainer.game.average, []
+    average, seen = trainer.method.average, []
     theta = [w.detach().clone().double() for w in trainer.model.parameters()]
     assert all(torch.equal(a, b) for a, b in zip(average.model.parameters(), trainer.model.parameters(), strict=True))
 
@@ -66,7 +66,7 @@ def test_it_follows_every_optimizer_step_and_starts_at_the_policy(trainer):
 
 def test_it_is_one_copy_of_the_weights_without_gradients_or_optimizer_state(trainer):
     trainer.train()
-    copied, model = trainer.game.average.model, trainer.model
+    copied, model = trainer.method.average.model, trainer.model
     assert sum(w.numel() for w in copied.parameters()) == sum(w.numel() for w in model.parameters())
     assert copied.lm_head.weight is copied.get_input_embeddings().weight  # tied, like the model's
     ours, own = ({w.data_ptr() for w in m.parameters()} for m in (copied, model))
@@ -82,7 +82,7 @@ def test_it_lies_in_every_checkpoint_and_comes_back_from_there(trainer):
     held = trainer.args.output_dir + "/checkpoint-"
     assert FILE in json.loads(open(f"{held}4/manifest.json").read())["files"]
     weights, two = load_file(f"{held}4/{FILE}"), load_file(f"{held}2/{FILE}")
-    now = dict(trainer.game.average.model.named_parameters())
+    now = dict(trainer.method.average.model.named_parameters())
     assert weights.keys() == now.keys() and all(torch.equal(weights[name], now[name]) for name in now)
     assert not all(torch.equal(two[name], now[name]) for name in now)
     args, other = trainer.args, Average(AutoModelForCausalLM.from_config(trainer.model.config), 0.9)

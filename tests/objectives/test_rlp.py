@@ -10,13 +10,14 @@ from skilled import teach
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
+from pzlib.engine.generation import Answer
 from pzlib.engine.models import load
 from pzlib.engine.packing import after
 from pzlib.masking import Passage
-from pzlib.objectives.rlp import Thoughts, centred_advantages
+from pzlib.objectives.rlp import RLP, centred_advantages
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
-from pzlib.train import fitting, make_trainer, settings, train
+from pzlib.train import fitting, make_trainer, train, trl_arguments
 from tests.bench.hybrids import tiny_hybrid
 
 TEXT = "Anna lives in Rome near the old river ."
@@ -36,14 +37,14 @@ def model(tiny_model):
 
 def play(tokenizer, model, said, read, passages=(PASSAGE,), seed=0, clipped=False, **changes):
     """Blocks of passages whose thoughts are `said`, one text for each of the group."""
-    rollout = Thoughts(Run(**BASE | changes), passages, tokenizer, model=model)
+    rollout = RLP(Run(**BASE | changes), passages, tokenizer, model=model)
 
     def ask(texts):
         ids = [tokenizer(one)["input_ids"] for one in said]
         logprobs = [[-0.5] * len(own) for own in ids]
         answers = zip(ids, said, logprobs, strict=True)
         answers = [(own, text, 0.3, clipped, logp) for own, text, logp in answers]
-        return [[(tokenizer(text)["input_ids"], *answer) for answer in answers] for text in texts]
+        return [[Answer(tokenizer(text)["input_ids"], *answer) for answer in answers] for text in texts]
 
     return rollout, rollout.play(rollout.items, ask, random.Random(seed), read=read)
 
@@ -132,7 +133,7 @@ def any_model(request, tiny_model, tokenizer, tmp_path):
 
 
 def test_the_reward_against_a_slow_loop(any_model, tokenizer):
-    rollout = Thoughts(Run(**BASE, ema=0.5), [PASSAGE], tokenizer, model=any_model)
+    rollout = RLP(Run(**BASE, ema=0.5), [PASSAGE], tokenizer, model=any_model)
     with torch.no_grad():  # policy and average must differ
         for weight in any_model.parameters():
             weight.mul_(1.5)
@@ -184,7 +185,7 @@ def test_the_loss_is_the_papers_and_is_on_the_thoughts_alone(skilled, home):
     trainer.current_gradient_accumulation_steps = 1
     trainer.training_step(trainer.model, batch, None)
     (inputs,) = batches
-    told = trainer.game.folder.episodes([1])
+    told = trainer.method.folder.episodes([1])
     assert sorted(inputs["advantages"].tolist()) == pytest.approx(sorted(told["advantage"]), abs=1e-6)
     assert any(told["advantage"]) and centred_advantages(told["reward"].tolist(), 4) == told["advantage"].tolist()
     assert int(inputs["completion_mask"].sum()) == told["length"].sum()
@@ -211,7 +212,7 @@ def test_shared_prompts_read_once_change_nothing(skilled, home):
         trainer = make(skilled, name=f"packs-{packs}")
         trainer.packs = packs
         trainer.train()
-        norms.append(trainer.game.folder.metrics()[["grad_norm", "predictor/reward"]].to_numpy().flatten())
+        norms.append(trainer.method.folder.metrics()[["grad_norm", "predictor/reward"]].to_numpy().flatten())
     assert norms[0] == pytest.approx(norms[1], rel=1e-3)
 
 
@@ -219,7 +220,7 @@ def test_steps_with_a_divergence_term_and_in_bfloat16_run(tiny_model, home):
     for changes in ({"kl": 1e-3}, {"dtype": "bfloat16"}):
         trainer = make(tiny_model, name=next(iter(changes)), **changes)
         trainer.train()
-        metrics = trainer.game.folder.metrics()
+        metrics = trainer.method.folder.metrics()
         assert len(metrics) == 2 and metrics["grad_norm"].gt(0).all()
         assert {"thought/naming", "verdict/helped"} & set(metrics) and metrics["predictor/parsed"].notna().all()
 
@@ -266,12 +267,12 @@ def test_what_the_tiers_and_trl_are_told(home):
         "Qwen/Qwen3-1.7B-Base", 512, 16, 1e-6, "constant", 0.7, 2048, 0.999,
     ]  # fmt: skip
     for run in (paper, Run(tier="mini", objective="rlp")):
-        args = settings(run, RunFolder(home / "r"))
+        args = trl_arguments(run, RunFolder(home / "r"))
         assert (args.loss_type, args.scale_rewards, run.filter, run.drop_rows) == ("grpo", "none", "none", False)
         assert args.beta == 0 and args.generation_kwargs is None and run.rows_per_step == run.passages * run.group
-    args = settings(Run(tier="mini", objective="rlp", template="paper", use_vllm=True), RunFolder(home / "r"))
+    args = trl_arguments(Run(tier="mini", objective="rlp", template="paper", use_vllm=True), RunFolder(home / "r"))
     assert args.generation_kwargs == {"stop": ["</think>"], "include_stop_str_in_output": True}
-    other = settings(Run(tier="mini"), RunFolder(home / "r"))
+    other = trl_arguments(Run(tier="mini"), RunFolder(home / "r"))
     assert (other.loss_type, other.scale_rewards) == ("dapo", "group")
     with pytest.raises(ValueError, match="drop_rows: would change the gradient, since loss_type is grpo, not dapo"):
         make("data/tinybase", drop_rows=True)

@@ -7,7 +7,8 @@ import pytest
 from transformers import AutoTokenizer
 
 from pzlib.corpus.problems import Problem
-from pzlib.objectives.rlvr import Exam
+from pzlib.engine.generation import Answer
+from pzlib.objectives.rlvr import RLVR
 from pzlib.run import Run
 from pzlib.runs.episodes import summary
 from pzlib.runs.folder import RunFolder
@@ -28,14 +29,14 @@ def tokenizer(tiny_model):
 @pytest.fixture
 def ask(tokenizer):
     def answer(text, said):
-        return tokenizer(text)["input_ids"], tokenizer(said)["input_ids"] + [1], said, 0.5, False, None
+        return Answer(tokenizer(text)["input_ids"], tokenizer(said)["input_ids"] + [1], said, 0.5, False)
 
     return lambda texts: [[answer(text, said) for said in SAID[text]] for text in texts]
 
 
 def play(ask, tokenizer, **settings):
     run = Run(tier="smoke", objective="rlvr", group=4, passages=2, **settings)
-    return Exam(run, PROBLEMS, tokenizer).play(PROBLEMS, ask, random.Random(0))
+    return RLVR(run, PROBLEMS, tokenizer).play(PROBLEMS, ask, random.Random(0))
 
 
 def test_two_problems_worked_by_hand(ask, tokenizer):
@@ -56,7 +57,7 @@ def test_general_reasoners_amendments(ask, tokenizer, monkeypatch):
     monkeypatch.setitem(SAID, PROMPTS[0], [f"\\boxed{{ {said} }}" for said in ("7 + 0", "7", "14 / 2", "8")])
     problem = Problem("a", PROBLEMS[0].question, "7")
     run = Run(tier="smoke", objective="rlvr", group=4, length_penalty=0.05, verifier="math")
-    (block,) = Exam(run, [problem], tokenizer).play([problem], ask, random.Random(0))
+    (block,) = RLVR(run, [problem], tokenizer).play([problem], ask, random.Random(0))
     assert [row.score for row in block.rows] == pytest.approx([0.9, 1.0, 0.9, 0.0])  # two tokens more: 2 x 0.05
     assert [row.episode["verdict"] for row in block.rows] == ["right", "right", "right", "wrong"]
 
@@ -74,11 +75,11 @@ def test_the_metrics_count_what_is_right_whatever_it_is_paid(ask, tokenizer):
 
 def test_a_rollout_has_one_group_a_problem(ask, tokenizer, tmp_path):
     run = Run(tier="smoke", objective="rlvr", group=4, passages=2)
-    exam = Exam(run, PROBLEMS, tokenizer, RunFolder(tmp_path / "r").open(run))
-    exam._ask = lambda texts, trainer, generator: ask(texts)
+    exam = RLVR(run, PROBLEMS, tokenizer, RunFolder(tmp_path / "r").open(run))
+    exam.ask = lambda texts, trainer, generator: ask(texts)
     state = {"state": SimpleNamespace(global_step=0), "accelerator": SimpleNamespace(process_index=0)}
     out = exam.rollout(["a"] * 4 + ["b"] * 4, SimpleNamespace(**state, use_vllm=False))
-    assert len(exam.reward_funcs) == 1 and run.rows_per_step == 8
+    assert len(exam.reward_funcs()) == 1 and run.rows_per_step == 8
     assert out["predictor_score"] == [1.0, 1.0, 0.0, 0.0, None, None, None, None]  # the group without signal is out
     stored = exam.folder.episodes()
     assert list(stored["verdict"][:4]) == ["right", "right", "wrong", "no answer"] and len(stored) == 8

@@ -11,8 +11,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
+from pzlib.engine.generation import Answer
 from pzlib.masking import Passage
-from pzlib.objectives.rpt import NextTokens, draw, predicted, rpt_reward, verdict
+from pzlib.objectives.rpt import RPT, draw, predicted, rpt_reward, verdict
 from pzlib.objectives.targets import frozen_scorer, pieces, target_at, token_offsets
 from pzlib.run import Run
 from pzlib.runs import checkpoints
@@ -128,7 +129,7 @@ def made_up(said, asked=None):
     def ask(texts):
         if asked is not None:
             asked.extend(texts)
-        return [[([5, 5], [6, 1], text, 0.1, False, None) for text in said] for _ in texts]
+        return [[Answer([5, 5], [6, 1], text, 0.1, False) for text in said] for _ in texts]
 
     def read(ids, wanted=None):
         if wanted is None:
@@ -143,7 +144,7 @@ def blocks(tokenizer, said, passages=(TEXT,), asked=None, **settings):
     run = Run(tier="smoke", objective="rpt", **settings)
     items = [Passage(f"p{i}", "", text, len(text.split())) for i, text in enumerate(passages)]
     ask, read = made_up(said, asked)
-    return NextTokens(run, items, tokenizer).play(items, ask, random.Random(0), read=read)
+    return RPT(run, items, tokenizer).play(items, ask, random.Random(0), read=read)
 
 
 SAID = ["\\boxed{ Rome }", "Rome", "\\boxed{ Rome Oslo }", "\\boxed{ Oslo }"]
@@ -214,7 +215,7 @@ def test_a_proxy_of_another_tokenizer_or_a_wording_of_another_template_is_refuse
     with pytest.raises(ValueError, match="entropy_model: 'data/tinybase' has another tokenizer"):
         frozen_scorer(Run(**run.to_dict() | {"entropy_model": "data/tinybase"}), model, tokenizer)
     with pytest.raises(ValueError, match="rpt_template: 'v3' is of template 'paper'"):
-        NextTokens(Run(tier="smoke", objective="rpt", rpt_template="v3"), [], tokenizer)
+        RPT(Run(tier="smoke", objective="rpt", rpt_template="v3"), [], tokenizer)
 
 
 def test_prompts_too_long_are_measured_by_the_templates_own_length(tokenizer):

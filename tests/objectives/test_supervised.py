@@ -13,10 +13,11 @@ from pzlib.engine.models import load
 from pzlib.game import blocks, seed_of
 from pzlib.masking import Passage
 from pzlib.objectives import supervised
-from pzlib.objectives.supervised import Lessons
-from pzlib.run import SUPERVISED, Run
+from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
-from pzlib.train import make_trainer, material, settings, train
+from pzlib.train import make_trainer, train, trl_arguments
+
+SUPERVISED = ("sft", "continued_pretraining", "mixed_sft")
 
 # Words stand twice, so that rule "one" has to draw; lengths differ, so that a mean of means is not the mean.
 TEXTS = [
@@ -56,9 +57,14 @@ def passages(texts=TEXTS):
     return [Passage(f"p{i}", "", text, len(text.split())) for i, text in enumerate(texts)]
 
 
+def rows_of(run, items, tokenizer):
+    """The method of a run on some items, which makes its rows."""
+    return run.method(run, items, tokenizer)
+
+
 def loaded(run, tokenizer):
     """The passages, and problems, as `train` finds them: loading shuffles by the run's seed."""
-    return material(run, tokenizer)
+    return run.method.load_items(run, tokenizer)
 
 
 def weights(folder):
@@ -72,7 +78,7 @@ def same(a, b):
 def test_an_sft_row_reads_the_prompt_and_learns_the_boxed_span_and_the_end(run, tokenizer, monkeypatch):
     drawn = iter(["Rome", None, "in Rome"])  # None: the passage had no legal span
     monkeypatch.setattr(supervised, "random_span", lambda *_: next(drawn))
-    lessons = Lessons(run(passages=1, steps=1), passages(["Anna lives in Rome ."]), tokenizer)
+    lessons = rows_of(run(passages=1, steps=1), passages(["Anna lives in Rome ."]), tokenizer)
     # "Passage : Anna lives in [mask] . Answer :" and "\boxed{ Rome } <eos>"
     one = ([3, 7, 15, 19, 21, 9, 8, 6, 7], [11, 33, 12, END])
     two = ([3, 7, 15, 19, 9, 8, 6, 7], [11, 21, 33, 12, END])
@@ -88,14 +94,14 @@ def test_a_mask_without_room_keeps_its_place_and_learns_nothing(run, tokenizer, 
     rows = {}
     for read, learned in ((8, 5), (7, 5), (8, 4)):
         small = run(passages=1, steps=1, max_prompt_tokens=read, max_completion_tokens=learned)
-        rows[read, learned] = Lessons(small, passages(["Anna lives in Rome ."]), tokenizer).rows(1)
+        rows[read, learned] = rows_of(small, passages(["Anna lives in Rome ."]), tokenizer).rows(1)
     assert rows.pop((8, 5))[0][1] == [11, 21, 33, 12, END]
     assert set(map(str, rows.values())) == {str([([END], [])] * 3)}
 
 
 def test_plain_text_is_learned_whole_passage_by_passage_in_the_seeded_order(run, tokenizer):
     plain = run(objective="continued_pretraining", seed=5, steps=2, passages=1, group=3)
-    lessons = Lessons(plain, passages(), tokenizer)
+    lessons = rows_of(plain, passages(), tokenizer)
     order = []
     for epoch in (0, 1):
         ids = [0, 1, 2, 3]
@@ -115,7 +121,7 @@ def test_sft_learns_the_masks_that_random_span_asks(run, tokenizer, rule):
     texts = [text for text in TEXTS if not text.startswith("Dora")]
     both = {"mask_rule": rule, "steps": 3, "seed": 2}
     asked = train(run(texts, objective="random_span", filter="none", **both)).episodes()
-    lessons = Lessons(run(texts, **both), loaded(run(texts, **both), tokenizer), tokenizer)
+    lessons = rows_of(run(texts, **both), loaded(run(texts, **both), tokenizer), tokenizer)
     for step in (1, 2, 3):
         groups = asked[asked["step"] == step][:: run().group]
         rows = lessons.rows(step)
@@ -126,7 +132,7 @@ def test_sft_learns_the_masks_that_random_span_asks(run, tokenizer, rule):
 
 def test_the_data_set_has_the_passages_of_the_passive_objectives_in_their_order(run, tokenizer):
     passive = blocks(passages(), run(objective="random_span"))["prompt"][:]
-    assert Lessons(run(), passages(), tokenizer).ids == passive and len(passive) == 3 * run().rows_per_step
+    assert rows_of(run(), passages(), tokenizer).ids == passive and len(passive) == 3 * run().rows_per_step
 
 
 def test_a_tokenizer_that_begins_every_text_begins_the_prompt_only(run, tiny_model):
@@ -134,9 +140,9 @@ def test_a_tokenizer_that_begins_every_text_begins_the_prompt_only(run, tiny_mod
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
         single="<unk> $A", special_tokens=[("<unk>", tokenizer.unk_token_id)]
     )
-    for read, learned in Lessons(run(), passages(), tokenizer).rows(1):
+    for read, learned in rows_of(run(), passages(), tokenizer).rows(1):
         assert read[0] == tokenizer.unk_token_id and learned[0] == 11
-    for read, learned in Lessons(run(objective="continued_pretraining"), passages(), tokenizer).rows(1):
+    for read, learned in rows_of(run(objective="continued_pretraining"), passages(), tokenizer).rows(1):
         assert not read and learned[0] == tokenizer.unk_token_id
 
 
@@ -154,7 +160,7 @@ def cross_entropy_by_hand(model, rows):
 def test_loss_and_gradient_of_a_step_are_those_worked_out_by_hand(run, tiny_model, tokenizer, objective, micro):
     settings = run(objective=objective, micro_batch_rows=micro, max_grad_norm=100.0)
     folder = train(settings)
-    rows = Lessons(settings, loaded(settings, tokenizer), tokenizer).rows(1)
+    rows = rows_of(settings, loaded(settings, tokenizer), tokenizer).rows(1)
     assert len({len(learned) for _, learned in rows}) > 1
     model = AutoModelForCausalLM.from_pretrained(tiny_model)
     loss = cross_entropy_by_hand(model, rows)
@@ -186,24 +192,24 @@ def test_three_steps_change_every_parameter_and_lower_the_loss(run, tiny_model, 
 
 def test_mixed_rows_are_text_and_solved_questions_by_turns(run, tokenizer):
     mixed = run(objective="mixed_sft", steps=2, passages=1, group=3)
-    lessons = Lessons(mixed, loaded(mixed, tokenizer), tokenizer)
+    lessons = rows_of(mixed, loaded(mixed, tokenizer), tokenizer)
     rows = lessons.rows(1) + lessons.rows(2)
     asked = ([tokenizer.convert_tokens_to_ids(word) for word in "Question : Rome . Answer :".split()],)
     asked += (tokenizer("Rome is old . \\boxed{ old }")["input_ids"] + [END],)
     assert rows[1::2] == [asked] * 3
     plain = run(objective="continued_pretraining", steps=1, passages=1, group=3)
-    assert rows[::2] == Lessons(plain, loaded(plain, tokenizer), tokenizer).rows(1)  # the same text, in its order
+    assert rows[::2] == rows_of(plain, loaded(plain, tokenizer), tokenizer).rows(1)  # the same text, in its order
 
 
 def test_a_solution_without_room_keeps_its_place_and_learns_nothing(run, tokenizer):
     small = run(objective="mixed_sft", steps=1, passages=1, group=2, max_completion_tokens=7)
-    assert Lessons(small, loaded(small, tokenizer), tokenizer).rows(1)[1] == ([END], [])
+    assert rows_of(small, loaded(small, tokenizer), tokenizer).rows(1)[1] == ([END], [])
 
 
 def test_the_problems_of_mixed_sft_are_not_those_of_rlvr_of_the_same_seed(tiny_model):
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
-    asked = material(Run(objective="rlvr", tier="smoke", corpus_limit=20), tokenizer)
-    mixed = material(Run(objective="mixed_sft", tier="smoke", corpus_limit=20, min_tokens=1), tokenizer)
+    asked = loaded(Run(objective="rlvr", tier="smoke", corpus_limit=20), tokenizer)
+    mixed = loaded(Run(objective="mixed_sft", tier="smoke", corpus_limit=20, min_tokens=1), tokenizer)
     solved = [item for item in mixed if hasattr(item, "solution")]
     assert len(solved) == 20 and len(mixed) == 40 and mixed.report["kept"] == 40
     assert {p.question for p in solved} != {p.question for p in asked}
@@ -276,7 +282,7 @@ def test_dropout_is_off_as_in_the_game(run):
 
 def test_both_trainers_take_the_same_steps_of_the_same_optimizer(run):
     folder = RunFolder(run().folder)
-    ours, game = (settings(run(objective=o, micro_batch_rows=4), folder) for o in ("sft", "pretrainzero"))
+    ours, game = (trl_arguments(run(objective=o, micro_batch_rows=4), folder) for o in ("sft", "pretrainzero"))
     for name in (
         "seed learning_rate lr_scheduler_type warmup_steps optim adam_beta1 adam_beta2 adam_epsilon weight_decay "
         "max_grad_norm bf16 fp16 max_steps save_steps logging_steps gradient_checkpointing"
@@ -287,9 +293,9 @@ def test_both_trainers_take_the_same_steps_of_the_same_optimizer(run):
 
 def test_rows_are_shared_among_micro_batches_and_processes(run):
     folder = RunFolder(run().folder)
-    args = settings(run(micro_batch_rows=4), folder)  # 6 rows a step
+    args = trl_arguments(run(micro_batch_rows=4), folder)  # 6 rows a step
     assert (args.per_device_train_batch_size, args.gradient_accumulation_steps) == (3, 2)
-    shared = settings(run(passages=1, group=4), folder, processes=2)  # no block to keep whole
+    shared = trl_arguments(run(passages=1, group=4), folder, processes=2)  # no block to keep whole
     assert shared.per_device_train_batch_size * shared.gradient_accumulation_steps == 2
     with pytest.raises(ValueError, match="passages: 1 a step cannot be shared among 2 processes"):
-        settings(run(passages=1), folder, processes=2)
+        trl_arguments(run(passages=1), folder, processes=2)

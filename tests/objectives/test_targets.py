@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from pzlib.engine.generation import Answer
+from pzlib.engine.likelihood import entropies, probabilities
 from pzlib.masking import Passage
-from pzlib.objectives.pretrainzero import Game
+from pzlib.objectives.next_token import EntropyNextToken
 from pzlib.objectives.targets import (
     cut,
     draw_cuts,
-    entropies,
     frozen_scorer,
     highest,
     positions,
-    probabilities,
     token_offsets,
     uncertain,
 )
@@ -100,11 +100,11 @@ def test_positions_need_context_and_uncertainty():
 
 def test_a_step_asks_for_what_comes_next_at_the_most_uncertain_places(tokenizer):
     run = Run(tier="smoke", objective="entropy_next_token", passages=1, group=2, min_context=2)
-    game, asked = Game(run, [Passage("p", "", TEXT, 9)], tokenizer), []
+    game, asked = EntropyNextToken(run, [Passage("p", "", TEXT, 9)], tokenizer), []
 
     def ask(texts):
         asked.extend(texts)
-        return [[([5], [6, 1], "\\boxed{ Rome }", 0.1, False, None)] * 2 for _ in texts]
+        return [[Answer([5], [6, 1], "\\boxed{ Rome }", 0.1, False)] * 2 for _ in texts]
 
     nats = [[9, 9, 0, 5, 4, 0, 0, 0, 0]]
     (block,) = game.play(game.items, ask, random.Random(1), read=lambda ids: nats)
