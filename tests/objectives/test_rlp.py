@@ -3,6 +3,7 @@
 import math
 import random
 
+import numpy as np
 import pytest
 import torch
 from skilled import passages as nine_words
@@ -221,7 +222,10 @@ def test_steps_with_a_divergence_term_and_in_bfloat16_run(tiny_model, home):
         trainer = make(tiny_model, name=next(iter(changes)), **changes)
         trainer.train()
         metrics = trainer.method.folder.metrics()
-        assert len(metrics) == 2 and metrics["grad_norm"].gt(0).all()
+        assert len(metrics) == 2 and np.isfinite(metrics["grad_norm"]).all()
+        # a step whose thoughts are all alike moves nothing, whatever the seed; every other step does
+        moves = trainer.method.folder.episodes().groupby("step")["advantage"].any()
+        assert metrics.set_index("step")["grad_norm"].gt(0)[moves].all()
         assert {"thought/naming", "verdict/helped"} & set(metrics) and metrics["predictor/parsed"].notna().all()
 
 
@@ -232,8 +236,9 @@ def test_a_hybrid_model_takes_a_whole_step(tmp_path, home):
     before = AutoModelForCausalLM.from_pretrained(folder).state_dict()
     trained = train(run)
     now = AutoModelForCausalLM.from_pretrained(trained.path / "model").state_dict()
-    assert trained.state() == "complete" and any(not torch.equal(now[name], before[name]) for name in before)
-    assert trained.metrics()["rows_trained"].item() > 0
+    moves = trained.episodes()["advantage"].any()  # thoughts that are all alike move nothing, whatever the seed
+    assert trained.state() == "complete" and moves == any(not torch.equal(now[name], before[name]) for name in before)
+    assert (trained.metrics()["rows_trained"].item() > 0) == moves
 
 
 def test_real_tokenizers_keep_the_space_before_the_token_and_find_a_tag_in_pieces(tmp_path, model):
