@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pzlib.masking import MASK, MAX_OCCURRENCES, RULES, apply_mask, kind_of, random_span
+from pzlib.masking import MASK, MAX_OCCURRENCES, RULES, apply_mask, random_span
+from pzlib.prompts import parse_boxed
+from pzlib.rewards import predictor_reward
+from pzlib.words import kind_of, words
 
 TEXT = "The ten men went on to Athens ; ten days later the men came to Tenedos ."
 
@@ -40,7 +43,7 @@ def test_words_rule_sees_complete_words_only():
 def test_words_rule_and_combining_marks():
     assert apply_mask("cafe\u0301", "cafe", rule="words") is None  # the accent belongs to the word
     assert apply_mask("cafe\u0301 cafe", "cafe", rule="words").span_starts == (6,)
-    assert apply_mask("東京都", "東京", rule="words") is None
+    assert apply_mask("東京都", "東京", rule="words").text == "[mask]都"  # no blanks: Unicode breaks at each ideograph
     assert apply_mask("नमस्ते", "नमस", rule="words") is None
 
 
@@ -224,3 +227,32 @@ def test_masks_on_real_articles(real_data):
             assert masked.text.replace(MASK, masked.target) == text
         kinds[kind_of(text, (), masked)] += 1
     assert set(kinds) == {"number", "name", "function", "other"} and kinds.total() > 300
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"The set $\mathcal{C}_{k}$ is open.",
+        r"Let $\frac{a}{b} \in F$ be it.",
+        r"We write \emph{x} for {y z} and a} b {c.",
+        r"A path C:\ and \{ a set \} here.",
+    ],
+)
+def test_every_random_span_can_be_answered_in_a_box(text):
+    rng = random.Random(0)
+    spans = {random_span(text, rng, 3) for _ in range(300)} - {None}
+    assert len(spans) > 3
+    for span in spans:
+        assert predictor_reward(parse_boxed(f"\\boxed{{{span}}}"), span) == 1.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["貓坐在墊子上。然後牠睡著了，狗走了。", "これはペンです。あれは本です。", "ภาษาไทยเขียนติดกันไม่มีช่องว่างระหว่างคำ", "ខ្ញុំសរសេរភាសាខ្មែរ"],
+)
+def test_a_script_without_blanks_has_words(text):
+    rng = random.Random(0)
+    spans = {random_span(text, rng, 3) for _ in range(200)}
+    assert all(0 < len(span) <= len(text) / 2 for span in spans) and len(spans) > 8
+    first, last = words(text)[1]
+    assert apply_mask(text, text[first:last], "words") is not None

@@ -10,9 +10,10 @@ import pandas as pd
 import torch
 
 from pzlib.evaluation.small_world import DIRECT, THINK, complete, span_accuracy, spans
-from pzlib.masking import apply_mask, kind_of
+from pzlib.masking import apply_mask
 from pzlib.prompts import TINY, generator_prompt, parse_mask
 from pzlib.stats import pass_at_k
+from pzlib.words import kind_of
 from pzlib.world.tinywiki import kind_class, passages
 
 # What must hold of the shipped files, as (property, lowest, highest): the words of the world's definition in numbers.

@@ -19,12 +19,12 @@ from pzlib.engine.likelihood import entropies
 from pzlib.engine.models import load
 from pzlib.engine.sampling import sample
 from pzlib.evaluation.small_world import MAX_TOKENS, THINK, complete, row, small_world
-from pzlib.masking import kind_of
 from pzlib.objectives.rlp import RLP, names
 from pzlib.objectives.rpt import predicted, rpt_prompt, verdict
 from pzlib.objectives.targets import Target, cut, target_at, token_offsets, uncertain
 from pzlib.run import Run
 from pzlib.studies.results import KEY, folder_of, merge
+from pzlib.words import kind_of
 from pzlib.world import tinywiki
 from pzlib.world.tinywiki import kind_class
 

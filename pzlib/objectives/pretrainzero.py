@@ -3,9 +3,10 @@ Leaves out what the paper never mentions: a weight between the roles, a reward f
 
 from pzlib.engine.generation import in_turn
 from pzlib.game import Block, Objective, Row
-from pzlib.masking import apply_mask, kind_of, random_span
+from pzlib.masking import apply_mask, random_span
 from pzlib.prompts import generator_prompt, parse_boxed, parse_mask, predictor_prompt
 from pzlib.rewards import GENERATOR_REWARDS, predictor_reward
+from pzlib.words import kind_of
 
 
 class PretrainZero(Objective):

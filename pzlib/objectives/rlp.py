@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 from pzlib.engine.generation import ask, in_turn
 from pzlib.game import Block, Objective, Row
-from pzlib.masking import kind_of
 from pzlib.objectives.targets import cut, positions, token_offsets
 from pzlib.rewards import group_deviations
+from pzlib.words import kind_of
 
 # Rewards are real numbers: no group is all right or all wrong, and a mean over rows needs every row.
 _ALL = {"filter": "none", "drop_rows": False}

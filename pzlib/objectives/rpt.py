@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 
 from pzlib.engine.generation import in_turn
 from pzlib.game import Block, Objective, Row
-from pzlib.masking import kind_of
 from pzlib.objectives.targets import (
     cut,
     frozen_model,
@@ -19,6 +18,7 @@ from pzlib.objectives.targets import (
     whole_weights,
 )
 from pzlib.prompts import RPT_V0, TINY, next_token_prompt, parse_boxed
+from pzlib.words import kind_of
 
 _SMALL = {"entropy_model": "base", "entropy_threshold": 0.5}
 # Section 3 and appendix: OmniMATH, R1-Distill-Qwen-14B, a proxy of 1.5B, 256 positions of 8 answers each, temperature
