@@ -1,82 +1,16 @@
-"""What a method is (its facts), how its rows are grouped into blocks, and TRL's rollout function that plays them.
+"""Rows, groups and blocks, and TRL's rollout function that plays them, for every method that samples completions.
 Leaves out what is asked and how it is rewarded, which each file of `pzlib.objectives` says for its method."""
 
-import hashlib
 import random
 import time
 from dataclasses import dataclass, field
 
-from pzlib.engine.generation import ask, place
-from pzlib.prompts import TEMPLATES
+from pzlib.engine.generation import ask, order, place, seed_of
+from pzlib.method import Method
 from pzlib.rewards import group_advantages
 from pzlib.runs.episodes import summary
 
 REFILL_ATTEMPTS = 3
-
-
-class Method:
-    """What a method is, as facts that load without torch: one subclass a method, listed in `pzlib.objectives.METHODS`.
-
-    An instance is one run of it: `Method(run, items, tokenizer, folder, model)`, on the Passages or Problems in `items`.
-    Its `metrics` holds the numbers of the last step, by the names of metrics.jsonl.
-    """
-
-    name = ""  # as `Run.objective` gives it
-    label = ""  # as tables and figures show it
-    paper = ""
-    tiers: dict = {}  # tier -> {setting: default}, where the method differs from its tier
-    loss: dict = {}  # arguments of TRL's config, where the method differs from PretrainZero
-    supervised = False  # on TRL's SFTTrainer: no rollouts, no rewards
-    reads_problems = False  # items are Problems with a gold answer, not Passages
-    has_generator = False  # a block opens with a group of masks
-    reads_shared_prompts = False  # a shared prompt is read once in training even where no row may be dropped
-    evaluation = "small_world"  # what is asked of it along training, see `pzlib.evaluation`
-
-    def __init__(self, run, items, tokenizer, folder=None, model=None):
-        self.run, self.tokenizer, self.folder = run, tokenizer, folder
-        self.items, self.metrics = list(items), {}
-        self.by_id = {item.id: item for item in self.items}
-        self.template = TEMPLATES[run.template]
-
-    @classmethod
-    def groups(cls, run):
-        """Groups of G rows that one passage or problem gets."""
-        return run.group + cls.has_generator
-
-    @classmethod
-    def check(cls, run):
-        """ValueError, naming the setting and the remedy, for settings that do not go together in this method."""
-
-    @classmethod
-    def load_items(cls, run, tokenizer, progress=False):
-        """The Corpus that a run reads; errors as those of `load_passages`."""
-        from pzlib.corpus import load_passages
-
-        return load_passages(
-            run.corpus_source, limit=run.corpus_limit, seed=run.seed, config=run.corpus_config or None,
-            tokenizer=tokenizer, min_tokens=run.min_tokens, max_tokens=run.max_tokens, column=run.corpus_column,
-            progress=progress,
-        )  # fmt: skip
-
-    @classmethod
-    def prompts(cls, run, item):
-        """The longest prompts that an item leads to: it is left out where one is above `max_prompt_tokens`."""
-        raise NotImplementedError
-
-    @classmethod
-    def stop_words(cls, run):
-        """Strings that end a completion, beside the end token."""
-        return []
-
-    @classmethod
-    def frozen(cls, run):
-        """{name: model} of the copies held beside the policy; None for a copy of the policy's own start."""
-        return {}
-
-    @classmethod
-    def needs_whole_weights(cls, run):
-        """(what no process can do alone where weights are sharded, the setting that avoids it), or None."""
-        return None
 
 
 @dataclass
@@ -274,27 +208,3 @@ def blocks(items, run):
 
     chosen = order(items, run.seed, run.steps * run.passages)
     return Dataset.from_dict({"prompt": [i for i in chosen for _ in range(run.groups_per_block)]})
-
-
-def order(items, seed, count):
-    """Ids of the first `count` items of a run: its seeded shuffle, epoch after epoch. ValueError for doubled ids."""
-    ids = [item.id for item in items]
-    if len(set(ids)) < len(ids):
-        doubled = next(i for i in ids if ids.count(i) > 1)
-        raise ValueError(f"id: {doubled!r} names several passages; give every passage an id of its own")
-    found, epoch = [], 0
-    while len(found) < count:
-        shuffled = list(ids)
-        random.Random(seed_of(seed, "order", epoch)).shuffle(shuffled)
-        found += shuffled
-        epoch += 1
-    return found[:count]
-
-
-def seed_of(*parts):
-    """A 63-bit seed from any values, the same on every machine.
-
-    >>> seed_of(0, "step", 3) == seed_of(0, "step", 3) != seed_of(0, "step", 4)
-    True
-    """
-    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big") >> 1

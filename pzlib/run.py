@@ -187,7 +187,7 @@ class Run:
 
     @property
     def method(self):
-        """The class of the run's method, with its facts; see `pzlib.game.Method`."""
+        """The class of the run's method, with its facts; see `pzlib.method.Method`."""
         return objectives.method(self.objective)
 
     @property

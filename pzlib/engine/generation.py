@@ -1,6 +1,8 @@
 """G answers to each of some texts, from the model being trained: the one place that touches TRL's way of generating.
 Several processes draw what one process would draw. Leaves out chat templates: a prompt is raw text."""
 
+import hashlib
+import random
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -114,3 +116,27 @@ def in_turn(rng):
             yield rng
         (reached,) = broadcast_object_list([rng.getstate()], from_process=rank)
         rng.setstate(reached)
+
+
+def order(items, seed, count):
+    """Ids of the first `count` items of a run: its seeded shuffle, epoch after epoch. ValueError for doubled ids."""
+    ids = [item.id for item in items]
+    if len(set(ids)) < len(ids):
+        doubled = next(i for i in ids if ids.count(i) > 1)
+        raise ValueError(f"id: {doubled!r} names several passages; give every passage an id of its own")
+    found, epoch = [], 0
+    while len(found) < count:
+        shuffled = list(ids)
+        random.Random(seed_of(seed, "order", epoch)).shuffle(shuffled)
+        found += shuffled
+        epoch += 1
+    return found[:count]
+
+
+def seed_of(*parts):
+    """A 63-bit seed from any values, the same on every machine.
+
+    >>> seed_of(0, "step", 3) == seed_of(0, "step", 3) != seed_of(0, "step", 4)
+    True
+    """
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big") >> 1

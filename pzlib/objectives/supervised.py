@@ -5,8 +5,9 @@ import random
 from dataclasses import replace
 from functools import lru_cache
 
-from pzlib.game import Method, order, seed_of
+from pzlib.engine.generation import order, seed_of
 from pzlib.masking import apply_mask, random_span
+from pzlib.method import Method
 from pzlib.paths import locate
 from pzlib.prompts import TEMPLATES, predictor_prompt, question_prompt
 

@@ -8,7 +8,7 @@ import math
 import random
 from dataclasses import dataclass, replace
 
-from pzlib.masking import MaskedPassage
+from pzlib.masking import MaskedPassage, fits_a_box
 
 TOP_SHARE = 0.2  # of the positions, by entropy (PretrainZero sec. 3.1)
 
@@ -56,7 +56,7 @@ def draw_cuts(text: str, offsets, min_context: int, rng: random.Random, count: i
 
     None for each where no token can be a target.
     """
-    places = positions(text, offsets, min_context)
+    places = [i for i in positions(text, offsets, min_context) if fits_a_box(text[slice(*offsets[i])].strip())]
     if entropies is not None and places:
         places = highest(places, entropies)
     return [cut(text, *offsets[rng.choice(places)]) if places else None for _ in range(count)]

@@ -9,8 +9,9 @@ import torch
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from pzlib.engine.generation import seed_of
 from pzlib.engine.models import load
-from pzlib.game import blocks, seed_of
+from pzlib.game import blocks
 from pzlib.masking import Passage
 from pzlib.objectives import supervised
 from pzlib.run import Run
