@@ -49,9 +49,10 @@ class Block:
     def groups(self, group):
         return [self.rows[i : i + group] for i in range(0, len(self.rows), group)]
 
-    def live(self, group):
-        """Whether some group of predictions or answers is not rewarded alike."""
-        return any(rows[0].role == "predictor" and len({r.score for r in rows}) > 1 for rows in self.groups(group))
+    def live(self, group, first=0, last=None):
+        """Whether some group of predictions or answers, of those in rows `first` to `last`, is not rewarded alike."""
+        groups = [self.rows[i : i + group] for i in range(first, last or len(self.rows), group)]
+        return any(rows[0].role == "predictor" and len({row.score for row in rows}) > 1 for rows in groups)
 
 
 class Objective(Method):
@@ -160,24 +161,31 @@ class Objective(Method):
         return [Row(end, end, in_loss=False, logprobs=[0.0]) for _ in range(self.run.group)]
 
     def _refill(self, played, play, step):
-        """DAPO's dynamic sampling: blocks in which no group has mixed answers are played again on other items of a
-        seeded stream, up to REFILL_ATTEMPTS times; returns how many were replaced by a block that lives. A process
-        without a dead block plays none, but is there while another has one: processes draw together."""
-        refilled, group = 0, self.run.group
+        """DAPO's dynamic sampling: what has no signal is played again on other items of a seeded stream, up to
+        REFILL_ATTEMPTS times; returns how much of it was replaced.
+
+        Replaced are groups; with a generator, whose reward needs all groups of a block, blocks without a living group.
+        A process that lacks nothing plays none, but is there while another does: processes draw together.
+        """
+        G, size = self.run.group, self.groups(self.run) * self.run.group
+        part, refilled = size if self.has_generator else G, 0  # rows that are replaced together
+        starts = range(0, size, part)
         for attempt in range(REFILL_ATTEMPTS):
-            dead = [i for i, block in enumerate(played) if not block.live(group)]
-            before, total = place(len(dead))
+            dead = [(b, i) for b, block in enumerate(played) for i in starts if not block.live(G, i, i + part)]
+            wanted = -(-len(dead) * part // size)  # blocks
+            before, total = place(wanted)
             if not total:
                 break
             stream = random.Random(seed_of(self.run.seed, "refill", step, 0, attempt))
-            others = stream.choices(self.items, k=total)[before : before + len(dead)]
-            for i, block in zip(dead, play(others), strict=True):
-                if block.live(group):
-                    for row in block.rows:
-                        if row.episode:
-                            row.episode["block"] = i
-                    played[i] = block
-                    refilled += 1
+            fresh = play(stream.choices(self.items, k=total)[before : before + wanted])
+            living = [block.rows[i : i + part] for block in fresh for i in starts if block.live(G, i, i + part)]
+            for (b, i), rows in zip(dead, living, strict=False):
+                for row in rows:
+                    if row.episode:
+                        moved = {} if self.has_generator else {"group_index": i // G}
+                        row.episode |= {"block": b, **moved}
+                played[b].rows[i : i + part] = rows
+                refilled += 1
         return refilled
 
     def _items_of(self, prompts):

@@ -10,7 +10,7 @@ from pzlib.prompts import parse_boxed
 from pzlib.words import inside_word, words
 
 MASK = "[mask]"  # PretrainZero Fig. 5
-MAX_OCCURRENCES = 8  # a span that occurs this often, or more often, is no mask (PretrainZero sec. 4.4)
+MAX_OCCURRENCES = 7  # a span that occurs more often is no mask: "fewer than 8" (PretrainZero sec. 4.4)
 RULES = ("all", "one", "words")
 _REDRAWS = 8
 
@@ -44,11 +44,12 @@ class MaskedPassage:
     span_starts: tuple[int, ...]
 
 
-def apply_mask(text: str, span: str, rule: str = "all", rng: random.Random | None = None) -> MaskedPassage | None:
+def apply_mask(
+    text: str, span: str, rule: str = "all", rng: random.Random | None = None, most: int = MAX_OCCURRENCES
+) -> MaskedPassage | None:
     """The passage `text` with `span` masked, or None where that mask is not legal.
 
-    Legal is a span, not blank, that occurs in the passage 1 to 7 times (PretrainZero sec. 4.4: fewer than 8). It is
-    matched exactly: case, spaces and Unicode form matter; overlaps are counted as `str.count` does. The rules are the
+    Legal is a span, not blank, that occurs in the passage 1 to `most` times. It is matched exactly: case, spaces and Unicode form matter; overlaps are counted as `str.count` does. The rules are the
     paper's default and its two ablations (sec. 4.4, Fig. 10b):
 
     * "all": every occurrence is replaced, inside words too. A name masked in every place leaves no clue to itself, so
@@ -69,8 +70,8 @@ def apply_mask(text: str, span: str, rule: str = "all", rng: random.Random | Non
         raise ValueError(f"rule: {rule!r} is not a mask rule; choose one of {', '.join(RULES)}")
     if not span.strip():  # a blank target would be matched by a blank answer
         return None
-    starts = _occurrences(text, span, whole_words=rule == "words")
-    if not 1 <= len(starts) < MAX_OCCURRENCES:
+    starts = _occurrences(text, span, rule == "words", most)
+    if not 1 <= len(starts) <= most:
         return None
     count = len(starts)
     if rule == "one":
@@ -83,11 +84,11 @@ def apply_mask(text: str, span: str, rule: str = "all", rng: random.Random | Non
     return MaskedPassage("".join(pieces) + text[at:], span, count, tuple(starts))
 
 
-def random_span(text: str, rng: random.Random, max_words: int) -> str | None:
+def random_span(text: str, rng: random.Random, max_words: int, most: int = MAX_OCCURRENCES) -> str | None:
     """A span of the passive baseline "Random Masked Span" (PretrainZero sec. 3.1): words at a random place.
 
     The number of words is uniform on 1..max_words (at most the passage's own), then the place is uniform. The span is
-    returned exactly as in the text. One that no answer could be right on, since it occurs 8 times or more or no box can
+    returned exactly as in the text. One that no answer could be right on, since it occurs more than `most` times or no box can
     hold its braces, is drawn again, a few times. None where there is no word or every draw was so. Errors: ValueError
     for max_words below 1.
 
@@ -103,7 +104,7 @@ def random_span(text: str, rng: random.Random, max_words: int) -> str | None:
         length = rng.randint(1, min(max_words, len(found)))
         first = rng.randint(0, len(found) - length)
         span = text[found[first][0] : found[first + length - 1][1]]
-        if text.count(span) < MAX_OCCURRENCES and fits_a_box(span):
+        if text.count(span) <= most and fits_a_box(span):
             return span
     return None
 
@@ -117,10 +118,10 @@ def fits_a_box(span: str) -> bool:
     return parse_boxed(f"\\boxed{{{span}}}") == span
 
 
-def _occurrences(text: str, span: str, whole_words: bool) -> list[int]:
+def _occurrences(text: str, span: str, whole_words: bool, most: int) -> list[int]:
     """Where `span` begins in `text`, left to right, not overlapping; no more than make it illegal."""
     starts, at = [], text.find(span)
-    while at >= 0 and len(starts) < MAX_OCCURRENCES:
+    while at >= 0 and len(starts) <= most:
         complete = not whole_words or not (inside_word(text, at) or inside_word(text, at + len(span)))
         if complete:
             starts.append(at)

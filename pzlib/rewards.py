@@ -76,12 +76,25 @@ def learnability(accuracy: float) -> float:
     """
     return min(_share(accuracy), 1.0 - accuracy)
 
+def spice(accuracy: float) -> float:
+    """exp(-(p (1 - p) - 1/4)^2 / 0.02) of the accuracy p: a bell around one half, SPICE's challenger (arXiv:2510.24684).
+
+    SPICE centres it within the role and divides by no std; here the group's z-score is taken as of every reward.
+
+    >>> [round(spice(right / 4), 3) for right in range(5)]
+    [0.044, 0.823, 1.0, 0.823, 0.044]
+    """
+    p = _share(accuracy)
+    return math.exp(-((p * (1 - p) - 0.25) ** 2) / 0.02)
+
+
 # What Run's `generator_reward` can name. A mask that is not legal is one that nobody predicts: accuracy 0.
 GENERATOR_REWARDS = {
     "zero_rule": generator_reward,
     "no_zero_rule": without_zero_rule,
     "negative_accuracy": negative_accuracy,
     "learnability": learnability,
+    "spice": spice,
 }
 
 

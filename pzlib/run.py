@@ -88,6 +88,7 @@ class Run:
     solution_column: str = "solution"
     template: str = setting(TIER, choices=("tiny", "paper"))
     mask_rule: str = setting("all", choices=("all", "one", "words"))  # PretrainZero section 4.4
+    max_occurrences: int = setting(7, at_least=1)  # of a span that may be masked: the paper's "fewer than 8"
     span_words: int = setting(TIER, at_least=1)  # most words of a random span
     min_context: int = setting(TIER, at_least=1)  # tokens before a next-token target, at least
     entropy_model: str = setting("policy", by_tier=True, filled=True)  # of entropy_next_token, rpt: policy, base, proxy
@@ -97,7 +98,7 @@ class Run:
     rpt_reward: str = setting("prefix", choices=("prefix", "first_token", "dense", "conditional_dense"))
     ema: float = setting(0.999, above=0, below=1)  # of rlp: how much of itself the baseline keeps at each step
     generator_reward: str = setting(  # PretrainZero eq. 9; the others are ablations, see pzlib.rewards
-        "zero_rule", choices=("zero_rule", "no_zero_rule", "negative_accuracy", "learnability")
+        "zero_rule", choices=("zero_rule", "no_zero_rule", "negative_accuracy", "learnability", "spice")
     )
     generator_every: int = setting(1, at_least=0)  # the generator's rows are in the loss at every so many-th step; 0: never
     random_span_steps: int = setting(0, at_least=0)  # of random spans before the generator plays (SmolLM3: 100)
@@ -116,6 +117,9 @@ class Run:
     top_p: float = setting(1.0, above=0, at_most=1)  # 1: from every token
     max_prompt_tokens: int = setting(TIER, at_least=1)
     max_completion_tokens: int = setting(TIER, at_least=1)
+    # TRL's dapo (a mean over a step's tokens), grpo (over each sequence's first: PretrainZero eq. 11), dr_grpo, cispo;
+    # gspo: grpo with one ratio a sequence
+    loss: str = setting("dapo", choices=("dapo", "grpo", "dr_grpo", "gspo", "cispo"))
     clip_low: float = setting(0.2, by_tier=True, above=0, below=1)  # the floor of a ratio is 1 - clip_low
     clip_high: float = setting(0.28, by_tier=True, above=0)
     clip_dual: float = setting(0.0, by_tier=True, at_least=0)  # largest ratio where the advantage is negative; 0: none

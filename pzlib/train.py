@@ -188,9 +188,9 @@ def trl_arguments(run, folder, processes=1):
     own = dict(
         steps_per_generation=local // micro, num_iterations=1, num_generations=run.group,
         max_completion_length=run.max_completion_tokens, temperature=run.temperature, top_p=run.top_p, top_k=0,
-        # PretrainZero (eqs. 10, 11 and text): no KL, clip-higher, z-scores within a group; token averaging is ours.
-        loss_type="dapo", beta=run.kl, epsilon=run.clip_low, epsilon_high=run.clip_high, delta=run.clip_dual or None,
-        scale_rewards="group", importance_sampling_level="token", entropy_coef=run.entropy_bonus,
+        # PretrainZero (eqs. 10, 11 and text): no KL, clip-higher, z-scores within a group; averaging over a step's tokens is ours.
+        loss_type={"gspo": "grpo"}.get(run.loss, run.loss), beta=run.kl, epsilon=run.clip_low, epsilon_high=run.clip_high, delta=run.clip_dual or None,
+        scale_rewards="group", importance_sampling_level="sequence" if run.loss == "gspo" else "token", entropy_coef=run.entropy_bonus,
         top_entropy_quantile=1.0, mask_truncated_completions=False, disable_dropout=True, **vllm_arguments(run),
         generation_kwargs=stop if stop["stop"] and run.use_vllm else None,
     )  # fmt: skip

@@ -161,6 +161,27 @@ def test_refill_plays_other_passages_where_a_block_is_dead(tokenizer):
     assert True in seen
 
 
+def test_without_a_generator_single_groups_are_refilled(tokenizer):
+    """One group of the first passage lives, one is dead: the dead one alone is replaced, by a living group of the other."""
+    first = Passage("p", "", "Anna lives", 2)
+    other = Passage("q", "", "Dora has", 2)
+    right = {"Anna": ["Anna", "Dora"], "lives": ["Dora", "Dora"], "Dora": ["Dora", "Anna"], "has": ["Anna", "Anna"]}
+    script = {}
+    for passage in (first, other):
+        for word in passage.text.split():
+            prompt = f"Passage : {passage.text.replace(word, '[mask]')} Answer :"
+            script[prompt] = [f"\\boxed{{ {answer} }}" for answer in right[word]]
+    run = Run(**SMALL | {"objective": "random_span", "span_words": 1, "filter": "refill"})
+    size = run.groups_per_block * run.group
+    seen = set()
+    for step in range(12):
+        game, out = rollout(script, tokenizer, run, [first, other], prompts=["p"] * size, step=step)
+        alive = [any(out["env_mask"][i]) for i in range(0, size, run.group)]
+        seen.add((game.metrics["refilled"], sum(alive)))
+        assert len(out["prompt_ids"]) == size and sum(alive) >= game.metrics["refilled"]
+    assert (1, 2) in seen  # a block with one living group was not left with one
+
+
 def test_a_cut_block_is_refused_in_words(tokenizer):
     run = Run(**SMALL)
     for prompts in (["p"] * 4, ["p"] * 3 + ["q"] * 3):

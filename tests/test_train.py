@@ -213,8 +213,9 @@ def test_the_gradient_of_a_whole_step_is_the_same_to_a_millionth(run):
     assert (gradients[True] - gradients[False]).norm() < 1e-6 * gradients[False].norm()
 
 
-def test_against_trl_at_equal_positions_and_in_float64_the_gradients_agree(run):
-    settings = run(filter="none", passages=4, group=8, steps=2)
+@pytest.mark.parametrize("loss", ["dapo", "cispo"])
+def test_against_trl_at_equal_positions_and_in_float64_the_gradients_agree(run, loss):
+    settings = run(filter="none", passages=4, group=8, steps=2, loss=loss)
     model, tokenizer = load(settings)
     trainer = make_trainer(settings, model, tokenizer, passages(20), RunFolder(settings.folder).open(settings))
     batches, original = [], trainer.compute_loss
@@ -230,6 +231,17 @@ def test_against_trl_at_equal_positions_and_in_float64_the_gradients_agree(run):
             module, "keep_moving_rows", lambda x: dropping(x | {"advantages": x["advantages"].clamp_min(0)})
         )
         assert gradient_changes(trainer, batches)["exact"] > 1e-2
+
+
+@pytest.mark.parametrize("loss", ["grpo", "dr_grpo", "gspo"])
+def test_a_loss_that_needs_every_row_refuses_row_dropping_and_is_trls(run, loss):
+    with pytest.raises(ValueError, match="drop_rows: would change the gradient, since loss_type is .*set drop_rows to False"):
+        train(run(loss=loss))
+    settings = run(loss=loss, drop_rows=False, filter="none", passages=4, group=8, steps=2)
+    args = module.trl_arguments(settings, RunFolder(settings.folder))
+    assert (args.loss_type, args.importance_sampling_level) == {"gspo": ("grpo", "sequence")}.get(loss, (loss, "token"))
+    folder = train(settings)
+    assert folder.state() == "complete" and folder.metrics()["grad_norm"].gt(0).any()
 
 
 def test_one_micro_batch_or_several_give_the_same_steps(run):

@@ -26,7 +26,7 @@ def check_drop_rows(args, model):
     """ValueError, naming `drop_rows`, where leaving out rows of zero advantage would change the gradient.
 
     With a loss that is a sum of advantage x ratio over tokens, divided by a count fixed before dropping
-    (TRL's `dapo`), such a row adds exactly nothing. A KL term, an entropy bonus or an expert-balancing loss
+    (TRL's `dapo`, and `cispo`), such a row adds exactly nothing. A KL term, an entropy bonus or an expert-balancing loss
     acts on all rows, an entropy quantile ranks all tokens, and dropout draws for all rows: there every row is
     needed.
     """
@@ -38,7 +38,7 @@ def check_drop_rows(args, model):
     ]
     balancing = getattr(config, "output_router_logits", None) is not None and args.router_aux_loss_coef != 0.0
     reasons = {
-        f"loss_type is {args.loss_type}, not dapo": args.loss_type != "dapo",
+        f"loss_type is {args.loss_type}, not dapo or cispo": args.loss_type not in ("dapo", "cispo"),
         f"beta is {args.beta}": args.beta != 0.0,
         "an entropy bonus is on": args.entropy_coef != 0.0 or args.use_adaptive_entropy,
         f"top_entropy_quantile is {args.top_entropy_quantile}": args.top_entropy_quantile < 1.0,

@@ -68,10 +68,13 @@ class PretrainZero(Objective):
             spans = [[parse_mask(answer.text) for answer in row] for row in answers]
         else:
             with in_turn(rng):
-                spans = [[random_span(p.text, rng, run.span_words) for _ in range(run.group)] for p in passages]
+                spans = [
+                    [random_span(p.text, rng, run.span_words, run.max_occurrences) for _ in range(run.group)]
+                    for p in passages
+                ]
         with in_turn(rng):
             masks = [
-                [span and apply_mask(p.text, span, run.mask_rule, rng) for span in row]
+                [span and apply_mask(p.text, span, run.mask_rule, rng, run.max_occurrences) for span in row]
                 for p, row in zip(passages, spans, strict=True)
             ]
         return spans, masks

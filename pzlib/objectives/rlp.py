@@ -149,6 +149,11 @@ class RLP(Objective):
         return 1
 
     @classmethod
+    def check(cls, run):
+        if run.loss != "dapo":
+            raise ValueError(f"loss: {run.loss!r} is not RLP's, which is a mean over each thought; leave it out")
+
+    @classmethod
     def prompts(cls, run, item):
         return [FORMS[run.template].prompt(item.text)]
 

@@ -108,9 +108,9 @@ class SFT(Supervised):
 
     def learned(self, items, step):
         run, rng = self.run, random.Random(seed_of(self.run.seed, "masks", step, 0))
-        spans = [random_span(passage.text, rng, run.span_words) for passage in items]
+        spans = [random_span(passage.text, rng, run.span_words, run.max_occurrences) for passage in items]
         masks = [
-            span and apply_mask(passage.text, span, run.mask_rule, rng)
+            span and apply_mask(passage.text, span, run.mask_rule, rng, run.max_occurrences)
             for passage, span in zip(items, spans, strict=True)
         ]
         return [self._predicted(mask) if mask else (self.end, []) for mask in masks]
