@@ -210,3 +210,23 @@ def fingerprint(model):
         few = flat[:: max(1, len(flat) // 4096)].to("cpu", torch.float32)
         digest.update(f"{name}{tuple(weight.shape)}".encode() + few.numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def evaluating(model):
+    """The model in eval mode and without gradients for the block; afterwards in the mode it was in, errors or not.
+
+    >>> layer = torch.nn.Linear(1, 1)
+    >>> with evaluating(layer):
+    ...     print(layer.training, layer(torch.ones(1)).requires_grad)
+    False False
+    >>> layer.training, layer(torch.ones(1)).requires_grad
+    (True, True)
+    """
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield model
+    finally:
+        model.train(training)
