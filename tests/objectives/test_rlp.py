@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 
 from pzlib.engine.generation import Answer
 from pzlib.engine.models import load
-from pzlib.engine.packing import after
+from pzlib.engine.likelihood import after
 from pzlib.masking import Passage
 from pzlib.objectives.rlp import RLP, centred_advantages
 from pzlib.run import Run
