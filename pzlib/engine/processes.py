@@ -179,7 +179,7 @@ def check(run):
     >>> from pzlib.run import Run
     >>> check(Run(processes=2, sharding="fsdp"))
     Traceback (most recent call last):
-    ValueError: sharding: with 'fsdp' no process can sample by itself; set use_vllm to True, or set sharding to ddp
+    ValueError: sharding: with 'fsdp' no process can sample by itself; set use_vllm to True, or sharding to ddp
     """
     if run.processes == 1 and run.sharding != "ddp":
         raise ValueError(f"sharding: one process has nobody to share {run.sharding!r} with; raise processes")
@@ -187,15 +187,15 @@ def check(run):
         raise ValueError("sharding: DeepSpeed is not installed; pip install deepspeed on a GPU box, or take fsdp")
     if run.sharding in WHOLE:
         return
-    whole = "or set sharding to " + ("zero2 or ddp" if run.sharding == "zero3" else "ddp")
+    whole = "sharding to " + ("zero2 or ddp" if run.sharding == "zero3" else "ddp")
     if run.lora_rank:
-        raise ValueError(f"lora_rank: adapters are not merged from sharded weights; set it to 0, {whole}")
+        raise ValueError(f"lora_rank: adapters are not merged from sharded weights; set it to 0, or {whole}")
     alone = f"sharding: with {run.sharding!r} no process can"
     if not run.method.supervised and not run.use_vllm:
-        raise ValueError(f"{alone} sample by itself; set use_vllm to True, {whole}")
+        raise ValueError(f"{alone} sample by itself; set use_vllm to True, or {whole}")
     if needed := run.method.needs_whole_weights(run):
         what, remedy = needed
-        raise ValueError(f"{alone} {what}; {f'{remedy}, {whole}' if remedy else whole.removeprefix('or ')}")
+        raise ValueError(f"{alone} {what}; {f'{remedy}, or' if remedy else 'set'} {whole}")
 
 
 def launch(run, view=None, evaluate=None):

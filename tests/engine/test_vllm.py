@@ -41,7 +41,7 @@ def test_every_vllm_argument_that_counts_is_written_out(home):
     ("changes", "said"),
     [
         ({"vllm_mode": "sever"}, "vllm_mode: 'sever' is not one of colocate, server"),
-        ({"vllm_memory": 1.5}, "vllm_memory: is a share of a GPU's memory, at most 1, got 1.5"),
+        ({"vllm_memory": 1.5}, "vllm_memory: must be at most 1, got 1.5"),
         ({"vllm_memory": 0.0}, "vllm_memory: must be above 0"),
         ({"vllm_server": "http://127.0.0.1:8000"}, "vllm_server: wants host:port, such as 127.0.0.1:8000"),
     ],
