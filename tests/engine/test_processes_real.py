@@ -105,7 +105,8 @@ def test_two_processes_play_reward_and_learn_what_one_does(homes, sizes, name):
     assert size > 0 and (gradients[0] - gradients[1]).norm() < 1e-5 * size
     # Adam divides by the root of the squared gradient: where that is all but 0, rounding decides
     ends = [folder.path / "model/model.safetensors" for folder in (two, one)]
-    two_end, one_end, begin = map(load_file, (*ends, f"{Run(**sizes(name, **VARIANTS[name])).model_source}/model.safetensors"))
+    source = Run(**sizes(name, **VARIANTS[name])).model_source
+    two_end, one_end, begin = map(load_file, (*ends, f"{source}/model.safetensors"))
     apart, moved = (
         sum((one_end[key] - other[key]).norm() ** 2 for key in one_end) ** 0.5 for other in (two_end, begin)
     )
