@@ -3,8 +3,10 @@ Leaves out settings: they belong to the notebook, and `-p NAME VALUE` sets them.
 
 import argparse
 import sys
+from dataclasses import fields
 from pathlib import Path
 
+from pzlib.errors import refuse_unknown
 from pzlib.paths import root
 from pzlib.run import TIERS, Run
 from pzlib.studies.records import PLANS
@@ -227,20 +229,38 @@ def _tinybench(args):
 def _serve(args):
     from pzlib.engine.vllm import serve
 
-    serve(**{name: value for name, value in vars(args).items() if name != "command"})
+    given = {name: value for name, value in vars(args).items() if name not in ("command", "model")}
+    serve(Run(model=args.model).model_source, **given)
 
 
 
 def _plan(args):
-    from pzlib.engine.plan import measured, plan, run_of
+    from pzlib.engine.plan import measured, plan
 
-    apart = {name: getattr(args, name) for name in ("tier", "objective", "model") if getattr(args, name)}
-    run = run_of(args.parameter, **apart)
+    run = run_of(args.parameter, **{name: getattr(args, name) for name in APART if getattr(args, name)})
     if args.measure:
         print(measured(run))
     else:
         print(plan(run, args.hardware, args.gpus, args.prompt_tokens, args.completion_tokens, args.mfu))
     return 0
+
+
+
+APART = ("tier", "objective", "model")  # settings of a planned run that are options of their own
+
+
+def run_of(pairs, **apart):
+    """The Run of a command line's (setting, text) pairs and of the settings that have options of their own."""
+    from pzlib.headless import parse_value
+
+    start = Run(**apart)
+    refuse_unknown([name for name, _ in pairs], [f.name for f in fields(Run)], "setting of a run")
+    values = {}
+    for name, text in pairs:
+        if name in APART or name in values:
+            raise ValueError(f"{name}: " + (f"give it as --{name}" if name in APART else "given twice; give it once"))
+        values[name] = parse_value(name, text, getattr(start, name))
+    return Run(**apart, **values)
 
 
 

@@ -1,7 +1,6 @@
 """A Run to a trained model, by TRL's GRPOTrainer or its SFTTrainer with a public method changed; kills do no harm.
 Leaves out quantised weights, and how several processes are started: `pzlib.engine.processes`."""
 
-import logging
 import os
 import shutil
 import warnings
@@ -59,7 +58,7 @@ def train(run, view=None, evaluate=None):
             folder.truncate_after(step if checkpoint else -1)
         watchdog = Watchdog(run, folder, PartialState().process_index)
         trainer.add_callback(watchdog)
-        with models.quiet(), watchdog.watching():
+        with models.less_noise(), watchdog.watching():
             trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
             for name in ("model", ADAPTER) if run.lora_rank else ("model",):
                 _save_model(trainer, folder.path, name)
@@ -124,7 +123,7 @@ def make_trainer(run, model, tokenizer, items, folder, evaluate=None, view=None)
     """
     args = trl_arguments(run, folder, PartialState().num_processes)
     if run.drop_rows and not run.method.supervised:
-        check_drop_rows(args, model)
+        check_drop_rows(args)
     method = run.method(run, items, tokenizer, folder, model)
     own = dict(model=model, args=args, processing_class=tokenizer, peft_config=models.config(run))
     if method.supervised:
@@ -132,7 +131,6 @@ def make_trainer(run, model, tokenizer, items, folder, evaluate=None, view=None)
         rows = Dataset.from_dict({"row": range(run.steps * run.rows_per_step)})
         trainer = SFTTrainer(**own, train_dataset=rows, data_collator=method.collate, callbacks=[BeginStep(method)])
     else:
-        logging.getLogger("trl.trainer.grpo_trainer").addFilter(models.tells_a_user_something)
         with warnings.catch_warnings(), as_asked(run):
             warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
             trainer = PZTrainer(

@@ -1,12 +1,16 @@
-"""What a model finds in texts: the entropy at each token, the probability of tokens that could be there instead.
-Reads the text alone, at temperature 1, with no prompt around it."""
+"""What a model finds in texts: entropies, and the probability of tokens that could be there. It is left in its mode.
+Leaves out sampling temperature: a likelihood is the model's own, at temperature 1."""
 
 import math
 
 import torch
 
+from pzlib.engine.models import evaluating
+from pzlib.engine.packing import batches, lay_out, longest_of, split
+from pzlib.engine.sampling import can_branch
+from pzlib.engine.shares import TOKENS_AT_ONCE
 
-@torch.no_grad()
+
 def entropies(model, ids: list[list[int]], top: int | None = None) -> list[list[float]]:
     """For each text and token the entropy in nats of what `model` expects there; infinite at the first token.
 
@@ -14,34 +18,61 @@ def entropies(model, ids: list[list[int]], top: int | None = None) -> list[list[
     only (RPT sec. 3.3: 16), renormalised, so at most log(top). Whether RPT renormalises is not stated. Without it a
     spread over a hundred tokens would count as nearly certain, since the top 16 hold little of it.
     """
-    training, found = model.training, []
-    model.eval()
-    try:
+    found = []
+    with evaluating(model):
         for tokens in ids:  # passages differ in length, and a step has few: no padding to reason about
-            logits = model(input_ids=torch.tensor([tokens], device=model.device), use_cache=False).logits[0, :-1]
+            logits = _read(model, tokens)[:-1]
             if top is not None:
                 logits = logits.topk(min(top, logits.shape[-1])).values
             logp = logits.float().log_softmax(-1)  # (T - 1, V), or (T - 1, top)
             found.append([math.inf, *(-(logp.exp() * logp).sum(-1)).tolist()])
-    finally:
-        model.train(training)
     return found
 
 
-@torch.no_grad()
 def probabilities(model, ids: list[list[int]], wanted: list[list[tuple[int, int]]]) -> list[list[float]]:
-    """How likely `model` finds tokens that do not stand there: for each text and each (place, token id) of its `wanted`
-    the probability of that token at that place, which counts in tokens from 1."""
-    training, found = model.training, []
-    model.eval()
-    try:
+    """How likely `model` finds tokens that are not there: for each text and each (place, token id) of its `wanted` the
+    probability of that token at that place, which counts in tokens from 1."""
+    found = []
+    with evaluating(model):
         for tokens, asked in zip(ids, wanted, strict=True):
-            if not asked:
-                found.append([])
-                continue
-            places, said = torch.tensor(asked, device=model.device).T  # (N,), (N,)
-            logits = model(input_ids=torch.tensor([tokens], device=model.device), use_cache=False).logits[0]
-            found.append(logits[places - 1].float().softmax(-1).gather(1, said[:, None])[:, 0].tolist())
-    finally:
-        model.train(training)
+            found.append([])
+            if asked:
+                places, others = torch.tensor(asked, device=model.device).T  # (N,), (N,)
+                likely = _read(model, tokens)[places - 1].float().softmax(-1)
+                found[-1] = likely.gather(1, others[:, None])[:, 0].tolist()
     return found
+
+
+def _read(model, tokens):
+    return model(input_ids=torch.tensor([tokens], device=model.device), use_cache=False).logits[0]
+
+
+def after(model, questions):
+    """log p(token | text + branch) in nats: for each question a list with one number a branch.
+
+    questions: (text, branches, token) each: token ids of the text (at least one), a list of lists of ids that go on
+    from it (empty ones too), and the id asked for. Equal branches are read once and get the very same number. A model
+    that `can_branch` refuses (a recurrent state, a window) reads every branch with its text, padded on the right: a
+    causal model does not see what comes later.
+    """
+    slots, together = {}, can_branch(model)  # slots: (question, branch) -> where its number will be
+    for number, (_, branches, _) in enumerate(questions):
+        for branch in branches:
+            slots.setdefault((number, tuple(branch)), len(slots))
+    groups, found = [(text, []) for text, _, _ in questions], {}
+    for (number, branch), slot in slots.items():  # as `PackedModel` reads completions, the token asked for at the end
+        groups[number][1].append((slot, [*branch, questions[number][2]]))
+    with evaluating(model):
+        for batch in batches(split(groups, longest_of(model) if together else 0), TOKENS_AT_ONCE):
+            ends = {slot: len(done) - 1 for _, branches in batch for slot, done in branches}
+            tensors, targets, places = lay_out(batch, model.dtype, model.device)
+            last = torch.tensor([column == ends[slot] for slot, column in places], device=model.device)
+            rows, columns = (index[last] for index in (targets != -100).nonzero(as_tuple=True))
+            if together:
+                wanted, at = columns.unique(return_inverse=True)
+                logits = model(**tensors, use_cache=False, logits_to_keep=wanted).logits[rows, at]
+            else:
+                logits = model(input_ids=tensors["input_ids"], use_cache=False).logits[rows, columns]
+            logp = logits.float().log_softmax(-1).gather(1, targets[rows, columns][:, None])[:, 0]
+            found |= zip([slot for slot, column in places if column == ends[slot]], logp.tolist(), strict=True)
+    return [[found[slots[n, tuple(branch)]] for branch in branches] for n, (_, branches, _) in enumerate(questions)]

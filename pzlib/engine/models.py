@@ -1,4 +1,4 @@
-"""Loads a causal language model and its tokenizer for a run, and says in words what makes one unfit.
+"""Loads a causal language model and its tokenizer, and says in words what makes one unfit for a run; LoRA adapters.
 Leaves out quantised weights; an adapter's folder is loaded as the model that it makes of its base."""
 
 import contextlib
@@ -18,23 +18,20 @@ from transformers.utils import logging as transformers_logging
 
 from pzlib.paths import misspelt, root
 
+# No news here: TRL's warning of rows without a reward (fillers of illegal masks and dead groups), transformers' of file
+# times, by which it would order checkpoints, and that of a head which a checkpoint lacks because it is the embedding.
+NO_NEWS = ("All reward functions returned None", "mtime may not be reliable", "model loaded: ['lm_head.weight']")
 
-def tells_a_user_something(record):
-    """False for three messages of the libraries: TRL's, at length, of rows without a reward, which here are
-    fillers of illegal masks and dead groups; transformers' of file times, by which it would order checkpoints; and of
-    a head that a checkpoint lacks because it is the embedding."""
-    said = record.getMessage()
-    nothing = ("All reward functions returned None", "mtime may not be reliable", "model loaded: ['lm_head.weight']")
-    return not any(words in said for words in nothing)
 
+def _is_news(record):
+    return not any(words in record.getMessage() for words in NO_NEWS)
 
 
 @contextlib.contextmanager
-def quiet():
-    """No progress bar for every model read and checkpoint written; what is shown of progress is the
-    run's."""
-    for name in ("transformers.trainer_utils", "transformers.trainer"):
-        logging.getLogger(name).addFilter(tells_a_user_something)
+def less_noise():
+    """Within it the libraries show no progress bar for every model and checkpoint, and no message of `NO_NEWS`."""
+    for name in ("transformers.trainer_utils", "transformers.trainer", "trl.trainer.grpo_trainer"):
+        logging.getLogger(name).addFilter(_is_news)
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
@@ -57,17 +54,12 @@ def config(run):
     if not run.lora_rank:
         return None
     alpha = run.lora_alpha or 2 * run.lora_rank
-    return LoraConfig(
-        task_type="CAUSAL_LM", r=run.lora_rank, lora_alpha=alpha, lora_dropout=0.0, bias="none",
-        target_modules="all-linear",
-    )  # fmt: skip
-
+    return LoraConfig(task_type="CAUSAL_LM", r=run.lora_rank, lora_alpha=alpha, target_modules="all-linear")
 
 
 def bare(model):
     """The transformers model inside a PeftModel, whose layers hold the adapter and so use it; any other as it is."""
     return model.get_base_model() if is_peft_model(model) else model
-
 
 
 @torch.no_grad()
@@ -82,11 +74,10 @@ def merged(model):
             continue
         around = [layer for at, layer in layers.items() if name.startswith(f"{at}.base_layer.")]
         path = [part for part in name.split(".") if part != "base_layer"]
-        for layer in around:  # of fused experts, which are one module of several weights, each has a layer of its own
+        for layer in around:  # fused experts are one module of several weights; each weight has a layer of its own
             if getattr(layer, "parameter_name", "weight") == path[-1]:
                 weight = weight + layer.get_delta_weight("default")
         yield ".".join(path), weight
-
 
 
 def export(model, tokenizer, folder):
@@ -96,9 +87,8 @@ def export(model, tokenizer, folder):
     tokenizer.save_pretrained(folder)
 
 
-
 def base_of(source):
-    """What an adapter's folder says it is an adapter of; None for any other model.
+    """The model that an adapter's folder names as its base; None for any other model.
 
     Raises ValueError for an adapter that is not in safetensors.
     """
@@ -110,87 +100,77 @@ def base_of(source):
     return json.loads(described.read_text())["base_model_name_or_path"]
 
 
-
-def with_adapter(model, folder):
-    """The model with the adapter in `folder` merged into it."""
-    return PeftModel.from_pretrained(model, folder).merge_and_unload()
-
-
 def load(run):
-    """(model, tokenizer) of `run.model_source`: float32 weights from safetensors, no code from the hub.
+    """(model, tokenizer) of `run.model_source`, as `from_source` reads them, which suit the run.
 
-    `dtype` is the arithmetic's: the weights stay float32, since an update at the paper's rate of 5e-7 is lost
-    in bfloat16's 8 significant bits. A LoRA adapter is merged into its base. Raises ValueError or
-    FileNotFoundError naming the setting and the remedy.
+    `dtype` is the arithmetic's: the weights stay float32, since an update at the paper's rate of 5e-7 is lost in
+    bfloat16's 8 significant bits. Raises ValueError or FileNotFoundError naming the setting and the remedy.
     """
     if run.use_vllm and importlib.util.find_spec("vllm") is None:
-        raise ValueError(
-            "use_vllm: vLLM is not installed; pip install 'pzlib[vllm]' on a GPU box, or set it to False"
-        )
-    if not Path(run.model_source).exists() and misspelt(run.model):
-        raise FileNotFoundError(f"model: cannot load {run.model!r}: {_remedy(run)}")
-    base = base_of(run.model_source)
-    if base and run.lora_rank:
+        raise ValueError("use_vllm: vLLM is not installed; pip install 'pzlib[vllm]' on a GPU box, or set it to False")
+    if run.lora_rank and base_of(run.model_source):
         raise ValueError(
             f"model: {run.model!r} is an adapter, and lora_rank would train another on top, which could not be loaded "
             "without it; give the merged model that lies beside it, or set lora_rank to 0"
         )
     if run.use_vllm and run.vllm_mode == "server" and not torch.cuda.is_available():
         raise ValueError("vllm_mode: a server takes new weights from a GPU only, and here is none; take colocate")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(run.model_source, padding_side="left", trust_remote_code=False)
-        with quiet():
-            model = AutoModelForCausalLM.from_pretrained(
-                base or run.model_source, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
-            )
-            model = with_adapter(model, run.model_source) if base else model
-    except OSError as error:
-        raise FileNotFoundError(f"model: cannot load {run.model!r}: {_remedy(run)}\n{error}") from error
-    check(run, model, tokenizer)
-    return model, tokenizer
-
-
-
-def _remedy(run):
-    here = Path(run.model_source)
-    if here.exists():
-        return "see below"
-    if here.parent.parent == root() / "data/runs":
-        found = [*here.parent.glob("model*"), *here.parent.glob("checkpoints/checkpoint-*")]
-        kept = sorted(path.name for path in found if path.suffix != ".part")
-        return f"the run keeps {', '.join(kept) or 'no model yet; finish it first'}"
-    hint = "; `make tinybase` remakes it" if run.model in ("data/tinybase", "data/tinybase_small") else ""
-    return (misspelt(run.model) or "is it written rightly, and is the network up?") + hint
-
-
-
-def check(run, model, tokenizer):
-    """ValueError, in words, for a model and tokenizer with which the run could not work."""
-    for token in ("eos", "pad"):
-        if getattr(tokenizer, f"{token}_token_id") is None:
-            raise ValueError(
-                f"model: the tokenizer of {run.model!r} has no {token} token; set tokenizer.{token}_token to "
-                "one of its tokens (for pad, eos will do), save it beside the model, give that folder"
-            )
-    config = model.config.get_text_config()
-    context = getattr(config, "max_position_embeddings", None)
+    model, tokenizer = from_source(run.model_source, run.model)
+    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     wanted = run.max_prompt_tokens + run.max_completion_tokens
     if context and context < wanted:
         raise ValueError(
             f"model: {run.model!r} reads {context} tokens, but max_prompt_tokens {run.max_prompt_tokens} + "
             f"max_completion_tokens {run.max_completion_tokens} = {wanted}; lower one of them"
         )
+    return model, tokenizer
+
+
+def from_source(source, name=None, dtype=torch.float32, **place):
+    """(model, tokenizer) of a folder or a hub name: weights from safetensors, no code from the hub, an adapter merged.
+
+    name: what the user calls it; place: which revision. A tokenizer without a pad token takes its end token, as TRL
+    does: masks tell padding from text, never the token. Raises FileNotFoundError and ValueError in words.
+    """
+    name, trusted = name or source, {"trust_remote_code": False, **place}
+    if not Path(source).exists() and misspelt(name):
+        raise FileNotFoundError(f"model: cannot load {name!r}: {_remedy(name, source)}")
+    base = base_of(source)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **trusted)
+        with less_noise():
+            model = AutoModelForCausalLM.from_pretrained(base or source, dtype=dtype, use_safetensors=True, **trusted)
+            model = PeftModel.from_pretrained(model, source).merge_and_unload() if base else model
+    except OSError as error:
+        raise FileNotFoundError(f"model: cannot load {name!r}: {_remedy(name, source)}\n{error}") from error
+    if tokenizer.eos_token_id is None:
+        raise ValueError(
+            f"model: the tokenizer of {name!r} has no eos token; set tokenizer.eos_token to one of its tokens, save it "
+            "beside the model, give that folder"
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
-        raise ValueError(
-            f"model: {run.model!r} has {rows} embeddings for {len(tokenizer)} tokens; resize and save it"
-        )
-    check_end(run.model, [config, model.generation_config], tokenizer)
+        raise ValueError(f"model: {name!r} has {rows} embeddings for {len(tokenizer)} tokens; resize and save it")
+    check_end(name, [model.config.get_text_config(), model.generation_config], tokenizer)
+    return model, tokenizer
 
+
+def _remedy(name, source):
+    here = Path(source)
+    if here.exists():
+        return "see below"
+    if here.parent.parent == root() / "data/runs":
+        found = [*here.parent.glob("model*"), *here.parent.glob("checkpoints/checkpoint-*")]
+        kept = sorted(path.name for path in found if path.suffix != ".part")
+        return f"the run keeps {', '.join(kept) or 'no model yet; finish it first'}"
+    hint = "; `make tinybase` remakes it" if name in ("data/tinybase", "data/tinybase_small") else ""
+    return (misspelt(name) or "is it written rightly, and is the network up?") + hint
 
 
 def check_end(name, configs, tokenizer):
-    """ValueError where a model's configs know the tokenizer's end token by none of theirs: it is another model's."""
+    """ValueError where a model's configs name end tokens, and the tokenizer's is none of them."""
     known = [config.eos_token_id for config in configs if config is not None]
     known = {end for ends in known if ends is not None for end in (ends if isinstance(ends, list) else [ends])}
     if known and tokenizer.eos_token_id not in known:
@@ -200,13 +180,31 @@ def check_end(name, configs, tokenizer):
         )
 
 
-
 def fingerprint(model):
-    """16 hex digits that tell two models apart: names, shapes and up to 4,096 values of every weight,
-    hashed."""
+    """16 hex digits that tell two models apart: names, shapes and up to 4,096 values of every weight, hashed."""
     digest = hashlib.sha256()
     for name, weight in sorted(model.state_dict().items()):
         flat = weight.detach().flatten()
         few = flat[:: max(1, len(flat) // 4096)].to("cpu", torch.float32)
         digest.update(f"{name}{tuple(weight.shape)}".encode() + few.numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def evaluating(model):
+    """The model in eval mode and without gradients for the block; afterwards in the mode it was in, errors or not.
+
+    >>> layer = torch.nn.Linear(1, 1)
+    >>> with evaluating(layer):
+    ...     print(layer.training, layer(torch.ones(1)).requires_grad)
+    False False
+    >>> layer.training, layer(torch.ones(1)).requires_grad
+    (True, True)
+    """
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield model
+    finally:
+        model.train(training)

@@ -1,5 +1,5 @@
-"""How likely a model finds one token after each of several branches of a text; what branches share is read once.
-Leaves out sampling temperature: a likelihood is the model's own, at temperature 1."""
+"""Rows that teach nothing are left out of the loss, and prompts that completions share are read once.
+No gradient moves by that. Leaves out models whose branches mix: those read every row by itself."""
 
 import torch
 from accelerate.utils import gather
@@ -9,57 +9,38 @@ from pzlib.engine.sampling import PROMPT, can_branch, visibility
 from pzlib.engine.shares import longest
 
 PER_ROW = ("advantages", "prompt_ids", "prompt_mask")  # (B,) or (B, P)
-
 PER_TOKEN = (
-    "completion_ids",
-    "completion_mask",
-    "tool_mask",
-    "old_per_token_logps",
-    "ref_per_token_logps",
-    "sampling_per_token_logps",
-    "importance_sampling_ratio",
-)  # (B, C), or (B, 1)
+    "completion_ids", "completion_mask", "tool_mask", "old_per_token_logps", "ref_per_token_logps",
+    "sampling_per_token_logps", "importance_sampling_ratio",
+)  # (B, C), or (B, 1)  # fmt: skip
 
 
-
-def check_drop_rows(args, model):
+def check_drop_rows(args):
     """ValueError, naming `drop_rows`, where leaving out rows of zero advantage would change the gradient.
 
-    With a loss that is a sum of advantage x ratio over tokens, divided by a count fixed before dropping
-    (TRL's `dapo`, and `cispo`), such a row adds exactly nothing. A KL term, an entropy bonus or an expert-balancing loss
-    acts on all rows, an entropy quantile ranks all tokens, and dropout draws for all rows: there every row is
-    needed.
+    args: the GRPOConfig. With a loss that is a sum of advantage x ratio over tokens, divided by a count fixed before
+    dropping (TRL's `dapo` and `cispo`), such a row adds exactly nothing. A KL term or an entropy bonus acts on all rows, an entropy
+    quantile ranks all tokens: there every row is needed. Dropout, which draws for all rows, and a loss that balances
+    experts are off in every run.
     """
-    config = model.config.get_text_config()
-    dropout = [
-        n
-        for n in ("attention_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "dropout")
-        if (getattr(config, n, 0.0) or 0.0) > 0 and not args.disable_dropout
-    ]
-    balancing = getattr(config, "output_router_logits", None) is not None and args.router_aux_loss_coef != 0.0
     reasons = {
         f"loss_type is {args.loss_type}, not dapo or cispo": args.loss_type not in ("dapo", "cispo"),
         f"beta is {args.beta}": args.beta != 0.0,
         "an entropy bonus is on": args.entropy_coef != 0.0 or args.use_adaptive_entropy,
         f"top_entropy_quantile is {args.top_entropy_quantile}": args.top_entropy_quantile < 1.0,
-        "the model has a loss that balances its experts": balancing,
-        f"the model has {', '.join(dropout)}": bool(dropout),
     }
     found = [why for why, holds in reasons.items() if holds]
     if found:
-        raise ValueError(
-            f"drop_rows: would change the gradient, since {' and '.join(found)}; set drop_rows to False"
-        )
-
+        raise ValueError(f"drop_rows: would change the gradient, since {' and '.join(found)}; set drop_rows to False")
 
 
 def keep_moving_rows(inputs):
     """TRL's batch without the rows that add nothing to the gradient, and without all-padding columns.
 
-    A row adds nothing if its advantage is 0 or no token of it is in the loss. Where all rows are so, one is
-    kept, so that every parameter still gets its (zero) gradient and the optimizer takes the same step. Every
-    process keeps as many as the one with the most: TRL gathers numbers of each row, from all in equal parts.
-    `num_items_in_batch`, the loss's divisor, stays what it was.
+    A row adds nothing if its advantage is 0 or no token of it is in the loss. Where all rows are so, one is kept, so
+    that every parameter still gets its (zero) gradient and the optimizer takes the same step. Every process keeps as
+    many as the one with the most: TRL gathers numbers of each row, from all in equal parts. `num_items_in_batch`, the
+    loss's divisor, stays what it was.
     """
     in_loss = inputs["completion_mask"] * inputs.get("tool_mask", 1)
     moving = (inputs["advantages"] != 0) & in_loss.any(dim=1)
@@ -76,21 +57,19 @@ def keep_moving_rows(inputs):
     return kept
 
 
-
 class PackedModel:
-    """Stands in for the model in TRL's `compute_loss`: same log-probabilities, each shared prompt read once.
+    """Takes the model's place in TRL's `compute_loss`: same log-probabilities, each shared prompt read once.
 
-    Completions of one prompt become branches of one sequence, prompt[:-1] + (prompt[-1] + completion[:-1])
-    for each, every branch seeing the prompt and itself only: P - 1 + sum(C) tokens instead of G (P + C). A
-    sequence takes branches until it is `longest` tokens long, since attention grows with its square;
-    sequences of like length are read together, about `at_once` tokens at a time (None: all in one call, as
-    sharded training needs, where every process must call the model equally often). Models that `can_branch`
-    refuses are called as they are, with explicit positions, so that trimmed padding moves no token.
+    Completions of one prompt become branches of one sequence, prompt[:-1] + (prompt[-1] + completion[:-1]) for each,
+    every branch seeing the prompt and itself only: P - 1 + sum(C) tokens instead of G (P + C). A sequence takes
+    branches until it is `longest` tokens long, since attention grows with its square; sequences of like length are read
+    together, about `at_once` tokens at a time (None: all in one call, as sharded training needs, where every process
+    must call the model equally often). Models that `can_branch` refuses are called as they are, with explicit
+    positions, so that trimmed padding moves no token.
     """
 
     def __init__(self, model, plain, width, longest=None, at_once=None):
-        """model: what TRL calls (perhaps wrapped); plain: the bare model; width: columns of completion
-        tokens."""
+        """model: what TRL calls (perhaps wrapped); plain: the bare model; width: columns of completion tokens."""
         self.model, self.plain, self.width, self.at_once = model, plain, width, at_once
         self.longest = longest or longest_of(plain)
 
@@ -99,14 +78,8 @@ class PackedModel:
         padding."""
         if rest or not can_branch(self.plain):
             positions = (attention_mask.cumsum(1) - 1).clamp_min(0)
-            return self.model(
-                input_ids=input_ids,
-                attention_mask=attention_mask,
-                position_ids=positions,
-                labels=labels,
-                fused_lm_head=fused_lm_head,
-                **rest,
-            )
+            given = {"input_ids": input_ids, "attention_mask": attention_mask, "position_ids": positions}
+            return self.model(**given, labels=labels, fused_lm_head=fused_lm_head, **rest)
         sequences = self._sequences(input_ids.tolist(), attention_mask.tolist())
         where, found = [], []
         for batch in batches(sequences, self.at_once):
@@ -115,15 +88,13 @@ class PackedModel:
             found.append(torch.stack([out.log_probs, out.entropy])[:, targets != -100])  # (2, tokens)
             where += places
         rows, columns = torch.tensor(where, device=input_ids.device).T
+        both = torch.arange(2, device=rows.device)[:, None]
         empty = found[0].new_zeros(2, len(input_ids), self.width)
-        log_probs, entropy = empty.index_put(
-            (torch.arange(2, device=rows.device)[:, None], rows, columns), torch.cat(found, dim=1)
-        )
+        log_probs, entropy = empty.index_put((both, rows, columns), torch.cat(found, dim=1))
         return ModelOutput(log_probs=log_probs, entropy=entropy)
 
     def _sequences(self, ids, masks):
-        """[(prompt, [(row, completion), ...])]: rows with one prompt together, cut where a sequence gets too
-        long."""
+        """[(prompt, [(row, completion), ...])]: rows with one prompt together, cut where a sequence gets too long."""
         groups = {}
         for row, (tokens, mask) in enumerate(zip(ids, masks, strict=True)):
             prompt = tuple(t for t, m in zip(tokens[: -self.width], mask, strict=False) if m)
@@ -132,11 +103,9 @@ class PackedModel:
         return split(groups.items(), self.longest)
 
 
-
 def longest_of(model):
     """Tokens of a sequence up to which its dense attention costs no more than the matrix products that it spares."""
     return longest(model.config.get_text_config().hidden_size)
-
 
 
 def split(groups, longest):
@@ -153,7 +122,6 @@ def split(groups, longest):
     return sequences
 
 
-
 def batches(sequences, at_once):
     """Sequences of like length together, so that little is padded; `at_once` tokens a batch, padding included.
 
@@ -168,7 +136,6 @@ def batches(sequences, at_once):
             found.append([])
         found[-1].append(sequence)
     return found
-
 
 
 def lay_out(sequences, dtype, device):
@@ -202,70 +169,6 @@ def lay_out(sequences, dtype, device):
     return tensors, targets, places
 
 
-
 def _length(sequence):
     prompt, branches = sequence
     return len(prompt) - 1 + sum(len(done) for _, done in branches)
-
-
-TOKENS_AT_ONCE = 2048  # of a forward pass, padding included: larger ones fall out of a CPU's cache
-
-
-
-@torch.no_grad()
-def after(model, questions):
-    """log p(token | text + branch) in nats: for each question a list with one number a branch.
-
-    questions: (text, branches, token) each: token ids of the text (at least one), a list of lists of ids that go on
-    from it (empty ones too), and the id asked for. Equal branches are read once and get the very same number. A model
-    that `can_branch` refuses (a recurrent state, a window) reads every branch with its text, padded on the right: a
-    causal model does not see what comes later. Eval mode, and back.
-    """
-    slots = {}  # (question, branch) -> where its number will stand
-    for number, (_, branches, _) in enumerate(questions):
-        for branch in branches:
-            slots.setdefault((number, tuple(branch)), len(slots))
-    read = _together if can_branch(model) else _apart
-    training, found = model.training, {}
-    model.eval()
-    try:
-        for places, values in read(model, questions, slots):
-            found.update(zip(places, values.tolist(), strict=True))
-    finally:
-        model.train(training)
-    return [[found[slots[n, tuple(branch)]] for branch in branches] for n, (_, branches, _) in enumerate(questions)]
-
-
-
-def _together(model, questions, slots):
-    """Branches as `PackedModel` reads completions, the token asked for as the last of each."""
-    groups = [(text, []) for text, _, _ in questions]
-    for (number, branch), slot in slots.items():
-        groups[number][1].append((slot, [*branch, questions[number][2]]))
-    for batch in batches(split(groups, longest_of(model)), TOKENS_AT_ONCE):
-        ends = {slot: len(done) - 1 for _, branches in batch for slot, done in branches}
-        tensors, targets, places = lay_out(batch, model.dtype, model.device)
-        last = torch.tensor([column == ends[slot] for slot, column in places], device=model.device)
-        rows, columns = (index[last] for index in (targets != -100).nonzero(as_tuple=True))
-        wanted, at = columns.unique(return_inverse=True)
-        logits = model(**tensors, use_cache=False, logits_to_keep=wanted).logits[rows, at]
-        yield [slot for slot, column in places if column == ends[slot]], _of(logits, targets[rows, columns])
-
-
-
-def _apart(model, questions, slots):
-    rows = [([*questions[number][0], *branch], questions[number][2], slot) for (number, branch), slot in slots.items()]
-    rows.sort(key=lambda row: len(row[0]))
-    while rows:
-        width = len(rows[-1][0])  # the longest first, so that a batch holds rows of like length
-        rows, batch = rows[: -max(1, TOKENS_AT_ONCE // width)], rows[-max(1, TOKENS_AT_ONCE // width) :]
-        ids = torch.tensor([row + [0] * (width - len(row)) for row, _, _ in batch], device=model.device)
-        last = torch.tensor([len(row) - 1 for row, _, _ in batch], device=model.device)
-        logits = model(input_ids=ids, use_cache=False).logits[torch.arange(len(batch), device=model.device), last]
-        yield [slot for _, _, slot in batch], _of(logits, torch.tensor([token for _, token, _ in batch]).to(last))
-
-
-
-def _of(logits, tokens):
-    """log-softmax of logits (N, V) at tokens (N,)."""
-    return logits.float().log_softmax(-1).gather(1, tokens[:, None])[:, 0]

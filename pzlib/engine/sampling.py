@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import torch
 from transformers import DynamicCache, GenerationConfig, LogitsProcessor
 
+from pzlib.engine.models import evaluating
+
 PROMPT, IDLE = -1, -2  # owners of a cached position: all branches of its sequence, or none that counts
 
 _branches = weakref.WeakKeyDictionary()  # model -> the verdict of `can_branch`, asked once per model
-
 
 
 def visibility(queries, keys, dtype):
@@ -30,63 +31,43 @@ def visibility(queries, keys, dtype):
     )[:, None]
 
 
-
 def can_branch(model):
-    """Whether several branches of one prompt can share a sequence in this model: asked of the model itself,
-    by trial.
+    """Whether several branches of one prompt can share a sequence in this model: asked of the model itself, by trial.
 
-    Needs full attention in every layer and free positions; a window, a recurrent state or ALiBi would mix the
-    branches. The trial compares two branches in one sequence with the same two read apart, to 0.1 % of the
-    logits' spread.
+    Needs full attention in every layer and free positions; a window, a recurrent state or ALiBi would mix the branches.
+    The trial compares two branches in one sequence with the same two read apart, to 0.1 % of the logits' spread.
     """
     if model not in _branches:
         _branches[model] = _full_attention(model) and _branches_stay_apart(model)
     return _branches[model]
 
 
-
 def _full_attention(model):
     config = model.config.get_text_config()
     window = "sliding_attention" if getattr(config, "sliding_window", None) else "full_attention"
     layers = getattr(config, "layer_types", None) or [window]  # the trial is too short to see a window of thousands
-    takes = inspect.signature(model.forward).parameters
     return (
         set(layers) == {"full_attention"}
         and not getattr(model, "_is_stateful", False)
         and config._attn_implementation in ("sdpa", "eager")
-        and {"position_ids", "past_key_values", "logits_to_keep"} <= set(takes)
+        and {"position_ids", "past_key_values", "logits_to_keep"} <= set(inspect.signature(model.forward).parameters)
     )
 
 
-
 def _branches_stay_apart(model):
-    ids = (
-        torch.arange(8, device=model.device)[None] % model.config.get_text_config().vocab_size
-    )  # 4 shared, 2 + 2 own
+    ids = torch.arange(8, device=model.device)[None] % model.config.get_text_config().vocab_size  # 4 shared, 2 + 2 own
     owner = torch.tensor([[PROMPT] * 4 + [0, 0, 1, 1]], device=model.device)
     position = torch.tensor([[0, 1, 2, 3, 4, 5, 4, 5]], device=model.device)
-    training = model.training
-    model.eval()
+    mask = visibility(owner, owner, model.dtype)
+    mask = mask.masked_fill(torch.ones_like(mask[0, 0], dtype=torch.bool).triu(1), torch.finfo(mask.dtype).min)
     try:
         # in the weights' own precision: under a run's autocast, rounding would decide
-        with torch.no_grad(), torch.autocast(model.device.type, enabled=False):
-            mask = visibility(owner, owner, model.dtype)
-            mask = mask + torch.full_like(mask[0, 0], torch.finfo(mask.dtype).min).triu(1)
-            packed = model(
-                input_ids=ids,
-                attention_mask=mask.clamp_min(torch.finfo(mask.dtype).min),
-                position_ids=position,
-                use_cache=False,
-            ).logits[0, 4:]
-            apart = [
-                model(input_ids=torch.cat([ids[:, :4], own], 1), use_cache=False).logits[0, 4:]
-                for own in (ids[:, 4:6], ids[:, 6:])
-            ]
+        with evaluating(model), torch.autocast(model.device.type, enabled=False):
+            packed = model(input_ids=ids, attention_mask=mask, position_ids=position, use_cache=False).logits[0, 4:]
+            rows = [torch.cat([ids[:, :4], own], 1) for own in (ids[:, 4:6], ids[:, 6:])]
+            apart = torch.cat([model(input_ids=row, use_cache=False).logits[0, 4:] for row in rows])
     except (RuntimeError, ValueError, TypeError, IndexError):  # a model that does not take such a mask
         return False
-    finally:
-        model.train(training)
-    apart = torch.cat(apart)
     slack = 1e-3 if apart.dtype == torch.float32 else 5e-2
     return bool((packed - apart).abs().max() <= slack * apart.std())
 
@@ -98,7 +79,6 @@ class Samples:
     completion_ids: list[list[int]]  # with the end token where one was drawn
     entropy: list[float]  # mean nats per token of the distribution drawn from
     clipped: list[bool]  # cut at max_new_tokens, without an end token
-
 
 
 def draw(logits, uniforms, temperature=1.0, top_p=1.0):
@@ -128,28 +108,17 @@ def draw(logits, uniforms, temperature=1.0, top_p=1.0):
     return token.clamp_max(logits.shape[-1] - 1), entropy
 
 
-
 def sample(
-    model,
-    prompt_ids,
-    repeats,
-    *,
-    max_new_tokens,
-    eos_ids,
-    pad_id,
-    temperature=1.0,
-    top_p=1.0,
-    generator,
-    place=None,
-    max_rows=None,
-):
+    model, prompt_ids, repeats, *, max_new_tokens, eos_ids, pad_id, temperature=1.0, top_p=1.0, generator,
+    place=None, max_rows=None,
+):  # fmt: skip
     """`repeats` completions for each prompt, as `Samples`.
 
-    prompt_ids: lists of token ids; generator: a `torch.Generator`, the only source of randomness, from which
-    one uniform per row and token is drawn beforehand, so that neither batching (`max_rows` at a time) nor
-    finished rows change what another row gets. place: (before, total) where these are prompts number `before` and on of
-    `total`, the others being other processes': each gets the uniforms that it would get if one process drew for all.
-    The model is put in eval mode and back. Raises ValueError for an empty prompt.
+    prompt_ids: lists of token ids; generator: a `torch.Generator`, the only source of randomness, from which one
+    uniform per row and token is drawn beforehand, so that neither batching (`max_rows` at a time) nor finished rows
+    change what another row gets. place: (before, total) where these are prompts number `before` and on of `total`, the
+    others being other processes': each gets the uniforms that it would get if one process drew for all.
+    Raises ValueError for an empty prompt.
     """
     if any(not ids for ids in prompt_ids):
         raise ValueError("prompt_ids: a prompt without tokens cannot be continued; leave it out")
@@ -158,21 +127,13 @@ def sample(
     uniforms = uniforms[before : before + len(prompt_ids)]
     at_once = max(1, (max_rows or len(prompt_ids) * repeats) // repeats)
     settings = {"eos_ids": list(eos_ids), "pad_id": pad_id, "temperature": temperature, "top_p": top_p}
-    grow = _grow_branches if can_branch(model) else _generate
-    training, drawn = model.training, []
-    model.eval()
-    try:
-        with torch.inference_mode():
-            for i in range(0, len(prompt_ids), at_once):
-                part = slice(i, i + at_once)
-                drawn += grow(model, prompt_ids[part], uniforms[part].to(model.device), **settings)
-    finally:
-        model.train(training)
+    grow, drawn = _grow_branches if can_branch(model) else _generate, []
+    with evaluating(model), torch.inference_mode():
+        for i in range(0, len(prompt_ids), at_once):
+            part = slice(i, i + at_once)
+            drawn += grow(model, prompt_ids[part], uniforms[part].to(model.device), **settings)
     ended = set(settings["eos_ids"])
-    return Samples(
-        [ids for ids, _ in drawn], [h for _, h in drawn], [ids[-1] not in ended for ids, _ in drawn]
-    )
-
+    return Samples([ids for ids, _ in drawn], [h for _, h in drawn], [ids[-1] not in ended for ids, _ in drawn])
 
 
 def left_pad(prompt_ids, pad_id, device):
@@ -183,30 +144,21 @@ def left_pad(prompt_ids, pad_id, device):
     return ids, mask
 
 
-
 def _grow_branches(model, prompt_ids, uniforms, *, eos_ids, pad_id, temperature, top_p):
-    """[(completion, mean entropy)] per row: one cached sequence per prompt, to which all its live branches
-    add a token."""
+    """[(completion, mean entropy)] per row: one cached sequence per prompt, to which all its live branches add a
+    token."""
     prompts, branches, most = uniforms.shape
     device = uniforms.device
     ids, mask = left_pad(prompt_ids, pad_id, device)
     cache, eos = DynamicCache(), torch.tensor(eos_ids, device=device)
+    cached = {"past_key_values": cache, "use_cache": True}
     positions = (mask.cumsum(1) - 1).clamp_min(0)
-    out = model(
-        input_ids=ids,
-        attention_mask=mask,
-        position_ids=positions,
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    )
+    out = model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1, **cached)
     logits = out.logits[:, -1:].expand(-1, branches, -1)  # (P, G, V)
     owner = torch.where(mask.bool(), PROMPT, IDLE)  # (P, K) of each cached position
     row = torch.arange(prompts, device=device)  # which prompt each sequence of the batch continues
     length = mask.sum(1)  # next free position of each sequence
-    branch = torch.arange(branches, device=device).expand(
-        prompts, -1
-    )  # (P, columns) of each column; IDLE if done
+    branch = torch.arange(branches, device=device).expand(prompts, -1)  # (P, columns) of each column; IDLE if done
     drawn = torch.full((prompts, branches, most), pad_id, device=device)
     entropy = torch.zeros(prompts, branches, device=device)
     tokens_of = torch.zeros(prompts, branches, dtype=torch.long, device=device)
@@ -224,34 +176,20 @@ def _grow_branches(model, prompt_ids, uniforms, *, eos_ids, pad_id, temperature,
         columns = int(alive.max())
         if columns == 0 or step == most - 1:
             break
-        # Live branches move to the left columns; sequences without any leave once they are worth a copy of
-        # the cache.
+        # Live branches move to the left columns; sequences without any leave once they are worth a copy of the cache.
         order = live.int().argsort(dim=1, descending=True, stable=True)[:, :columns]
         branch, tokens = branch.masked_fill(~live, IDLE).gather(1, order), tokens.gather(1, order)
         keep = (alive > 0).nonzero()[:, 0]
         if len(keep) <= 0.75 * len(row):
             cache.batch_select_indices(keep)
-            branch, tokens, owner, row, length = (
-                branch[keep],
-                tokens[keep],
-                owner[keep],
-                row[keep],
-                length[keep],
-            )
+            branch, tokens, owner, row, length = (each[keep] for each in (branch, tokens, owner, row, length))
         owner = torch.cat([owner, branch], dim=1)
-        out = model(
-            input_ids=tokens,
-            attention_mask=visibility(branch, owner, model.dtype),
-            position_ids=(length + step)[:, None].expand_as(tokens),
-            past_key_values=cache,
-            use_cache=True,
-        )
-        logits = out.logits
+        seen, positions = visibility(branch, owner, model.dtype), (length + step)[:, None].expand_as(tokens)
+        logits = model(input_ids=tokens, attention_mask=seen, position_ids=positions, **cached).logits
 
     mean = (entropy / tokens_of).flatten().tolist()
     rows, counts = drawn.flatten(0, 1).tolist(), tokens_of.flatten().tolist()
     return [(ids[:n], h) for ids, n, h in zip(rows, counts, mean, strict=True)]
-
 
 
 class _Draw(LogitsProcessor):
@@ -266,23 +204,18 @@ class _Draw(LogitsProcessor):
         return torch.full_like(scores, -torch.inf).scatter(1, token[:, None], 0.0)
 
 
-
 def _generate(model, prompt_ids, uniforms, *, eos_ids, pad_id, temperature, top_p):
     """The same by transformers' `generate`, for models whose state is not a plain key-value cache."""
     ids, mask = left_pad(prompt_ids, pad_id, uniforms.device)
     repeats, processor = uniforms.shape[1], _Draw(uniforms.flatten(0, 1), temperature, top_p)
+    ids, mask = ids.repeat_interleave(repeats, 0), mask.repeat_interleave(repeats, 0)
     # A model's own generation_config may hold penalties: sampled under them, the loss would be off-policy unseen.
     own, model.generation_config = model.generation_config, GenerationConfig()
     try:
         out = model.generate(
-            input_ids=ids.repeat_interleave(repeats, 0),
-            attention_mask=mask.repeat_interleave(repeats, 0),
-            do_sample=False,
-            max_new_tokens=uniforms.shape[2],
-            eos_token_id=eos_ids,
-            pad_token_id=pad_id,
-            logits_processor=[processor],
-        )
+            input_ids=ids, attention_mask=mask, do_sample=False, max_new_tokens=uniforms.shape[2],
+            eos_token_id=eos_ids, pad_token_id=pad_id, logits_processor=[processor],
+        )  # fmt: skip
     finally:
         model.generation_config = own
     drawn, nats = out[:, ids.shape[1] :].tolist(), torch.stack(processor.entropy, 1).tolist()

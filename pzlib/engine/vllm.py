@@ -3,7 +3,6 @@ Leaves out quantised caches and sleep: a colocated engine keeps its share of the
 
 import contextlib
 import functools
-import hashlib
 import importlib.util
 import ipaddress
 import json
@@ -16,18 +15,20 @@ import torch
 from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
+from pzlib.engine.models import base_of
 from pzlib.paths import root
-from pzlib.run import Run
 
 KEY = "VLLM_API_KEY"  # vLLM's name; its own check leaves out the paths by which weights are changed
 
+# Log-probabilities of the policy differ between vLLM's kernels and the trainer's, so each token's gradient is weighted
+# by p_trainer / p_vllm, cut at this value: TRL's `token_truncate` and its default bound. The papers name none.
+IMPORTANCE_CAP = 3.0
 
 
 def command(model, dtype, length, host, port, memory, gpus, compiles=True):
     """vLLM's command line: what TRL asks of a server (`trl.scripts.vllm_serve`), and what a run's engine has."""
     words = [
-        sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", model,
-        "--host", host, "--port", str(port),
+        sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", model, "--host", host, "--port", str(port),
         "--dtype", dtype, "--load-format", "safetensors", "--max-model-len", str(length),
         "--gpu-memory-utilization", str(memory), "--tensor-parallel-size", str(gpus),
         "--enable-prefix-caching", "--middleware", "pzlib.engine.vllm.Guard",
@@ -37,9 +38,8 @@ def command(model, dtype, length, host, port, memory, gpus, compiles=True):
     return words if compiles else [*words, "--enforce-eager"]
 
 
-
-def serve(model, dtype="bfloat16", length=8192, host="127.0.0.1", port=8000, memory=0.9, gpus=1):
-    """Become a server of `model` (as of a Run); never returns.
+def serve(source, dtype="bfloat16", length=8192, host="127.0.0.1", port=8000, memory=0.9, gpus=1):
+    """Become a server of the model at `source`, a folder or a hub name (`Run.model_source`); never returns.
 
     The token is VLLM_API_KEY, else a new one, kept where runs of this machine's user find it. Raises ValueError for a
     host that others can reach without a token of one's own, a port in use, or without vLLM.
@@ -55,18 +55,12 @@ def serve(model, dtype="bfloat16", length=8192, host="127.0.0.1", port=8000, mem
             probe.bind((host, port))
         except OSError as error:
             raise ValueError(f"port: cannot listen at {host}:{port} ({error.strerror}); give another one") from error
-    told = {KEY: own or _new_token(port), "VLLM_SERVER_DEV_MODE": "1"}  # TRL changes weights by paths of this mode
+    own = {KEY: own or _new_token(port), "VLLM_SERVER_DEV_MODE": "1"}  # TRL changes weights by paths of this mode
     if is_loopback(host):
-        told["VLLM_HOST_IP"] = "127.0.0.1"
-    import torch
-
-    from pzlib.engine.models import base_of
-
-    source = Run(model=model).model_source
-    source = base_of(source) or source  # the run hands over what its adapter makes of it
-    words = command(source, dtype, length, host, port, memory, gpus, compiles=torch.cuda.is_available())
-    os.execve(words[0], words, os.environ | told)
-
+        own["VLLM_HOST_IP"] = "127.0.0.1"
+    model = base_of(source) or source  # the run hands over what its adapter makes of it
+    words = command(model, dtype, length, host, port, memory, gpus, compiles=torch.cuda.is_available())
+    os.execve(words[0], words, os.environ | own)
 
 
 def token_of(server):
@@ -78,7 +72,6 @@ def token_of(server):
             f"vllm_server: no token for {server}; start it by `python -m pzlib serve MODEL`, or set {KEY} to its token"
         )
     return token
-
 
 
 def is_loopback(host):
@@ -93,10 +86,8 @@ def is_loopback(host):
         return host == "localhost"
 
 
-
 def _token_file(port):
     return root() / f"data/vllm-{port}.token"
-
 
 
 def _new_token(port):
@@ -108,7 +99,6 @@ def _new_token(port):
     return token
 
 
-
 class Guard:
     """ASGI middleware: 401 for a request without `Authorization: Bearer <VLLM_API_KEY>`, but at /health.
 
@@ -117,26 +107,15 @@ class Guard:
     """
 
     def __init__(self, app):
-        self.app, self.expected = app, _digest(f"Bearer {os.environ[KEY]}".encode())
+        self.app, self.expected = app, f"Bearer {os.environ[KEY]}".encode()
 
     async def __call__(self, scope, receive, send):
         shown = dict(scope.get("headers", ())).get(b"authorization", b"")
         allowed = scope["type"] == "lifespan" or scope["path"] == "/health"
-        if allowed or secrets.compare_digest(_digest(shown), self.expected):
+        if allowed or secrets.compare_digest(shown, self.expected):
             return await self.app(scope, receive, send)
         await send({"type": "http.response.start", "status": 401, "headers": []})
         await send({"type": "http.response.body", "body": b"a token is needed"})
-
-
-
-def _digest(text):
-    return hashlib.sha256(text).digest()  # of one length, so that comparing tells nothing of it
-
-
-# Log-probabilities of the policy differ between vLLM's kernels and the trainer's, so each token's gradient is weighted
-# by p_trainer / p_vllm, cut at this value: TRL's `token_truncate` and its default bound. The papers name none.
-IMPORTANCE_CAP = 3.0
-
 
 
 def vllm_arguments(run):
@@ -152,7 +131,6 @@ def vllm_arguments(run):
         "vllm_importance_sampling_clip_max": IMPORTANCE_CAP,
         "vllm_importance_sampling_clip_min": None,
     }
-
 
 
 @contextlib.contextmanager
@@ -182,7 +160,6 @@ def as_asked(run):
         setattr(vllm_generation, name, plain)
 
 
-
 def engine_settings(run):
     """Arguments of `vllm.LLM` besides TRL's; without a GPU nothing is compiled, it would cost more than it saves."""
     return {
@@ -193,7 +170,6 @@ def engine_settings(run):
     }
 
 
-
 def _with_token(client, token):
     class WithToken(client):
         def check_server(self, *args, **kwargs):  # the first thing a client does
@@ -201,7 +177,6 @@ def _with_token(client, token):
             super().check_server(*args, **kwargs)
 
     return WithToken
-
 
 
 class Cuts(TrainerCallback):

@@ -147,16 +147,11 @@ def load(model: Subject, protocol):
 def _hf(model, protocol, tokenizer, config):
     import torch
     from lm_eval.models.huggingface import HFLM
-    from transformers import AutoModelForCausalLM, GenerationConfig
+    from transformers import GenerationConfig
 
-    from pzlib.engine.models import check
+    from pzlib.engine.models import from_source
 
-    try:
-        kept = {"dtype": "auto", "use_safetensors": True, **model.place}
-        loaded = AutoModelForCausalLM.from_pretrained(model.source, **kept)
-    except OSError as error:
-        raise ValueError(f"model: cannot load the weights of {model.label!r}: {error}") from error
-    check(Run(model=model.source, max_prompt_tokens=1, max_completion_tokens=protocol.max_tokens), loaded, tokenizer)
+    loaded, tokenizer = from_source(model.source, model.label, dtype="auto", **model.place)
     own = loaded.generation_config
     # A model's own generation_config may hold top-k, top-p or penalties: the temperature alone must decide.
     ends = own.eos_token_id if own.eos_token_id is not None else tokenizer.eos_token_id

@@ -218,7 +218,7 @@ class RLP(Objective):
         """
         import torch
 
-        from pzlib.engine.packing import after
+        from pzlib.engine.likelihood import after
 
         with torch.autocast(policy.device.type, torch.bfloat16, enabled=self.run.dtype == "bfloat16"):
             with_ = after(policy, [(prompt, thoughts, token) for prompt, thoughts, _, token in questions])

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from pzlib.engine.models import quiet
+from pzlib.engine.models import less_noise
 
 # Nemotron-H (state space, attention, MLP layers in turn) is the family of RLP's larger model; Mamba2 has states only.
 KINDS = {
@@ -26,7 +26,7 @@ def tiny_hybrid(kind: str, tokenizer, folder: Path, seed: int = 0) -> Path:
         bos_token_id=None, tie_word_embeddings=True, hidden_size=32, head_dim=16, n_groups=1, chunk_size=16,
         **KINDS[kind],
     )  # fmt: skip
-    with torch.random.fork_rng(), quiet():
+    with torch.random.fork_rng(), less_noise():
         torch.manual_seed(seed)
         AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

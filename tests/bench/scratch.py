@@ -50,7 +50,7 @@ def make(texts, folder, seed=0):
     from tokenizers import ByteLevelBPETokenizer
     from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-    from pzlib.engine.models import quiet
+    from pzlib.engine.models import less_noise
 
     pieces = ByteLevelBPETokenizer()
     pieces.train_from_iterator(texts, VOCABULARY, special_tokens=["<pad>", "<eos>"], show_progress=False)
@@ -64,7 +64,7 @@ def make(texts, folder, seed=0):
         num_attention_heads=4, num_key_value_heads=2, head_dim=WIDTH // 4, max_position_embeddings=512,
         tie_word_embeddings=True, pad_token_id=0, eos_token_id=1, bos_token_id=None,
     )  # fmt: skip
-    with torch.random.fork_rng(), quiet():
+    with torch.random.fork_rng(), less_noise():
         torch.manual_seed(seed)
         Qwen3ForCausalLM(config).save_pretrained(folder)
 

@@ -14,7 +14,7 @@ from transformers import PrinterCallback
 from trl import GRPOTrainer
 
 from pzlib.engine import generation
-from pzlib.engine.models import load, quiet
+from pzlib.engine.models import less_noise, load
 from pzlib.paths import root
 from pzlib.run import Run
 from pzlib.runs.folder import write_atomic
@@ -35,7 +35,7 @@ def main():
     rows = [("matrix products", "1024 x 1024 float32, GFLOP/s", matmul_rate() / 1e9, "")]
     results = root() / "data/results"
     results.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as home, quiet(), warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as home, less_noise(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
         for measure in (measure_step, against_plain, against_spans, thinking, scaling):
             found = measure(run, home)

@@ -1,290 +1,293 @@
-"""Two real processes (gloo, on processors) are as one: same blocks, draws, rewards and gradients; a killed one ends the
-run in words, and the same command goes on."""
+"""Starting processes: what accelerate reads in each, what is refused in words, what is shown, how all of it ends."""
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 
-import pandas as pd
 import psutil
 import pytest
-import torch
-from safetensors.torch import load_file
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils import FullyShardedDataParallelPlugin, prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 
-from pzlib.engine.processes import accelerate_config
-from pzlib.paths import root
+from pzlib.engine import processes
+from pzlib.engine.processes import FAILED, check, environment, follow, launch, start, stop
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
-
-# the runs that most of these tests look at are made once, not by every worker of pytest-xdist
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("processes")]
-
-TIMES = ["seconds", "seconds_generation", "seconds_training", "seconds_evaluation"]
-REAL = ["reward", "advantage", "entropy"]  # numbers that a model computes, so that rounding may reach them
-VARIANTS = {
-    "pretrainzero": {"filter": "none"},
-    "refill": {"filter": "refill"},  # as often as not one process has a dead block and the other has none
-    "one": {"mask_rule": "one", "temperature": 0.7, "top_p": 0.9, "kl": 0.01, "drop_rows": False},
-    "random_steps_first": {"random_span_steps": 1, "filter": "refill"},
-    "micro": {"micro_batch_rows": 8, "generator_every": 2},
-    "lora": {"lora_rank": 2},
-    "random_span": {"objective": "random_span"},
-    "random_next_token": {"objective": "random_next_token"},
-    "entropy_next_token": {"objective": "entropy_next_token", "passages": 8},
-    "rlvr": {"objective": "rlvr", "passages": 8},
-    "rpt": {"objective": "rpt", "dynamic_from": 2},
-    "rlp": {"objective": "rlp", "passages": 8, "ema": 0.5},
-    "sft": {"objective": "sft"},
-    "continued_pretraining": {"objective": "continued_pretraining"},
-}
-# Trains the runs it is given one after the other, and keeps the gradient of each first step.
-SCRIPT = """
-import json, sys, torch
-from accelerate import PartialState
-from pzlib.runs.callbacks import Recorder
-from pzlib.run import Run
 from pzlib.train import train
-torch.set_num_threads(1)
-state = PartialState(cpu=True)
 
-def keep(self, args, state_, control, model, optimizer, **_):
-    self.rate = optimizer.param_groups[0]["lr"]
-    path = self.folder.path / "gradient.pt"
-    if state.is_main_process and state_.global_step == 0:
-        torch.save(torch.cat([p.grad.flatten() for p in model.parameters() if p.requires_grad]), path)
-
-Recorder.on_pre_optimizer_step = keep
-for settings in json.loads(open(sys.argv[1]).read()):
-    train(Run(**settings))
-"""
-
-
-@pytest.fixture(scope="module")
-def sizes(skilled, tiny_model):
-    def make(name, **changes):
-        objective = changes.get("objective")
-        if objective in ("entropy_next_token", "rpt"):  # which the tiny model was not taught
-            return {"tier": "smoke", "name": name, "steps": 2, "passages": 4, **changes}
-        return {
-            "tier": "smoke", "name": name, "steps": 2, "passages": 4, "min_tokens": 4, "learning_rate": 1e-3,
-            "model": str(tiny_model if objective == "rlp" else skilled / "model"),
-            "corpus": str(skilled / ("problems.jsonl" if objective == "rlvr" else "corpus.jsonl")),
-            "max_prompt_tokens": 32, "max_completion_tokens": 8, **changes,
-        }  # fmt: skip
-
-    return make
+CONFIGURATIONS = {  # of `accelerate launch`, as a user would write them for what a run asks for
+    "ddp": {"distributed_type": "MULTI_GPU"},
+    "fsdp": {"distributed_type": "FSDP", "fsdp_config": {
+        "fsdp_version": 2, "fsdp_auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+        "fsdp_state_dict_type": "FULL_STATE_DICT", "fsdp_cpu_ram_efficient_loading": False}},
+} | {
+    f"zero{stage}": {"distributed_type": "DEEPSPEED", "deepspeed_config": {
+        "zero_stage": stage, "gradient_accumulation_steps": "auto", "gradient_clipping": "auto",
+        "zero3_init_flag": False, "zero3_save_16bit_model": True}}
+    for stage in (2, 3)
+}  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def homes(sizes, tmp_path_factory):
-    """Where every variant was run by one process, and where by two."""
-    folder = tmp_path_factory.mktemp("homes")
-    (folder / "train.py").write_text(SCRIPT)
-    (folder / "runs.json").write_text(json.dumps([sizes(name, **changes) for name, changes in VARIANTS.items()]))
-    (folder / "accelerate.json").write_text(json.dumps(accelerate_config(Run(processes=2), gpus=False)))
-    launcher = ["-m", "accelerate.commands.launch", "--config_file", str(folder / "accelerate.json")]
-    for home, before in (("one", []), ("two", launcher)):
-        env = {**os.environ, "PZLIB_HOME": str(folder / home), "ACCELERATE_USE_CPU": "true"}
-        command = [sys.executable, *before, str(folder / "train.py"), str(folder / "runs.json")]
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=1800)
-        assert done.returncode == 0, done.stderr[-4000:]
-    return folder / "one", folder / "two"
+@pytest.mark.parametrize("sharding", CONFIGURATIONS)
+def test_a_process_gets_what_accelerates_own_launcher_would_give_it(sharding, tmp_path):
+    shared = {"num_processes": 8, "mixed_precision": "bf16", "main_process_port": 0, "use_cpu": False}
+    (tmp_path / "config.json").write_text(json.dumps(CONFIGURATIONS[sharding] | shared))
+    arguments = ["--config_file", str(tmp_path / "config.json"), "x.py"]
+    args, config, _ = _validate_launch_command(launch_command_parser().parse_args(arguments))
+    if args.use_deepspeed:
+        args.deepspeed_fields_from_accelerate_config = ",".join(config.deepspeed_config)
+    theirs = prepare_deepspeed_cmd_env(args)[1] if args.use_deepspeed else prepare_multi_gpu_env(args)
+    ours = environment(Run(processes=8, sharding=sharding, dtype="bfloat16"), gpus=True)
+    assert ours.items() <= theirs.items() and ours["ACCELERATE_MIXED_PRECISION"] == "bf16"
 
 
-@pytest.mark.parametrize("name", VARIANTS)
-def test_two_processes_play_reward_and_learn_what_one_does(homes, name):
-    one, two = (RunFolder(home / "data/runs" / name) for home in homes)
-    ours, theirs = two.episodes(), one.episodes()
-    if VARIANTS[name].get("objective") not in ("sft", "continued_pretraining"):
-        assert len(list((two.path / "episodes").iterdir())) == 2 * len(list((one.path / "episodes").iterdir())) == 4
-        assert len(ours) > 0
-    pd.testing.assert_frame_equal(ours.drop(columns=REAL), theirs.drop(columns=REAL))
-    pd.testing.assert_frame_equal(ours[REAL], theirs[REAL], rtol=0, atol=1e-4 if "rlp" in name else 1e-5)
-    metrics = [folder.metrics().drop(columns=TIMES) for folder in (two, one)]
-    pd.testing.assert_frame_equal(*metrics, rtol=1e-3, atol=1e-5)
-    gradients = [torch.load(folder.path / "gradient.pt", weights_only=True) for folder in (two, one)]
-    size = gradients[1].norm()
-    assert size > 0 and (gradients[0] - gradients[1]).norm() < 1e-5 * size
-    # Adam divides by the root of the squared gradient: where that is all but 0, rounding decides
-    ends = [folder.path / "model/model.safetensors" for folder in (two, one)]
-    two_end, one_end, begin = map(load_file, (*ends, f"{one.run().model_source}/model.safetensors"))
-    apart, moved = (
-        sum((one_end[key] - other[key]).norm() ** 2 for key in one_end) ** 0.5 for other in (two_end, begin)
-    )
-    assert 0 < moved and apart < 1e-3 * moved
+def test_fsdp_shards_everything_and_saves_whole_weights(monkeypatch):
+    for name, value in environment(Run(processes=8, sharding="fsdp"), gpus=True).items():
+        monkeypatch.setenv(name, value)
+    plugin = FullyShardedDataParallelPlugin()
+    assert plugin.fsdp_version == 2 and plugin.reshard_after_forward is True
+    assert "FULL_STATE_DICT" in str(plugin.state_dict_type) and not plugin.cpu_ram_efficient_loading
+    assert plugin.auto_wrap_policy.__name__ == "transformer_auto_wrap_policy"
 
 
-def test_some_of_these_runs_met_what_could_have_parted_them(homes):
-    one = {name: RunFolder(homes[0] / "data/runs" / name).metrics() for name in VARIANTS}
-    assert one["refill"]["refilled"].sum() > 0 and one["pretrainzero"]["fillers"].sum() > 0
-    assert (one["micro"]["rows_trained"] < one["micro"]["rows"]).all()
+FSDP = {"processes": 8, "sharding": "fsdp"}
 
 
-# accelerate shards on GPUs only: two processors are called such, and FSDP2 does the rest over gloo. Then the last
-# checkpoint is taken away, and the run goes on from the one before it.
-SHARDED = """
-import json, shutil, sys, torch
-import accelerate.state
-from accelerate import PartialState
-from accelerate.utils import DistributedType
-from torch.distributed.tensor import DTensor
-from pzlib.runs.callbacks import Recorder
-from pzlib.run import Run
-from pzlib.train import train
-torch.set_num_threads(1)
-plain = accelerate.state.PartialState.__init__
-
-def renamed(self, *args, **kwargs):
-    plain(self, *args, **kwargs)
-    if self.distributed_type == DistributedType.MULTI_CPU:
-        self.distributed_type = DistributedType.MULTI_GPU
-
-def sharded(self, args, state, control, model, optimizer, **_):
-    assert all(isinstance(weight, DTensor) for weight in model.parameters())
-    self.rate = optimizer.param_groups[0]["lr"]
-
-accelerate.state.PartialState.__init__ = renamed
-Recorder.on_pre_optimizer_step = sharded
-state = PartialState(cpu=True)
-run = Run(**json.loads(open(sys.argv[1]).read()))
-folder = train(run)
-if state.is_main_process:
-    shutil.copytree(folder.path / "model", folder.path / "first")
-    shutil.rmtree(folder.path / "checkpoints/checkpoint-2")
-    folder.set_status("failed", error="stopped")
-state.wait_for_everyone()
-train(run)
-"""
+@pytest.mark.parametrize(
+    "settings, said",
+    [
+        ({"sharding": "fsdp"}, "sharding: one process has nobody to share 'fsdp' with; raise processes"),
+        (FSDP, "set use_vllm to True, or sharding to ddp"),
+        (FSDP | {"objective": "rlp", "use_vllm": True}, "none holds the moving average; set sharding to ddp"),
+        (FSDP | {"objective": "sft", "lora_rank": 4}, "lora_rank: adapters are not merged from sharded weights"),
+        (FSDP | {"objective": "entropy_next_token", "use_vllm": True}, "set entropy_model to base"),
+        (FSDP | {"objective": "rpt", "rpt_reward": "dense", "use_vllm": True}, "set rpt_reward to prefix"),
+        (FSDP | {"sharding": "zero3"}, "sharding: DeepSpeed is not installed"),
+    ],
+)
+def test_what_sharding_cannot_do_is_refused_in_words(settings, said):
+    with pytest.raises(ValueError, match=said):
+        check(Run(**settings))
 
 
-def test_fsdp_on_two_processors_learns_what_whole_copies_do_and_goes_on_from_a_checkpoint(homes, sizes, home, tmp_path):
-    settings = sizes("sft", objective="sft", save_every=1)
-    for name, content in (
-        ("train.py", SHARDED),
-        ("run.json", json.dumps(settings)),
-        ("accelerate.json", json.dumps(accelerate_config(Run(processes=2, sharding="fsdp"), gpus=False))),
+def test_what_sharding_can_do_is_let_through(monkeypatch):
+    monkeypatch.setattr(processes.importlib.util, "find_spec", lambda name: True)
+    for settings in (
+        {},
+        {"processes": 2, "objective": "rlp", "lora_rank": 4},
+        {"processes": 2, "sharding": "zero2", "objective": "rlp"},
+        FSDP | {"use_vllm": True},
+        FSDP | {"use_vllm": True, "objective": "rpt"},
+        FSDP | {"objective": "continued_pretraining"},
+        FSDP | {"sharding": "zero3", "objective": "rlvr", "use_vllm": True},
     ):
-        (tmp_path / name).write_text(content)
-    launcher = ["-m", "accelerate.commands.launch", "--config_file", str(tmp_path / "accelerate.json")]
-    command = [sys.executable, *launcher, str(tmp_path / "train.py"), str(tmp_path / "run.json")]
-    env = {**os.environ, "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stderr[-4000:]
-    ours, first, theirs = (
-        load_file(folder / "model.safetensors")
-        for folder in (home / "data/runs/sft/model", home / "data/runs/sft/first", homes[1] / "data/runs/sft/model")
-    )
-    assert all(torch.equal(ours[name], first[name]) for name in ours), "it went on as if it had never stopped"
-    assert max((ours[name] - theirs[name]).abs().max() for name in theirs) < 1e-5
-    losses = [RunFolder(where / "data/runs/sft").metrics()["loss"].tolist() for where in (home, homes[1])]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+        check(Run(**settings))
 
 
-ALONE = """
-import json, sys
+def test_processes_are_no_part_of_what_a_run_is(home):
+    one, two = Run(tier="smoke"), Run(tier="smoke", processes=2, sharding="fsdp")
+    assert one.run_id == two.run_id
+    folder = RunFolder(one.folder).open(one)
+    assert folder.open(two).params()["processes"] == 1
+    with pytest.raises(ValueError, match="seed"):
+        folder.open(Run(tier="smoke", name=one.run_id, seed=1))
+
+
+RUN = Run(tier="smoke", name="many", steps=4, processes=2)
+HELP = """
+import json, os, signal, sys, time
+from pathlib import Path
+from pzlib.engine.processes import as_child
 from pzlib.run import Run
-from pzlib.train import train
-try:
-    train(Run(**json.loads(sys.argv[1])))
-except (ValueError, RuntimeError) as error:
-    print(f"{type(error).__name__}: {error}", file=sys.stderr)
-    sys.exit(3)
+from pzlib.runs.folder import RunFolder
+task = json.loads(Path(sys.argv[1]).read_text())
+run, rank = Run.from_dict(task["settings"]), int(os.environ["RANK"])
+folder = RunFolder(run.folder)
 """
+BEGUN = "if rank == 0:\n    folder.open(run)\n    folder.set_status('running', step=1, steps=4)\n"
 
 
 @pytest.fixture
-def start():
-    started = []
-
-    def begin(settings):
-        command = [sys.executable, "-c", ALONE, json.dumps(settings)]
-        started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE))
-        return started[-1]
-
-    yield begin
-    for process in started:  # of a test that failed; what it started ends with it
-        process.kill()
+def instead(monkeypatch, home):
+    """instead(code): what each process does in the place of training; it knows its run, rank, folder and task."""
+    (home / "data/runs").mkdir(parents=True)
+    return lambda code: monkeypatch.setattr(processes, "TRAIN", (sys.executable, "-c", HELP + code))
 
 
-def until(what, seconds=600):
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.1)
+class View:
+    def __init__(self):
+        self.seen = []
+
+    def update(self, folder, step, steps):
+        self.seen.append((step, steps))
 
 
-def family(process):
-    return psutil.Process(process.pid).children(recursive=True)
+def test_what_the_processes_print_and_how_far_they_are_is_shown(instead, capsys):
+    instead("""
+if rank == 0:
+    folder.open(run)
+    for step in range(3):
+        folder.set_status("running", step=2 * step, steps=4)
+        print("line", step, task["evaluation"], os.environ["WORLD_SIZE"])
+        time.sleep(0.8)
+    folder.set_status("complete", step=4)
+""")
+    view = View()
+    folder = launch(RUN, view, evaluate=Named())
+    assert folder.state() == "complete" and capsys.readouterr().out == "".join(f"line {n} asked 2\n" for n in range(3))
+    assert view.seen[-1] == (4, 4) and (2, 4) in view.seen and view.seen == sorted(view.seen)
 
 
-def worker(process, rank):
-    (found,) = [p for p in family(process) if p.environ().get("RANK") == str(rank)]
-    return found
+class Named:
+    """An evaluation that other processes find by its name."""
+
+    name = "asked"
+
+    def __call__(self, model, tokenizer, step):
+        return []
 
 
-def gone(processes):
-    return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
+OURS = """
+if rank == 0:
+    with as_child():
+        raise ValueError("passages: none fits;\\n give others")
+time.sleep(60)
+"""
+OTHERS = """
+if rank == 1:
+    with as_child():
+        time.sleep(1)
+        raise OSError("No space left")
+time.sleep(60)
+"""
 
 
-def test_a_killed_process_ends_the_run_in_words_and_it_goes_on_as_if_never_killed(sizes, home, start):
-    assert root() == home
-    settings = sizes("killed", processes=2, steps=6, save_every=2)
-    folder = RunFolder(Run(**settings).folder)
+def test_a_failure_is_raised_in_its_own_words_and_marks_a_run_that_had_begun(instead, capsys):
+    instead(OURS)
+    with pytest.raises(ValueError, match="^passages: none fits; give others$"):
+        launch(RUN)
+    assert RunFolder(RUN.folder).state() == "new"
+    assert "Traceback" in capsys.readouterr().out
 
-    first = start(settings)
-    until(lambda: len(folder.metrics()) >= 3)
-    all_of_it = family(first)
-    assert len(all_of_it) >= 3, "a supervisor and two workers"
-    worker(first, 1).send_signal(signal.SIGKILL)
-    until(lambda: first.poll() is not None, seconds=120)
-    said = first.stderr.read().decode()
-    assert first.returncode == 3 and "RuntimeError: process 1 of 2 was ended by SIGKILL" in said, said[-3000:]
-    assert folder.state() == "failed" and folder.status()["error"].startswith("process 1 of 2 was ended by SIGKILL")
-    until(lambda: gone(all_of_it), seconds=10)
+    instead(BEGUN + OTHERS)
+    with pytest.raises(RuntimeError, match="process 1 of 2: OSError: No space left; the same command goes on"):
+        launch(RUN)
+    status = RunFolder(RUN.folder).status()
+    assert (status["state"], status["error"], status["step"]) == ("failed", "process 1 of 2: OSError: No space left", 1)
 
-    second = start(settings)
-    until(lambda: folder.state() == "running")
-    all_of_it = family(second)
-    second.send_signal(signal.SIGKILL)  # the notebook's kernel, say: nobody is left to end the others
-    second.wait()
-    until(lambda: gone(all_of_it), seconds=20)
-    assert folder.state() in ("resumable", "failed")
+    instead(BEGUN + "time.sleep(1)\nos.kill(os.getpid(), signal.SIGKILL) if rank else time.sleep(60)")
+    with pytest.raises(RuntimeError, match="process 1 of 2 was ended by SIGKILL"):
+        launch(RUN)
+    assert RunFolder(RUN.folder).status()["error"].startswith("process 1 of 2 was ended by SIGKILL (by the system")
 
-    for each in (settings, settings | {"name": "whole"}):
-        process = start(each)
-        assert process.wait(600) == 0, process.stderr.read().decode()[-3000:]
-    whole = RunFolder(Run(**settings | {"name": "whole"}).folder)
-    assert folder.state() == whole.state() == "complete"
-    assert folder.metrics().drop(columns=TIMES).equals(whole.metrics().drop(columns=TIMES))
-    assert folder.episodes().equals(whole.episodes())
-    assert [(f.path / "model/model.safetensors").read_bytes() for f in (folder, whole)].count(
-        (whole.path / "model/model.safetensors").read_bytes()
-    ) == 2
+    instead(BEGUN + "time.sleep(1)\nsys.exit(3 * rank)")
+    with pytest.raises(RuntimeError, match="process 1 of 2: exit code 3"):
+        launch(RUN)
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_process_that_hangs_ends_the_run_in_words_with_the_others_stacks(sizes, home, start, rank):
-    settings = sizes("hung", processes=2, steps=200, watchdog_minutes=0.1)
-    folder = RunFolder(Run(**settings).folder)
-    first = start(settings)
-    until(lambda: len(folder.metrics()) >= 2)
-    all_of_it = family(first)
-    worker(first, rank).suspend()  # it neither ends nor answers: the other waits for it in the middle of a step
-    until(lambda: first.poll() is not None, seconds=150)
-    said = first.stderr.read().decode()
-    assert said.splitlines()[-1].startswith("TimeoutError: no part of a step ended for 0.1 minutes"), said[-3000:]
-    assert folder.state() == "failed" and folder.status()["error"] == said.splitlines()[-1]
-    assert "step" in (folder.path / f"stacks.rank{1 - rank}.txt").read_text()
-    until(lambda: gone(all_of_it), seconds=60)
+def test_of_a_run_that_is_complete_or_trained_by_another_start_nothing_is_spoiled(instead):
+    instead("if rank == 0:\n    folder.open(run)\n    folder.set_status('complete', step=4)\n" + OTHERS)
+    with pytest.raises(RuntimeError, match="process 1 of 2: OSError"):
+        launch(RUN)
+    assert RunFolder(RUN.folder).state() == "complete"
+    (RUN.folder / "status.json").unlink()
+
+    me = psutil.Process()
+    alive = "if rank == 0:\n    status = folder.status() | "
+    alive += f"{dict(pid=me.pid, pid_started=me.create_time())}\n"
+    alive += "    (folder.path / 'status.json').write_text(json.dumps(status))\n"
+    instead(BEGUN + alive + OURS)
+    with pytest.raises(ValueError, match="^passages: none fits; give others$"):
+        launch(RUN)
+    assert RunFolder(RUN.folder).state() == "running"
 
 
-def test_what_a_process_says_no_to_is_said_as_if_it_stood_alone(sizes, home, start):
-    process = start(sizes("refused", processes=2, max_prompt_tokens=5))
-    assert process.wait(600) == 3
-    said = process.stderr.read().decode()
-    assert "ValueError: max_prompt_tokens: 5 is too few, the shortest prompt" in said.splitlines()[-1]
-    folder = RunFolder(home / "data/runs/refused")
-    assert folder.state() == "new", "nothing was begun"
+def test_an_interrupt_ends_the_processes_first(instead):
+    class Interrupted:
+        def update(self, folder, step, steps):
+            self.children = psutil.Process().children()
+            raise KeyboardInterrupt
+
+    instead(BEGUN + "time.sleep(60)")
+    view, begun = Interrupted(), time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        launch(RUN, view)
+    assert len(view.children) == 2 and not any(child.is_running() for child in view.children)
+    assert time.monotonic() - begun < 30
+    assert RunFolder(RUN.folder).status()["error"].startswith("KeyboardInterrupt")
+
+
+def test_what_cannot_be_started_is_refused_before_anything_is(instead, home, monkeypatch):
+    instead(f"Path({str(home / 'started')!r}).touch()")
+    with pytest.raises(ValueError, match="evaluate: a function of your own cannot be handed"):
+        launch(RUN, evaluate=lambda model, tokenizer, step: [])
+    with pytest.raises(ValueError, match="use_vllm"):
+        launch(Run(tier="smoke", processes=2, sharding="fsdp"))
+    with pytest.raises(ValueError, match="evaluate: with 'fsdp' no process can ask the model by itself"):
+        launch(Run(tier="smoke", processes=2, sharding="fsdp", objective="sft"), evaluate=Named())
+    for count, changes, said in (
+        (1, {}, "processes: 2 need a GPU each, here are 1; lower it"),
+        (0, {"sharding": "fsdp", "objective": "sft"}, "sharding: 'fsdp' needs GPUs, and here is none"),
+    ):
+        monkeypatch.setattr("torch.cuda.device_count", lambda count=count: count)
+        with pytest.raises(ValueError, match=said):
+            launch(Run(tier="smoke", processes=2, **changes))
+    folder = RunFolder(RUN.folder).open(RUN)
+    folder.set_status("running", step=1, steps=4)
+    with pytest.raises(ValueError, match=f"process {os.getpid()} trains it now"):
+        launch(RUN)
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    with pytest.raises(RuntimeError, match="one of several already"):
+        launch(RUN)
+    assert not (home / "started").exists()
+
+
+def test_the_process_that_was_killed_is_named_and_not_those_that_lost_it():
+    """Both have ended when they are looked at: the one that lost the other with an error, and before it."""
+    lost = start([sys.executable, "-c", f"print({FAILED!r} + 'RuntimeError: Connection closed'); raise SystemExit(1)"])
+    killed = start([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"])
+    lost.wait(), killed.wait()
+    assert follow([lost, killed]) == (1, "ended by SIGKILL (by the system, if memory ran out)")
+
+
+def test_a_child_that_does_not_end_is_killed():
+    deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print('on'); time.sleep(60)"
+    child = start([sys.executable, "-c", deaf])
+    child.stdout.readline()
+    stop(child, grace=0.2)
+    assert child.returncode == -9
+
+
+CHILD = """
+import sys, time
+from pzlib.engine.processes import start
+code = "import time; from pzlib.engine.processes import as_child\\nwith as_child(): print('on'); time.sleep(60)"
+child = start([sys.executable, "-c", code])
+child.stdout.readline()
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_who_has_lost_its_parent_ends_itself():
+    parent = subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE)
+    child = psutil.Process(int(parent.stdout.readline()))
+    assert child.is_running()
+    parent.kill()
+    parent.wait()
+    child.wait(timeout=10)
+
+
+def test_who_had_lost_its_parent_before_it_could_look_ends_itself():
+    code = "from pzlib.engine.processes import end_with_parent; end_with_parent(0.1); import time; time.sleep(60)"
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    orphan = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PZLIB_PARENT": str(gone.pid)})
+    assert orphan.wait(timeout=30) == -15
+
+
+def test_a_sharding_without_processes_is_not_passed_over(tiny_model):
+    with pytest.raises(ValueError, match="sharding: one process has nobody to share 'fsdp' with; raise processes"):
+        train(Run(tier="smoke", model=str(tiny_model), sharding="fsdp"))

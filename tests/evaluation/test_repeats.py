@@ -6,8 +6,8 @@ from skilled import passages as nine_words
 from skilled import teach
 from transformers import AutoTokenizer
 
+from pzlib.engine.likelihood import after
 from pzlib.engine.models import load
-from pzlib.engine.packing import after
 from pzlib.evaluation.next_tokens import paid
 from pzlib.objectives.rlp import names
 from pzlib.run import Run

@@ -5,7 +5,6 @@ environment and not in it: where it can be imported, every library says so at ea
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import torch
 from conftest import REPO
 from safetensors.torch import load_file
 
-from pzlib.engine.processes import accelerate_config
+from pzlib.engine.processes import follow, start_all
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
 from pzlib.train import train
@@ -62,18 +61,11 @@ def start(site, home, tmp_path):
     """start(settings) trains a run on two processes and returns its RunFolder."""
 
     def begin(settings):
-        config = accelerate_config(Run(**settings), gpus=True)
-        for name, content in (
-            ("train.py", SCRIPT),
-            ("run.json", json.dumps(settings)),
-            ("accelerate.json", json.dumps(config)),
-        ):
-            (tmp_path / name).write_text(content)
-        launcher = ["-m", "accelerate.commands.launch", "--config_file", str(tmp_path / "accelerate.json")]
-        command = [sys.executable, *launcher, str(tmp_path / "train.py"), str(tmp_path / "run.json")]
-        env = os.environ | {"PYTHONPATH": f"{REPO}:{site}", "DS_ACCELERATOR": "cpu"}
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
-        assert done.returncode == 0, done.stderr[-4000:]
+        (tmp_path / "train.py").write_text(SCRIPT)
+        (tmp_path / "run.json").write_text(json.dumps(settings))
+        command, run = [sys.executable, tmp_path / "train.py", tmp_path / "run.json"], Run(**settings)
+        where = {"PYTHONPATH": f"{REPO}:{site}", "DS_ACCELERATOR": "cpu"}
+        assert follow(start_all(command, run, gpus=True, **where)) is None
         return RunFolder(Run(**settings).folder)
 
     return begin

@@ -1,4 +1,5 @@
-"""LoRA of every objective: the adapter alone is trained, kept and reloaded; what comes out merged is a plain model."""
+"""Models: what is done to one while it is only asked; tokenizers without padding; LoRA of every objective, of which the
+adapter alone is trained, kept and reloaded, while what comes out merged is a plain model."""
 
 from dataclasses import replace
 
@@ -7,11 +8,11 @@ import torch
 from peft import PeftModel, get_peft_model
 from safetensors.torch import load_file
 from skilled import passages
-from transformers import AutoModelForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 from pzlib.engine import models, packing
 from pzlib.engine.average import FILE, Average
-from pzlib.engine.models import load
+from pzlib.engine.models import evaluating, load
 from pzlib.engine.sampling import can_branch
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
@@ -60,6 +61,38 @@ def adapted(run):
         return model
 
     return make
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_model_that_is_asked_goes_back_to_its_mode(training):
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout(0.5)).train(training)
+    with evaluating(model) as asked:
+        assert asked is model and not any(part.training for part in model.modules())
+        assert torch.equal(model(torch.ones(2)), model(torch.ones(2))) and not torch.is_grad_enabled()
+    assert torch.is_grad_enabled() and all(part.training is training for part in model.modules())
+    with pytest.raises(KeyError), evaluating(model):
+        raise KeyError
+    assert torch.is_grad_enabled() and all(part.training is training for part in model.modules())
+
+
+@pytest.mark.parametrize("objective", ["pretrainzero", "sft", "rlp"])
+def test_without_a_pad_token_the_end_token_pads_and_nothing_else_changes(run, tmp_path, objective):
+    settings, folders = run(objective=objective, lora_rank=0, learning_rate=1e-3, drop_rows=False), []
+    model = AutoModelForCausalLM.from_pretrained(settings.model_source)
+    model.config.pad_token_id = model.generation_config.pad_token_id = None
+    for name, pad in (("padless", None), ("padded", "<pad>")):
+        tokenizer = AutoTokenizer.from_pretrained(settings.model_source)
+        tokenizer.pad_token = pad
+        model.save_pretrained(tmp_path / name)
+        tokenizer.save_pretrained(tmp_path / name)
+        folders.append(train(replace(settings, model=str(tmp_path / name), name=name)))
+    ours, theirs = folders
+    assert ours.episodes().equals(theirs.episodes()) and len(ours.metrics()) == 2
+    assert ours.metrics().drop(columns=TIMES).equals(theirs.metrics().drop(columns=TIMES))
+    ends = [load_file(folder.path / "model/model.safetensors") for folder in (ours, theirs)]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[1])
+    kept = load(replace(settings, model=str(ours.path / "model")))[1]
+    assert kept.pad_token == kept.eos_token == "<eos>"
 
 
 def logits(model):

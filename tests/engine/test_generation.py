@@ -1,0 +1,80 @@
+"""Answers are drawn from the distribution that the loss is about; by vLLM with the run's seed, in equal parts."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from pzlib.engine import models
+from pzlib.engine.generation import _by_vllm
+from pzlib.run import Run
+from pzlib.runs.folder import RunFolder
+from pzlib.train import make_trainer, material
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.4])
+def test_tokens_are_drawn_from_the_distribution_whose_log_probabilities_the_loss_takes(skilled, temperature):
+    """At any temperature: what the sampler says of its distribution is what TRL's loss finds for the same tokens, and
+    the tokens drawn are a sample of it, their surprise in the mean its entropy."""
+    run = Run(
+        tier="smoke", objective="random_span", model=str(skilled / "model"), corpus=str(skilled / "corpus.jsonl"),
+        min_tokens=4, max_prompt_tokens=32, max_completion_tokens=8, steps=1, passages=16, group=8, seed=1,
+        filter="none", drop_rows=False, temperature=temperature,
+    )  # fmt: skip
+    model, tokenizer = models.load(run)
+    items, facts = material(run, model, tokenizer)
+    folder, seen = RunFolder(run.folder).open(run, facts), []
+    trainer = make_trainer(run, model, tokenizer, items, folder)
+
+    def look(module, args, inputs, out):
+        if getattr(out, "log_probs", None) is not None:
+            real = inputs["labels"][:, -out.log_probs.shape[1] :] != -100
+            seen.append((out.log_probs[real].detach(), out.entropy[real].detach()))
+
+    model.register_forward_hook(look, with_kwargs=True)
+    trainer.train()
+    logp, entropy = (torch.cat(column).double() for column in zip(*seen, strict=True))
+    episodes = folder.episodes()
+    assert len(logp) == episodes["length"].sum() > 500
+    by_sampler = (episodes["entropy"] * episodes["length"]).sum() / episodes["length"].sum()
+    assert by_sampler == pytest.approx(entropy.mean().item(), abs=1e-4) and by_sampler > 0.2
+    excess = -logp - entropy  # 0 in the mean where the tokens were drawn from this very distribution
+    z = excess.mean() / (excess.std() / len(excess) ** 0.5)
+    print(f"{len(logp)} tokens, entropy {entropy.mean():.3f}, excess {excess.mean():.3f}, z {z:.2f}")
+    assert abs(z) < 3
+
+
+def trainer(mode, seeds, rank=0):
+    def generate(prompts, images, num_generations):
+        seeds.append(torch.initial_seed())
+        return None, [[len(p), 1] for p in prompts], [[[-0.5], [-0.25]] for _ in prompts], None
+
+    place = SimpleNamespace(process_index=rank, device=torch.device("cpu"))
+    drawn = SimpleNamespace(generate=generate)
+    return SimpleNamespace(accelerator=place, vllm_mode=mode, vllm_generation=drawn, eos_token_ids=[1])
+
+
+def test_an_engine_in_the_process_draws_by_the_runs_seed_and_leaves_torchs_as_it_was():
+    seeds, before = [], torch.random.get_rng_state()
+    for seed, rank in ((0, 0), (0, 0), (1, 0), (0, 1)):
+        ids, logprobs = _by_vllm([[5, 6, 7]], 2, trainer("colocate", seeds, rank), torch.Generator().manual_seed(seed))
+        assert ids == [[3, 1], [3, 1]] and logprobs == [[-0.5, -0.25]] * 2
+    assert seeds[0] == seeds[1] and len(set(seeds)) == 3
+    assert torch.equal(torch.random.get_rng_state(), before)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(2):  # the masks of a step, then its predictions
+        _by_vllm([[5]], 2, trainer("colocate", seeds), generator)
+    assert seeds[-1] != seeds[-2]
+    assert _by_vllm([], 2, trainer("colocate", seeds), generator) == ([], [])
+
+
+def test_of_a_server_every_process_asks_for_equally_many_answers(monkeypatch):
+    """TRL cuts what the server says into equal parts; a process with more illegal masks has fewer to ask for."""
+    monkeypatch.setattr("accelerate.utils.gather_object", lambda own: [*own, 3])
+    ids, logprobs = _by_vllm([[5, 6]], 2, trainer("server", []), torch.Generator().manual_seed(0))
+    assert ids == [[2, 1], [2, 1]] and len(logprobs) == 2
+    asked = []
+    busy = trainer("server", [])
+    busy.vllm_generation.generate = lambda prompts, **_: asked.extend(prompts) or (None, [[1]] * 6, [[[0.0]]] * 6, None)
+    assert _by_vllm([[5, 6]], 2, busy, torch.Generator()) == ([[1], [1]], [[0.0], [0.0]])
+    assert asked == [[5, 6], [5, 6], [1], [1], [1], [1]]
