@@ -64,8 +64,8 @@ class Objective(Method):
     def fill(self, items, ask, rng, step=1, read=None):
         """The Blocks of `items`, with every row's reward; `play` adds its place and advantage.
 
-        `ask(texts)` returns G Answers for each text; `read(...)` is the method's own `read(..., policy=)` with the
-        policy as it is now, for what it wants to know of a text: entropies, log-probabilities. Draw from `rng` within
+        `ask(texts)` returns G Answers for each text; `read(..., by="read")` is the method's own function of that name
+        with `policy=` as it is now, for what it wants to know of a text: entropies, log-probabilities. Draw from `rng` within
         `in_turn(rng)` only, so that several processes draw what one would.
         """
         raise NotImplementedError
@@ -114,8 +114,9 @@ class Objective(Method):
         def answers(texts):
             return self.ask(texts, trainer, generator)
 
-        def read(*texts):
-            return self.read(*texts, policy=bare(trainer.accelerator.unwrap_model(trainer.model_wrapped)))
+        def read(*what, by="read"):
+            policy = bare(trainer.accelerator.unwrap_model(trainer.model_wrapped))
+            return getattr(self, by)(*what, policy=policy)
 
         def play(items):
             return self.play(items, answers, rng, step, read)

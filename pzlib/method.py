@@ -18,6 +18,7 @@ class Method:
     loss: dict = {}  # arguments of TRL's config, where the method differs from PretrainZero
     supervised = False  # on TRL's SFTTrainer: no rollouts, no rewards
     reads_problems = False  # items are Problems with a gold answer, not Passages
+    rewards = ("exact",)  # those of `Run.reward` that fit what it asks
     has_generator = False  # a block opens with a group of masks
     reads_shared_prompts = False  # a shared prompt is read once in training even where no row may be dropped
     evaluation = "small_world"  # what is asked of it along training, see `pzlib.evaluation`

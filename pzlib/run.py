@@ -11,6 +11,7 @@ from typing import ClassVar
 from pzlib import objectives
 from pzlib.errors import near_names, refuse_unknown, typed
 from pzlib.paths import NAME, locate, root
+from pzlib.rewards import LIKELIHOODS
 
 # The sizes a run can have. What the papers leave unsaid (warm-up, micro-batches, how Wikipedia is cut) is ours here;
 # what a method sets differently is in its file of `pzlib.objectives`.
@@ -97,6 +98,8 @@ class Run:
     rpt_template: str = setting("v0", choices=tuple(f"v{n}" for n in range(7)))
     rpt_reward: str = setting("prefix", choices=("prefix", "first_token", "dense", "conditional_dense"))
     ema: float = setting(0.999, above=0, below=1)  # of rlp: how much of itself the baseline keeps at each step
+    # of a prediction: equal to the target, or how likely the target is after the reasoning, see `pzlib.rewards`
+    reward: str = setting("exact", choices=("exact", *LIKELIHOODS))
     generator_reward: str = setting(  # PretrainZero eq. 9; the others are ablations, see pzlib.rewards
         "zero_rule", choices=("zero_rule", "no_zero_rule", "negative_accuracy", "learnability", "spice")
     )
@@ -266,6 +269,9 @@ def _check_together(run):
     """ValueError, with the remedy, for settings that cannot go together."""
     if run.clip_dual and run.clip_dual <= 1 + run.clip_high:
         raise ValueError(f"clip_dual: {run.clip_dual} is within the clip range; give 0, or above 1 + clip_high")
+    if run.reward not in run.method.rewards:
+        fit = ", ".join(run.method.rewards)
+        raise ValueError(f"reward: {run.reward!r} does not fit what {run.objective} asks; it takes {fit}")
     if run.min_tokens > run.max_tokens:
         raise ValueError(f"min_tokens: {run.min_tokens} is above max_tokens {run.max_tokens}")
     if not re.fullmatch(r"[^\s:/]+:\d+", run.vllm_server):

@@ -2,6 +2,7 @@
 Leaves out sampling temperature: a likelihood is the model's own, at temperature 1."""
 
 import math
+from itertools import compress
 
 import torch
 
@@ -51,28 +52,42 @@ def after(model, questions):
     """log p(token | text + branch) in nats: for each question a list with one number a branch.
 
     questions: (text, branches, token) each: token ids of the text (at least one), a list of lists of ids that go on
-    from it (empty ones too), and the id asked for. Equal branches are read once and get the very same number. A model
+    from it (empty ones too), and the id asked for.
+    """
+    found = likelihoods(model, [(text, [(b, [token]) for b in branches]) for text, branches, token in questions])
+    return [[own for (own,) in each] for each in found]
+
+
+def likelihoods(model, questions):
+    """log p(target token | text + branch + target tokens before it) in nats: for each question and branch a list.
+
+    questions: (text, [(branch, target), ...]) each: token ids of the text (at least one), ids that go on from it (empty
+    ones too), and the ids to be scored after those. Equal pairs are read once and get the very same numbers. A model
     that `can_branch` refuses (a recurrent state, a window) reads every branch with its text, padded on the right: a
     causal model does not see what comes later.
     """
-    slots, together = {}, can_branch(model)  # slots: (question, branch) -> where its number will be
-    for number, (_, branches, _) in enumerate(questions):
-        for branch in branches:
-            slots.setdefault((number, tuple(branch)), len(slots))
-    groups, found = [(text, []) for text, _, _ in questions], {}
-    for (number, branch), slot in slots.items():  # as `PackedModel` reads completions, the token asked for at the end
-        groups[number][1].append((slot, [*branch, questions[number][2]]))
+    slots, together = {}, can_branch(model)  # slots: (question, branch, target) -> where its numbers will be
+    for number, (_, pairs) in enumerate(questions):
+        for branch, target in pairs:
+            slots.setdefault((number, tuple(branch), tuple(target)), len(slots))
+    groups, first, found = [(text, []) for text, _ in questions], {}, {}
+    for (number, branch, target), slot in slots.items():  # as `PackedModel` reads completions, the target at the end
+        groups[number][1].append((slot, [*branch, *target]))
+        first[slot], found[slot] = len(branch), []
     with evaluating(model):
+        if not slots:  # no answer was opened anywhere
+            return [[] for _ in questions]
         for batch in batches(split(groups, longest_of(model) if together else 0), TOKENS_AT_ONCE):
-            ends = {slot: len(done) - 1 for _, branches in batch for slot, done in branches}
             tensors, targets, places = lay_out(batch, model.dtype, model.device)
-            last = torch.tensor([column == ends[slot] for slot, column in places], device=model.device)
-            rows, columns = (index[last] for index in (targets != -100).nonzero(as_tuple=True))
+            scored = [column >= first[slot] for slot, column in places]
+            asked = torch.tensor(scored, device=model.device)
+            rows, columns = (index[asked] for index in (targets != -100).nonzero(as_tuple=True))
             if together:
                 wanted, at = columns.unique(return_inverse=True)
                 logits = model(**tensors, use_cache=False, logits_to_keep=wanted).logits[rows, at]
             else:
                 logits = model(input_ids=tensors["input_ids"], use_cache=False).logits[rows, columns]
             logp = logits.float().log_softmax(-1).gather(1, targets[rows, columns][:, None])[:, 0]
-            found |= zip([slot for slot, column in places if column == ends[slot]], logp.tolist(), strict=True)
-    return [[found[slots[n, tuple(branch)]] for branch in branches] for n, (_, branches, _) in enumerate(questions)]
+            for (slot, _), value in zip(compress(places, scored), logp.tolist(), strict=True):
+                found[slot].append(value)
+    return [[found[slots[n, tuple(b), tuple(t)]] for b, t in pairs] for n, (_, pairs) in enumerate(questions)]

@@ -5,7 +5,7 @@ from pzlib.engine.generation import in_turn
 from pzlib.game import Block, Objective, Row
 from pzlib.masking import apply_mask, random_span
 from pzlib.prompts import generator_prompt, parse_boxed, parse_mask, predictor_prompt
-from pzlib.rewards import GENERATOR_REWARDS, predictor_reward
+from pzlib.rewards import GENERATOR_REWARDS, LIKELIHOODS, predictor_reward
 from pzlib.words import kind_of
 
 
@@ -17,6 +17,7 @@ class PretrainZero(Objective):
 
     name, label, paper = "pretrainzero", "PretrainZero", "arXiv:2512.03442"
     has_generator = True
+    rewards = ("exact", *LIKELIHOODS)
     prompt_of = staticmethod(predictor_prompt)
 
     @classmethod
@@ -33,19 +34,23 @@ class PretrainZero(Objective):
             answers = ask([generator_prompt(p.text, self.template) for p in passages])
         spans, masks = self.hide(passages, answers, rng, read)  # (P, G) each
         texts = self._fitting([[m and self.prompt_of(m.text, self.template) for m in row] for row in masks])
-        predictions = iter(ask([text for row in texts for text in row if text]))
+        asked = [(text, mask.target) for row in zip(masks, texts, strict=True) for mask, text in zip(*row, strict=True)
+                 if text]  # fmt: skip
+        predictions = iter(self.score(asked, ask([text for text, _ in asked]), read))
 
         played = []
         for p, passage in enumerate(passages):
             block, rewards, found = Block(passage), [], []
             facts = [_facts(passage, *column) for column in zip(spans[p], masks[p], texts[p], strict=True)]
             for mask, text, about in zip(masks[p], texts[p], facts, strict=True):
-                group = self.fillers() if text is None else [
-                    self._predict(answer, mask, text, about) for answer in next(predictions)
-                ]  # fmt: skip
-                accuracy = sum(row.score for row in group) / G if text else 0.0  # nobody predicts an illegal mask
-                rewards.append(GENERATOR_REWARDS[run.generator_reward](accuracy))
-                found += group
+                right = 0.0  # nobody predicts an illegal mask
+                if text:
+                    scored = next(predictions)
+                    right = sum(predictor_reward(prediction, mask.target) for _, prediction, *_ in scored)
+                    found += [Row.of("predictor", a, text, p_, reward, about | why) for a, p_, reward, why in scored]
+                else:
+                    found += self.fillers()
+                rewards.append(GENERATOR_REWARDS[run.generator_reward](right / G))
             if answers:
                 prompt = generator_prompt(passage.text, self.template)
                 block.rows = [
@@ -79,9 +84,26 @@ class PretrainZero(Objective):
             ]
         return spans, masks
 
-    def _predict(self, answer, mask, text, facts):
-        prediction = parse_boxed(answer.text)
-        return Row.of("predictor", answer, text, prediction, predictor_reward(prediction, mask.target), facts)
+    def score(self, asked, answers, read):
+        """Of each (prompt, target) its G (answer, prediction, reward, further columns): eq. 8, or a likelihood."""
+        if self.run.reward != "exact":
+            from pzlib.objectives.likelihood import score
+
+            return score(self, asked, answers, read)
+        found = [[(answer, parse_boxed(answer.text)) for answer in group] for group in answers]
+        return [
+            [(answer, prediction, predictor_reward(prediction, target), {}) for answer, prediction in group]
+            for (_, target), group in zip(asked, found, strict=True)
+        ]
+
+    def likelihoods(self, questions, policy):
+        """log p of each target token, see `pzlib.engine.likelihood.likelihoods`."""
+        import torch
+
+        from pzlib.engine.likelihood import likelihoods
+
+        with torch.autocast(policy.device.type, torch.bfloat16, enabled=self.run.dtype == "bfloat16"):
+            return likelihoods(policy, questions)
 
     def _fitting(self, texts):
         """None for a prompt above `max_prompt_tokens`: up to 7 replaced occurrences can make a passage longer than

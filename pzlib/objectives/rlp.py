@@ -129,8 +129,8 @@ class RLP(Objective):
     name, label, paper = "rlp", "RLP", "arXiv:2510.01265"
     # Section 3.1: no division by a std, and a mean over the tokens of each thought: TRL's "grpo".
     loss = {"loss_type": "grpo", "scale_rewards": "none"}
-    # Section 3.2: Qwen3-1.7B-Base, 512 documents of 16 thoughts, temperature 0.7, 2048 tokens of context and of thought,
-    # 200 steps (170M tokens). Its corpus mixture is not public: Wikipedia stands in.
+    # Section 3.2: Qwen3-1.7B-Base, 512 documents of 16 thoughts, temperature 0.7, 2048 tokens of context and of
+    # thought, 200 steps (170M tokens). Its corpus mixture is not public: Wikipedia stands in.
     tiers = {
         "smoke": _ALL | {"passages": 4},
         "mini": _ALL | {"passages": 32},

@@ -39,7 +39,7 @@ def rlvr_reward(
 
 
 class RLVR(Objective):
-    """Questions out, boxed answers in; an episode's `mask` is the gold answer, its `verdict` what the verifier found."""
+    """Questions out, boxed answers in; an episode's `mask` is the gold answer, its `verdict` the verifier's."""
 
     name, label, paper = "rlvr", "RLVR", "arXiv:2512.03442"
     reads_problems = True

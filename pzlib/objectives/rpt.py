@@ -229,7 +229,8 @@ class RPT(Objective):
     @classmethod
     def needs_whole_weights(cls, run):
         dense = run.rpt_reward in ("dense", "conditional_dense")
-        return whole_weights(cls, run) or (("tell how likely a token is", "set rpt_reward to prefix") if dense else None)
+        likely = ("tell how likely a token is", "set rpt_reward to prefix") if dense else None
+        return whole_weights(cls, run) or likely
 
     def __init__(self, run, items, tokenizer, folder=None, model=None):
         super().__init__(run, items, tokenizer, folder)

@@ -1,4 +1,4 @@
-"""SFT, continued pretraining and mixed SFT: what each row reads and learns, in which order; TRL's SFTTrainer trains them.
+"""SFT, continued pretraining and mixed SFT: what each row reads and learns, in which order, for TRL's SFTTrainer.
 Leaves out the papers' masks, rates, tokens and mixture, which they do not give: the run's take their place."""
 
 import random
@@ -90,9 +90,8 @@ class Supervised(Method):
 
 
 class SFT(Supervised):
-    """Predictor prompt and direct answer (PretrainZero: the Fig. 5 format with the reasoning removed) for G random spans
-    of each passage, which are, at one process, the very passages and masks of `random_span`; the loss is on the answer.
-    """
+    """Predictor prompt and direct answer (PretrainZero: the Fig. 5 format with the reasoning removed) for G random
+    spans of each passage, at one process the very passages and masks of `random_span`; the loss is on the answer."""
 
     name, label, paper = "sft", "Supervised fine-tuning", "arXiv:2512.03442"
 
@@ -152,7 +151,7 @@ class MixedSFT(Supervised):
         solved = load_problems(
             locate(run.solutions), question_column=run.question_column, answer_column=run.answer_column,
             solution_column=run.solution_column, limit=run.corpus_limit,
-            seed=seed_of(run.seed, "solutions"),  # other problems than the ones that RLVR of the same seed would train on
+            seed=seed_of(run.seed, "solutions"),  # other problems than those that RLVR of the same seed trains on
             config=None,
         )  # fmt: skip
         return text.joined([replace(problem, id=f"solution-{problem.id}") for problem in solved], solved)

@@ -1,4 +1,4 @@
-"""Next-token targets, of RPT, RLP and two passive baselines: where a passage can be cut, and who says how uncertain it is.
+"""Next-token targets, of RPT, RLP and two passive baselines: where a passage can be cut, and whose entropy ranks them.
 RPT's training threshold and the model PretrainZero ranks by are not stated, so both are settings."""
 
 from __future__ import annotations
