@@ -64,14 +64,14 @@ class Objective(Method):
     def fill(self, items, ask, rng, step=1, read=None):
         """The Blocks of `items`, with every row's reward; `play` adds its place and advantage.
 
-        `ask(texts)` returns G Answers for each text; `read(..., by="read")` is the method's own function of that name
-        with `policy=` as it is now, for what it wants to know of a text: entropies, log-probabilities. Draw from `rng` within
-        `in_turn(rng)` only, so that several processes draw what one would.
+        `ask(texts)` returns G Answers for each text; `read(..., by="read")` calls the method's own function of that
+        name with `policy=` as it is now, for what it wants to know of a text: entropies, log-probabilities. Draw from
+        `rng` within `in_turn(rng)` only, so that several processes draw what one would.
         """
         raise NotImplementedError
 
     def play(self, items, ask, rng, step=1, read=None):
-        """The Blocks of `items`, with the reward, the advantage and the place of every episode; arguments as in `fill`."""
+        """The Blocks of `items`, with reward, advantage and place of every episode; arguments as in `fill`."""
         played, G = self.fill(items, ask, rng, step, read), self.run.group
         first = G if self.has_generator else 0
         for number, block in enumerate(played):
@@ -204,8 +204,8 @@ class Objective(Method):
 def blocks(items, run):
     """The data set of a run: one column `prompt` with ids of items, `groups_per_block` equal rows for each block.
 
-    TRL's sampler repeats every row G times, so a block becomes groups_per_block x G rows. steps x passages blocks in the
-    `order` of the run.
+    TRL's sampler repeats every row G times, so a block becomes groups_per_block x G rows. steps x passages blocks in
+    the `order` of the run.
 
     >>> from pzlib.masking import Passage
     >>> from pzlib.run import Run

@@ -49,8 +49,9 @@ def apply_mask(
 ) -> MaskedPassage | None:
     """The passage `text` with `span` masked, or None where that mask is not legal.
 
-    Legal is a span, not blank, that occurs in the passage 1 to `most` times. It is matched exactly: case, spaces and Unicode form matter; overlaps are counted as `str.count` does. The rules are the
-    paper's default and its two ablations (sec. 4.4, Fig. 10b):
+    Legal is a span, not blank, that occurs in the passage 1 to `most` times. It is matched exactly: case, spaces and
+    Unicode form matter; overlaps are counted as `str.count` does. The rules are the paper's default and its two
+    ablations (sec. 4.4, Fig. 10b):
 
     * "all": every occurrence is replaced, inside words too. A name masked in every place leaves no clue to itself, so
       what can be deduced is mostly a word that occurs once.
@@ -88,9 +89,9 @@ def random_span(text: str, rng: random.Random, max_words: int, most: int = MAX_O
     """A span of the passive baseline "Random Masked Span" (PretrainZero sec. 3.1): words at a random place.
 
     The number of words is uniform on 1..max_words (at most the passage's own), then the place is uniform. The span is
-    returned exactly as in the text. One that no answer could be right on, since it occurs more than `most` times or no box can
-    hold its braces, is drawn again, a few times. None where there is no word or every draw was so. Errors: ValueError
-    for max_words below 1.
+    returned exactly as in the text. One that no answer could be right on, since it occurs more than `most` times or no
+    box can hold its braces, is drawn again, a few times. None where there is no word or every draw was so. Errors:
+    ValueError for max_words below 1.
 
     >>> random_span("It was opened, at last, in 1912.", random.Random(5), max_words=3)
     'opened, at last'

@@ -7,7 +7,7 @@ from pzlib.prompts import TEMPLATES
 class Method:
     """What a method is, as facts that load without torch: one subclass a method, listed in `pzlib.objectives.METHODS`.
 
-    An instance is one run of it: `Method(run, items, tokenizer, folder, model)`, on the Passages or Problems in `items`.
+    An instance is one run of it: `Method(run, items, tokenizer, folder, model)`, on Passages or Problems, the `items`.
     Its `metrics` holds the numbers of the last step, by the names of metrics.jsonl.
     """
 

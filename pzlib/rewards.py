@@ -77,7 +77,7 @@ def learnability(accuracy: float) -> float:
     return min(_share(accuracy), 1.0 - accuracy)
 
 def spice(accuracy: float) -> float:
-    """exp(-(p (1 - p) - 1/4)^2 / 0.02) of the accuracy p: a bell around one half, SPICE's challenger (arXiv:2510.24684).
+    """exp(-(p (1 - p) - 1/4)^2 / 0.02) of the accuracy p: a bell around 1/2, SPICE's challenger (arXiv:2510.24684).
 
     SPICE centres it within the role and divides by no std; here the group's z-score is taken as of every reward.
 

@@ -94,7 +94,7 @@ class Run:
     min_context: int = setting(TIER, at_least=1)  # tokens before a next-token target, at least
     entropy_model: str = setting("policy", by_tier=True, filled=True)  # of entropy_next_token, rpt: policy, base, proxy
     entropy_top: int = setting(16, at_least=2)  # of rpt: the entropy is that of so many most likely tokens
-    entropy_threshold: float = setting(0.0, by_tier=True, at_least=0)  # of rpt: positions below, in nats, are no targets
+    entropy_threshold: float = setting(0.0, by_tier=True, at_least=0)  # nats; of rpt: positions below are no targets
     rpt_template: str = setting("v0", choices=tuple(f"v{n}" for n in range(7)))
     rpt_reward: str = setting("prefix", choices=("prefix", "first_token", "dense", "conditional_dense"))
     ema: float = setting(0.999, above=0, below=1)  # of rlp: how much of itself the baseline keeps at each step
@@ -103,7 +103,7 @@ class Run:
     generator_reward: str = setting(  # PretrainZero eq. 9; the others are ablations, see pzlib.rewards
         "zero_rule", choices=("zero_rule", "no_zero_rule", "negative_accuracy", "learnability", "spice")
     )
-    generator_every: int = setting(1, at_least=0)  # the generator's rows are in the loss at every so many-th step; 0: never
+    generator_every: int = setting(1, at_least=0)  # steps from one training of the generator to the next; 0: never
     random_span_steps: int = setting(0, at_least=0)  # of random spans before the generator plays (SmolLM3: 100)
     verifier: str = setting("exact", by_tier=True, choices=("exact", "math"))  # of rlvr: equal strings, or math-verify
     length_penalty: float = setting(0.0, by_tier=True, at_least=0)  # rlvr: for each token longer or shorter, up to 10
