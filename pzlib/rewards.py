@@ -1,35 +1,29 @@
-"""The rewards of PretrainZero, RLVR, RPT and RLP as pure functions, and the group advantages GRPO and RLP make of them.
-Left out: a weight between several rewards, which no paper gives; RPT's and RLP's rewards are the only ones they have.
-"""
+"""The rewards of PretrainZero as pure functions, and the group advantages that GRPO makes of any reward.
+Left out: a weight between the roles, which the paper does not give; other methods' rewards are in their own files."""
 
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Sequence
+from unicodedata import normalize
 
 _EPSILON = 1e-4  # TRL 1.16 adds it to the standard deviation
 
 
 
-def predictor_reward(prediction: str | None, target: str, normalise: bool = False) -> float:
+def predictor_reward(prediction: str | None, target: str) -> float:
     """1.0 if the predicted span is the masked one, else 0.0: r = 1[x^ = x] (PretrainZero eq. 8).
 
-    prediction: what `prompts.parse_boxed` gave, None if there was no answer; target: the masked span.
-    Whitespace around either is ignored, all else must be equal; a blank prediction is never right. With
-    `normalise`, Unicode compatibility forms (NFKC), case, runs of whitespace and outer punctuation are
-    ignored too.
+    prediction: what `prompts.parse_boxed` gave, None if there was no answer; target: the masked span. Whitespace around
+    either is ignored, and so is which of Unicode's composed or decomposed forms a letter has; a blank prediction is
+    never right.
 
     >>> [predictor_reward(prediction, "Paris") for prediction in (" Paris ", "paris", None)]
     [1.0, 0.0, 0.0]
-    >>> predictor_reward("new  york.", "New York", normalise=True)
-    1.0
     """
     if prediction is None or not prediction.strip():
         return 0.0
-    canonical = _normalised if normalise else str.strip
-    return float(canonical(prediction) == canonical(target))
-
+    return float(normalize("NFC", prediction).strip() == normalize("NFC", target).strip())
 
 
 def generator_reward(accuracy: float) -> float:
@@ -106,44 +100,6 @@ def _share(accuracy: float) -> float:
 
 
 
-# What Run's `reward` can name beside "exact": of a prediction by how likely its target is (arXiv:2602.03979).
-LIKELIHOODS = ("prob", "avg_prob", "logprob", "avg_logprob", "jepo")
-UNANSWERED = math.log(1e-6)  # nats a target token, of a completion that never opens an answer; papers say -infinity
-
-
-def likelihood_rewards(logps: Sequence[Sequence[float] | None], reward: str, tokens: int) -> list[float]:
-    """Rewards of a group's samples by the log-probabilities of the target's tokens after each one's reasoning.
-
-    prob: exp of their sum (VeriFree); avg_prob: mean of exp (RLPR); logprob, avg_logprob: sum and mean (2602.03979);
-    jepo: what the sample adds to the group's log of its mean probability (JEPO). None: it opens no answer, or was cut;
-    tokens: how many the target then has. Errors: ValueError for another name.
-
-    >>> half = math.log(0.5)
-    >>> [likelihood_rewards([[half, half], None], name, 2)[0] for name in ("prob", "avg_prob")]
-    [0.25, 0.5]
-    >>> [round(r, 3) for r in likelihood_rewards([[half], [2 * half]], "jepo", 1)]  # log of 3/8 over 1/4, over 1/2
-    [0.405, -0.288]
-    """
-    found = [[UNANSWERED] * max(1, tokens) if own is None else list(own) for own in logps]
-    sums = [math.fsum(own) for own in found]
-    if reward == "prob":
-        return [math.exp(total) for total in sums]
-    if reward == "avg_prob":
-        return [math.fsum(map(math.exp, own)) / len(own) for own in found]
-    if reward == "logprob":
-        return sums
-    if reward == "avg_logprob":
-        return [total / len(own) for total, own in zip(sums, found, strict=True)]
-    if reward == "jepo":
-        return [_log_mean(sums) - _log_mean(sums[:i] + sums[i + 1 :]) for i in range(len(sums))]
-    raise ValueError(f"reward: {reward!r} is no likelihood; choose one of {', '.join(LIKELIHOODS)}")
-
-
-def _log_mean(logs: Sequence[float]) -> float:
-    top = max(logs)
-    return top + math.log(math.fsum(math.exp(log - top) for log in logs) / len(logs))
-
-
 def group_advantages(rewards: Sequence[float | None], group: int) -> list[float]:
     """(r - mean) / (std + 1e-4) in each `group` consecutive rewards (PretrainZero eq. 10, left-hand side).
 
@@ -176,14 +132,3 @@ def group_deviations(rewards: Sequence[float | None], group: int):
         dead = len(set(present)) < 2  # exactly zero, whatever the rounding of the mean
         mean = 0.0 if dead else math.fsum(present) / len(present)
         yield [0.0 if dead or r is None else r - mean for r in own], len(present)
-
-
-
-def _normalised(answer: str) -> str:
-    folded = " ".join(unicodedata.normalize("NFKC", answer).casefold().split())
-    start, end = 0, len(folded)
-    while start < end and unicodedata.category(folded[start])[0] == "P":
-        start += 1
-    while start < end and unicodedata.category(folded[end - 1])[0] == "P":
-        end -= 1
-    return folded[start:end].strip() or folded  # an answer that is all punctuation is compared as it is

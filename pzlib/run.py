@@ -10,8 +10,8 @@ from typing import ClassVar
 
 from pzlib import objectives
 from pzlib.errors import near_names, refuse_unknown, typed
+from pzlib.objectives.likelihood import LIKELIHOODS
 from pzlib.paths import NAME, locate, root
-from pzlib.rewards import LIKELIHOODS
 
 # The sizes a run can have. What the papers leave unsaid (warm-up, micro-batches, how Wikipedia is cut) is ours here;
 # what a method sets differently is in its file of `pzlib.objectives`.
@@ -98,7 +98,7 @@ class Run:
     rpt_template: str = setting("v0", choices=tuple(f"v{n}" for n in range(7)))
     rpt_reward: str = setting("prefix", choices=("prefix", "first_token", "dense", "conditional_dense"))
     ema: float = setting(0.999, above=0, below=1)  # of rlp: how much of itself the baseline keeps at each step
-    # of a prediction: equal to the target, or how likely the target is after the reasoning, see `pzlib.rewards`
+    # of a prediction: whether it is the target, or how likely that is after the reasoning (objectives/likelihood.py)
     reward: str = setting("exact", choices=("exact", *LIKELIHOODS))
     generator_reward: str = setting(  # PretrainZero eq. 9; the others are ablations, see pzlib.rewards
         "zero_rule", choices=("zero_rule", "no_zero_rule", "negative_accuracy", "learnability", "spice")

@@ -81,13 +81,13 @@ def material(run, model, tokenizer, progress=False):
 
 
 def fitting(run, items, tokenizer):
-    """(items whose prompts are at most `max_prompt_tokens` long, how many were left out); ValueError where none is left."""
+    """(items whose prompts have at most `max_prompt_tokens`, how many were left out); ValueError where none is left."""
     prompts = [run.method.prompts(run, item) for item in items]
     lengths = iter(tokenizer([text for own in prompts for text in own])["input_ids"] if prompts else [])
     longest = [max(len(next(lengths)) for _ in own) for own in prompts]
     kept = [item for item, n in zip(items, longest, strict=True) if n <= run.max_prompt_tokens]
     if not kept:
-        found = f"the shortest prompt of {len(longest)} has {min(longest)} tokens" if longest else "nothing can be asked"
+        found = f"the shortest prompt of {len(longest)} has {min(longest)} tokens" if longest else "there is no item"
         most = run.max_prompt_tokens
         raise ValueError(f"max_prompt_tokens: {most} is too few, {found}; raise it, or lower max_tokens")
     return kept, len(longest) - len(kept)
@@ -186,10 +186,11 @@ def trl_arguments(run, folder, processes=1):
     own = dict(
         steps_per_generation=local // micro, num_iterations=1, num_generations=run.group,
         max_completion_length=run.max_completion_tokens, temperature=run.temperature, top_p=run.top_p, top_k=0,
-        # PretrainZero (eqs. 10, 11 and text): no KL, clip-higher, z-scores within a group; averaging over a step's tokens is ours.
-        loss_type={"gspo": "grpo"}.get(run.loss, run.loss), beta=run.kl, epsilon=run.clip_low, epsilon_high=run.clip_high, delta=run.clip_dual or None,
-        scale_rewards="group", importance_sampling_level="sequence" if run.loss == "gspo" else "token", entropy_coef=run.entropy_bonus,
-        top_entropy_quantile=1.0, mask_truncated_completions=False, disable_dropout=True, **vllm_arguments(run),
+        # PretrainZero (eqs. 10, 11 and text): no KL, clip-higher, z-scores within a group; token averaging is ours.
+        loss_type={"gspo": "grpo"}.get(run.loss, run.loss), beta=run.kl, entropy_coef=run.entropy_bonus,
+        epsilon=run.clip_low, epsilon_high=run.clip_high, delta=run.clip_dual or None, scale_rewards="group",
+        importance_sampling_level="sequence" if run.loss == "gspo" else "token", top_entropy_quantile=1.0,
+        mask_truncated_completions=False, disable_dropout=True, **vllm_arguments(run),
         generation_kwargs=stop if stop["stop"] and run.use_vllm else None,
     )  # fmt: skip
     return GRPOConfig(**shared, **own | method.loss)

@@ -1,13 +1,53 @@
 """Rewards by likelihood: the target in the answer's place behind the sampled reasoning, scored by teacher forcing.
 Leaves out VeriFree's term on the answer and RLPR's debiasing. Advantages stay GRPO's; the papers divide by no std."""
 
+from __future__ import annotations
+
+import math
 from bisect import bisect_right
+from collections.abc import Sequence
 
 from pzlib.objectives.supervised import answer as boxed
 from pzlib.prompts import parse_boxed
-from pzlib.rewards import likelihood_rewards, predictor_reward
+from pzlib.rewards import predictor_reward
 
 OPENING = "\\boxed{"
+# What Run's `reward` can name beside "exact": of a prediction by how likely its target is (arXiv:2602.03979).
+LIKELIHOODS = ("prob", "avg_prob", "logprob", "avg_logprob", "jepo")
+UNANSWERED = math.log(1e-6)  # nats a target token, of a completion that never opens an answer; papers say -infinity
+
+
+def likelihood_rewards(logps: Sequence[Sequence[float] | None], reward: str, tokens: int) -> list[float]:
+    """Rewards of a group's samples by the log-probabilities of the target's tokens after each one's reasoning.
+
+    prob: exp of their sum (VeriFree); avg_prob: mean of exp (RLPR); logprob, avg_logprob: sum and mean (2602.03979);
+    jepo: what the sample adds to the group's log of its mean probability (JEPO). None: it opens no answer, or was cut;
+    tokens: how many the target then has. Errors: ValueError for another name.
+
+    >>> half = math.log(0.5)
+    >>> [likelihood_rewards([[half, half], None], name, 2)[0] for name in ("prob", "avg_prob")]
+    [0.25, 0.5]
+    >>> [round(r, 3) for r in likelihood_rewards([[half], [2 * half]], "jepo", 1)]  # log of 3/8 over 1/4, over 1/2
+    [0.405, -0.288]
+    """
+    found = [[UNANSWERED] * max(1, tokens) if own is None else list(own) for own in logps]
+    sums = [math.fsum(own) for own in found]
+    if reward == "prob":
+        return [math.exp(total) for total in sums]
+    if reward == "avg_prob":
+        return [math.fsum(map(math.exp, own)) / len(own) for own in found]
+    if reward == "logprob":
+        return sums
+    if reward == "avg_logprob":
+        return [total / len(own) for total, own in zip(sums, found, strict=True)]
+    if reward == "jepo":
+        return [_log_mean(sums) - _log_mean(sums[:i] + sums[i + 1 :]) for i in range(len(sums))]
+    raise ValueError(f"reward: {reward!r} is no likelihood; choose one of {', '.join(LIKELIHOODS)}")
+
+
+def _log_mean(logs: Sequence[float]) -> float:
+    top = max(logs)
+    return top + math.log(math.fsum(math.exp(log - top) for log in logs) / len(logs))
 
 
 def placed(answer, target, template, tokenizer):

@@ -4,8 +4,9 @@ Leaves out what the paper never mentions: a weight between the roles, a reward f
 from pzlib.engine.generation import in_turn
 from pzlib.game import Block, Objective, Row
 from pzlib.masking import apply_mask, random_span
+from pzlib.objectives.likelihood import LIKELIHOODS, score
 from pzlib.prompts import generator_prompt, parse_boxed, parse_mask, predictor_prompt
-from pzlib.rewards import GENERATOR_REWARDS, LIKELIHOODS, predictor_reward
+from pzlib.rewards import GENERATOR_REWARDS, predictor_reward
 from pzlib.words import kind_of
 
 
@@ -87,8 +88,6 @@ class PretrainZero(Objective):
     def score(self, asked, answers, read):
         """Of each (prompt, target) its G (answer, prediction, reward, further columns): eq. 8, or a likelihood."""
         if self.run.reward != "exact":
-            from pzlib.objectives.likelihood import score
-
             return score(self, asked, answers, read)
         found = [[(answer, parse_boxed(answer.text)) for answer in group] for group in answers]
         return [

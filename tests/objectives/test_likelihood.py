@@ -10,8 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from pzlib.engine.generation import Answer
 from pzlib.engine.likelihood import likelihoods
 from pzlib.masking import Passage
-from pzlib.objectives.likelihood import placed
-from pzlib.rewards import LIKELIHOODS, UNANSWERED, likelihood_rewards
+from pzlib.objectives.likelihood import LIKELIHOODS, UNANSWERED, likelihood_rewards, placed
 from pzlib.run import Run
 from pzlib.train import train
 
