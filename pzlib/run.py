@@ -99,7 +99,9 @@ class Run:
     rpt_reward: str = setting("prefix", choices=("prefix", "first_token", "dense", "conditional_dense"))
     ema: float = setting(0.999, above=0, below=1)  # of rlp: how much of itself the baseline keeps at each step
     # of a prediction: whether it is the target, or how likely that is after the reasoning (objectives/likelihood.py)
-    reward: str = setting("exact", choices=("exact", *LIKELIHOODS))
+    reward: str = setting("exact", by_tier=True, choices=("exact", *LIKELIHOODS, "judge"))
+    middle_weight: float = setting(0.5, at_least=0, at_most=1)  # of rlpt: of MSR beside ASR; not stated
+    judge: str = ""  # of rlpt with reward judge: a model, or http://host:port/NAME of an endpoint
     generator_reward: str = setting(  # PretrainZero eq. 9; the others are ablations, see pzlib.rewards
         "zero_rule", choices=("zero_rule", "no_zero_rule", "negative_accuracy", "learnability", "spice")
     )

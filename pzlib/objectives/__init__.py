@@ -5,12 +5,14 @@ from pzlib.objectives.next_token import EntropyNextToken, RandomNextToken
 from pzlib.objectives.pretrainzero import PretrainZero
 from pzlib.objectives.random_span import RandomSpan
 from pzlib.objectives.rlp import RLP
+from pzlib.objectives.rlpt import RLPT
 from pzlib.objectives.rlvr import RLVR
 from pzlib.objectives.rpt import RPT
 from pzlib.objectives.supervised import SFT, ContinuedPretraining, MixedSFT
 
 METHODS = [
     PretrainZero, RandomSpan, RandomNextToken, EntropyNextToken, SFT, ContinuedPretraining, MixedSFT, RLVR, RPT, RLP,
+    RLPT,
 ]  # fmt: skip
 
 

@@ -50,14 +50,14 @@ def _log_mean(logs: Sequence[float]) -> float:
     return top + math.log(math.fsum(math.exp(log - top) for log in logs) / len(logs))
 
 
-def placed(answer, target, template, tokenizer):
+def placed(answer, target, template, tokenizer, opening=OPENING):
     r"""(ids that go on from the prompt up to the target, ids of the target); None for an Answer that was cut or opens
-    no box.
+    no answer.
 
     The sampled tokens stay up to the last box; from there on the opening and the target are tokenized together, so that
     a token that holds the brace and the target's first letters counts as the target's, as the model would write it.
     """
-    at = answer.text.rfind(OPENING)
+    at = answer.text.rfind(opening)
     if at < 0 or answer.clipped:
         return None
 
@@ -66,33 +66,38 @@ def placed(answer, target, template, tokenizer):
 
     kept = bisect_right(range(len(answer.ids) + 1), at, key=lambda n: len(decoded(n))) - 1
     left = answer.text[len(decoded(kept)) : at]
-    whole = left + boxed(target, template)
-    start = whole.index(target, len(left) + len(OPENING))
+    whole = left + (boxed(target, template) if opening == OPENING else opening + target)
+    start = whole.index(target, len(left) + len(opening))
     coded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
     inside = [i for i, (s, e) in enumerate(coded["offset_mapping"]) if s < start + len(target) and e > start]
     ids = coded["input_ids"]
     return [*answer.ids[:kept], *ids[: inside[0]]], ids[inside[0] : inside[-1] + 1]
 
 
-def score(method, asked, answers, read):
-    """Of each (prompt, target) its G (answer, prediction, reward, {"verdict"}); `read` reaches `method.likelihoods`."""
+def rewards_of(method, targets, answers, read):
+    """The rewards of G Answers to each target; `read` reaches `method.likelihoods`."""
     run, tokenizer = method.run, method.tokenizer
     places = [
-        [placed(answer, target, run.template, tokenizer) for answer in group]
-        for (_, target), group in zip(asked, answers, strict=True)
+        [placed(answer, target, run.template, tokenizer, method.opening) for answer in group]
+        for target, group in zip(targets, answers, strict=True)
     ]
     questions = [
         (group[0].prompt_ids, [place for place in own if place]) for group, own in zip(answers, places, strict=True)
     ]
-    scored = []
-    for (_, target), group, own, found in zip(asked, answers, places, read(questions, by="likelihoods"), strict=True):
-        found = iter(found)
-        tokens = len(tokenizer(target, add_special_tokens=False)["input_ids"])
-        rewards = likelihood_rewards([next(found) if place else None for place in own], run.reward, tokens)
-        scored.append([])
-        for answer, reward in zip(group, rewards, strict=True):
-            prediction = parse_boxed(answer.text)
-            right = predictor_reward(prediction, target)
-            verdict = "no answer" if prediction is None else "right" if right else "wrong"
-            scored[-1].append((answer, prediction, reward, {"verdict": verdict}))
+    rewards = []
+    for target, own, found in zip(targets, places, read(questions, by="likelihoods"), strict=True):
+        found, tokens = iter(found), len(tokenizer(target, add_special_tokens=False)["input_ids"])
+        rewards.append(likelihood_rewards([next(found) if place else None for place in own], run.reward, tokens))
+    return rewards
+
+
+def score(method, asked, answers, read):
+    """Of each (prompt, target) its G (answer, prediction, reward, {"verdict"})."""
+    targets = [target for _, target in asked]
+    rewards, scored = rewards_of(method, targets, answers, read), []
+    for target, group, own in zip(targets, answers, rewards, strict=True):
+        found = [parse_boxed(answer.text) for answer in group]
+        right = [predictor_reward(prediction, target) for prediction in found]
+        words = ["no answer" if p is None else "right" if ok else "wrong" for p, ok in zip(found, right, strict=True)]
+        scored.append([(*row[:3], {"verdict": row[3]}) for row in zip(group, found, own, words, strict=True)])
     return scored

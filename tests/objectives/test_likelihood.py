@@ -66,7 +66,10 @@ def test_a_token_across_the_brace_counts_as_the_targets():
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocab = {word: i for i, word in enumerate([*alphabet, "{5", "Ġ\\", "<eos>"])}
     tokens = Tokenizer(models.BPE(vocab, [("{", "5"), ("Ġ", "\\")]))
-    tokens.pre_tokenizer, tokens.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False), decoders.ByteLevel()
+    tokens.pre_tokenizer, tokens.decoder = (
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        decoders.ByteLevel(),
+    )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokens, eos_token="<eos>", pad_token="<eos>")
     sampled = Answer([1], tokenizer("it is \\boxed{7}")["input_ids"], "it is \\boxed{7}", 0.1, False)
     branch, target = placed(sampled, "5", "paper", tokenizer)
@@ -93,7 +96,9 @@ def test_a_run_has_real_valued_rewards_and_says_who_was_right(tiny_model, home, 
     episodes = folder.episodes()
     assert folder.state() == "complete" and set(episodes["verdict"]) <= {"right", "wrong", "no answer"}
     assert episodes["reward"].notna().all()
-    assert (episodes["reward"].between(0, 1) if "prob" in reward and "log" not in reward else episodes["reward"] < 9).all()
+    assert (
+        episodes["reward"].between(0, 1) if "prob" in reward and "log" not in reward else episodes["reward"] < 9
+    ).all()
     assert folder.metrics()["predictor/accuracy"].between(0, 1).all()
 
 
@@ -103,7 +108,10 @@ def test_the_generator_is_rewarded_by_how_often_its_mask_is_found_not_by_likelih
     game = run.method(run, [passage], tokenizer)
 
     def ask(texts):
-        said = [["\\mask{ Rome }"] * 2 if text.endswith("Mask :") else ["\\boxed{ Rome }", "\\boxed{ Oslo }"] for text in texts]
+        said = [
+            ["\\mask{ Rome }"] * 2 if text.endswith("Mask :") else ["\\boxed{ Rome }", "\\boxed{ Oslo }"]
+            for text in texts
+        ]
         return [[answer(tokenizer, one) for one in own] for own in said]
 
     def read(questions, by):

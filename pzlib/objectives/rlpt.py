@@ -1,0 +1,217 @@
+"""RLPT (arXiv:2509.19249): a sentence predicted from those before it (ASR), or from both sides of it (MSR).
+Leaves out the cold start. The weight of MSR and the judging model are not stated; reward by likelihood is ours."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.request
+from dataclasses import replace
+
+from pzlib.engine.generation import in_turn
+from pzlib.game import Block, Objective, Row
+from pzlib.masking import MASK, MaskedPassage
+from pzlib.objectives import likelihood
+from pzlib.prompts import TINY, next_token_prompt, parse_boxed, predictor_prompt
+from pzlib.words import kind_of
+
+OPENING, CLOSING = "<|startofprediction|>", "<|endofprediction|>"
+# The paper's prompts, as far as its quotation of the second goes.
+ASR = (
+    "Complete the text provided under ### Context by predicting the next most probable sentence. Please reason step by "
+    f"step to determine the best possible continuation, and then enclose your final answer within {OPENING} and "
+    f"{CLOSING} tags.\n### Context\n{{before}}"
+)
+MSR = (
+    "## Text Material ##:\n{before} <MASK> {after}\n## Task ##: Fill in the <MASK> section of the material with "
+    "appropriate sentences or a solution step. Carefully reason step by step. Enclose your final answer for the <MASK> "
+    f"part within {OPENING} and {CLOSING}."
+)
+# The criterion is the paper's, the words are ours.
+JUDGE = (
+    "A continuation of a text is compared with the text itself. Is the prediction, in its meaning, a beginning of the "
+    'reference? Answer with "Score: 1" if it is, else with "Score: 0".\n'
+    "Reference: {reference}\nPrediction: {prediction}\n"
+)
+AHEAD = 3  # sentences of the reference that a judged prediction may be a beginning of
+SHORT = 3  # words that a sentence has at least, to be asked for
+
+
+def sentence_spans(text: str) -> list[tuple[int, int]]:
+    """(start, end) of each sentence: it ends after ., ! or ? and a blank, or with the text.
+
+    >>> text = "It was old . Who knew ? Nobody"
+    >>> [text[start:end] for start, end in sentence_spans(text)]
+    ['It was old .', 'Who knew ?', 'Nobody']
+    """
+    return [match.span() for match in re.finditer(r"\S.*?(?:[.!?。！？](?=\s)|\Z|(?<=[。！？]))", text, re.DOTALL)]
+
+
+def parse_prediction(completion: str, template: str) -> str | None:
+    """What is between the paper's tags behind the reasoning, or in the tiny template's box; None where nothing is.
+
+    >>> parse_prediction(f"so {OPENING} It rained. {CLOSING}", "paper"), parse_prediction("so it is", "paper")
+    ('It rained.', None)
+    """
+    if template == "tiny":
+        return parse_boxed(completion)
+    after = completion.rpartition("</think>")[2]
+    found = re.findall(rf"{re.escape(OPENING)}(.*?){re.escape(CLOSING)}", after, re.DOTALL)
+    return found[-1].strip() if found and "<think>" not in after else None
+
+
+class RLPT(Objective):
+    """G sentences of a passage, G predictions of each: from what is before, or from both sides.
+
+    J = ASR + weight x MSR: a group asks for the middle with probability weight / (1 + weight), so that its expected
+    gradient is the paper's up to a factor. The target is a sentence of at least SHORT words with one before it, for the
+    middle with one after it too. A passage without one keeps its place with rows that teach nothing.
+
+    Rewards: the likelihood of the sentence (ours), `judge` (the paper's: is the prediction, in meaning, a beginning of
+    the next AHEAD sentences), or `exact`.
+    """
+
+    name, label, paper = "rlpt", "RLPT", "arXiv:2509.19249"
+    rewards = (*likelihood.LIKELIHOODS, "judge", "exact")
+    _ALL = {"reward": "avg_logprob"}
+    _PAPER = {"learning_rate": 1e-6, "schedule": "constant", "passages": 64, "max_completion_tokens": 8192}
+    tiers = {"smoke": _ALL, "mini": _ALL, "gpu": _ALL | {"schedule": "constant"}, "paper": _ALL | _PAPER}
+
+    @classmethod
+    def groups(cls, run):
+        return run.group
+
+    @classmethod
+    def check(cls, run):
+        if (run.reward == "judge") != bool(run.judge):
+            raise ValueError("judge: name a model or an endpoint for reward 'judge', and for that reward only")
+
+    @classmethod
+    def prompts(cls, run, item):
+        return [_prompt(item.text, "", run.template), _prompt("", item.text, run.template)]
+
+    @classmethod
+    def needs_whole_weights(cls, run):
+        likely = run.reward in likelihood.LIKELIHOODS
+        return ("tell how likely a sentence is", "set reward to exact") if likely else None
+
+    def __init__(self, run, items, tokenizer, folder=None, model=None):
+        super().__init__(run, items, tokenizer, folder)
+        self.judge = Judge(run) if run.judge else None
+        self.opening = "\\boxed{" if run.template == "tiny" else OPENING
+
+    def fill(self, passages, ask, rng, step=1, read=None):
+        """Blocks of `passages`, G groups each."""
+        G = self.run.group
+        with in_turn(rng):
+            chosen = [[self._draw(passage.text, rng) for _ in range(G)] for passage in passages]
+        asked = [target for row in chosen for target in row if target]
+        answers = ask([prompt for prompt, *_ in asked])
+        scored = iter(self._score(asked, answers, read))
+        played = []
+        for passage, targets in zip(passages, chosen, strict=True):
+            block = Block(passage)
+            for target in targets:
+                if not target:
+                    block.rows += self.fillers()
+                    continue
+                prompt, (start, end), _ = target
+                mask = MaskedPassage("", passage.text[start:end], 1, (start,))
+                kind, place = kind_of(passage.text, passage.kinds, mask), round(start / len(passage.text), 4)
+                facts = {"mask": mask.target, "legal": True, "count": None, "kind": kind, "position": place}
+                for answer, prediction, reward, why in next(scored):
+                    block.rows.append(Row.of("predictor", answer, prompt, prediction, reward, facts | why))
+            played.append(block)
+        return played
+
+    def _draw(self, text, rng):
+        """(prompt, span of the sentence, the text from it on as far as a judge reads); None where none can be asked."""
+        spans = sentence_spans(text)
+        middle = rng.random() < self.run.middle_weight / (1 + self.run.middle_weight)
+        fit = [i for i in range(1, len(spans) - middle) if len(text[slice(*spans[i])].split()) >= SHORT]
+        if not fit:
+            return None
+        i = rng.choice(fit)
+        start, end = spans[i]
+        after = text[slice(*spans[i + 1])] if middle else ""
+        ahead = text[start : spans[min(i + AHEAD, len(spans)) - 1][1]]
+        return _prompt(text[:start].rstrip(), after, self.run.template), (start, end), ahead
+
+    def _score(self, asked, answers, read):
+        """Of each target its G (answer, prediction, reward, {"verdict"})."""
+        run = self.run
+        found = [[parse_prediction(answer.text, run.template) for answer in group] for group in answers]
+        targets = [ahead[: end - start] for _, (start, end), ahead in asked]
+        right = [[_same(p, target) for p in group] for target, group in zip(targets, found, strict=True)]
+        if run.reward == "judge":
+            pairs = [(ahead, p) for (_, _, ahead), group in zip(asked, found, strict=True) for p in group]
+            verdicts = iter(self.judge.scores(pairs))
+            right = rewards = [[float(next(verdicts)) for _ in group] for group in found]
+        elif run.reward == "exact":
+            rewards = right
+        else:
+            rewards = likelihood.rewards_of(self, targets, answers, read)
+        return [
+            [(answer, p, reward, {"verdict": "no answer" if p is None else "right" if ok else "wrong"})
+             for answer, p, reward, ok in zip(*group, strict=True)]
+            for group in zip(answers, found, rewards, right, strict=True)
+        ]  # fmt: skip
+
+    def likelihoods(self, questions, policy):
+        """log p of each token of the sentences, see `pzlib.engine.likelihood.likelihoods`."""
+        import torch
+
+        from pzlib.engine.likelihood import likelihoods
+
+        with torch.autocast(policy.device.type, torch.bfloat16, enabled=self.run.dtype == "bfloat16"):
+            return likelihoods(policy, questions)
+
+
+class Judge:
+    """Whether predictions begin their references, by `Run.judge`: a model's folder or name, or http://host:port/NAME of
+    an endpoint that speaks OpenAI's completions, as vLLM's does. Raises RuntimeError where it does not answer."""
+
+    def __init__(self, run):
+        self.run, self.model = run, None
+
+    def scores(self, pairs):
+        """0 or 1 for each (reference, prediction); a prediction that is None is 0 without being asked."""
+        asked = [JUDGE.format(reference=r, prediction=p) for r, p in pairs if p is not None]
+        answers = iter((self._by_endpoint if "://" in self.run.judge else self._by_model)(asked) if asked else ())
+        return [0 if p is None else int("Score: 1" in next(answers)) for _, p in pairs]
+
+    def _by_endpoint(self, prompts):
+        base, _, name = self.run.judge.rpartition("/")
+        body = {"model": name, "prompt": prompts, "max_tokens": 16, "temperature": 0}
+        request = urllib.request.Request(f"{base}/v1/completions", json.dumps(body).encode())
+        request.add_header("Content-Type", "application/json")
+        try:
+            with urllib.request.urlopen(request, timeout=600) as reply:
+                return [choice["text"] for choice in json.load(reply)["choices"]]
+        except (OSError, ValueError, KeyError) as error:
+            raise RuntimeError(f"judge: {self.run.judge} does not answer ({error}); is the server up?") from error
+
+    def _by_model(self, prompts):
+        import torch
+
+        from pzlib.engine.models import load
+        from pzlib.engine.sampling import sample
+
+        if self.model is None:
+            self.model, self.tokenizer = load(replace(self.run, model=self.run.judge))
+        drawn = sample(
+            self.model, self.tokenizer(prompts)["input_ids"], 1, max_new_tokens=16,
+            eos_ids=[self.tokenizer.eos_token_id], pad_id=self.tokenizer.pad_token_id, temperature=0,
+            generator=torch.Generator(),
+        )  # fmt: skip
+        return self.tokenizer.batch_decode(drawn.completion_ids)
+
+
+def _prompt(before, after, template):
+    if template == "tiny":
+        return predictor_prompt(f"{before} {MASK} {after}", TINY) if after else next_token_prompt(before, TINY)
+    return MSR.format(before=before, after=after) if after else ASR.format(before=before)
+
+
+def _same(prediction, target):
+    return float(prediction is not None and prediction.split() == target.split())

@@ -1,0 +1,124 @@
+"""RLPT: which sentence is asked from which sides, how a prediction is read, scored and judged."""
+
+import http.server
+import json
+import random
+import threading
+
+import pytest
+from transformers import AutoTokenizer
+
+from pzlib.engine.generation import Answer
+from pzlib.masking import Passage
+from pzlib.objectives.rlpt import CLOSING, OPENING, Judge, parse_prediction, sentence_spans
+from pzlib.run import Run
+from pzlib.train import train
+
+TEXT = "Anna lives in Rome . Dora has two cats . The river is old ."
+BASE = {"tier": "smoke", "objective": "rlpt", "passages": 1, "group": 2}
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_model):
+    return AutoTokenizer.from_pretrained(tiny_model)
+
+
+def play(tokenizer, said, text=TEXT, seed=0, read=None, **settings):
+    run = Run(**BASE | {"reward": "exact"} | settings)
+    method, asked = run.method(run, [Passage("p", "", text, 14)], tokenizer), []
+
+    def ask(texts):
+        asked.extend(texts)
+        return [[Answer([5], [*tokenizer(one)["input_ids"], 1], one, 0.1, False) for one in said] for _ in texts]
+
+    (block,) = method.play(method.items, ask, random.Random(seed), read=read)
+    return block, asked
+
+
+def test_the_next_sentence_is_asked_from_those_before_it(tokenizer):
+    block, asked = play(
+        tokenizer, ["\\boxed{ Dora has two cats . }", "\\boxed{ The river is old . }"], middle_weight=0.0
+    )
+    first = "Passage : Anna lives in Rome . [mask] Answer :"
+    both = "Passage : Anna lives in Rome . Dora has two cats . [mask] Answer :"
+    assert set(asked) <= {first, both} and len(block.rows) == 4
+    for row in block.rows:
+        assert row.episode["reward"] == float(row.episode["prediction"].split() == row.episode["mask"].split())
+        assert row.episode["mask"] == (
+            "Dora has two cats ." if row.episode["prompt"] == first else "The river is old ."
+        )
+
+
+def test_the_middle_sentence_is_asked_from_both_sides_as_often_as_its_weight_says(tokenizer):
+    middle = "Passage : Anna lives in Rome . [mask] The river is old . Answer :"
+    prompts = [p for seed in range(200) for p in play(tokenizer, ["no", "box"], seed=seed, middle_weight=1.0)[1]]
+    assert 0.4 < sum(p == middle for p in prompts) / len(prompts) < 0.6  # weight / (1 + weight)
+
+
+def test_a_passage_of_one_sentence_keeps_its_place_with_rows_that_learn_nothing(tokenizer):
+    block, asked = play(tokenizer, ["a", "b"], text="Anna lives in Rome .")
+    assert not asked and len(block.rows) == 4 and not any(row.in_loss for row in block.rows)
+
+
+def test_the_papers_tags_are_read_behind_the_reasoning_only():
+    box = f"{OPENING} It rained. {CLOSING}"
+    assert parse_prediction(f"<think>{box}</think>", "paper") is None
+    assert parse_prediction(f"<think>{box}", "paper") is None
+    assert parse_prediction(f"<think>x</think>{OPENING}a{CLOSING} {box}", "paper") == "It rained."
+
+
+@pytest.mark.parametrize(
+    "text", [TEXT, "Is it? Yes! Dr Who ran. ", "貓坐在墊子上。狗走了。", "", "no stop", "3.14 is pi. So."]
+)
+def test_sentences_cover_the_text(text):
+    spans = sentence_spans(text)
+    assert "".join(text[s:e] for s, e in spans).replace(" ", "") == text.replace(" ", "")
+    assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:], strict=False))
+
+
+def test_settings_that_do_not_fit_are_refused():
+    for settings, words in (
+        ({"middle_weight": 1.5}, "middle_weight: must be at most 1"),
+        ({"reward": "judge"}, "judge: name a model or an endpoint"),
+        ({"judge": "data/tinybase"}, "judge: name a model or an endpoint"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            Run(**BASE | settings)
+
+
+@pytest.mark.parametrize("changes", [{}, {"reward": "judge", "judge": "data/tinybase"}, {"reward": "exact"}])
+def test_two_steps_of_every_reward(changes, home):
+    run = Run(tier="smoke", objective="rlpt", steps=2, max_completion_tokens=12, name="rlpt", **changes)
+    episodes = train(run).episodes()
+    assert episodes["reward"].notna().all() and set(episodes["verdict"]) <= {"right", "wrong", "no answer"}
+    assert (episodes["mask"].str.split().str.len() >= 3).all()
+
+
+def test_a_judge_behind_an_endpoint_and_one_that_does_not_answer():
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            answers = [
+                {"text": f"Score: {int('rained' in prompt.rpartition('Prediction')[2])}"} for prompt in asked["prompt"]
+            ]
+            body = json.dumps({"choices": answers}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}/any"
+        judge = Judge(Run(**BASE, reward="judge", judge=address))
+        assert judge.scores([("It rained. Then", "It rained."), ("It rained.", "Snow"), ("It rained.", None)]) == [
+            1,
+            0,
+            0,
+        ]
+        server.shutdown()
+    with pytest.raises(RuntimeError, match="judge: .* does not answer"):
+        judge.scores([("a", "b")])
