@@ -1,201 +1,198 @@
-"""Commands: `python -m pzlib run | batch | study | sweep | evaluate | compare | serve | plan | results | figures`.
+"""The commands, `pzlib COMMAND`: 0 done, 1 failed, 2 bad input, 130 interrupted, each but the first with one line why.
 Leaves out settings: they belong to the notebook, and `-p NAME VALUE` sets them."""
 
-import argparse
+import contextlib
+import inspect
+import io
+import json
+import signal
 import sys
 from dataclasses import fields
+from functools import wraps
+from importlib import metadata
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pzlib.errors import refuse_unknown
+import tyro
+from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
+
+from pzlib.errors import parse_value, refuse_unknown
 from pzlib.paths import root
 from pzlib.run import TIERS, Run
-from pzlib.studies.records import PLANS
+
+ABOUT = "Reinforcement pretraining on plain text. `pzlib COMMAND --help` says more; --version prints the version."
+APART = ("tier", "objective", "model")  # settings of a planned run that are options of their own
+COMMANDS = {}
 
 
-def parser():
-    """The arguments of every command; `main` dispatches on `command`."""
-    top = argparse.ArgumentParser(prog="python -m pzlib", description="RL on plain text.")
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="execute a notebook, and keep the executed copy with its run")
-    run.add_argument("notebook", type=Path)
-    run.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
-                     help="a parameter of the notebook; once for each")  # fmt: skip
-    run.add_argument("-o", "--output", type=Path, help="where the executed copy goes, if not to its run")
-    _batch_parser(commands.add_parser("batch", help="execute a notebook for every combination of parameters, on Ray"))
-    study = commands.add_parser("study", help="make the runs of one or more studies that are not stored yet")
-    study.add_argument("names", nargs="*", metavar="STUDY", help=f"of {', '.join(PLANS)}")
-    study.add_argument("--core", action="store_true", help="the studies of `make mini`")
-    study.add_argument("--all", action="store_true", help="every study: `make mini-all`")
-    study.add_argument("--plan", action="store_true", help="only say how many runs and how long")
-    study.add_argument("--tier", default="mini", choices=TIERS)
-    sweep = commands.add_parser("sweep", help="make the learning-rate sweep of every method, into data/results/sweep")
-    for command in (study, sweep):
-        command.add_argument("--jobs", type=int, default=2, help="runs at a time; they share the cores")
-    _evaluate_parser(commands.add_parser("evaluate", help="ask a model TinyBench's questions, or those of benchmarks"))
-    compare = commands.add_parser("compare", help="two stored evaluations, question by question")
-    compare.add_argument("ours", help="a folder that `evaluate` made, or its name under data/evaluations")
-    compare.add_argument("theirs")
-    compare.add_argument("--tasks", nargs="+", default=[], metavar="TASK", help="only these of the benchmarks in both")
-    serve = commands.add_parser("serve", help="a vLLM server for runs with vllm_mode server; needs a GPU of its own")
-    serve.add_argument("model", help="a folder, a run id or a hub name: the model that the run starts from")
-    serve.add_argument("--dtype", default="bfloat16", choices=Run.choices("dtype"), help="the run's")
-    serve.add_argument("--length", type=int, default=8192, help="tokens of prompt and completion together")
-    serve.add_argument("--host", default="127.0.0.1", help="another one needs VLLM_API_KEY, a token of your own")
-    serve.add_argument("--port", type=int, default=8000)
-    serve.add_argument("--memory", type=float, default=0.9, help="share of a GPU's memory")
-    serve.add_argument("--gpus", type=int, default=1)
-    _plan_parser(commands.add_parser("plan", help="memory, FLOPs and hours of a run, before it is paid for"))
-    results = commands.add_parser("results", help="collect run folders into the tables of data/results")
-    results.add_argument("--runs", type=Path, default=root() / "data/runs")
-    figures = commands.add_parser("figures", help="redraw every figure from the tables of data/results")
-    figures.add_argument("-o", "--output", type=Path, default=root() / "figures")
-    figures.add_argument("--tier", default="mini", choices=TIERS)
-    for command in (results, figures):
-        command.add_argument("--results", type=Path, default=root() / "data/results")
-    return top
+def command(example):
+    """A function as a command of its name: its arguments are those of the command line, its docstring is the help."""
+
+    def listed(function):
+        @wraps(function)
+        def later(*args, **options):
+            return lambda: function(*args, **options)
+
+        later.__doc__ = f"{function.__doc__}\n\nExample: {example}"
+        COMMANDS[function.__name__] = later
+        return function
+
+    return listed
 
 
-
-def _batch_parser(batch):
-    """The arguments of `batch`; locally nothing but the notebook is needed."""
-    batch.add_argument("notebook", type=Path)
-    batch.add_argument("-p", "--parameter", nargs="+", action="append", default=[], metavar=("NAME", "VALUE"),
-                       help="a parameter of the notebook and all its values; once for each")  # fmt: skip
-    batch.add_argument("--seeds", nargs="+", default=[], metavar="SEED", help="numbers, and ranges such as 0-4")
-    batch.add_argument("--jobs", type=int, help="at a time; by default one a GPU, else 2, on a cluster all that fit")
-    batch.add_argument("--gpus", type=int, help="a job; by default 1 where there are any")
-    batch.add_argument("--address", metavar="HOST:PORT", help="of a Ray cluster that this machine belongs to, or auto")
-    batch.add_argument("-o", "--output", type=Path, help="folder of the executed notebooks and their records")
+def given(kind, text, metavar=None, *aliases):
+    """An argument of a command, with its help; the defaults None, () and False are not shown, as they say nothing."""
+    hint = "" if metavar or kind is bool else None
+    return Annotated[kind, arg(help=text, metavar=metavar, aliases=aliases, help_behavior_hint=hint)]
 
 
-
-def _evaluate_parser(evaluate):
-    """The arguments of `evaluate`; what is left out follows each benchmark's own habit."""
-    evaluate.add_argument("model", help="a run id (id@step for one it kept), a folder or a hub name")
-    evaluate.add_argument("--items", type=int, default=64, help="of TinyBench without --tasks: questions a task")
-    evaluate.add_argument("--tasks", nargs="+", metavar="TASK", help="benchmarks, or all: the papers' ten")
-    evaluate.add_argument("--data", action="append", default=[], metavar="FOLDER|TASK=FILE",
-                          help="local files in the place of the hub's data sets; may be given again")  # fmt: skip
-    evaluate.add_argument("--prompts", default="boxed", help="boxed (zero-shot), stock (few-shot, where there is one) "
-                          "or tiny (the small world's)")  # fmt: skip
-    evaluate.add_argument("--chat", action="store_true", help="put prompts into the tokenizer's chat template")
-    evaluate.add_argument("--samples", type=int, help="answers a question; by default 32 for AIME and AMC, else 1")
-    evaluate.add_argument("--temperature", type=float, help="by default 1 with several samples, else 0")
-    evaluate.add_argument("--max-tokens", type=int, default=8192, help="of an answer")
-    evaluate.add_argument("--limit", type=int, help="only the first so many questions of each benchmark")
-    evaluate.add_argument("--seed", type=int, default=0)
-    evaluate.add_argument("--batch", type=int, default=16, help="answers at once, of the backend hf")
-    evaluate.add_argument("--backend", default="hf", help="hf, or vllm where it is installed")
-    evaluate.add_argument("--random-option", action="store_true",
-                          help="a random letter where an answer gives none, as the papers do; counted")  # fmt: skip
-    evaluate.add_argument("--against", metavar="MODEL", help="evaluate this one too, and compare")
-    evaluate.add_argument("-o", "--output", type=Path, help="in the place of data/evaluations; a folder a model in it")
+PAIRS, AXES = UseAppendAction[tuple[tuple[str, str], ...]], UseAppendAction[tuple[tuple[str, ...], ...]]
+NOTEBOOK = Positional[given(str, "its path, its name or the number it begins with", "NOTEBOOK")]
+JOBS = given(int, "runs at a time; they share the cores")
+TABLES = given(Path | None, "folder of the tables (default: data/results)", "PATH")
+MODEL = "a run id (id@step for a model it kept), a folder or a hub name"
 
 
-
-def _plan_parser(plan):
-    """The arguments of `plan`; what is left out is the tier's."""
-    plan.add_argument("--tier", default="paper", choices=TIERS)
-    plan.add_argument("--model", help="a folder, a run id or a hub name; only its config.json is read")
-    plan.add_argument("--objective", default="pretrainzero", choices=Run.choices("objective"))
-    plan.add_argument("--gpus", type=int, help="of that hardware; by default 8 at paper, else 1")
-    plan.add_argument("--hardware", metavar="NAME", help="h100-80gb, a100-80gb, rtx4090-24gb, ...; cpu: this machine")
-    plan.add_argument("--prompt-tokens", type=int, help="of a row in the mean; by default half of the most")
-    plan.add_argument("--completion-tokens", type=int, help="by default a quarter of the most")
-    plan.add_argument("--mfu", type=float, default=0.35, help="share of peak arithmetic that training reaches")
-    plan.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
-                      help="a setting of the run; once for each")  # fmt: skip
-    plan.add_argument("--measure", action="store_true", help="train two steps here, and set their peak beside")
+def output(text):
+    return given(Path | None, text, "PATH", "-o")
 
 
-def main(argv=None):
-    """Run one command; returns the exit code: 0 done, 1 failed, 2 bad input (one line says what)."""
-    args = parser().parse_args(argv)
-    try:
-        return COMMANDS[args.command](args)
-    except (ValueError, OSError) as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
-        return 2 if isinstance(error, ValueError | FileNotFoundError) else 1  # a full disk is no bad input
+@command("pzlib run 04 -p tier mini -p seed 2")
+def run(
+    notebook: NOTEBOOK, /,
+    parameter: given(PAIRS, "a parameter of the notebook and its value; once for each", "NAME VALUE", "-p") = (),
+    output: output("where the executed copy goes, if not to its run") = None,
+):  # fmt: skip
+    """Execute a notebook, and keep the executed copy with its run."""
+    from pzlib.headless import find, parse_parameters, run_notebook
+
+    path = find(notebook)
+    return run_notebook(path, parse_parameters(path, parameter), output)
 
 
-
-def _run(args):
-    from pzlib.headless import parse_parameters, run_notebook
-
-    return run_notebook(args.notebook, parse_parameters(args.notebook, args.parameter), args.output)
-
-
-
-def _batch(args):
+@command("pzlib batch 04 -p objective pretrainzero random_span --seeds 0-4")
+def batch(
+    notebook: NOTEBOOK, /,
+    parameter: given(AXES, "a parameter and all its values; once for each", "NAME VALUE ...", "-p") = (),
+    seeds: given(tuple[str, ...], "seeds, and ranges of them such as 0-4", "SEED ...") = (),
+    jobs: given(int | None, "how many at a time (default: one per GPU, without any 2; on a cluster all)", "INT") = None,
+    gpus: given(int | None, "GPUs of each job (default: 1 where there are any)", "INT") = None,
+    address: given(str | None, "a Ray cluster that this machine belongs to, or auto", "HOST:PORT") = None,
+    output: output("folder of the executed notebooks and their records") = None,
+):  # fmt: skip
+    """Execute a notebook for every combination of parameters, here or on a Ray cluster."""
+    from pzlib.headless import find
     from pzlib.studies.queue import batch
 
-    axes = [(name, values) for name, *values in args.parameter]
-    return batch(args.notebook, axes, args.seeds, args.output, args.jobs, args.gpus, args.address)
+    return batch(find(notebook), [(name, values) for name, *values in parameter], seeds, output, jobs, gpus, address)
 
 
-
-def _study(args):
+@command("pzlib study collapse --plan")
+def study(
+    names: Positional[given(tuple[str, ...], "names of studies; without any they are listed", "STUDY ...")] = (),
+    core: given(bool, "the studies of `make mini`") = False,
+    all: given(bool, "every study, as `make mini-all`") = False,
+    plan: given(bool, "only say how many runs there are and how long they take") = False,
+    tier: given(Literal[*TIERS], "size of the runs") = "mini",
+    jobs: JOBS = 2,
+):
+    """Train the runs of one or more studies that are not stored yet."""
     from pzlib.studies import queue, runs_of, starts_of
+    from pzlib.studies.records import PLANS
 
-    chosen = [name for name, study in PLANS.items() if args.all or (args.core and study.core)]
-    names = list(dict.fromkeys([*chosen, *args.names]))
+    chosen = [name for name, record in PLANS.items() if all or (core and record.core)]
+    names = list(dict.fromkeys([*chosen, *names]))
     if not names:
         raise ValueError(f"study: name one or more of {', '.join(PLANS)}, or give --core or --all")
-    runs, starts = runs_of(names, args.tier), starts_of(names, args.tier)
-    if args.plan:
-        print(queue.plan(runs, args.jobs, starts=starts))
+    runs, starts = runs_of(names, tier), starts_of(names, tier)
+    if plan:
+        print(queue.plan(runs, jobs, starts=starts))
         return 0
-    return _told(queue.play(runs, args.jobs, starts=starts))
+    return _failed(queue.play(runs, jobs, starts=starts))
 
 
-
-def _sweep(args):
+@command("pzlib sweep --jobs 4")
+def sweep(jobs: JOBS = 2):
+    """Train the learning-rate sweep of every method, into data/results/sweep."""
     from pzlib import studies
     from pzlib.studies import queue
 
-    runs = [run for _, run in studies.sweep()]
-    return _told(queue.play(runs, args.jobs, results=root() / "data/results/sweep"))
+    return _failed(queue.play([run for _, run in studies.sweep()], jobs, results=root() / "data/results/sweep"))
 
 
-
-def _told(found):
+def _failed(found):
     failed = [run_id for run_id, what in found.items() if what.startswith("failed")]
     if failed:
         print(f"{len(failed)} of {len(found)} runs failed: {', '.join(failed)}; the same command tries them again")
     return int(bool(failed))
 
 
-
-def _evaluate(args):
-    if args.tasks is None:
-        plain = vars(parser().parse_args(["evaluate", args.model]))
-        given = [name for name, value in vars(args).items() if name != "items" and value != plain[name]]
-        if given:
-            raise ValueError(f"{given[0].replace('_', '-')}: belongs to benchmarks; name some with --tasks")
-        return _tinybench(args)
-    import dataclasses
-
+@command("pzlib evaluate RUN_ID --tasks math500 gsm8k --against Qwen/Qwen3-0.6B-Base")
+def evaluate(
+    model: Positional[given(str, MODEL, "MODEL")], /,
+    items: given(int, "questions of each TinyBench task, without --tasks") = 64,
+    tasks: given(tuple[str, ...], "benchmarks, or all: the papers' ten; what follows belongs to them", "TASK ...") = (),
+    data: given(UseAppendAction[tuple[str, ...]], "local files instead of the hub's sets", "FOLDER|TASK=FILE") = (),
+    prompts: given(str, "boxed (zero-shot), stock (few-shot, where there is one) or tiny") = "boxed",
+    chat: given(bool, "put prompts into the tokenizer's chat template") = False,
+    samples: given(int | None, "answers to each question (default: 32 for AIME and AMC, else 1)", "INT") = None,
+    temperature: given(float | None, "of sampling (default: 1 with several samples, else 0)", "FLOAT") = None,
+    max_tokens: given(int, "longest answer") = 8192,
+    limit: given(int | None, "only the first so many questions of each benchmark", "INT") = None,
+    seed: given(int, "of the sampled answers") = 0,
+    batch: given(int, "answers at once, with the backend hf") = 16,
+    backend: given(str, "hf, or vllm where it is installed") = "hf",
+    random_option: given(bool, "a random letter where an answer gives none, as the papers do; counted") = False,
+    against: given(str | None, "a second model, to evaluate and compare", "MODEL") = None,
+    output: output("folder for the evaluations instead of data/evaluations") = None,
+):  # fmt: skip
+    """Ask a model TinyBench's questions, or those of benchmarks."""
+    asked = locals()
+    if not tasks:
+        plain = inspect.signature(evaluate).parameters
+        for name in asked.keys() - {"model", "items"}:
+            if asked[name] != plain[name].default:
+                raise ValueError(f"{name.replace('_', '-')}: belongs to benchmarks; name some with --tasks")
+        return _tinybench(model, items)
     from pzlib.evaluation import stored
     from pzlib.evaluation.harness import Protocol
     from pzlib.evaluation.scores import shown
 
-    protocol = Protocol(**{field.name: getattr(args, field.name) for field in dataclasses.fields(Protocol)})
+    protocol = Protocol(**{field.name: asked[field.name] for field in fields(Protocol)})
     folders = []
-    for model in filter(None, (args.model, args.against)):
-        folder, table = stored.evaluate(model, args.tasks, protocol, args.data, args.random_option, args.output)
+    for one in filter(None, (model, against)):
+        folder, table = stored.evaluate(one, tasks, protocol, data, random_option, output)
         print(f"\n{shown(table)}\nsamples, prompts and scores: {folder}")
         folders.append(folder)
-    if args.against:
-        return _compared(*folders, table["task"].unique())
+    return _compared(*folders, table["task"].unique()) if against else 0
+
+
+def _tinybench(model, items):
+    import pandas as pd
+
+    from pzlib.engine.models import load
+    from pzlib.evaluation.small_world import tinybench
+
+    run = Run(model=model, eval_items=items)
+    table = pd.DataFrame(tinybench(*load(run), items=run.eval_items))
+    table[["accuracy", "reasoned"]] *= 100
+    names = {"accuracy": "accuracy, %", "length": "tokens per answer", "reasoned": "reasoned first, %"}
+    print(table.rename(columns=names).to_string(index=False, float_format="{:.1f}".format))
+    for group, accuracy in table.groupby("group", sort=False)["accuracy"].mean().items():
+        print(f"{group}: {accuracy:.1f} %, the mean over its tasks")
     return 0
 
 
-
-def _compare(args):
+@command("pzlib compare RUN_ID tinybase")
+def compare(
+    ours: Positional[given(str, "a folder that `evaluate` made, or its name under data/evaluations", "OURS")],
+    theirs: Positional[given(str, "another one", "THEIRS")], /,
+    tasks: given(tuple[str, ...], "only these of the benchmarks that are in both", "TASK ...") = (),
+):  # fmt: skip
+    """Compare two stored evaluations, question by question."""
     from pzlib.evaluation.benchmarks import chosen
 
-    return _compared(args.ours, args.theirs, chosen(args.tasks) if args.tasks else ())
-
+    return _compared(ours, theirs, chosen(tasks) if tasks else ())
 
 
 def _compared(ours, theirs, tasks):
@@ -203,59 +200,52 @@ def _compared(ours, theirs, tasks):
 
     for row in compare(ours, theirs, tasks).itertuples():
         sources = "" if row.sources != row.sources or row.sources is None else f" of {row.sources:.0f} sources"
-        told = f"{100 * row.difference:+.1f} points [{100 * row.low:+.1f}, {100 * row.high:+.1f}], p = {row.p:.2g}"
-        print(f"{row.task}: {row.ours} - {row.theirs} = {told} ({row.n} questions{sources}, paired)")
+        points = f"{100 * row.difference:+.1f} points [{100 * row.low:+.1f}, {100 * row.high:+.1f}], p = {row.p:.2g}"
+        print(f"{row.task}: {row.ours} - {row.theirs} = {points} ({row.n} questions{sources}, paired)")
     return 0
 
 
-
-def _tinybench(args):
-    import pandas as pd
-
-    from pzlib.engine.models import load
-    from pzlib.evaluation.small_world import tinybench
-
-    run = Run(model=args.model, eval_items=args.items)
-    table = pd.DataFrame(tinybench(*load(run), items=run.eval_items))
-    table[["accuracy", "reasoned"]] *= 100
-    names = {"accuracy": "accuracy, %", "length": "tokens an answer", "reasoned": "reasoned first, %"}
-    print(table.rename(columns=names).to_string(index=False, float_format="{:.1f}".format))
-    for group, accuracy in table.groupby("group", sort=False)["accuracy"].mean().items():
-        print(f"{group}: {accuracy:.1f} %, the mean over its tasks")
-    return 0
-
-
-
-def _serve(args):
+@command("pzlib serve Qwen/Qwen3-4B-Base --length 5632")
+def serve(
+    model: Positional[given(str, f"the model that the run starts from: {MODEL}", "MODEL")], /,
+    dtype: given(Literal[*Run.choices("dtype")], "the run's dtype") = "bfloat16",
+    length: given(int, "tokens of prompt and completion together") = 8192,
+    host: given(str, "address to listen at; any but loopback needs a token of yours in VLLM_API_KEY") = "127.0.0.1",
+    port: given(int, "port to listen at") = 8000,
+    memory: given(float, "share of a GPU's memory") = 0.9,
+    gpus: given(int, "GPUs that share the model") = 1,
+):  # fmt: skip
+    """Serve a model by vLLM to runs with vllm_mode server, on a GPU of its own."""
     from pzlib.engine.vllm import serve
 
-    given = {name: value for name, value in vars(args).items() if name not in ("command", "model")}
-    serve(Run(model=args.model).model_source, **given)
+    return serve(Run(model=model).model_source, dtype, length, host, port, memory, gpus)
 
 
-
-def _plan(args):
+@command("pzlib plan --tier paper --model Qwen/Qwen3-8B-Base -p use_vllm true -p processes 8")
+def plan(
+    tier: given(Literal[*TIERS], "size of the run; every other setting is the tier's") = "paper",
+    model: given(str | None, f"{MODEL}; only its config.json is read", "MODEL") = None,
+    objective: given(Literal[*Run.choices("objective")], "the method") = "pretrainzero",
+    gpus: given(int | None, "GPUs of that hardware (default: 8 at paper, else 1)", "INT") = None,
+    hardware: given(str | None, "h100-80gb, a100-80gb, rtx4090-24gb, ...; cpu is this machine", "NAME") = None,
+    prompt_tokens: given(int | None, "mean length of a prompt (default: half of the most)", "INT") = None,
+    completion_tokens: given(int | None, "and of a completion (default: a quarter of the most)", "INT") = None,
+    mfu: given(float, "share of peak arithmetic that training reaches") = 0.35,
+    parameter: given(PAIRS, "a setting of the run and its value; once for each", "NAME VALUE", "-p") = (),
+    measure: given(bool, "train two steps here, and compare their peak memory with the estimate") = False,
+):
+    """Estimate memory, FLOPs and hours of a run."""
     from pzlib.engine.plan import measured, plan
 
-    run = run_of(args.parameter, **{name: getattr(args, name) for name in APART if getattr(args, name)})
-    if args.measure:
-        print(measured(run))
-    else:
-        print(plan(run, args.hardware, args.gpus, args.prompt_tokens, args.completion_tokens, args.mfu))
+    run = run_of(parameter, tier=tier, objective=objective, **({"model": model} if model else {}))
+    print(measured(run) if measure else plan(run, hardware, gpus, prompt_tokens, completion_tokens, mfu))
     return 0
-
-
-
-APART = ("tier", "objective", "model")  # settings of a planned run that are options of their own
 
 
 def run_of(pairs, **apart):
     """The Run of a command line's (setting, text) pairs and of the settings that have options of their own."""
-    from pzlib.headless import parse_value
-
-    start = Run(**apart)
-    refuse_unknown([name for name, _ in pairs], [f.name for f in fields(Run)], "setting of a run")
-    values = {}
+    start, values = Run(**apart), {}
+    refuse_unknown([name for name, _ in pairs], start.to_dict(), "setting of a run")
     for name, text in pairs:
         if name in APART or name in values:
             raise ValueError(f"{name}: " + (f"give it as --{name}" if name in APART else "given twice; give it once"))
@@ -263,44 +253,115 @@ def run_of(pairs, **apart):
     return Run(**apart, **values)
 
 
-
-def _results(args):
+@command("pzlib results")
+def results(
+    runs: given(Path | None, "folder of run folders (default: data/runs)", "PATH") = None, results: TABLES = None
+):
+    """Collect finished runs into the tables of data/results."""
     from pzlib.studies.results import collect
 
-    for run_id, state in collect(args.runs, args.results).items():
+    for run_id, state in collect(runs or root() / "data/runs", results or root() / "data/results").items():
         print(f"{run_id}: {'collected' if state == 'complete' else f'left out, it is {state}'}")
     return 0
 
 
-
-def _figures(args):
+@command("pzlib figures")
+def figures(
+    output: output("folder of the figures (default: figures)") = None,
+    tier: given(Literal[*TIERS], "whose results are drawn; the README's tables are those of mini") = "mini",
+    results: TABLES = None,
+):
+    """Draw every figure again from the tables of data/results, and write the README's tables."""
     from concurrent.futures import ProcessPoolExecutor
 
     from pzlib.figures import redraw
     from pzlib.studies.tables import readme_tables, refresh
 
-    readme = root() / "README.md"
-    tells = readme.is_file() and args.results == root() / "data/results" and args.tier == "mini"
-    with ProcessPoolExecutor(1) as beside:
-        tables = tells and beside.submit(readme_tables)
-        for path in redraw(args.results, args.output, args.tier):
+    readme, stored = root() / "README.md", root() / "data/results"
+    writes = readme.is_file() and results in (None, stored) and tier == "mini"
+    with ProcessPoolExecutor(1, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as beside:
+        tables = writes and beside.submit(readme_tables)
+        for path in redraw(results or stored, output or root() / "figures", tier):
             print(path)
         if tables:
             refresh(readme, tables.result())
     return 0
 
-COMMANDS = {
-    "run": _run,
-    "batch": _batch,
-    "study": _study,
-    "sweep": _sweep,
-    "evaluate": _evaluate,
-    "compare": _compare,
-    "serve": _serve,
-    "plan": _plan,
-    "results": _results,
-    "figures": _figures,
-}
+
+def train(task):
+    """What each process of a run on several does, and so not listed: train the run of the JSON file `task`.
+
+    It holds {"settings": as of `Run.to_dict`, "evaluation": the name of one of `pzlib.evaluation`, or null}.
+    """
+    from pzlib.engine.processes import last_words
+
+    with last_words(task):
+        import torch
+        from accelerate import PartialState
+
+        from pzlib.evaluation import named
+        from pzlib.train import train
+
+        told = json.loads(Path(task).read_text())
+        state = PartialState(cpu=not torch.cuda.is_available())  # on processors accelerate has to be told
+        run, name = Run.from_dict(told["settings"]), told["evaluation"]
+        train(run, evaluate=named(name, run) if name and state.is_main_process else None)  # the others are never asked
+        if state.num_processes > 1:
+            state.destroy_process_group()
+    return 0
+
+
+def main(argv=None):
+    """Run one command; returns the exit code: 0 done, 1 failed, 2 bad input, 130 interrupted (one line says what)."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    try:
+        if argv[:1] == ["train"]:
+            return train(*argv[1:])
+        if argv == ["--version"]:
+            print(f"pzlib {metadata.version('pzlib')}")
+            return 0
+        call = _call(argv or ["--help"])
+        with _terminable():
+            return call()
+    except KeyboardInterrupt as stop:
+        print(str(stop) or "interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return 2 if isinstance(error, ValueError | FileNotFoundError) else 1  # a full disk is no bad input
+
+
+def _call(argv):
+    """The command of a command line as a function without arguments; ValueError, in a line, for a wrong one."""
+    if not argv[0].startswith("-"):
+        refuse_unknown(argv[:1], COMMANDS, "command")
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            return tyro.extras.subcommand_cli_from_dict(
+                COMMANDS, prog="pzlib", description=ABOUT, args=argv, config=(FlagCreatePairsOff,)
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            return lambda: 0
+        lines = [line.strip("│ ") for line in errors.getvalue().splitlines()[1:]]
+        words = " ".join(lines[: next((i for i, line in enumerate(lines) if not line or line[0] in "─╰"), None)])
+        raise ValueError(f"{words} See `pzlib {argv[0]} --help`.") from None
+
+
+@contextlib.contextmanager
+def _terminable():
+    """While entered, SIGTERM is what Ctrl-C is: what was started is stopped, and goes on from its checkpoint."""
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
 
 if __name__ == "__main__":
     sys.exit(main())

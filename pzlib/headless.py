@@ -1,34 +1,54 @@
-"""Run a notebook without a browser: strict about its parameters, true in its exit code.
+"""Run a notebook without a browser: strict about its parameters, plain about how far it is, true in its exit code.
 Leaves out what papermill does well: injecting the parameters and executing the cells."""
 
 import ast
+import contextlib
 import logging
 import os
 import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
+from collections import deque
 from pathlib import Path
 
-from pzlib.errors import near_names, refuse_unknown, typed
-from pzlib.paths import root
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from pzlib.errors import duration, fitted, near_names, parse_value, refuse_unknown
+from pzlib.paths import REPO, root
 from pzlib.runs.folder import RunFolder, write_atomic
+
+ANNOUNCE = "PZLIB_ANNOUNCE"  # names the file in which a notebook says which run it trains
+
+
+def find(name):
+    """The notebook that a person means: a path, or a name or the number it begins with, here or in `notebooks`.
+
+    Raises FileNotFoundError with the nearest names.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    folders = [path.parent, *(base / "notebooks" for base in (Path.cwd(), root(), REPO))]
+    found = {p.stem: p for folder in reversed(folders) for p in sorted(folder.glob("*.ipynb"))}
+    stem = path.name.partition(".")[0]
+    meant = [p for known, p in found.items() if known == stem or known.startswith(f"{name}_")]
+    if len(meant) == 1 and name in (stem, f"{stem}.ipynb"):
+        return meant[0]
+    raise FileNotFoundError(f"{name}: no such notebook; {near_names(stem, found)}")
 
 
 def read_parameters(path):
     """Name and default of every parameter of the notebook at `path`: {name: literal}, in order.
 
-    They are the assignments in the one cell tagged `parameters`; each must be a plain literal, because
-    a value computed there would not follow one given from outside. Raises FileNotFoundError, ValueError.
+    They are the assignments in the one cell tagged `parameters`; each must be a plain literal, because a value computed
+    there would not follow one given from outside. Raises FileNotFoundError, ValueError.
     """
     import nbformat
 
-    path = Path(path)
-    if not path.is_file():
-        known = [p.name for p in sorted(path.parent.glob("*.ipynb"))]
-        hint = near_names(path.name, known) if known else f"{path.parent} holds no notebook"
-        raise FileNotFoundError(f"{path}: no such notebook; {hint}")
+    path = find(path)
     try:
         notebook = nbformat.read(path, as_version=4)
     except Exception as error:  # nbformat raises what its JSON and schema readers raise
@@ -52,53 +72,6 @@ def read_parameters(path):
     return defaults
 
 
-
-def fitted(name, value, default):
-    """`value` in the type of `default`, its items in that of its first item; None takes any.
-
-    >>> fitted("rate", 1, 0.5)
-    1.0
-    >>> fitted("seeds", [1, 2.5], [0])
-    Traceback (most recent call last):
-    ValueError: seeds[1]: wants an int, got the float 2.5
-    """
-    if default is None:
-        return value
-    value = typed(name, value, type(default))
-    if isinstance(value, list | tuple) and default:
-        return type(value)(fitted(f"{name}[{i}]", item, default[0]) for i, item in enumerate(value))
-    return value
-
-
-
-def parse_value(name, text, default):
-    """The value that `text`, typed on a command line, stands for where the notebook says `default`.
-
-    >>> parse_value("rate", "1e-6", 0.5), parse_value("live", "false", True), parse_value("name", "1", "mine")
-    (1e-06, False, '1')
-    >>> parse_value("every", "false", None), parse_value("seeds", "[1, 2]", None), parse_value("name", "a.jsonl", None)
-    (False, [1, 2], 'a.jsonl')
-    >>> parse_value("steps", "ten", 200)
-    Traceback (most recent call last):
-    ValueError: steps: wants an int such as 200, got 'ten'
-    """
-    if isinstance(default, str):
-        return text
-    word = text.strip()
-    if isinstance(default, bool) or word.lower() in ("true", "false", "none"):
-        word = word.capitalize()
-    try:
-        value = ast.literal_eval(word)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
-        if default is None:
-            return text
-        kind = type(default).__name__
-        article = "an" if kind == "int" else "a"
-        raise ValueError(f"{name}: wants {article} {kind} such as {default!r}, got {text!r}") from error
-    return fitted(name, value, default)
-
-
-
 def parse_parameters(path, pairs):
     """The (name, text) pairs of a command line as the typed parameters of the notebook at `path`."""
     defaults, values = read_parameters(path), {}
@@ -110,80 +83,80 @@ def parse_parameters(path, pairs):
     return values
 
 
-class Progress:
-    """While entered, says which cell runs and how far training is: in place on a terminal, else now and then.
+class Pace:
+    """The time left of something that goes step by step, from the steps as they are seen to end.
 
-    name: what to call it; runs(): the RunFolders announced so far; cells: how many there are.
-    Set `.cell` (from 1) as cells start.
+    Nothing is said before two have ended, since what came before the first is no step; then the last twenty count. A
+    step that is lower than the one before (a run that goes on from a checkpoint) begins anew.
+
+    >>> pace = Pace()
+    >>> [pace.left(step, steps=20, now=now) for step, now in [(0, 0.0), (1, 50.0), (2, 60.0), (2, 65.0), (0, 70.0)]]
+    [None, None, 180.0, 175.0, None]
     """
 
-    def __init__(self, name, runs, cells):
-        self.name, self.runs, self.cells, self.cell = name, runs, cells, 0
-        self.stream = sys.stderr
-        self.quiet_seconds = 0 if self.stream.isatty() else 15
-        self._first = {}  # run folder -> (step, time) when first seen: the pace is measured from there
-        self._shown, self._shown_at = "", -1e9
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._follow, daemon=True)
+    def __init__(self):
+        self._step, self._seen = None, deque(maxlen=20)  # (step, time) of each step that was seen to end
 
-    def __enter__(self):
-        self._thread.start()
-        return self
+    def left(self, step, steps, now=None):
+        """Seconds from `now` until `steps`, at the latest step `step`; never below 0, None where nothing tells."""
+        now = time.monotonic() if now is None else now
+        if self._step is None or step < self._step:
+            self._seen.clear()
+        elif step > self._step:
+            self._seen.append((step, now))
+        self._step = step
+        if len(self._seen) < 2:
+            return None
+        (first, then), (last, at) = self._seen[0], self._seen[-1]
+        return max(0.0, (at - then) / (last - first) * (steps - last) - (now - at))
 
-    def __exit__(self, *error):
-        self._stop.set()
-        self._thread.join()
-        self._show(last=True)
 
-    def _follow(self):
-        while not self._stop.wait(0.5):
-            self._show()
+@contextlib.contextmanager
+def progress(text, stream=None, seconds=15):
+    """While entered, what `text()` returns is shown as it changes: in place on a terminal, which is left clean, else as
+    a new line, at most one every `seconds`. stream: stderr by default."""
+    console = Console(file=stream or sys.stderr, highlight=False)
+    if console.is_terminal:
+        shown = Live(get_renderable=lambda: Text(text(), overflow="ellipsis"), console=console, transient=True)
+        with shown:
+            yield
+        return
+    ended = threading.Event()
 
-    def _show(self, last=False):
-        line = self.line()
-        if line == self._shown or (time.monotonic() - self._shown_at < self.quiet_seconds and not last):
-            return
-        if self.stream.isatty():
-            print(f"\r\x1b[K{line}", end="\n" if last else "", file=self.stream, flush=True)
-        else:
-            print(line, file=self.stream, flush=True)
-        self._shown, self._shown_at = line, time.monotonic()
+    def follow():
+        last = ""
+        while not ended.wait(0.5 if not last else seconds):
+            if (now := text()) != last:
+                last = now
+                print(last, file=console.file, flush=True)
 
-    def line(self):
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+class Doing:
+    """What a notebook is doing, in words for a person. name: what to call it; cells: how many it has; runs(): the
+    RunFolders announced so far. Set `cell` (from 1) as cells start."""
+
+    def __init__(self, name, cells, runs):
+        self.name, self.cells, self.runs, self.cell = name, cells, runs, 0
+        self._pace = Pace()
+
+    def text(self):
         """E.g. `04_pretrainzero: cell 5 of 9, step 37 of 200, 1 min 20 s left`."""
         parts = [f"cell {self.cell} of {self.cells}" if self.cell else "starting"]
         for folder in self.runs()[-1:]:
             status = folder.status()
             if status.get("steps"):
                 parts.append(f"step {status['step']} of {status['steps']}")
-                parts += self._time_left(folder, status)
+                left = self._pace.left(status["step"], status["steps"])
+                parts += [f"{duration(left)} left"] if left is not None and status["state"] == "running" else []
         return f"{self.name}: {', '.join(parts)}"
-
-    def _time_left(self, folder, status):
-        step, now = status["step"], time.monotonic()
-        step0, then = self._first.setdefault(folder.path, (step, now))
-        if status["state"] != "running" or step == step0:
-            return []
-        return [f"{duration((now - then) / (step - step0) * (status['steps'] - step))} left"]
-
-
-
-def duration(seconds):
-    """Seconds in words.
-
-    >>> duration(4.2), duration(80), duration(7300)
-    ('4 s', '1 min 20 s', '2 h 1 min')
-    """
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
-
-
-ANNOUNCE = "PZLIB_ANNOUNCE"  # names the file in which a notebook says which run it trains
-
 
 
 def announce(run):
@@ -196,22 +169,19 @@ def announce(run):
             file.write(run.run_id + "\n")
 
 
-
-def announce_failures(words):
+def announce_failures(lines):
     """Called by a grid of runs in a notebook, with a line for each run that failed: the notebook then fails too, but at
     its end, so that what could be made is shown."""
     if path := os.environ.get(ANNOUNCE):
         with open(path, "a") as file:
-            file.writelines(f"!{' '.join(line.split())}\n" for line in words)
-
+            file.writelines(f"!{' '.join(line.split())}\n" for line in lines)
 
 
 def announced_in(path):
-    """(RunFolders, failures in words) that a notebook has told in the file `path`."""
+    """(RunFolders, failures in words) that a notebook has written to the file `path`."""
     lines = path.read_text().splitlines()
     folders = [RunFolder(root() / "data/runs" / line) for line in lines if not line.startswith("!")]
     return folders, [line[1:] for line in lines if line.startswith("!")]
-
 
 
 def run_notebook(path, parameters=None, output=None, announced=None):
@@ -220,26 +190,24 @@ def run_notebook(path, parameters=None, output=None, announced=None):
     The executed copy goes to `output`, else into the folder of the run the notebook announces, else to
     data/runs/notebooks. announced: a file that takes the announced run ids and stays, so that others can follow.
     0: every cell ran, no announced run was left unfinished and none of a grid failed. 1: it failed, and one line on
-    stderr says where. 130: interrupted. Bad input raises ValueError or FileNotFoundError beforehand.
+    stderr says where. 130: interrupted. Bad input raises ValueError or FileNotFoundError before anything starts.
     """
     import nbformat
 
-    path, defaults = Path(path), read_parameters(path)
-    parameters = parameters or {}
+    path = find(path)
+    defaults, parameters = read_parameters(path), parameters or {}
     refuse_unknown(parameters, defaults, f"parameter of {path.name}")
     parameters = {name: fitted(name, value, defaults[name]) for name, value in parameters.items()}
     with tempfile.TemporaryDirectory(prefix="pzlib-") as scratch:
         copy, announced = Path(scratch) / path.name, Path(announced or Path(scratch) / "announced")
         announced.write_text("")
-
-        def runs():
-            return announced_in(announced)[0]
-
         cells = len(nbformat.read(path, as_version=4).cells) + bool(parameters)  # papermill adds one for them
-        with Progress(path.stem, runs, cells) as progress:
-            code, problems = _execute(path, copy, parameters, announced, progress)
-        problems += [*filter(None, map(_unfinished, runs())), *announced_in(announced)[1]]
-        kept = _keep(copy, output, runs())
+        doing = Doing(path.stem, cells, lambda: announced_in(announced)[0])
+        with progress(doing.text):
+            code, problems = _execute(path, copy, parameters, announced, doing)
+        folders, failures = announced_in(announced)
+        problems += [*filter(None, map(_unfinished, folders)), *failures]
+        kept = _keep(copy, output, folders)
     if problems:
         print(f"{path}: {'; '.join(problems)}; executed copy: {kept}", file=sys.stderr)
         return code or 1
@@ -247,14 +215,13 @@ def run_notebook(path, parameters=None, output=None, announced=None):
     return 0
 
 
-
-def _execute(path, copy, parameters, announced, progress):
+def _execute(path, copy, parameters, announced, doing):
     """The exit code, and what went wrong in words: a list of at most one."""
     import papermill
     from nbclient.exceptions import DeadKernelError
 
     def started(cell, cell_index):
-        progress.cell = cell_index + 1
+        doing.cell = cell_index + 1
 
     code = 1
     try:
@@ -268,20 +235,19 @@ def _execute(path, copy, parameters, announced, progress):
         text = " ".join(f"{error.ename}: {error.evalue}".split())
         return code, [f"cell {error.cell_index + 1} (In [{error.exec_count}]) failed: {text[:500]}"]
     except DeadKernelError:
-        said = f"cell {progress.cell}: the kernel died (killed, or out of memory)"
+        why = f"cell {doing.cell}: the kernel died (killed, or out of memory)"
     except RuntimeError as error:  # the kernel never answered
-        said = " ".join(f"the kernel did not start: {error}".split())
+        why = " ".join(f"the kernel did not start: {error}".split())
     except KeyboardInterrupt:
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # its abandoned task would print a traceback
-        code, said = 130, f"interrupted in cell {progress.cell}"
+        code, why = 130, f"interrupted in cell {doing.cell}"
     else:
         return 0, []
-    _mark_failed(copy, max(progress.cell - 1, 0), said)
-    return code, [said]
+    _mark_failed(copy, max(doing.cell - 1, 0), why)
+    return code, [why]
 
 
-
-@contextmanager
+@contextlib.contextmanager
 def _environment(announced):
     """The kernel inherits where to announce runs, and is this environment's own."""
     wanted = {ANNOUNCE: str(announced), "JUPYTER_PREFER_ENV_PATH": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
@@ -297,8 +263,7 @@ def _environment(announced):
                 os.environ[name] = value
 
 
-
-def _mark_failed(copy, index, said):
+def _mark_failed(copy, index, why):
     """papermill calls the cell in which a kernel dies completed, and those after it too: put that right."""
     import nbformat
 
@@ -308,21 +273,19 @@ def _mark_failed(copy, index, said):
     failed = next(cell for cell in notebook.cells[index:] if cell.cell_type == "code")
     failed.metadata.papermill.update(status="failed", exception=True)
     notebook.metadata.setdefault("papermill", {})["exception"] = True
-    failed.outputs.append(nbformat.v4.new_output("error", ename="Stopped", evalue=said, traceback=[said]))
+    failed.outputs.append(nbformat.v4.new_output("error", ename="Stopped", evalue=why, traceback=[why]))
     nbformat.write(notebook, copy)
 
+
+ENDED = {"failed": "failed", "resumable": "was interrupted", "running": "is still running"}
 
 
 def _unfinished(folder):
     """In words, why an announced run is not complete; None where it is, or where nothing was trained."""
-    state, status = folder.state(), folder.status()
-    if state in ("complete", "new"):
+    state, error = folder.state(), folder.status().get("error")
+    if state not in ENDED:
         return None
-    where = f"run {folder.path.name} is {state} at step {status['step']} of {status['steps']}"
-    if status["error"]:
-        where += f" ({status['error']})"
-    return where + ", the same command goes on from its last checkpoint"
-
+    return f"run {folder.path.name} {ENDED[state]}{f' ({error})' if error else ''} {folder.progress()}"
 
 
 def _keep(copy, output, folders):

@@ -1,4 +1,5 @@
-"""Where things are: what the repository ships, what a run writes, and the path that a name given by a user stands for."""
+"""Where things are: what the repository ships, what a run writes, and the path that a name given by a user means; what a
+file or folder holds, in a few digits."""
 
 import hashlib
 import json

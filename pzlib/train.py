@@ -149,7 +149,7 @@ def make_trainer(run, model, tokenizer, items, folder, evaluate=None, view=None)
             trainer.add_callback(callback)
     trainer.method = method
     trainer.add_callback(Halfway(trainer, folder))
-    trainer.add_callback(Recorder(run, folder, method, evaluate, view))
+    trainer.add_callback(Recorder(run, folder, method, evaluate, view, models.bare))
     trainer.add_callback(checkpoints.Manifests(folder.path / "checkpoints", run.run_id))
     trainer.remove_callback(PrinterCallback)
     return trainer

@@ -1,16 +1,23 @@
 """The command line: one clean line for what is wrong, and an exit code that a script can trust."""
 
 import errno
+import inspect
+import json
 import os
 import subprocess
 import sys
+import tomllib
+from importlib import metadata
 
 import nbformat
 import pytest
+from skilled import write_corpus
 
-from pzlib.__main__ import main
+from pzlib.__main__ import COMMANDS, main, run_of
+from pzlib.headless import find
+from pzlib.paths import REPO
 from pzlib.run import Run
-from pzlib.runs.folder import RunFolder
+from pzlib.runs.folder import Interrupted, RunFolder
 
 
 @pytest.fixture
@@ -37,7 +44,8 @@ def test_a_process_says_what_happened_in_its_last_line_and_exit_code(notebook):
     [
         (["run", "{}", "-p", "sede", "1"], "sede: no such parameter of study.ipynb; did you mean seed?"),
         (["run", "{}", "-p", "seed", "x"], "seed: wants an int such as 0, got 'x'"),
-        (["run", "{}x"], "study.ipynbx: no such notebook; did you mean study.ipynb?"),
+        (["run", "{}x"], "study.ipynbx: no such notebook; did you mean study?"),
+        (["run", "notebooks/04.ipynb"], "notebooks/04.ipynb: no such notebook; did you mean 04_pretrainzero?"),
         (["results"], "data/runs; `python -m pzlib run NOTEBOOK` makes one"),
         (["figures", "--results", "none"], "no folder none"),
         (["evaluate", "none/such"], "model: cannot load 'none/such'"),
@@ -101,8 +109,111 @@ def test_two_models_are_evaluated_and_compared(tiny_model, home, capsys):
     assert capsys.readouterr().out.strip() == out.strip().splitlines()[-1]
 
 
-@pytest.mark.parametrize("line", ["", "runn", "run", "run a.ipynb -p seed", "figures --tier x"])
-def test_an_unfinished_command_is_exit_code_2(line):
-    with pytest.raises(SystemExit) as stop:
-        main(line.split())
-    assert stop.value.code == 2
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("runn", "runn: no such command; did you mean run?"),
+        ("run", "NOTEBOOK"),
+        ("run a.ipynb -p seed", "-p/--parameter"),
+        ("batch a.ipynb --jobs many", "--jobs"),
+        ("figures --tier x", "invalid choice 'x' for argument '--tier'"),
+        ("study", "study: name one or more of collapse, "),
+        ("evaluate x --item 3", "--item"),
+    ],
+)
+def test_an_unfinished_command_is_one_line_and_exit_code_2(capsys, line, said):
+    assert main(line.split()) == 2
+    captured = capsys.readouterr()
+    assert said in captured.err and captured.err.count("\n") == 1 and not captured.out
+
+
+def test_bare_pzlib_prints_the_help_and_every_command_has_an_example_and_help_for_every_option(capsys):
+    assert main([]) == 0
+    top = capsys.readouterr().out
+    for name, command in COMMANDS.items():
+        assert f"• {name} " in top
+        assert main([name, "--help"]) == 0
+        assert f"Example: pzlib {name}" in capsys.readouterr().out
+        for option in inspect.signature(command).parameters.values():
+            text = str(option.annotation)
+            assert "help='" in text or 'help="' in text, f"{name} {option.name}"
+
+
+def test_help_and_version_are_fast_since_nothing_heavy_is_loaded():
+    heavy = {"torch", "pandas", "transformers", "matplotlib", "papermill", "ray"}
+    code = f"import sys; from pzlib.__main__ import main; main(['--help']); sys.exit(str({heavy} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.strip() == "set()"
+    version = subprocess.run([sys.executable, "-m", "pzlib", "--version"], capture_output=True, text=True)
+    assert version.stdout == f"pzlib {metadata.version('pzlib')}\n"
+
+
+def test_the_console_script_is_this_command():
+    assert tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["scripts"] == {"pzlib": "pzlib.__main__:main"}
+
+
+@pytest.mark.parametrize("name", ["04", "04_pretrainzero", "04_pretrainzero.ipynb", "notebooks/04_pretrainzero.ipynb"])
+def test_a_notebook_is_named_by_number_name_or_path(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(REPO if "/" in name else tmp_path)
+    assert find(name).resolve() == REPO / "notebooks/04_pretrainzero.ipynb"
+
+
+@pytest.mark.parametrize("name", ["0", "nosuch", "04_pretrain"])
+def test_a_name_that_means_no_notebook_or_several_is_refused(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=f"^{name}: no such notebook; (did you mean|known:) 0.*_"):
+        find(name)
+
+
+INTERRUPTED = """
+import os, signal, sys
+import pzlib.studies.results
+from pzlib.__main__ import main
+def collect(*_):
+    os.kill(os.getpid(), signal.{})
+    import time; time.sleep(30)
+pzlib.studies.results.collect = collect
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main(["results"]))
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_is_an_interruption_of_every_command_one_line_and_exit_code_130(name):
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED.format(name)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "interrupted; the same command goes on from here\n"
+
+
+def test_an_interrupted_training_says_in_that_line_where_it_goes_on(monkeypatch, capsys):
+    def collect(*_):
+        raise Interrupted("mine: interrupted at step 3 of 12; the same command goes on from step 0")
+
+    monkeypatch.setattr("pzlib.studies.results.collect", collect)
+    assert main(["results"]) == 130
+    assert capsys.readouterr().err == "mine: interrupted at step 3 of 12; the same command goes on from step 0\n"
+
+
+def test_settings_on_the_command_line_become_a_run():
+    assert run_of([("use_vllm", "true"), ("steps", "7")], tier="paper") == Run(tier="paper", use_vllm=True, steps=7)
+    for pairs, said in [
+        ([("step", "7")], "step: no such setting of a run; did you mean steps"),
+        ([("tier", "mini")], "tier: give it as --tier"),
+        ([("steps", "7"), ("steps", "8")], "steps: given twice"),
+        ([("steps", "x")], "steps: wants an int such as 2000, got 'x'"),
+    ]:
+        with pytest.raises(ValueError, match=said):
+            run_of(pairs, tier="paper")
+
+
+def test_a_task_is_trained_and_is_no_command_that_is_listed(tiny_model, tmp_path, capsys):
+    write_corpus(tmp_path / "corpus.jsonl")
+    settings = {
+        "tier": "smoke", "objective": "random_span", "model": str(tiny_model), "corpus": str(tmp_path / "corpus.jsonl"),
+        "steps": 1, "min_tokens": 4, "max_prompt_tokens": 32, "max_completion_tokens": 8, "name": "task",
+    }  # fmt: skip
+    (tmp_path / "task.json").write_text(json.dumps({"settings": settings, "evaluation": None}))
+    assert main(["train", str(tmp_path / "task.json")]) == 0
+    assert RunFolder(Run(name="task").folder).state() == "complete"
+    capsys.readouterr()
+    assert main(["--help"]) == 0 and "• train" not in capsys.readouterr().out

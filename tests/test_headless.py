@@ -1,5 +1,6 @@
 """Notebooks without a browser: what is given must fit, and the exit code says what happened."""
 
+import io
 import json
 import os
 import shutil
@@ -15,7 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pzlib.headless import ANNOUNCE, Progress, announce, parse_parameters, parse_value, read_parameters, run_notebook
+from pzlib.errors import parse_value
+from pzlib.headless import ANNOUNCE, Doing, Pace, announce, parse_parameters, progress, read_parameters, run_notebook
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
 
@@ -72,7 +74,7 @@ def test_a_killed_kernel_is_a_failure_and_the_copy_says_so(notebook, home, capsy
     assert run_notebook(path) == 1
     said = capsys.readouterr().err
     assert "cell 3: the kernel died" in said
-    assert "run mine is resumable at step 4 of 12" in said
+    assert "run mine was interrupted at step 4 of 12; the same command goes on from step 0" in said
     *_, killed, after = nbformat.read(home / "data/runs/mine/study.ipynb", as_version=4).cells
     assert killed.metadata.papermill.status == "failed"
     assert killed.outputs[-1].output_type == "error"
@@ -82,7 +84,7 @@ def test_a_killed_kernel_is_a_failure_and_the_copy_says_so(notebook, home, capsy
 def test_a_run_left_unfinished_is_a_failure_though_every_cell_ran(notebook, tmp_path, capsys):
     path = notebook(ANNOUNCED, 'folder.set_status("failed", step=5, error="OSError: disk full")')
     assert run_notebook(path, output=tmp_path / "made/copy.ipynb") == 1
-    assert "run mine is failed at step 5 of 12 (OSError: disk full)" in capsys.readouterr().err
+    assert "run mine failed (OSError: disk full) at step 5 of 12; the same command" in capsys.readouterr().err
     assert (tmp_path / "made/copy.ipynb").exists()
 
 
@@ -167,9 +169,9 @@ def test_what_is_no_notebook_is_told(notebook, tmp_path):
     path = notebook()
     assert read_parameters(path) == {
         "tier": "smoke", "seed": 0, "rate": 1e-4, "live": True, "steps": None, "seeds": [0, 1]}  # fmt: skip
-    with pytest.raises(FileNotFoundError, match="no such notebook; did you mean study.ipynb"):
+    with pytest.raises(FileNotFoundError, match="no such notebook; did you mean study"):
         read_parameters(tmp_path / "studi.ipynb")
-    with pytest.raises(FileNotFoundError, match="holds no notebook"):
+    with pytest.raises(FileNotFoundError, match="none/a.ipynb: no such notebook; known: 00_start_here, "):
         read_parameters(tmp_path / "none/a.ipynb")
     (tmp_path / "text.ipynb").write_text("hello")
     with pytest.raises(ValueError, match="text.ipynb: not a notebook"):
@@ -203,13 +205,51 @@ class Status:
         return {"state": "running", "step": self.step, "steps": 200}
 
 
-def test_progress_line_tells_cell_step_and_time_left(monkeypatch):
+def test_what_a_notebook_does_is_told_with_cell_step_and_time_left(monkeypatch):
     clock, run = [100.0], Status(10)
     monkeypatch.setattr("pzlib.headless.time.monotonic", lambda: clock[0])
-    progress = Progress("study", lambda: [run], cells=9)
-    assert progress.line() == "study: starting, step 10 of 200"
-    progress.cell, run.step, clock[0] = 5, 20, 105.0  # ten steps in five seconds: 180 more take 90
-    assert progress.line() == "study: cell 5 of 9, step 20 of 200, 1 min 30 s left"
+    doing = Doing("study", 9, lambda: [run])
+    assert doing.text() == "study: starting, step 10 of 200"
+    for step, now in ((11, 150.0), (20, 154.5)):  # what came before the first step is no step
+        doing.cell, run.step, clock[0] = 5, step, now
+        text = doing.text()
+    assert text == "study: cell 5 of 9, step 20 of 200, 1 min 30 s left"
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.floats(0, 100)), max_size=60))
+def test_the_time_left_is_never_negative_and_never_more_than_the_slowest_step_allows(seen):
+    pace, now, slowest, before = Pace(), 0.0, 0.0, 0.0
+    for step, seconds in seen:
+        now += seconds
+        left = pace.left(step, 50, now)
+        assert left is None or 0 <= left <= 50 * now
+
+
+def test_a_run_that_goes_on_from_a_checkpoint_is_timed_anew():
+    pace = Pace()
+    for step in range(10, 15):
+        pace.left(step, 200, 10.0 * step)
+    assert pace.left(15, 200, 150.0) == 1850
+    assert pace.left(0, 200, 200.0) is None and pace.left(1, 200, 300.0) is None
+    assert pace.left(2, 200, 301.0) == 198
+
+
+def test_progress_is_plain_lines_without_a_terminal_and_one_line_that_goes_on_one():
+    texts, plain = iter(["one", "one", "two", *["three"] * 99]), io.StringIO()
+    with progress(lambda: next(texts), plain, seconds=0.1):
+        time.sleep(1.5)
+    assert plain.getvalue() == "one\ntwo\nthree\n"
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    with progress(lambda: "step 1 of 2", terminal):
+        time.sleep(0.6)
+    shown = terminal.getvalue()
+    assert "step 1 of 2" in shown and shown.count("\n") <= 1
+    assert shown.rstrip("\x1b[?25hl").endswith("\x1b[2K"), "the line is cleared, so that the next one starts at the left"
 
 
 def test_a_grid_of_which_a_run_failed_fails_the_notebook_at_its_end(notebook, home, capsys):

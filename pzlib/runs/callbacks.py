@@ -1,5 +1,5 @@
-"""Ends a training that has stopped moving and says where it stood: the stacks of all threads, the run marked failed.
-Leaves out slowness: all it knows is that no part of a step has ended for as long as the run allows."""
+"""What happens between the trainer's steps: metrics and scores are written, and a training that has stopped moving is
+ended, with the stacks of all threads. Leaves out slowness: only that no part of a step ends for a given time counts."""
 
 import contextlib
 import faulthandler
@@ -12,20 +12,20 @@ import time
 import torch
 from transformers import TrainerCallback
 
-from pzlib.engine.models import bare
-
 VIEW_SECONDS = 2.0
-
+GRACE = 30  # seconds that a training has to end by itself, once it was interrupted
 
 
 class Recorder(TrainerCallback):
     """Writes each step's metrics, evaluates when it is time, and keeps status and view up to date.
 
-    source: what was trained on, a Game or Lessons; its `metrics` holds the numbers of the last step.
+    source: what was trained on, a Game or Lessons; its `metrics` holds the numbers of the last step. bare: makes of the
+    trainer's model the one that `evaluate(model, tokenizer, step)` is asked with, such as `pzlib.engine.models.bare`.
     """
 
-    def __init__(self, run, folder, source, evaluate, view):
-        self.run, self.folder, self.source, self.evaluate, self.view = run, folder, source, evaluate, view
+    def __init__(self, run, folder, source, evaluate, view, bare=lambda model: model):
+        self.run, self.folder, self.source = run, folder, source
+        self.evaluate, self.view, self.bare = evaluate, view, bare
         self.started = self.seen = 0.0
         self.seconds, self.seconds_evaluation, self.rate = 0.0, 0.0, None
 
@@ -42,9 +42,8 @@ class Recorder(TrainerCallback):
 
     def on_step_end(self, args, state, control, **kwargs):
         self.seconds = time.perf_counter() - self.started
-        if state.global_step == self.run.steps or (
-            self.run.eval_every and state.global_step % self.run.eval_every == 0
-        ):
+        every = self.run.eval_every
+        if state.global_step == self.run.steps or (every and state.global_step % every == 0):
             self._score(state, kwargs)
 
     def on_log(self, args, state, control, logs, **_):
@@ -63,7 +62,7 @@ class Recorder(TrainerCallback):
                 "grad_norm": float(logs["grad_norm"]),
                 "loss": logs["loss"],
                 **played,
-                # of vLLM: how far its log-probabilities lie from the trainer's
+                # of vLLM: how far its log-probabilities are from the trainer's
                 **{name: value for name, value in logs.items() if name.startswith("sampling/")},
             }
         )
@@ -76,23 +75,21 @@ class Recorder(TrainerCallback):
     def _score(self, state, kwargs):
         if self.evaluate is None or not state.is_world_process_zero:
             return
+        self.folder.set_status("running", step=state.global_step, steps=self.run.steps, doing="evaluating")
         started = time.perf_counter()
         with torch.random.fork_rng():  # an evaluation in between must not change what is trained
-            rows = self.evaluate(bare(kwargs["model"]), kwargs["processing_class"], state.global_step)
+            rows = self.evaluate(self.bare(kwargs["model"]), kwargs["processing_class"], state.global_step)
         self.folder.append_eval([{"step": state.global_step, **row} for row in rows])
         self.seconds_evaluation += time.perf_counter() - started
+        self.seen = 0.0  # the next step says that training goes on
 
     def _show(self, state, always=False):
         if not state.is_world_process_zero or not (always or time.perf_counter() - self.seen >= VIEW_SECONDS):
             return
-        self.folder.set_status("running", step=state.global_step, steps=self.run.steps)
+        self.folder.set_status("running", step=state.global_step, steps=self.run.steps, doing="training")
         if self.view is not None:
             self.view.update(self.folder, state.global_step, self.run.steps)
         self.seen = time.perf_counter()
-
-
-GRACE = 30  # seconds that a training has to end by itself, once it was interrupted
-
 
 
 class Watchdog(TrainerCallback):
@@ -107,7 +104,7 @@ class Watchdog(TrainerCallback):
     def __init__(self, run, folder, rank=0):
         self.minutes, self.folder, self.rank = run.watchdog_minutes, folder, rank
         self.path = folder.path / f"stacks.rank{rank}.txt"
-        self.said, self._ended, self._file = "", threading.Event(), None
+        self.words, self._ended, self._file = "", threading.Event(), None
 
     @contextlib.contextmanager
     def watching(self):
@@ -122,14 +119,14 @@ class Watchdog(TrainerCallback):
             try:
                 yield
             except BaseException as error:
-                if self.said:  # what the interrupt became on its way
-                    raise TimeoutError(self.said) from error
+                if self.words:  # what the interrupt became on its way
+                    raise TimeoutError(self.words) from error
                 raise
             finally:
                 self._ended.set()
                 faulthandler.cancel_dump_traceback_later()
                 thread.join()
-                if not self.said:
+                if not self.words:
                     self.path.unlink()
 
     def beat(self):
@@ -140,22 +137,19 @@ class Watchdog(TrainerCallback):
             faulthandler.dump_traceback_later(60 * self.minutes + 2 * GRACE, exit=True, file=self._file)
 
     def _watch(self):
-        while not self._ended.wait(min(1.0, 15 * self.minutes)):
-            if time.monotonic() - self._last > 60 * self.minutes:
-                self._end()
+        while time.monotonic() - self._last <= 60 * self.minutes:
+            if self._ended.wait(min(1.0, 15 * self.minutes)):
                 return
-
-    def _end(self):
         faulthandler.dump_traceback(self._file, all_threads=True)
-        self.said = (
+        self.words = (
             f"no part of a step ended for {self.minutes:g} minutes; where it stood is in {self.path}. Start it again "
             "to go on from its last checkpoint; where steps take that long, raise watchdog_minutes"
         )
         with contextlib.suppress(OSError):  # a dead disk may be what it waits for
-            self.folder.set_status("failed", error=f"TimeoutError: {self.said}")
+            self.folder.set_status("failed", error=f"TimeoutError: {self.words}")
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # it wakes a wait, as Ctrl-C does
         if not self._ended.wait(GRACE):
-            print(self.said, file=sys.stderr, flush=True)
+            print(self.words, file=sys.stderr, flush=True)
             os._exit(1)
 
     def on_step_begin(self, args, state, control, **_):

@@ -1,66 +1,59 @@
 """Checkpoints that a kill cannot spoil: each is listed and hashed once it is whole, and only such are used.
 Leaves out what they hold: model, optimizer, schedule and random states, as transformers saves them."""
 
-import hashlib
 import json
 import shutil
 
 from accelerate import PartialState
 from transformers import TrainerCallback
 
+from pzlib.paths import sha256
 from pzlib.runs.folder import write_atomic
 
 MANIFEST = "manifest.json"
-
 KEPT = 2  # should the newest be damaged later, there is the one before it
 
 
-
 def write_manifest(checkpoint, run_id, step):
-    """List every file of the folder `checkpoint` (a Path) with size and SHA-256; call when all of them are
-    written."""
-    files = {
-        str(p.relative_to(checkpoint)): _fingerprint(p)
-        for p in sorted(checkpoint.rglob("*"))
-        if p.is_file() and p.name != MANIFEST
-    }
-    write_atomic(
-        checkpoint / MANIFEST, json.dumps({"run_id": run_id, "step": step, "files": files}, indent=1) + "\n"
-    )
+    """List every file of the folder `checkpoint` (a Path) with size and SHA-256, once all of them are written."""
+    paths = [path for path in sorted(checkpoint.rglob("*")) if path.is_file() and path.name != MANIFEST]
+    files = {str(path.relative_to(checkpoint)): _listed(path) for path in paths}
+    write_atomic(checkpoint / MANIFEST, json.dumps({"run_id": run_id, "step": step, "files": files}, indent=1) + "\n")
 
+
+def _listed(path):
+    return {"size": path.stat().st_size, "sha256": sha256(path)}
 
 
 def latest_good(folder, run_id, say=print):
     """(path, step) of the newest whole checkpoint under `folder`, or (None, 0) where there is none.
 
     One that was never finished, since the run was killed while writing, is deleted; one that was damaged since is
-    renamed to `broken-...`; both are told of by `say`, and the one before is tried. Raises ValueError for another run's
-    checkpoint.
+    renamed to `broken-...`; `say` gets a line for each, and the one before is tried. Raises ValueError for another
+    run's checkpoint.
     """
     for path in reversed(_oldest_first(folder)):
         manifest, wrong = _check(path)
-        if not wrong and manifest["run_id"] != run_id:
-            raise ValueError(
-                f"{path}: a checkpoint of run {manifest['run_id']}, not of {run_id}; move it elsewhere"
-            )
         if not wrong:
+            if manifest["run_id"] != run_id:
+                raise ValueError(
+                    f"{path}: a checkpoint of run {manifest['run_id']}, not of {run_id}; move it elsewhere"
+                )
             return path, manifest["step"]
-        if not (path / MANIFEST).exists():
-            say(f"{path}: {wrong}; deleted, the one before it is used")
-            shutil.rmtree(path)
-            continue
         aside = path.with_name(f"broken-{path.name}")
-        shutil.rmtree(aside, ignore_errors=True)
-        path.rename(aside)
-        say(f"{path}: {wrong}; set aside as {aside.name}, the one before it is used")
+        if (path / MANIFEST).exists():
+            shutil.rmtree(aside, ignore_errors=True)
+            path.rename(aside)
+            say(f"{path}: {wrong}; set aside as {aside.name}, the one before it is used")
+        else:
+            shutil.rmtree(path)
+            say(f"{path}: {wrong}; deleted, the one before it is used")
     return None, 0
 
 
-
 def _oldest_first(folder):
-    found = [p for p in folder.glob("checkpoint-*") if p.name.removeprefix("checkpoint-").isdigit()]
-    return sorted(found, key=lambda p: int(p.name.removeprefix("checkpoint-")))
-
+    found = [path for path in folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("checkpoint-")))
 
 
 def _check(checkpoint):
@@ -77,17 +70,9 @@ def _check(checkpoint):
             return manifest, f"{name} is missing"
         if path.stat().st_size != listed["size"]:
             return manifest, f"{name} has {path.stat().st_size} bytes, not {listed['size']}"
-        if _fingerprint(path) != listed:
+        if _listed(path) != listed:
             return manifest, f"{name} has changed"
     return manifest, None
-
-
-
-def _fingerprint(path):
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"size": path.stat().st_size, "sha256": digest}
-
 
 
 class Manifests(TrainerCallback):

@@ -5,71 +5,63 @@ from collections import Counter, defaultdict
 
 
 def summary(shares, group):
-    """The metrics of one step over all processes, by the names of metrics.jsonl; a role that did not play is
-    absent.
+    """The metrics of one step over all processes, by the names of metrics.jsonl; a role that did not play is absent.
 
-    shares: one (episodes, trained, rows, refilled, prompt_tokens) per process: episode dicts, a 0/1 flag for
-    each whether it moves the weights, all rows with the fillers, blocks replaced, tokens of the prompts. `fillers` are
-    rows that keep the place of an illegal mask, or of a passage without a target. `dead_groups` is the share of scored
-    groups whose G rewards are all equal (`dead_wrong`, `dead_right`:
-    whose answers are all wrong or right); `loss_token_share` a role's share of the completion tokens that move the
-    weights; `mask/kind` the share of legal masks that hide that kind and `accuracy/kind` the accuracy on them; `hits/k`
-    the share of masks that k of their G predictions found; `verdict/why` the share of answers of which a verifier said
-    so; entropies are nats a token, lengths tokens; None is undefined.
+    shares: one (episodes, trained, rows, refilled, prompt_tokens) per process: episode dicts, a 0/1 flag for each
+    whether it moves the weights, all rows with the fillers, blocks replaced, tokens of the prompts. `fillers` are
+    rows that keep the place of an illegal mask, or of a passage without a target. `dead_groups` is the share of
+    scored groups whose G rewards are all equal (`dead_wrong`, `dead_right`: whose answers are all wrong or right);
+    `loss_token_share` a role's share of the completion tokens that move the weights; `mask/kind` the share of legal
+    masks that hide that kind and `accuracy/kind` the accuracy on them; `hits/k` the share of masks that k of their
+    G predictions found; `verdict/why` the share of answers of which a verifier said so; entropies are nats a token,
+    lengths tokens; None is undefined.
     """
     episodes = [e for share in shares for e in share[0]]
     trained = [flag for share in shares for flag in share[1]]
-    moving = sum(e["length"] for e, flag in zip(episodes, trained, strict=True) if flag)
+    moving = [e for e, flag in zip(episodes, trained, strict=True) if flag]
+    tokens_moving = _tokens(moving)
     metrics = {
         "rows": sum(share[2] for share in shares),
         "rows_trained": sum(trained),
         "fillers": sum(share[2] - len(share[0]) for share in shares),
         "tokens_prompt": sum(share[4] for share in shares),
-        "tokens_completion": sum(e["length"] for e in episodes),
+        "tokens_completion": _tokens(episodes),
         "refilled": sum(share[3] for share in shares),
     }
     for role in ("predictor", "generator"):
-        own = [(e, flag) for e, flag in zip(episodes, trained, strict=True) if e["role"] == role]
-        rows = [e for e, _ in own]
+        rows = [e for e in episodes if e["role"] == role]
         if rows or role == "predictor":
-            mine = sum(e["length"] for e, flag in own if flag)
-            metrics |= {f"{role}/{k}": v for k, v in _role(rows, group).items()}
-            metrics[f"{role}/loss_token_share"] = mine / moving if moving else None
-    return metrics | _masks(episodes, group) | _verdicts(episodes)
-
+            metrics |= {f"{role}/{name}": value for name, value in _role(rows, group).items()}
+            mine = _tokens(e for e in moving if e["role"] == role)
+            metrics[f"{role}/loss_token_share"] = mine / tokens_moving if tokens_moving else None
+    return metrics | _masks([e for e in episodes if e["role"] == "predictor"], group) | _verdicts(episodes)
 
 
 def _role(rows, group):
-    tokens = sum(e["length"] for e in rows)
-    rewards = [e["reward"] for e in rows]
-    groups = [rewards[i : i + group] for i in range(0, len(rows), group)]
+    tokens, rewards = _tokens(rows), [e["reward"] for e in rows]
     found = {
         "reward": _mean(rewards),
-        "dead_groups": _mean([len(set(g)) == 1 for g in groups]),
+        "dead_groups": _mean([len(set(same)) == 1 for same in _groups(rewards, group)]),
         "length": _mean([e["length"] for e in rows]),
         "clipped": _mean([e["clipped"] for e in rows]),
         "entropy": sum(e["entropy"] * e["length"] for e in rows) / tokens if tokens else None,
     }
     if rows and rows[0]["role"] == "generator":
-        return found | {
-            "parsed": _mean([e["mask"] is not None for e in rows]),
-            "legal": _mean([e["legal"] for e in rows]),
-        }
-    right = [[is_right(e) for e in rows[i : i + group]] for i in range(0, len(rows), group)]
+        found["parsed"] = _mean([e["mask"] is not None for e in rows])
+        return found | {"legal": _mean([e["legal"] for e in rows])}
+    right = [is_right(e) for e in rows]
     return found | {
-        "dead_wrong": _mean([not any(g) for g in right]),
-        "dead_right": _mean([all(g) for g in right]),
-        "accuracy": _mean([is_right(e) for e in rows]),
+        "dead_wrong": _mean([not any(same) for same in _groups(right, group)]),
+        "dead_right": _mean([all(same) for same in _groups(right, group)]),
+        "accuracy": _mean(right),
         "parsed": _mean([e["prediction"] is not None for e in rows]),
     }
 
 
-
-def _masks(episodes, group):
+def _masks(predictions, group):
     """What was masked, and how well it was found: each legal mask once, seen through its G predictions."""
-    predictions = [e for e in episodes if e["role"] == "predictor"]
     masks = predictions[::group]
-    hits = [sum(map(is_right, predictions[i : i + group])) for i in range(0, len(predictions), group)]
+    hits = [sum(right) for right in _groups([is_right(e) for e in predictions], group)]
     by_kind = defaultdict(list)
     for mask, right in zip(masks, hits, strict=True):
         by_kind[mask["kind"]].append(right / group)
@@ -80,11 +72,9 @@ def _masks(episodes, group):
     return found | {f"hits/{k}": _mean([right == k for right in hits]) for k in range(group + 1)}
 
 
-
 def _verdicts(episodes):
-    said = Counter(e["verdict"] for e in episodes if e.get("verdict"))
-    return {f"verdict/{why}": count / said.total() for why, count in sorted(said.items())}
-
+    counts = Counter(e["verdict"] for e in episodes if e.get("verdict"))
+    return {f"verdict/{why}": count / counts.total() for why, count in sorted(counts.items())}
 
 
 def is_right(episode):
@@ -99,6 +89,13 @@ def is_right(episode):
     verdict = episode.get("verdict")  # None, or NaN in a table, where nobody judged
     return verdict in ("right", "helped") if isinstance(verdict, str) else episode["reward"] == 1.0
 
+
+def _groups(values, group):
+    return [values[i : i + group] for i in range(0, len(values), group)]
+
+
+def _tokens(episodes):
+    return sum(e["length"] for e in episodes)
 
 
 def _mean(values):

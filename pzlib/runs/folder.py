@@ -109,14 +109,11 @@ class RunFolder:
     def __init__(self, path):
         self.path = Path(path)
 
-    def __repr__(self):
-        return f"RunFolder({str(self.path)!r})"
-
     def open(self, run, facts=None):
         """Create the folder for the Run `run`, or check that the same settings and facts made it; returns self.
 
-        facts: plain JSON values that must not change either (corpus digest, model fingerprint, ...); None of a folder
-        that is there: they are not asked. Raises ValueError naming what differs, or the living process that trains here.
+        facts: plain JSON values that must not change either (corpus digest, model fingerprint, ...); None: only the
+        settings are compared. Raises ValueError naming what differs, or the living process that trains here.
         """
         settings = run.to_dict()
         params = json.loads(json.dumps({"run_id": run.run_id, **settings, **(facts or {})}))
@@ -128,11 +125,11 @@ class RunFolder:
             write_atomic(self.path / "env.json", json.dumps(environment(), indent=1) + "\n")
             write_atomic(self.path / "params.json", json.dumps(params, indent=1) + "\n")
             return self
-        old = self.params()
+        then = self.params()
         # A folder of an earlier version lacks the settings that came later: it was made with their defaults.
-        old |= type(run).from_dict({name: value for name, value in old.items() if name in settings}).to_dict()
-        asked = {**old, **params} if facts is not None else params
-        was, now = _differing(old, params, [name for name in asked if name not in run.HOW])
+        then = type(run).from_dict({name: then[name] for name in settings if name in then}).to_dict() | then
+        asked = params if facts is None else {**then, **params}
+        was, now = _differing(then, params, [name for name in asked if name not in run.HOW])
         if was:
             remedy = "give the run another name, or delete the folder"
             raise ValueError(f"{self.path}: made with {_shown(was)}, started with {_shown(now)}; {remedy}")
@@ -159,7 +156,7 @@ class RunFolder:
         return json.loads(path.read_text()) if path.exists() else {}
 
     def set_status(self, state, **named):
-        """Record `state` (one of STATES) and any of FIELDS; the rest is kept, but for an error and what it was doing."""
+        """Record `state` (one of STATES) and any of FIELDS; the rest is kept, but for error and doing."""
         if state not in STATES:
             raise ValueError(f"state: {state!r} is not one of {', '.join(STATES)}")
         refuse_unknown(named, FIELDS, "field of the status")
@@ -190,7 +187,8 @@ class RunFolder:
         whole = self.path.glob("checkpoints/checkpoint-*/manifest.json")
         saved = max((int(path.parent.name.removeprefix("checkpoint-")) for path in whole), default=0)
         status, why = self.status(), "" if saved else ", as there is no checkpoint yet"
-        return f"at step {status['step']} of {status['steps']}; the same command goes on from step {saved}{why}"
+        at = f"at step {status.get('step', 0)} of {status.get('steps')}"
+        return f"{at}; the same command goes on from step {saved}{why}"
 
     def append_metrics(self, row):
         """Add one step's metrics (a dict with `step`); NaN and infinity are stored as null."""

@@ -1,12 +1,12 @@
 """Finished run folders become the small tidy tables in data/results that every figure is made from.
 Leaves out episodes (megabytes a run) and every average: a mean over seeds is taken where it is shown."""
 
-import fcntl
 import json
 from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock
 
 from pzlib.errors import near_names
 from pzlib.paths import locate, root
@@ -73,8 +73,7 @@ def collect_run(folder, out_dir):
 def _bring(folders, out_dir):
     if folders:
         Path(out_dir).mkdir(parents=True, exist_ok=True)
-        with open(Path(out_dir) / ".lock", "w") as lock:  # two grids may end a run at the same moment
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with FileLock(Path(out_dir) / ".lock"):  # two grids may end a run at the same moment
             # runs.csv last: a run that stands in it is stored whole
             for name, rows in {"training": _training, "tinybench": _tinybench, "runs": _settings}.items():
                 merge(Path(out_dir) / f"{name}.csv", [rows(folder) for folder in folders], TABLES[name])

@@ -1,4 +1,5 @@
-"""A run folder: what is written is read back, a kill or a full disk loses nothing, its state is clear."""
+"""A run folder: what is written is read back, a kill or a full disk loses nothing, its state is clear; one process
+trains in it, and how that ends is recorded."""
 
 import contextlib
 import errno
@@ -11,6 +12,7 @@ import sys
 import textwrap
 import time
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -19,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pzlib.run import Run
-from pzlib.runs.folder import EPISODES, EVAL_COLUMNS, RunFolder, write_atomic
+from pzlib.runs.folder import EPISODES, EVAL_COLUMNS, Interrupted, RunFolder, held, training, write_atomic
 
 RUN = Run(tier="smoke", seed=1)
 
@@ -68,7 +70,7 @@ def test_open_records_settings_facts_and_environment(folder):
     assert params["seed"] == 1
     assert params["run_id"] == RUN.run_id
     assert params["corpus_digest"] == "abc"
-    assert folder.run() == RUN
+    assert Run.from_dict({name: params[name] for name in RUN.to_dict()}) == RUN
     env = json.loads((folder.path / "env.json").read_text())
     assert env["python"] == ".".join(map(str, sys.version_info[:3]))
     assert env["packages"]["trl"] == "1.16.0"
@@ -90,7 +92,7 @@ def test_a_folder_from_before_a_setting_was_there_has_its_default(folder):
     params = {name: value for name, value in folder.params().items() if name not in ("verifier", "kl")}
     write_atomic(folder.path / "params.json", json.dumps(params))
     facts = {"corpus_digest": "abc", "corpus_report": {"read": 5}}
-    assert RunFolder(folder.path).open(RUN, facts).run() == RUN
+    assert RunFolder(folder.path).open(RUN, facts).path == folder.path
     with pytest.raises(ValueError, match="made with kl 0.0, .*started with kl 0.5"):
         RunFolder(folder.path).open(Run(tier="smoke", seed=1, kl=0.5), facts)
 
@@ -130,7 +132,7 @@ def test_state_of_a_living_a_finished_and_a_failed_run(folder):
     status = folder.status()
     assert (status["state"], status["step"], status["steps"]) == ("complete", 12, 12)
     assert (status["pid"], status["started"]) == (os.getpid(), started)
-    with pytest.raises(ValueError, match="state: 'done' is not one of running, complete, failed"):
+    with pytest.raises(ValueError, match="state: 'done' is not one of running, resumable, complete, failed"):
         folder.set_status("done")
     with pytest.raises(ValueError, match="stepp: no such field of the status; did you mean step"):
         folder.set_status("running", stepp=3)
@@ -295,3 +297,115 @@ def test_write_atomic_replaces_whole_files(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
     with pytest.raises(FileNotFoundError):
         write_atomic(tmp_path / "no/such/a.txt", "x")
+
+
+def test_of_two_starts_in_one_moment_one_is_refused_until_the_other_has_let_go(tmp_path):
+    folder, said = RunFolder(tmp_path / "run"), "another process trains it now; wait, or give another seed or name"
+    with held(folder):
+        with pytest.raises(ValueError, match=f"run: {said}"):
+            with held(RunFolder(folder.path)):
+                pass
+        code = "from pzlib.runs.folder import RunFolder; from pzlib.runs.folder import held; import sys\n"
+        code += "with held(RunFolder(sys.argv[1])): pass"
+        other = subprocess.run([sys.executable, "-c", code, str(folder.path)], capture_output=True, text=True)
+        assert said in other.stderr
+    with held(folder):
+        assert folder.state() == "new"
+
+
+@pytest.mark.parametrize("number, stops", [(errno.ENOSYS, False), (errno.ENOLCK, False), (errno.EIO, True)])
+def test_a_disk_without_locks_is_no_reason_to_stop_and_a_broken_one_is(tmp_path, monkeypatch, number, stops):
+    def flock(*_):
+        raise OSError(number, "said by the disk")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    if stops:
+        with pytest.raises(OSError, match="said by the disk"), held(RunFolder(tmp_path / "run")):
+            pass
+    else:
+        with held(RunFolder(tmp_path / "run")):
+            pass
+
+
+FACTS = {"corpus_digest": "abc", "corpus_report": {"read": 5}}
+
+
+def test_a_training_that_ends_is_complete_and_holds_the_folder_until_then(folder):
+    with training(folder, RUN, FACTS):
+        status = folder.status()
+        assert (folder.state(), status["step"], status["steps"], status["pid"]) == ("running", 0, 12, os.getpid())
+        with pytest.raises(ValueError, match="trains it now"), held(RunFolder(folder.path)):
+            pass
+    assert (folder.state(), folder.status()["step"]) == ("complete", 12)
+    assert (folder.path / "sources.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("raised", "state", "error"),
+    [
+        (ValueError("bad word"), "failed", "ValueError: bad word"),
+        (TimeoutError("hung"), "failed", "TimeoutError: hung"),
+        (KeyboardInterrupt(), "resumable", None),
+        (SystemExit(1), "resumable", None),
+    ],
+)
+def test_a_training_that_a_signal_ends_is_resumable_and_one_that_an_error_ends_failed(folder, raised, state, error):
+    with pytest.raises(type(raised)), training(folder, RUN, FACTS):
+        folder.set_status("running", step=3)
+        raise raised
+    status = folder.status()
+    assert (folder.state(), status["error"], status["step"], status["steps"]) == (state, error, 3, 12)
+    with training(folder, RUN, FACTS):  # it has let go, and may go on
+        assert folder.status()["error"] is None
+
+
+def test_an_interrupt_is_one_line_that_says_where_it_goes_on(folder):
+    with pytest.raises(Interrupted) as stop, training(folder, RUN, FACTS):
+        folder.set_status("running", step=5)
+        raise KeyboardInterrupt
+    where = "interrupted at step 5 of 12; the same command goes on from step 0, as there is no checkpoint yet"
+    assert str(stop.value) == f"{RUN.run_id}: {where}"
+    assert stop.value.__suppress_context__
+    for step in (6, 10):
+        (folder.path / f"checkpoints/checkpoint-{step}").mkdir()
+    (folder.path / "checkpoints/checkpoint-6/manifest.json").touch()
+    folder.set_status("resumable", step=11)
+    assert folder.progress() == "at step 11 of 12; the same command goes on from step 6"
+
+
+def test_an_interrupt_is_one_line_in_a_notebook(capsys):
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell.instance()
+    shell.push({"Interrupted": Interrupted})
+    try:
+        shell.run_cell("def deep():\n    raise Interrupted('mine: interrupted at step 3 of 12')\ndeep()")
+    finally:
+        InteractiveShell.clear_instance()
+    said = capsys.readouterr()
+    assert (said.out + said.err).strip() == "mine: interrupted at step 3 of 12"
+
+
+def test_the_other_processes_of_a_run_write_nothing(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    for raised in (ValueError, None):
+        with contextlib.suppress(ValueError), training(folder, RUN, FACTS, main=False):
+            if raised:
+                raise raised
+    assert not folder.path.exists()
+
+
+def test_what_torch_calls_a_position_is_a_full_disk_where_the_disk_is_full(folder, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=100))
+    with pytest.raises(OSError, match="No space left on device"), training(folder, RUN, FACTS):
+        raise RuntimeError("unexpected pos 64 vs 0")
+    assert folder.status()["error"].startswith("OSError: [Errno 28] No space left on device")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=2**30))
+    with pytest.raises(RuntimeError, match="unexpected pos"), training(folder, RUN, FACTS):
+        raise RuntimeError("unexpected pos 64 vs 0")
+
+
+def test_a_finished_folder_is_opened_by_its_settings_alone_where_no_facts_are_given(folder):
+    assert folder.open(RUN).params()["corpus_digest"] == "abc"
+    with pytest.raises(ValueError, match="steps 12, .*started with .*steps 13"):
+        folder.open(Run(tier="smoke", seed=1, steps=13))

@@ -35,7 +35,7 @@ def collected(home):
 
 
 def test_tables_are_tidy_and_rounded(make_run, home):
-    ids = {make_run(seed=seed).run().run_id: "complete" for seed in (1, 0)}
+    ids = {make_run(seed=seed).params()["run_id"]: "complete" for seed in (1, 0)}
     assert collected(home) == ids
     runs, training, tinybench = map(load, TABLES)
     assert list(runs["seed"]) == [0, 1]
@@ -85,7 +85,7 @@ def test_rows_of_runs_found_are_replaced_and_of_others_kept(make_run, home):
 
 
 def test_a_run_that_is_not_complete_is_left_out_and_named(make_run, home):
-    run_id = make_run(seed=0, state="failed").run().run_id
+    run_id = make_run(seed=0, state="failed").params()["run_id"]
     assert collected(home) == {run_id: "failed"}
     assert not (home / "data/results").exists()
     make_run(seed=1)
