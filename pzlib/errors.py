@@ -65,29 +65,38 @@ def fitted(name, value, default):
     return value
 
 
-def parse_value(name, text, default):
+def parse_value(name, text, default, kind=None):
     """The value that `text`, typed on a command line, is where a notebook or a tier says `default`.
+
+    kind: its type, where the default is None and does not tell. Where nothing does, it is the literal that the text
+    writes, or else the text: 3.10 is a version, since no one writes the number so.
 
     >>> parse_value("rate", "1e-6", 0.5), parse_value("live", "false", True), parse_value("name", "1", "mine")
     (1e-06, False, '1')
     >>> parse_value("every", "false", None), parse_value("seeds", "[1, 2]", None), parse_value("name", "a.jsonl", None)
     (False, [1, 2], 'a.jsonl')
+    >>> parse_value("version", "3.10", None), parse_value("rate", "3.10", None, float), parse_value("x", "none", None)
+    ('3.10', 3.1, None)
     >>> parse_value("steps", "ten", 200)
     Traceback (most recent call last):
     ValueError: steps: wants an int such as 200, got 'ten'
     """
-    if isinstance(default, str):
-        return text
+    kind = kind or (None if default is None else type(default))
     word = text.strip()
-    if isinstance(default, bool) or word.lower() in ("true", "false", "none"):
-        word = word.capitalize()
+    if default is None and word.lower() == "none":
+        return None
+    if kind is str:
+        return text
     try:
-        value = ast.literal_eval(word)
+        value = ast.literal_eval(word.capitalize() if kind is bool or word.lower() in ("true", "false") else word)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
-        if default is None:
+        if kind is None:
             return text
-        raise ValueError(f"{name}: wants {_a(type(default))} such as {default!r}, got {text!r}") from error
-    return fitted(name, value, default)
+        example = "" if default is None else f" such as {default!r}"
+        raise ValueError(f"{name}: wants {_a(kind)}{example}, got {text!r}") from error
+    if kind is None:
+        return text if isinstance(value, float) and word.endswith("0") and word != repr(value) else value
+    return typed(name, value, kind) if default is None else fitted(name, value, default)
 
 
 def duration(seconds):

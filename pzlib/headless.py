@@ -5,22 +5,29 @@ import ast
 import contextlib
 import logging
 import os
+import re
 import sys
 import tempfile
 import threading
 import time
 from collections import deque
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from pzlib.errors import duration, fitted, near_names, parse_value, refuse_unknown
-from pzlib.paths import REPO, root
+from pzlib.errors import duration, fitted, near_names, parse_value, refuse_unknown, typed
+from pzlib.paths import REPO, locate, misspelt, root
+from pzlib.run import Run
 from pzlib.runs.folder import RunFolder, write_atomic
 
 ANNOUNCE = "PZLIB_ANNOUNCE"  # names the file in which a notebook says which run it trains
+SETTINGS = Run.__dataclass_fields__
+# Parameters that name something to be read: a path, a run, a hub name; and how a name ends that can only be a file's.
+READ = ("model", "against", "real_model", "entropy_model", "corpus", "real_corpus", "solutions", "transcripts", "data")
+FILES = (".jsonl", ".json", ".csv", ".parquet", ".txt", ".tex", ".xml", ".bz2", ".gz")
 
 
 def find(name):
@@ -46,9 +53,14 @@ def read_parameters(path):
     They are the assignments in the one cell tagged `parameters`; each must be a plain literal, because a value computed
     there would not follow one given from outside. Raises FileNotFoundError, ValueError.
     """
+    return {name: default for name, (default, _) in _parameters(path).items()}
+
+
+def _parameters(path):
+    """{name: (default, its type where the default is None and something else tells it, else None)}."""
     import nbformat
 
-    path = find(path)
+    path, found = find(path), {}
     try:
         notebook = nbformat.read(path, as_version=4)
     except Exception as error:  # nbformat raises what its JSON and schema readers raise
@@ -56,30 +68,65 @@ def read_parameters(path):
     cells = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
     if len(cells) != 1:
         raise ValueError(f"{path}: {len(cells)} cells are tagged `parameters`; it needs exactly one")
-    defaults = {}
     try:
         for statement in ast.parse(cells[0].source).body:
             match statement:
                 case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                    defaults[name] = ast.literal_eval(value)
+                    kind = SETTINGS[name].type if name in SETTINGS else None
+                case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation, value=ast.expr() as value):
+                    kind = _kind(annotation)
                 case _:
                     raise ValueError
+            default = ast.literal_eval(value)
+            if kind is float and type(default) is int:  # `rate: float = 1`
+                default = float(default)
+            found[name] = default, kind if default is None else None
     except SyntaxError as error:
         raise ValueError(f"{path}: line {error.lineno} of the parameters cell is not Python") from error
     except (ValueError, TypeError) as error:
         line = ast.unparse(statement).splitlines()[0]
         raise ValueError(f"{path}: `{line}` in the parameters cell sets no name to a literal") from error
-    return defaults
+    return found
+
+
+def _kind(annotation):
+    """The one plain type that an annotation such as `int`, `"float | None"` or `Optional[str]` names, else None."""
+    words = set(re.findall(r"\w+", ast.unparse(annotation))) - {"None", "Optional", "typing"}
+    return {"bool": bool, "int": int, "float": float, "str": str}.get(words.pop()) if len(words) == 1 else None
 
 
 def parse_parameters(path, pairs):
-    """The (name, text) pairs of a command line as the typed parameters of the notebook at `path`."""
-    defaults, values = read_parameters(path), {}
-    refuse_unknown([name for name, _ in pairs], defaults, f"parameter of {Path(path).name}")
+    """The (name, text) pairs of a command line as the parameters of the notebook at `path`; errors as of `checked`."""
+    known, values = _parameters(path), {}
+    refuse_unknown([name for name, _ in pairs], known, f"parameter of {Path(path).name}")
     for name, text in pairs:
         if name in values:
             raise ValueError(f"{name}: given twice; give each parameter once")
-        values[name] = parse_value(name, text, defaults[name])
+        values[name] = parse_value(name, text, *known[name])
+    return checked(path, values)
+
+
+def checked(path, parameters):
+    """`parameters` ({name: value}) of the notebook at `path`, each in its type: what can be refused before it starts.
+
+    Raises ValueError for a name that it does not have, a wrong type, and a value that is impossible for the setting of
+    a Run of that name; FileNotFoundError for a model or text that is a path, or a run, and not there.
+    """
+    known, values = _parameters(path), {}
+    refuse_unknown(parameters, known, f"parameter of {Path(path).name}")
+    for name, value in parameters.items():
+        default, kind = known[name]
+        values[name] = fitted(name, value, default) if kind is None or value is None else typed(name, value, kind)
+        if name in READ and isinstance(value, str) and locate(value) == value and not Path(value).is_absolute():
+            wrong = misspelt(value) or (f"there is no file {value}" if value.lower().endswith(FILES) else None)
+            if wrong:
+                raise FileNotFoundError(f"{name}: {wrong}")
+    settings = {name: default for name, (default, _) in known.items()} | values
+    try:
+        Run(**{name: value for name, value in settings.items() if name in SETTINGS and value is not None})
+    except ValueError as error:
+        if str(error).partition(":")[0] in values:  # else it is of what the notebook sets itself
+            raise
     return values
 
 
@@ -141,22 +188,23 @@ def progress(text, stream=None, seconds=15):
 
 class Doing:
     """What a notebook is doing, in words for a person. name: what to call it; cells: how many it has; runs(): the
-    RunFolders announced so far. Set `cell` (from 1) as cells start."""
+    RunFolders announced so far. Set `cell` (from 1) as cells start, and `heading` where one is a section's."""
 
     def __init__(self, name, cells, runs):
-        self.name, self.cells, self.runs, self.cell = name, cells, runs, 0
+        self.name, self.cells, self.runs = name, cells, runs
+        self.cell, self.heading = 0, ""
         self._pace = Pace()
 
     def text(self):
-        """E.g. `04_pretrainzero: cell 5 of 9, step 37 of 200, 1 min 20 s left`."""
-        parts = [f"cell {self.cell} of {self.cells}" if self.cell else "starting"]
+        """E.g. `04_pretrainzero: training, step 37 of 200, 1 min 20 s left`; where nothing trains, the section."""
+        where = self.heading or (f"cell {self.cell} of {self.cells}" if self.cell else "starting")
         for folder in self.runs()[-1:]:
-            status = folder.status()
-            if status.get("steps"):
-                parts.append(f"step {status['step']} of {status['steps']}")
+            if folder.state() == "running":
+                status = folder.status()
+                where = f"{status.get('doing') or 'training'}, step {status['step']} of {status['steps']}"
                 left = self._pace.left(status["step"], status["steps"])
-                parts += [f"{duration(left)} left"] if left is not None and status["state"] == "running" else []
-        return f"{self.name}: {', '.join(parts)}"
+                where += f", {duration(left)} left" if left is not None else ""
+        return f"{self.name}: {where}"
 
 
 def announce(run):
@@ -195,9 +243,7 @@ def run_notebook(path, parameters=None, output=None, announced=None):
     import nbformat
 
     path = find(path)
-    defaults, parameters = read_parameters(path), parameters or {}
-    refuse_unknown(parameters, defaults, f"parameter of {path.name}")
-    parameters = {name: fitted(name, value, defaults[name]) for name, value in parameters.items()}
+    parameters, began = checked(path, parameters or {}), datetime.now(UTC).isoformat(timespec="seconds")
     with tempfile.TemporaryDirectory(prefix="pzlib-") as scratch:
         copy, announced = Path(scratch) / path.name, Path(announced or Path(scratch) / "announced")
         announced.write_text("")
@@ -211,7 +257,9 @@ def run_notebook(path, parameters=None, output=None, announced=None):
     if problems:
         print(f"{path}: {'; '.join(problems)}; executed copy: {kept}", file=sys.stderr)
         return code or 1
-    print(f"{path}: done; executed copy: {kept}")
+    old = [f.path.name for f in folders if f.state() == "complete" and f.status()["updated"] < began]
+    kept = f"{', '.join(old)} was complete before, and nothing was trained; executed copy: {kept}" if old else kept
+    print(f"{path}: done; {'run' if old else 'executed copy:'} {kept}")
     return 0
 
 
@@ -222,15 +270,18 @@ def _execute(path, copy, parameters, announced, doing):
 
     def started(cell, cell_index):
         doing.cell = cell_index + 1
+        if cell.cell_type == "markdown" and cell.source.startswith("#"):
+            doing.heading = cell.source.splitlines()[0].strip("# ")
 
     code = 1
+    before = os.environ.get(ANNOUNCE)
+    os.environ |= {ANNOUNCE: str(announced), "JUPYTER_PREFER_ENV_PATH": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     try:
-        with _environment(announced):
-            papermill.execute_notebook(
-                path, copy, parameters, progress_bar=False, on_cell_start=started, start_timeout=180,
-                kernel_name="python3",  # this environment's own, whatever kernel the notebook was saved with
-                extra_arguments=["--log-level=50"],  # the kernel's own log: what a cell says is in the copy
-            )  # fmt: skip
+        papermill.execute_notebook(
+            path, copy, parameters, progress_bar=False, on_cell_start=started, start_timeout=180,
+            kernel_name="python3", language="python",  # this environment's own, whatever the notebook says
+            extra_arguments=["--log-level=50"],  # the kernel's own log: what a cell says is in the copy
+        )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         text = " ".join(f"{error.ename}: {error.evalue}".split())
         return code, [f"cell {error.cell_index + 1} (In [{error.exec_count}]) failed: {text[:500]}"]
@@ -243,24 +294,11 @@ def _execute(path, copy, parameters, announced, doing):
         code, why = 130, f"interrupted in cell {doing.cell}"
     else:
         return 0, []
+    finally:
+        os.environ.pop(ANNOUNCE)
+        os.environ |= {ANNOUNCE: before} if before else {}
     _mark_failed(copy, max(doing.cell - 1, 0), why)
     return code, [why]
-
-
-@contextlib.contextmanager
-def _environment(announced):
-    """The kernel inherits where to announce runs, and is this environment's own."""
-    wanted = {ANNOUNCE: str(announced), "JUPYTER_PREFER_ENV_PATH": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _mark_failed(copy, index, why):

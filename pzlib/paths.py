@@ -1,5 +1,4 @@
-"""Where things are: what the repository ships, what a run writes, and the path that a name given by a user means; what a
-file or folder holds, in a few digits."""
+"""Where things are: what is shipped, what a run writes, the path that a name given by a user means; digests of them."""
 
 import hashlib
 import json

@@ -149,7 +149,8 @@ def test_help_and_version_are_fast_since_nothing_heavy_is_loaded():
 
 
 def test_the_console_script_is_this_command():
-    assert tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["scripts"] == {"pzlib": "pzlib.__main__:main"}
+    project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"pzlib": "pzlib.__main__:main"}
 
 
 @pytest.mark.parametrize("name", ["04", "04_pretrainzero", "04_pretrainzero.ipynb", "notebooks/04_pretrainzero.ipynb"])

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pzlib.errors import parse_value
 from pzlib.headless import ANNOUNCE, Doing, Pace, announce, parse_parameters, progress, read_parameters, run_notebook
 from pzlib.run import Run
-from pzlib.runs.folder import RunFolder
+from pzlib.runs.folder import RunFolder, write_atomic
 
 PARAMETERS = 'tier = "smoke"  # sizes\nseed = 0\nrate = 1e-4\nlive = True\nsteps = None\nseeds = [0, 1]\n'
 ANNOUNCED = """
@@ -58,6 +58,106 @@ def test_a_run_that_completes(notebook, home, capsys):
     assert cells[-1].outputs[0].text == "2 1.0 False [3]\n"
     assert all(not cell.outputs for cell in nbformat.read(path, as_version=4).cells)
     assert ANNOUNCE not in os.environ
+
+
+def test_a_run_that_was_complete_before_is_not_said_to_be_trained(notebook, home, capsys):
+    run = Run(tier="smoke", name="mine")
+    folder = RunFolder(run.folder).open(run)
+    folder.set_status("complete", step=12, steps=12)
+    write_atomic(folder.path / "status.json", json.dumps(folder.status() | {"updated": "2026-01-01T00:00:00+00:00"}))
+    cells = "from pzlib.headless import announce\nfrom pzlib.run import Run\nannounce(Run(tier='smoke', name='mine'))"
+    assert run_notebook(notebook(cells)) == 0
+    assert "done; run mine was complete before, and nothing was trained; executed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("case", ["annotated_parameters", "no_kernelspec"])
+def test_a_notebook_as_other_tools_write_it_is_executed(case, tmp_path, home):
+    tagged, path = {"tags": ["parameters"]}, tmp_path / "other.ipynb"
+    source = "num: int = 5" if case == "annotated_parameters" else "num = 5"
+    cells = [nbformat.v4.new_code_cell(source, metadata=tagged), nbformat.v4.new_code_cell("print(num + 1)")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    assert run_notebook(path, parse_parameters(path, [("num", "7")])) == 0
+    copy = nbformat.read(home / "data/runs/notebooks/other.ipynb", as_version=4)
+    assert copy.cells[-1].outputs[0].text == "8\n"
+
+
+ANNOTATED = """
+num: int = 5
+ratio: float = 1
+name: "str" = "x"
+seeds: list[int] = [0]
+opt: float | None = None
+text: Optional[str] = None
+steps: int | None = None
+free = None
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("num", "7", 7), ("ratio", "0.5", 0.5), ("ratio", "2", 2.0), ("name", "3", "3"), ("seeds", "[1, 2]", [1, 2]),
+        ("opt", "3.10", 3.1), ("opt", "3", 3.0), ("opt", "none", None), ("text", "3.10", "3.10"), ("text", "5", "5"),
+        ("steps", "12", 12), ("free", "3.10", "3.10"), ("free", "3.1", 3.1), ("free", "2.0", 2.0), ("free", "1e-6", 1e-6),
+        ("free", "10", 10), ("free", "true", True), ("free", "007", "007"), ("free", "0.50", "0.50"),
+    ],
+)  # fmt: skip
+def test_an_annotation_says_what_a_default_leaves_open(notebook, name, text, value):
+    parsed = parse_parameters(notebook(parameters=ANNOTATED), [(name, text)])[name]
+    assert (parsed, type(parsed)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("num", "7.5", "num: wants an int, got the float 7.5"),
+        ("opt", "many", "opt: wants a float, got 'many'"),
+        ("steps", "1.5", "steps: wants an int, got the float 1.5"),
+    ],
+)
+def test_a_value_that_its_annotation_does_not_allow_is_refused(notebook, name, text, said):
+    with pytest.raises(ValueError, match=said):
+        parse_parameters(notebook(parameters=ANNOTATED), [(name, text)])
+
+
+SETTINGS = "tier = 'smoke'\nobjective = 'pretrainzero'\nlearning_rate = None\nmodel = None\nmax_tokens = None\n"
+SETTINGS += "steps = 12\nrandom_span_steps = 0\ntranscripts = ''\noutput = None\n"
+
+
+@pytest.mark.parametrize(
+    ("pair", "error", "said"),
+    [
+        (("tier", "smok"), ValueError, "tier: 'smok'"),
+        (("objective", "random_spam"), ValueError, "objective: 'random_spam'"),
+        (("learning_rate", "lots"), ValueError, "learning_rate: wants a float, got 'lots'$"),
+        (("learning_rate", "-1.0"), ValueError, "learning_rate: must be above 0"),
+        (("random_span_steps", "13"), ValueError, "random_span_steps: 13 is above steps 12"),
+        (("model", "data/tinybse"), FileNotFoundError, "model: there is no data/tinybse; did you mean tinybase"),
+        (("model", "rlvr-mini-s0-abcdef01@100"), FileNotFoundError, "model: no run of that name is in data/runs"),
+        (("transcripts", "nofile.jsonl"), FileNotFoundError, "transcripts: there is no file nofile.jsonl"),
+    ],
+)
+def test_values_and_paths_are_refused_before_a_kernel_starts(notebook, monkeypatch, pair, error, said):
+    with pytest.raises(error, match=said):
+        parse_parameters(notebook(parameters=SETTINGS), [pair])
+    monkeypatch.setattr("papermill.execute_notebook", lambda *_, **__: pytest.fail("a kernel was started"))
+    if pair[1] != "lots":
+        value = float(pair[1]) if pair[0] == "learning_rate" else int(pair[1]) if pair[1].isdigit() else pair[1]
+        with pytest.raises(error, match=said):
+            run_notebook(notebook(parameters=SETTINGS), {pair[0]: value})
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        ("max_tokens", "4"),  # of another thing than a Run's passages, whose least length it would be below
+        ("model", "Qwen/Qwen3-4B-Base"), ("model", "data/tinybase"), ("model", "gpt2"), ("transcripts", ""),
+        ("output", "new.jsonl"),  # it is written, not read
+        ("learning_rate", "none"),
+    ],
+)  # fmt: skip
+def test_values_that_may_be_right_are_let_through(notebook, pair):
+    assert parse_parameters(notebook(parameters=SETTINGS), [pair])
 
 
 def test_a_cell_error_is_a_failure_that_names_the_cell(notebook, home, capsys):
@@ -198,27 +298,35 @@ class Status:
 
     path = "mine"
 
-    def __init__(self, step):
-        self.step = step
+    def __init__(self, step, doing="training", state="running"):
+        self.step, self.doing, self.now = step, doing, state
+
+    def state(self):
+        return self.now
 
     def status(self):
-        return {"state": "running", "step": self.step, "steps": 200}
+        return {"state": "running", "step": self.step, "steps": 200, "doing": self.doing}
 
 
-def test_what_a_notebook_does_is_told_with_cell_step_and_time_left(monkeypatch):
-    clock, run = [100.0], Status(10)
+def test_a_reader_sees_the_step_that_trains_and_else_the_section(monkeypatch):
+    clock, run = [100.0], Status(10, "evaluating")
     monkeypatch.setattr("pzlib.headless.time.monotonic", lambda: clock[0])
+    assert Doing("study", 9, list).text() == "study: starting"
     doing = Doing("study", 9, lambda: [run])
-    assert doing.text() == "study: starting, step 10 of 200"
+    doing.heading = "1 · Train"
+    assert doing.text() == "study: evaluating, step 10 of 200"
+    run.doing = "training"
     for step, now in ((11, 150.0), (20, 154.5)):  # what came before the first step is no step
         doing.cell, run.step, clock[0] = 5, step, now
         text = doing.text()
-    assert text == "study: cell 5 of 9, step 20 of 200, 1 min 30 s left"
+    assert text == "study: training, step 20 of 200, 1 min 30 s left"
+    run.now = "resumable"  # killed earlier, and not begun again yet
+    assert doing.text() == "study: 1 · Train"
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.floats(0, 100)), max_size=60))
-def test_the_time_left_is_never_negative_and_never_more_than_the_slowest_step_allows(seen):
-    pace, now, slowest, before = Pace(), 0.0, 0.0, 0.0
+def test_the_time_left_is_never_negative_or_wild(seen):
+    pace, now = Pace(), 0.0
     for step, seconds in seen:
         now += seconds
         left = pace.left(step, 50, now)
@@ -249,7 +357,7 @@ def test_progress_is_plain_lines_without_a_terminal_and_one_line_that_goes_on_on
         time.sleep(0.6)
     shown = terminal.getvalue()
     assert "step 1 of 2" in shown and shown.count("\n") <= 1
-    assert shown.rstrip("\x1b[?25hl").endswith("\x1b[2K"), "the line is cleared, so that the next one starts at the left"
+    assert shown.rstrip("\x1b[?25hl").endswith("\x1b[2K"), "the line is cleared: the next one starts at the left"
 
 
 def test_a_grid_of_which_a_run_failed_fails_the_notebook_at_its_end(notebook, home, capsys):

@@ -12,7 +12,7 @@ import pytest
 from pzlib.engine.average import FILE
 from pzlib.run import Run
 from pzlib.runs import checkpoints
-from pzlib.runs.folder import RunFolder
+from pzlib.runs.folder import Interrupted, RunFolder
 from pzlib.train import train
 
 TIMES = ["seconds", "seconds_generation", "seconds_training", "seconds_evaluation"]
@@ -205,6 +205,23 @@ def test_a_checkpoint_that_was_never_finished_is_deleted(stopped, capsys):
     left = [path.name for path in kept.glob("*checkpoint*")]
     assert left == ["checkpoint-2"], "kills would fill the disk with halves"
     assert "was never finished; deleted" in capsys.readouterr().out
+
+
+def test_an_interrupted_run_is_resumable_and_the_line_says_from_where(settings):
+    run = Run(**settings | {"save_every": 3})
+
+    def evaluate(model, tokenizer, step):
+        if step == 6 and not again:
+            raise KeyboardInterrupt
+        return []
+
+    again = False
+    with pytest.raises(Interrupted, match="interrupted at step [56] of 8; the same command goes on from step 3$"):
+        train(run, evaluate=evaluate)
+    status = RunFolder(run.folder).status()
+    assert (status["state"], status["error"]) == ("resumable", None)
+    again = True
+    assert train(run, evaluate=evaluate).metrics()["step"].tolist() == list(range(1, 9))
 
 
 def test_another_runs_checkpoint_is_refused_in_words(stopped):
