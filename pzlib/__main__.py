@@ -9,7 +9,7 @@ from pathlib import Path
 from pzlib.errors import refuse_unknown
 from pzlib.paths import root
 from pzlib.run import TIERS, Run
-from pzlib.studies.records import PLANS
+from pzlib.studies.records import STUDIES as PLANS
 
 
 def parser():

@@ -11,7 +11,7 @@ import pandas as pd
 from pzlib.errors import near_names
 from pzlib.paths import locate
 from pzlib.run import Run
-from pzlib.studies.records import MASKING, METHODS, PLANS, Plan
+from pzlib.studies.records import MASKING, METHODS, STUDIES as PLANS, Study as Plan
 
 SWEEP = "data/results/sweep/tinybench.csv"
 
