@@ -11,6 +11,7 @@ import pandas as pd
 from pzlib.errors import near_names
 from pzlib.paths import locate
 from pzlib.run import Run
+from pzlib.studies.metrics import GROUPS
 from pzlib.studies.records import MASKING, METHODS, STUDIES as PLANS, Study as Plan
 
 SWEEP = "data/results/sweep/tinybench.csv"
@@ -19,7 +20,7 @@ RATES = (3e-5, 1e-4, 3e-4, 1e-3)  # what every method's sweep tries, on SWEEP_SE
 
 SWEEP_SEEDS = (100, 101)
 
-GROUPS = ("general", "math", "spans")  # of tinybench.csv: what a sweep goes by is their plain mean
+
 
 
 

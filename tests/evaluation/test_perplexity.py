@@ -14,7 +14,7 @@ from pzlib.evaluation import next_tokens
 from pzlib.evaluation.next_tokens import by_run, perplexity, surprises
 from pzlib.masking import Passage
 from pzlib.run import Run
-from pzlib.studies.claims import values
+from pzlib.studies.metrics import values
 from pzlib.studies.results import load
 from pzlib.train import train
 

@@ -14,6 +14,7 @@ from pzlib.figures import paper
 from pzlib.figures.paper import ledger_figure
 from pzlib.stats import holm, paired_t
 from pzlib.studies import claims
+from pzlib.studies.metrics import METRICS, MOMENTS, values
 from pzlib.studies.paper import reported
 
 LEDGER = claims.load()
@@ -100,7 +101,7 @@ def test_the_claims_hold_together():
     assert not mirrored.merge(tested, on=["study", "metric", "a", "b"]).shape[0]
     assert set(tested["study"]) <= set(studies.STUDIES)
     for claim in tested.to_dict("records"):
-        assert claim["b"] not in claims.MOMENTS or claim["metric"] in claims.MOMENTS[claim["b"]], claim["id"]
+        assert claim["b"] not in MOMENTS or claim["metric"] in MOMENTS[claim["b"]], claim["id"]
 
 
 def test_the_printed_numbers_of_the_claims_are_those_of_the_tables_and_point_its_way():
@@ -158,20 +159,20 @@ def tinybench(curve, arm="a", seeds=3, **more):
 
 def test_values_of_the_evaluations_by_hand():
     rows = tinybench({0: 0.4, 10: 0.6, 20: 0.3, 30: 0.7})
-    assert claims.values(rows, "general").to_dict() == pytest.approx({0: 70, 1: 71, 2: 72})
-    assert claims.values(rows, "math", "base")[0] == pytest.approx(20)
-    assert claims.values(rows, "overall")[0] == pytest.approx((70 + 35) / 2)  # mean of the groups, not of their tasks
-    assert claims.values(rows, "general", "halfway")[0] == pytest.approx(60)  # step 10: the last not after 15
-    assert claims.values(rows, "setback")[1] == pytest.approx(30)  # from 61 down to 31
-    assert claims.values(rows, "answer length")[2] == 11 and claims.values(rows, "reasoned")[0] == 25
+    assert values(rows, "general").to_dict() == pytest.approx({0: 70, 1: 71, 2: 72})
+    assert values(rows, "math", "base")[0] == pytest.approx(20)
+    assert values(rows, "overall")[0] == pytest.approx((70 + 35) / 2)  # mean of the groups, not of their tasks
+    assert values(rows, "general", "halfway")[0] == pytest.approx(60)  # step 10: the last not after 15
+    assert values(rows, "setback")[1] == pytest.approx(30)  # from 61 down to 31
+    assert values(rows, "answer length")[2] == 11 and values(rows, "reasoned")[0] == 25
     asked = rows[rows["group"] == "general"].assign(group="next token", task="next token, hard")
     direct = asked.assign(group="next token, direct", task="next token, hard, direct", accuracy=0.2)
     both = pd.concat([asked, direct])
-    assert claims.values(both, "next token, hard")[1] == claims.values(both, "next token")[1] == pytest.approx(71)
-    assert claims.values(both, "next token, hard", "direct")[1] == pytest.approx(20)
+    assert values(both, "next token, hard")[1] == values(both, "next token")[1] == pytest.approx(71)
+    assert values(both, "next token, hard", "direct")[1] == pytest.approx(20)
     uneven = pd.concat([rows, rows[rows["group"] == "math"].assign(task="chain", accuracy=0.0)])
-    assert claims.values(uneven, "overall")[0] == pytest.approx((70 + 17.5) / 2)
-    assert claims.values(rows.drop(columns="reasoned"), "reasoned").empty
+    assert values(uneven, "overall")[0] == pytest.approx((70 + 17.5) / 2)
+    assert values(rows.drop(columns="reasoned"), "reasoned").empty
 
 
 def training(**columns):
@@ -183,24 +184,24 @@ def test_values_of_training_by_hand():
     bins = np.arange(1, 21)
     columns = {"predictor/entropy": bins / 10, "predictor/dead_groups": bins / 100, "generator/reward": math.nan}
     rows = training(**columns)
-    assert claims.values(rows, "entropy")[0] == pytest.approx(np.mean([1.7, 1.8, 1.9, 2.0]))
-    assert claims.values(rows, "entropy", "start")[0] == pytest.approx(np.mean([0.1, 0.2, 0.3, 0.4]))
-    assert claims.values(rows, "dead_groups")[0] == pytest.approx(18.5)  # per cent
-    assert claims.values(rows, "generator reward").empty  # no generator played
-    assert claims.values(rows, "legal").empty  # no such column
+    assert values(rows, "entropy")[0] == pytest.approx(np.mean([1.7, 1.8, 1.9, 2.0]))
+    assert values(rows, "entropy", "start")[0] == pytest.approx(np.mean([0.1, 0.2, 0.3, 0.4]))
+    assert values(rows, "dead_groups")[0] == pytest.approx(18.5)  # per cent
+    assert values(rows, "generator reward").empty  # no generator played
+    assert values(rows, "legal").empty  # no such column
 
 
 @pytest.mark.parametrize(("group", "middle"), [(4, ["2"]), (8, ["2", "3", "4", "5", "6"])])
 def test_the_middle_of_the_hits_is_two_to_all_but_two(group, middle):
     columns = {f"hits/{k}": 0.01 * 2**k if k <= group else math.nan for k in range(17)}  # a G of 16 in the same table
     share = sum(2 ** int(k) for k in middle)
-    assert claims.values(training(**columns), "hits middle")[0] == pytest.approx(share)
+    assert values(training(**columns), "hits middle")[0] == pytest.approx(share)
 
 
 def test_a_moment_belongs_to_its_table():
     for metric, moment in (("general", "start"), ("entropy", "base"), ("entropy", "halfway"), ("general", "direct")):
         with pytest.raises(ValueError, match="^moment: "):
-            claims.values(tinybench({0: 0.4}), metric, moment)
+            values(tinybench({0: 0.4}), metric, moment)
 
 
 def claim(id, a, b, direction=">", metric="general", study="baselines", **more):
@@ -308,7 +309,7 @@ def full_ledger(shift=6.0):
             effect, half = rng.normal(shift, 4) * (1 if row["direction"] == ">" else -1), rng.uniform(0.5, 5)
             word = ("reproduced", "contradicted", "inconclusive")[place % 3]
             row |= {"effect": effect, "low": effect - half, "high": effect + half, "p": 0.01, "p_holm": 0.04, "n": 5}
-            row |= {"unit": claims.unit(row["metric"]), "verdict": f"{word} at mini"}
+            row |= {"unit": METRICS[row["metric"]].unit, "verdict": f"{word} at mini"}
         else:
             row |= {"verdict": "not run at this tier", "n": 0, "unit": ""}
         rows.append(row | {"tier": "mini"})

@@ -3,16 +3,8 @@
 import pandas as pd
 import pytest
 
-from pzlib.studies.tables import (
-    after_rlvr,
-    budgets,
-    cost_table,
-    costs_of,
-    seconds_used,
-    side_by_side,
-    side_table,
-    told_before,
-)
+from pzlib.studies.metrics import budgets, seconds_used
+from pzlib.studies.tables import after_rlvr, cost_table, costs_of, rank_correlation, side_by_side, side_table
 
 # Two runs a method, twenty steps: PretrainZero reads ten times as much a step and takes four times as long.
 TOKENS = {"pretrainzero": 100.0, "sft": 10.0}
@@ -88,7 +80,7 @@ def test_the_order_before_and_after_is_compared_by_rank():
     long = [(m, at, "overall", x) for m, *pair in rows for at, x in zip(("steps", "RLVR"), pair, strict=True)]
     table = pd.DataFrame(long, columns=["method", "at", "metric", "mean"]).dropna()
     # ranks 1, 2, 3 against 1, 3, 2: 1 - 6 (0 + 1 + 1) / (3 (9 - 1))
-    assert told_before(table) == (pytest.approx(0.5), 3)
+    assert rank_correlation(table) == (pytest.approx(0.5), 3)
 
 
 def test_costs_come_from_the_bench_or_else_from_the_runs_own_clocks(home):
