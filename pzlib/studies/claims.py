@@ -2,6 +2,7 @@
 Left out: claims of "no difference", which such a test cannot show, and any verdict that is not computed here."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -13,13 +14,9 @@ from pzlib.stats import holm, paired_t
 from pzlib.studies.metrics import METRICS, MOMENTS, equal_tokens, metric_of, values
 
 CLAIMS = "data/paper/claims.csv"
-
 ALPHA, LEAST_PAIRS = 0.05, 3
-
 VERDICTS = ("reproduced", "contradicted", "inconclusive", "not run")  # how the verdicts begin
-
 NAMES = {"pretrainzero": "PretrainZero", "rpt": "RPT", "rlp": "RLP", "ncr": "NCR"}  # NCR: arXiv:2608.23256
-
 EQUAL_TOKENS = "equal tokens"  # after "arm@": a and that arm, both at the tokens that the cheaper of them has used
 
 
@@ -65,42 +62,17 @@ def ledger(
     With fewer than three pairs, or without a study, it is not run. A verdict is never typed: claims.csv has no column
     for it.
     """
-    selected = {}
 
-    def rows_of(study, table, *names):
-        if (study, table) not in selected:
-            selected[study, table] = select(tables[table], study, tier)
-        rows = selected[study, table]
-        return rows[rows["arm"].isin(names)]
-
-    def arm(study, metric, name, moment):
-        table = METRICS[metric].table
-        if table not in tables:
-            return pd.Series(dtype=float)
-        return values(rows_of(study, table, name), metric, moment)
-
-    def equal(study, metric, a, b, name):
-        if not {"tinybench", "training"} <= tables.keys():
-            return pd.Series(dtype=float)
-        rows = rows_of(study, "tinybench", a, b)
-        if rows["arm"].nunique() < 2:
-            return pd.Series(dtype=float)
-        rows = equal_tokens(rows, rows_of(study, "training", a, b))
-        return values(rows[rows["arm"] == name], metric)
+    @cache
+    def rows_of(study, table):
+        return select(tables[table], study, tier) if table in tables else pd.DataFrame(columns=["arm", "seed", "step"])
 
     rows = []
     for claim in claims.to_dict("records"):
         row = claim | {"tier": tier, "n": 0}
         if claim["study"]:
-            study, metric, a, b = (claim[name] for name in ("study", "metric", "a", "b"))
-            name, _, moment = b.partition("@")
-            if moment == EQUAL_TOKENS:
-                both = [equal(study, metric, a, name, one) for one in (a, name)]
-            else:
-                other = arm(study, metric, a, b) if b in MOMENTS else arm(study, metric, name, moment or "end")
-                both = [arm(study, metric, a, "end"), other]
-            pairs = pd.concat(both, axis=1, join="inner")
-            row |= {"unit": METRICS[metric].unit, "n": len(pairs)}
+            pairs = _pairs(claim, rows_of)
+            row |= {"unit": METRICS[claim["metric"]].unit, "n": len(pairs)}
             if len(pairs) >= LEAST_PAIRS:
                 test = paired_t(pairs[0], pairs[1])
                 low, high = test["interval"]
@@ -112,6 +84,20 @@ def ledger(
         table.loc[family.index, "p_holm"] = holm(family["p"])
     table["verdict"] = [_verdict(row) for row in table.to_dict("records")]
     return table
+
+
+def _pairs(claim: dict, rows_of: Callable) -> pd.DataFrame:
+    """The claim's metric of a and of b, a row a seed that both have."""
+    study, metric, a, b = (claim[name] for name in ("study", "metric", "a", "b"))
+    rows = rows_of(study, METRICS[metric].table)
+    other, _, moment = (a, "@", b) if b in MOMENTS else b.partition("@")
+    if moment == EQUAL_TOKENS:
+        rows, training, moment = rows[rows["arm"].isin([a, other])], rows_of(study, "training"), "end"
+        if rows["arm"].nunique() < 2 or training.empty:
+            return pd.DataFrame()
+        rows = equal_tokens(rows, training)
+    both = [values(rows[rows["arm"] == arm], metric, at) for arm, at in ((a, "end"), (other, moment or "end"))]
+    return pd.concat(both, axis=1, join="inner")
 
 
 def _verdict(row: dict) -> str:
