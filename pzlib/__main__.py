@@ -127,7 +127,7 @@ def _run(args):
 
 
 def _batch(args):
-    from pzlib.studies.queue import batch
+    from pzlib.studies.batch import batch
 
     axes = [(name, values) for name, *values in args.parameter]
     return batch(args.notebook, axes, args.seeds, args.output, args.jobs, args.gpus, args.address)
