@@ -146,11 +146,14 @@ class Opened:
     found: dict[str, str]
 
     def rows(self, table: str, study: str, arms=()) -> pd.DataFrame:
-        """A study's rows of a stored table (runs, training, tinybench, ...), with a column `arm`; of some arms or of all.
+        """A study's rows of a table (runs, training, tinybench, ...), with a column `arm`; of all arms or of some.
 
         Where there are none, the frame is empty, and a line says how to make them.
         """
-        found = results.stored(self.tier).get(table, pd.DataFrame(columns=["run_id"]))
+        try:
+            found = results.load(table, self.tier)
+        except FileNotFoundError:
+            found = pd.DataFrame(columns=["run_id"])
         if "run_id" in found:  # costs.csv is by arm
             found = select(found, study, self.tier, self.seeds)
         found = found[found["arm"].isin(arms)] if arms else found

@@ -11,14 +11,15 @@ import numpy as np
 import pandas as pd
 
 from pzlib.errors import near_names
+from pzlib.objectives import METHODS
 from pzlib.stats import paired_test
 from pzlib.world.tinywiki import kind_class
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A column of one of the tables in data/results: title: of a panel or a column; unit: of differences ("points": % of
-    a share); groups: of the questions (or tasks) whose plain mean it is, in an evaluation."""
+    """A column of one of the tables in data/results. title: of a panel; unit: of differences ("points": % of a share);
+    groups: those of TinyBench (or its tasks) whose plain mean it is."""
 
     column: str
     unit: str
@@ -76,19 +77,7 @@ MOMENTS = {
 
 CLASSES = {"trivial": "Trivial", "reasoning": "Deducible", "irreducible": "Irreducible"}  # of masks, with titles
 
-LABELS = {
-    "base": "Base",
-    "pretrainzero": "PretrainZero",
-    "random_span": "Random spans",
-    "random_next_token": "Random next tokens",
-    "entropy_next_token": "Entropy next tokens",
-    "sft": "Supervised fine-tuning",
-    "mixed_sft": "Mixed SFT",
-    "continued_pretraining": "Continued pretraining",
-    "rlvr": "RLVR",
-    "rpt": "RPT",
-    "rlp": "RLP",
-}
+LABELS = {"base": "Base"} | {method.name: method.label for method in METHODS}
 
 
 def label_of(arm: str) -> str:
@@ -291,15 +280,6 @@ def at_equal(tinybench: pd.DataFrame, used: str) -> pd.DataFrame:
     table = tinybench.assign(budget=tinybench.groupby("run_id")[used].max().min())
     table = table[table[used] <= table["budget"]]
     return table[table["step"] == table.groupby("run_id")["step"].transform("max")]
-
-
-def budgets(tinybench: pd.DataFrame, training: pd.DataFrame, costs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """{"steps", "tokens", "time"} -> the rows of each run's last evaluation within the least that any run has used.
-
-    tinybench, training: rows of one study, with a column `arm`. Errors as in `tokens_used` and `seconds_used`.
-    """
-    table = tinybench.assign(tokens=tokens_used(tinybench, training), time=seconds_used(tinybench, costs))
-    return {"steps": at_equal(table, "step"), "tokens": at_equal(table, "tokens"), "time": at_equal(table, "time")}
 
 
 ARM = re.compile(r"(\w+), density ([\d.]+), noise ([\d.]+)")

@@ -26,7 +26,7 @@ from pzlib.headless import announce_failures, duration
 from pzlib.paths import root
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
-from pzlib.studies.results import collect_run, folder_of, load
+from pzlib.studies.results import bring, folder_of, load
 
 STATES = ("done", "skipped", "failed", "running", "queued")  # skipped: done before
 RETRIES = 3  # of a job whose machine is lost: after so many it is perhaps the job that brings machines down
@@ -56,14 +56,14 @@ class Job(Protocol):
 
 @dataclass(frozen=True)
 class RunJob:
-    """A run of a study: what notebook 04 does, without pictures. run: of `Run.to_dict`; after: the run that it needs."""
+    """A run as notebook 04 makes it, without pictures. run: of `Run.to_dict`; after: the run that it goes on from."""
 
     name: str
     run: dict
     after: str = ""
 
     def path(self, end: str) -> Path:
-        return root() / "data/runs" / self.name / {".log": "log.txt"}.get(end, end)
+        return root() / "data/runs" / self.name / {".log": "log.txt", ".lock": "job.lock"}[end]
 
     def runs(self) -> list[RunFolder]:
         return [RunFolder(root() / "data/runs" / self.name)]
@@ -340,7 +340,7 @@ def play(runs, jobs: int = 2, results=None, starts=(), stream=None) -> dict[str,
         return found | {run.run_id: "not run" for run in missing}
     print(plan(runs, jobs, results, starts), file=stream, flush=True)
     each = [RunJob(run.run_id, run.to_dict(), run.model.partition("@")[0]) for run in [*first, *missing]]
-    rows = work(each, lambda: Here(jobs, None), stream, lambda job: collect_run(job.runs()[0], results))
+    rows = work(each, lambda: Here(jobs, None), stream, lambda job: bring(job.runs(), results))
     for row in rows:
         found[row.name] = "complete" if row.state in ("done", "skipped") else f"failed: {row.why}"
     announce_failures(f"{name} {what}" for name, what in found.items() if what.startswith("failed"))
@@ -366,7 +366,7 @@ def plan(runs, jobs: int = 2, results=None, starts=()) -> str:
 
 
 def _missing(runs, results: Path, starts) -> tuple[list[Run], list[Run]]:
-    """The runs that are not stored, and those of `starts` (and not of them) whose model one needs and data/runs lacks."""
+    """The runs that are not stored, and those of `starts` whose model one of them needs and data/runs lacks."""
     path = results / "runs.csv"
     stored = set(pd.read_csv(path, usecols=["run_id"])["run_id"]) if path.exists() else set()
     missing = [run for run in runs if run.run_id not in stored]

@@ -10,7 +10,17 @@ import pandas as pd
 from pzlib.runs.folder import write_atomic
 from pzlib.stats import bootstrap_ci, paired_test
 from pzlib.studies import claims, select, study_of
-from pzlib.studies.metrics import ACCURACIES, GROUPS, METRICS, armed, budgets, label_of, values
+from pzlib.studies.metrics import (
+    ACCURACIES,
+    GROUPS,
+    METRICS,
+    armed,
+    at_equal,
+    label_of,
+    seconds_used,
+    tokens_used,
+    values,
+)
 from pzlib.studies.results import load, stored
 
 OURS = "pretrainzero"  # what the others are compared with
@@ -91,6 +101,15 @@ def costs_of(training: pd.DataFrame, tier: str = "mini") -> pd.DataFrame:
         return own.assign(device="each run's own clock")
 
 
+def budgets(tinybench: pd.DataFrame, training: pd.DataFrame, costs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """{"steps", "tokens", "time"} -> the rows of each run's last evaluation within the least that any run has used.
+
+    tinybench, training: rows of one study, with a column `arm`. Errors as in `tokens_used` and `seconds_used`.
+    """
+    table = tinybench.assign(tokens=tokens_used(tinybench, training), time=seconds_used(tinybench, costs))
+    return {"steps": at_equal(table, "step"), "tokens": at_equal(table, "tokens"), "time": at_equal(table, "time")}
+
+
 def after_rlvr(follow_on: pd.DataFrame, study: str = "side_rlvr") -> dict[str, pd.DataFrame]:
     """{arm: rows of RLVR from its model} of a study whose arms go on from those of another; "base" for the one that
     starts from none."""
@@ -111,8 +130,8 @@ def side_by_side(
     for arm in dict.fromkeys(["base", *tinybench["arm"]]):
         for metric in ACCURACIES:
             for at, rows in within.items():
-                scores = values(tinybench, metric, "base") if arm == "base" else values(rows[rows["arm"] == arm], metric)
-                found.append((label_of(arm), at, metric, scores))
+                own, moment = (tinybench, "base") if arm == "base" else (rows[rows["arm"] == arm], "end")
+                found.append((label_of(arm), at, metric, values(own, metric, moment)))
             if len(after.get(arm, ())):
                 found.append((label_of(arm), "RLVR", metric, values(after[arm], metric)))
     rows = [(*key, scores.mean(), interval(scores), len(scores)) for *key, scores in found]
