@@ -158,7 +158,8 @@ class Opened:
             found = select(found, study, self.tier, self.seeds)
         found = found[found["arm"].isin(arms)] if arms else found
         if found.empty:
-            print(f"{table} of {study}: not run yet: `pzlib study {study} --tier {self.tier}`")
+            own = f"pzlib study {study} --tier {self.tier}"
+            print(f"{table} of {study}: not run yet: `{own if table in results.TABLES else results.MADE_BY[table]}`")
         return found
 
     def draw(self, form: Callable, study: str, arms=()) -> None:
