@@ -15,7 +15,7 @@ from pzlib.paths import locate
 from pzlib.run import Run
 from pzlib.studies import queue, results
 from pzlib.studies.metrics import GROUPS
-from pzlib.studies.records import MASKING, METHODS, STUDIES, Study
+from pzlib.studies.records import BASELINES, MASKING, STUDIES, Study
 
 SWEEP = "data/results/sweep"
 RATES = (3e-5, 1e-4, 3e-4, 1e-3)  # what every method's sweep tries, on SWEEP_SEEDS, which no study uses
@@ -74,7 +74,7 @@ def sweep() -> list[tuple[str, Run]]:
     found = []
     for seed in SWEEP_SEEDS:
         for rate in RATES:
-            for objective in dict.fromkeys((*MASKING, *METHODS, "rlvr", *NEAREST)):
+            for objective in dict.fromkeys((*MASKING, *BASELINES, "rlvr", *NEAREST)):
                 half = Run(objective=objective).steps // 2
                 settings = {"learning_rate": rate, "steps": half, "eval_every": half // 2}
                 found.append((objective, Run(objective=objective, seed=seed, **settings)))

@@ -76,7 +76,6 @@ MOMENTS = {
 }
 
 CLASSES = {"trivial": "Trivial", "reasoning": "Deducible", "irreducible": "Irreducible"}  # of masks, with titles
-
 LABELS = {"base": "Base"} | {method.name: method.label for method in METHODS}
 
 

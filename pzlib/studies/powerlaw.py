@@ -15,9 +15,7 @@ from scipy.stats import f as f_distribution
 from pzlib.studies.metrics import tokens_used
 
 ALPHAS = (0.01, 10.0)  # below: a logarithm to the eye; above: flat from the second point on
-
 GRID = 400
-
 OPEN = (-math.inf, math.inf)
 
 
@@ -168,7 +166,6 @@ def words(law: PowerLaw, unit: str = "FLOPs") -> str:
 
 
 WAYS = {"next token": "reasoning", "next token, direct": "outright"}  # group of tinybench.csv -> how it was predicted
-
 FLOPS = 8  # a weight and token: 2 to draw or read it, 6 to learn from it (Kaplan et al., arXiv:2001.08361, section 2.1)
 
 

@@ -25,13 +25,8 @@ RESULT = Figure("{}_result", "main_result")
 FOLLOW_ON = Figure("{}_result", "follow_on")
 CURVES = Figure("{}_curves", "collapse_curves")
 BY_TOKENS = Figure("{}_by_tokens", "by_tokens")
-COLLAPSE = (
-    CURVES,
-    BY_TOKENS,
-    Figure("{}_at_equal_tokens", "result_at_equal_tokens"),
-    Figure("{}_anatomy", "collapse_anatomy"),
-    RESULT,
-)
+AT_EQUAL_TOKENS = Figure("{}_at_equal_tokens", "result_at_equal_tokens")
+COLLAPSE = (CURVES, BY_TOKENS, AT_EQUAL_TOKENS, Figure("{}_anatomy", "collapse_anatomy"), RESULT)
 MASKS = Figure("{}_masks", "masks_by_arm")
 PROFILE = Figure("{}_generator_profile", "generator_profile")
 BESIDE = Figure("{}_beside_the_paper", "ablation_beside")
@@ -70,9 +65,9 @@ def _rlvr_from(**starts):
 
 THREE = (0, 1, 2)  # seeds of ablations
 MASKING = ("pretrainzero", "random_span", "random_next_token", "entropy_next_token")
-METHODS = ("pretrainzero", "random_span", "sft", "continued_pretraining")
+BASELINES = ("pretrainzero", "random_span", "sft", "continued_pretraining")
 MAIN = ("pretrainzero", "random_span")
-RPT = ("rpt", "rpt, clean text")  # the arms that are asked for next tokens
+RPT_ARMS = ("rpt", "rpt, clean text")  # the arms that are asked for next tokens
 
 REWARDS = {
     "eq. 9, zero rule": "zero_rule",
@@ -92,27 +87,21 @@ STUDIES = {
     "collapse": Study(
         "Does entropy masking collapse on noisy text, and do random next tokens beat random spans?",
         _objectives(*MASKING),
-        core=True,
-        rate_of="pretrainzero",
-        figures=COLLAPSE,
+        core=True, rate_of="pretrainzero", figures=COLLAPSE,
     ),
     "collapse_clean": Study(
         "And on clean text, where high entropy is no noise?",
         _objectives(*MASKING, corpus="tinywiki_clean"),
-        core=True,
-        rate_of="pretrainzero",
-        figures=COLLAPSE,
+        core=True, rate_of="pretrainzero", figures=COLLAPSE,
     ),
     "collapse_own_rate": Study(
         "And if each rule has the learning rate that its own sweep found best?",
         _objectives(*MASKING),
-        seeds=THREE,
-        core=True,
-        figures=(CURVES, RESULT),
+        seeds=THREE, core=True, figures=(CURVES, RESULT),
     ),
     "baselines": Study(
         "Tables 1 and 2: what does each way of learning from text do?",
-        _objectives(*METHODS),
+        _objectives(*BASELINES),
         core=True,
         figures=(
             Figure("training_dynamics", "training_dynamics", MAIN),
@@ -125,7 +114,7 @@ STUDIES = {
         ),
     ),
     "baselines_small": Study(
-        "The same from a smaller base model", _objectives(*METHODS, model="data/tinybase_small"), core=True
+        "The same from a smaller base model", _objectives(*BASELINES, model="data/tinybase_small"), core=True
     ),
     "warmup": Study(
         "Do random spans first help a base whose masks are seldom legal (the paper's SmolLM3 recipe)?",
@@ -133,8 +122,7 @@ STUDIES = {
             "pretrainzero": {"model": "data/tinybase_small"},
             "random spans first": {"model": "data/tinybase_small", "random_span_steps": 10},
         },
-        seeds=THREE,
-        core=True,
+        seeds=THREE, core=True,
     ),
     "rlvr": Study(
         "Fig. 9, Tables 3 and 4: from which start does RLVR get furthest?",
@@ -159,13 +147,8 @@ STUDIES = {
     "side_rlvr": Study(
         "And which of them is the best start for the same RLVR?",
         _rlvr_from(
-            continued_pretraining="side:continued_pretraining",
-            SFT="side:sft",
-            mixed_SFT="side:mixed_sft",
-            random_spans="side:random_span",
-            PretrainZero="side:pretrainzero",
-            RPT="side:rpt",
-            RLP="side:rlp",
+            continued_pretraining="side:continued_pretraining", SFT="side:sft", mixed_SFT="side:mixed_sft",
+            random_spans="side:random_span", PretrainZero="side:pretrainzero", RPT="side:rpt", RLP="side:rlp",
         ),
         figures=(FOLLOW_ON,),
     ),
@@ -178,7 +161,9 @@ STUDIES = {
             "random_span, clean text": {**RPT_CLEAN, "objective": "random_span"},
             "continued_pretraining, clean text": {**RPT_CLEAN, "objective": "continued_pretraining"},
         },
-        figures=(RESULT, Figure("{}_next_tokens", "next_tokens_beside", RPT), Figure("{}_scaling", "scaling", RPT)),
+        figures=(
+            RESULT, Figure("{}_next_tokens", "next_tokens_beside", RPT_ARMS), Figure("{}_scaling", "scaling", RPT_ARMS),
+        ),
     ),
     "rpt_rewards": Study(
         "RPT's App. A: do its four rewards teach alike?",
@@ -188,8 +173,7 @@ STUDIES = {
             "dense": {**RPT_CLEAN, "rpt_reward": "dense"},
             "dense where one is right": {**RPT_CLEAN, "rpt_reward": "conditional_dense"},
         },
-        seeds=THREE,
-        steps=100,
+        seeds=THREE, steps=100,
     ),
     "rpt_filter": Study(
         "Which positions should RPT ask for, and whose entropy should say so?",
@@ -201,8 +185,7 @@ STUDIES = {
             "by a proxy": {"objective": "rpt", "entropy_model": "data/tinybase_small"},
             "dynamic sampling": {"objective": "rpt", "dynamic_from": 1},
         },
-        seeds=THREE,
-        steps=100,
+        seeds=THREE, steps=100,
     ),
     "rlvr_after": Study(
         "RPT's Table 2: is RPT a better start for RLVR than next-token training on the same (clean) text?",
@@ -211,10 +194,7 @@ STUDIES = {
     ),
     "rlp": Study(
         "RLP's Table 1: does a thought before the next token teach more than the text, at equal text and equal tokens?",
-        {
-            **_objectives("rlp", "continued_pretraining"),  # of as many passages a step
-            "continued_pretraining, equal tokens": PLAIN_TEXT,
-        },
+        {**_objectives("rlp", "continued_pretraining"), "continued_pretraining, equal tokens": PLAIN_TEXT},
         figures=(RESULT, Figure("{}_thoughts_along", "thoughts", ("rlp",)), Figure("{}_perplexity", "perplexities")),
     ),
     "rlvr_after_rlp": Study(
@@ -225,32 +205,24 @@ STUDIES = {
     "rlp_rollouts": Study(
         "RLP's Fig. 2 and Table S.1: how many thoughts a token?",
         {f"rlp, rollouts {g}": {"objective": "rlp", "group": g} for g in (4, 8, 16)},
-        seeds=THREE,
-        steps=100,
-        figures=(RESULT, BESIDE),
+        seeds=THREE, steps=100, figures=(RESULT, BESIDE),
     ),
     "rlp_thoughts": Study(
         "RLP's Fig. 2 and Table S.1: how long may a thought be?",
         {f"rlp, completion tokens {n}": {"objective": "rlp", "max_completion_tokens": n} for n in (4, 8, 16, 24)},
-        seeds=THREE,
-        steps=100,
-        figures=(RESULT, BESIDE),
+        seeds=THREE, steps=100, figures=(RESULT, BESIDE),
     ),
     "rlp_kl": Study(
         "RLP's Fig. 2 and Table S.1: does a KL term help?",
         {f"rlp, KL {kl}": {"objective": "rlp", "kl": float(kl)} for kl in ("0", "1e-4", "1e-3")},
-        seeds=THREE,
-        steps=100,
-        figures=(RESULT, BESIDE),
+        seeds=THREE, steps=100, figures=(RESULT, BESIDE),
     ),
     # What all thoughts of a group share cancels in their advantages, the average's likelihood too: these runs part by
     # rounding alone, and how far they do tells what chance makes of one and the same run.
     "rlp_ema": Study(
         "RLP's Table S.6: how slow a baseline?",
         {f"rlp, tau {tau:g}": {"objective": "rlp", "ema": tau} for tau in (0.9, 0.99, 0.999)},
-        seeds=THREE,
-        steps=100,
-        figures=(RESULT, BESIDE),
+        seeds=THREE, steps=100, figures=(RESULT, BESIDE),
     ),
     "entropy_model": Study(
         "Whose entropy should choose: the policy's, the base's, a proxy's?",
@@ -259,9 +231,7 @@ STUDIES = {
             "by the base": {"objective": "entropy_next_token", "entropy_model": "base"},
             "by a proxy": {"objective": "entropy_next_token", "entropy_model": "data/tinybase_small"},
         },
-        seeds=THREE,
-        core=True,
-        rate_of="pretrainzero",
+        seeds=THREE, core=True, rate_of="pretrainzero",
     ),
     "domain": Study(
         "Fig. 10a: encyclopaedia or mathematics as RL corpus?",
@@ -276,57 +246,44 @@ STUDIES = {
     "mask_rule": Study(
         "Fig. 10b: which occurrences should a mask hide?",
         {"all occurrences": {}, "one mask": {"mask_rule": "one"}, "whole words": {"mask_rule": "words"}},
-        seeds=THREE,
-        figures=(RESULT, MASKS),
+        seeds=THREE, figures=(RESULT, MASKS),
     ),
     "generator_reward": Study(
         "What does each reward make the generator mask?",
         {arm: {"generator_reward": rule} for arm, rule in REWARDS.items()},
-        seeds=THREE,
-        figures=(RESULT, MASKS, PROFILE),
+        seeds=THREE, figures=(RESULT, MASKS, PROFILE),
     ),
     "guessable_noise": Study(
         "How far does the generator fall for noise that can be guessed?",
         {
-            f"{values} values, {arm.removeprefix('eq. 9, ')}": {
-                "corpus": "tinywiki" if values == 120 else f"tinywiki:values={values}",
-                "generator_reward": REWARDS[arm],
-            }
-            for values in (2, 8, 120)
+            f"{values} values, {arm.removeprefix('eq. 9, ')}": {"corpus": world, "generator_reward": REWARDS[arm]}
+            for values, world in ((2, "tinywiki:values=2"), (8, "tinywiki:values=8"), (120, "tinywiki"))
             for arm in ("eq. 9, zero rule", "min(p, 1 - p)")
         },
-        seeds=THREE,
-        figures=(RESULT, MASKS, PROFILE),
+        seeds=THREE, figures=(RESULT, MASKS, PROFILE),
     ),
     "group": Study(
         "Group size at equal predictions a step: many passages or many tries?",
         {f"G = {g}": {"group": g, "passages": 256 // g**2} for g in (4, 8, 16)},  # predictions: passages x G x G
-        seeds=THREE,
-        figures=(RESULT, PROFILE),
+        seeds=THREE, figures=(RESULT, PROFILE),
     ),
     "balance": Study(
         "How often must the generator be trained?",
         {"every step": {}, "every 4th step": {"generator_every": 4}, "never": {"generator_every": 0}},
-        seeds=THREE,
-        figures=(RESULT, MASKS),
+        seeds=THREE, figures=(RESULT, MASKS),
     ),
     "map": Study(
         "When does searching pay? Density of what can be deduced against noise among what is uncertain.",
         {
-            f"{objective}, density {density}, noise {noise}": {
-                "objective": objective,
-                "corpus": f"tinywiki:density={density},noise={noise}",
-            }
+            f"{objective}, density {density}, noise {noise}":
+                {"objective": objective, "corpus": f"tinywiki:density={density},noise={noise}"}
             for density in (0.1, 0.25, 0.5)
             for noise in (0.2, 0.6, 1.0)
             for objective in ("pretrainzero", "random_span", "entropy_next_token")
         },
-        seeds=THREE,
-        steps=100,
-        rate_of="pretrainzero",
-        figures=(Figure("{}_searching", "searching_map"),),
+        seeds=THREE, steps=100, rate_of="pretrainzero", figures=(Figure("{}_searching", "searching_map"),),
     ),
-}
+}  # fmt: skip
 
 STUDIES = {
     name: replace(study, figures=tuple(replace(figure, name=figure.name.format(name)) for figure in study.figures))

@@ -53,7 +53,8 @@ def notebook(tmp_path):
 
 @pytest.fixture
 def job(notebook, home):
-    """make(**parameters) -> NotebookJob."""
+    """make(**parameters) -> NotebookJob, whose folder is there."""
+    (home / "out").mkdir()
 
     def make(**parameters):
         return NotebookJob(name_of(parameters), str(notebook), version_of(notebook), parameters, str(home / "out"))
@@ -137,7 +138,6 @@ def test_a_job_is_complete_only_as_long_as_its_run_and_its_notebook_are(job, not
 
 def test_a_job_started_again_waits_until_the_lost_workers_kernel_has_let_go(job, home, monkeypatch):
     again, states = job(seed=4), iter(["running", "running", "resumable"])
-    (home / "out").mkdir()
     again.path(".runs").write_text("slow-4\n")
     seen = []
 
