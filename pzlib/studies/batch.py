@@ -14,8 +14,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pzlib.errors import refuse_unknown
-from pzlib.headless import announced_in, duration, parse_value, read_parameters, run_notebook
+from pzlib.errors import duration, parse_value, refuse_unknown
+from pzlib.headless import announced_in, read_parameters, run_notebook
 from pzlib.paths import root
 from pzlib.runs.folder import RunFolder, write_atomic
 from pzlib.studies.queue import Cluster, Here, counts, work

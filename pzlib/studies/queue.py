@@ -7,11 +7,9 @@ import contextlib
 import json
 import logging
 import os
-import signal
 import subprocess
 import sys
 import time
-import traceback
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -21,8 +19,9 @@ from typing import Protocol
 import pandas as pd
 from filelock import FileLock
 
-from pzlib.engine.processes import PARENT, end_with_parent
-from pzlib.headless import announce_failures, duration
+from pzlib.engine.processes import FAILED, as_child, how_it_ended, start, stop
+from pzlib.errors import duration
+from pzlib.headless import announce_failures
 from pzlib.paths import root
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
@@ -81,27 +80,16 @@ class RunJob:
 
 
 def perform(job: Job) -> None:
-    """What the process of a job does: the job, unless it is done, and after whoever does it now; then it exits.
-
-    Why it failed is the last line that is printed.
-    """
-    end_with_parent()  # else a queue that is killed leaves jobs behind which hold their folders
-    with FileLock(job.path(".lock")):
-        try:
-            sys.exit(0 if job.complete() else job.execute())
-        except Exception as error:
-            traceback.print_exc()
-            sys.exit(" ".join(f"{type(error).__name__}: {error}".split()))
+    """What the process of a job does: the job, unless it is done, and after whoever does it now; then it exits."""
+    with as_child(), FileLock(job.path(".lock")):
+        sys.exit(0 if job.complete() else job.execute())
 
 
 def _process(job: Job, environment: dict) -> subprocess.Popen:
-    environment = os.environ | environment | {"TOKENIZERS_PARALLELISM": "false", PARENT: str(os.getpid())}
     child = CHILD.format(module=type(job).__module__, kind=type(job).__name__)
-    command = [sys.executable, "-c", child, json.dumps(asdict(job))]
     job.path(".log").parent.mkdir(parents=True, exist_ok=True)
     with open(job.path(".log"), "ab") as log:
-        into = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
-        return subprocess.Popen(command, env=environment, **into)
+        return start([sys.executable, "-c", child, json.dumps(asdict(job))], environment, stdout=log)
 
 
 class Here:
@@ -129,10 +117,7 @@ class Here:
         return process.returncode
 
     def stop(self, handles) -> None:
-        for process, _ in handles:
-            process.terminate()
-        for process, _ in handles:
-            process.wait()
+        stop(*(process for process, _ in handles))
 
 
 class Cluster:
@@ -314,12 +299,10 @@ def _follow(job: Job, row: Row) -> None:
 
 
 def _why(job: Job, code: int | str) -> str:
-    lines = job.path(".log").read_text(errors="replace").strip().splitlines() if job.path(".log").exists() else []
-    if isinstance(code, str):
-        lines = [code]
-    elif code < 0:
-        lines = [f"ended by {signal.Signals(-code).name}"]
-    return f"{(lines or [f'exit code {code}'])[-1]}; log: {job.path('.log')}"
+    lines = job.path(".log").read_text(errors="replace").split("\n") if job.path(".log").exists() else []
+    why = next((line.removeprefix(FAILED) for line in lines[::-1] if line.strip()), "")
+    why = code if isinstance(code, str) else why if code > 0 and why else how_it_ended(code)
+    return f"{why}; log: {job.path('.log')}"
 
 
 def play(runs, jobs: int = 2, results=None, starts=(), stream=None) -> dict[str, str]:

@@ -111,17 +111,16 @@ def test_each_job_has_its_own_gpus(toy, monkeypatch):
     assert Here(None, None).gpus == 0
 
 
-def test_a_queue_that_is_stopped_ends_its_jobs(toy, monkeypatch):
-    monkeypatch.setattr(queue, "headline", lambda rows: "")
+def test_a_queue_that_is_stopped_ends_its_jobs(toy):
     job = toy("long", "import os, time; job.path('.pid').write_text(str(os.getpid())); time.sleep(60)")
 
-    def interrupt(seconds):
-        if job.path(".pid").exists():
-            raise KeyboardInterrupt
+    class Stopped(Here):
+        def poll(self, handle):
+            if job.path(".pid").exists():
+                raise KeyboardInterrupt
 
-    monkeypatch.setattr(queue.time, "sleep", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        work([job], lambda: Here(1, None))
+        work([job], lambda: Stopped(1, None))
     with pytest.raises(ProcessLookupError):
         os.kill(int(job.path(".pid").read_text()), 0)
 
