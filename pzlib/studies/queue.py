@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -244,7 +244,7 @@ def headline(rows: list[Row]) -> str:
 
 
 @contextlib.contextmanager
-def progress(text, stream, seconds=15):
+def progress(text, stream):
     print(text(), file=stream, flush=True)
     yield
 
@@ -258,12 +258,12 @@ def work(jobs: list[Job], on: Callable, stream=None, done: Callable = lambda job
     for job in jobs:
         if rows[job.name].state == "skipped":
             done(job)
-    waiting, busy = deque(job for job in jobs if rows[job.name].state == "queued"), {}
+    waiting, busy, stream = [job for job in jobs if rows[job.name].state == "queued"], {}, stream or sys.stdout
     if not waiting:
         return list(rows.values())
     machines = on()
     try:
-        with progress(lambda: headline(list(rows.values())), stream or sys.stdout):
+        with _shown(lambda: headline(list(rows.values())), stream) as show:
             while waiting or busy:
                 for job in list(waiting):
                     row, before = rows[job.name], rows.get(job.after)
@@ -285,10 +285,32 @@ def work(jobs: list[Job], on: Callable, stream=None, done: Callable = lambda job
                         done(job)
                     else:
                         row.state, row.why = "failed", _why(job, code)
+                show()
                 time.sleep(0.2)
     finally:
         machines.stop([handle for _, handle, _ in busy.values()])
     return list(rows.values())
+
+
+@contextlib.contextmanager
+def _shown(text: Callable, stream):
+    """While entered, `text()` is shown: in a notebook in one output, at each call of what this gives; else alone."""
+    if not type(stream).__module__.startswith("ipykernel"):
+        with progress(text, stream):
+            yield lambda: None
+        return
+    from IPython.display import display
+
+    handle, last = display({"text/plain": text()}, raw=True, display_id=True), text()
+
+    def show():
+        nonlocal last
+        if text() != last:
+            last = text()
+            handle.update({"text/plain": last}, raw=True)
+
+    yield show
+    show()
 
 
 def _follow(job: Job, row: Row) -> None:
