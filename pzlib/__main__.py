@@ -9,7 +9,7 @@ from pathlib import Path
 from pzlib.errors import refuse_unknown
 from pzlib.paths import root
 from pzlib.run import TIERS, Run
-from pzlib.studies.records import STUDIES as PLANS
+from pzlib.studies.records import STUDIES
 
 
 def parser():
@@ -23,7 +23,7 @@ def parser():
     run.add_argument("-o", "--output", type=Path, help="where the executed copy goes, if not to its run")
     _batch_parser(commands.add_parser("batch", help="execute a notebook for every combination of parameters, on Ray"))
     study = commands.add_parser("study", help="make the runs of one or more studies that are not stored yet")
-    study.add_argument("names", nargs="*", metavar="STUDY", help=f"of {', '.join(PLANS)}")
+    study.add_argument("names", nargs="*", metavar="STUDY", help=f"of {', '.join(STUDIES)}")
     study.add_argument("--core", action="store_true", help="the studies of `make mini`")
     study.add_argument("--all", action="store_true", help="every study: `make mini-all`")
     study.add_argument("--plan", action="store_true", help="only say how many runs and how long")
@@ -137,10 +137,10 @@ def _batch(args):
 def _study(args):
     from pzlib.studies import queue, runs_of, starts_of
 
-    chosen = [name for name, study in PLANS.items() if args.all or (args.core and study.core)]
+    chosen = [name for name, study in STUDIES.items() if args.all or (args.core and study.core)]
     names = list(dict.fromkeys([*chosen, *args.names]))
     if not names:
-        raise ValueError(f"study: name one or more of {', '.join(PLANS)}, or give --core or --all")
+        raise ValueError(f"study: name one or more of {', '.join(STUDIES)}, or give --core or --all")
     runs, starts = runs_of(names, args.tier), starts_of(names, args.tier)
     if args.plan:
         print(queue.plan(runs, args.jobs, starts=starts))

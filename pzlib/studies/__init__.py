@@ -145,11 +145,12 @@ class Opened:
     seeds: tuple[int, ...] | None
     found: dict[str, str]
 
-    def rows(self, table: str, study: str, arms=()) -> pd.DataFrame:
-        """A study's rows of a table (runs, training, tinybench, ...), with a column `arm`; of all arms or of some.
+    def rows(self, table: str, study: str = "", arms=()) -> pd.DataFrame:
+        """Rows of a table (runs, training, tinybench, ...) that are a study's (the first's), with a column `arm`.
 
         Where there are none, the frame is empty, and a line says how to make them.
         """
+        study = study or self.names[0]
         try:
             found = results.load(table, self.tier)
         except FileNotFoundError:
@@ -162,7 +163,7 @@ class Opened:
             print(f"{table} of {study}: not run yet: `{own if table in results.TABLES else results.MADE_BY[table]}`")
         return found
 
-    def draw(self, form: Callable, study: str, arms=()) -> None:
+    def draw(self, form: Callable, study: str = "", arms=()) -> None:
         """Show a figure of `pzlib.figures` of a study: its parameters say by their names which tables it takes."""
         from IPython.display import display
 

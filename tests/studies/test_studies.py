@@ -128,7 +128,7 @@ def test_a_notebook_opens_studies_and_sees_rows_and_what_was_not_run(home, capsy
     said = capsys.readouterr().out
     assert said.startswith("mask_rule: Fig. 10b: which occurrences should a mask hide?\nbalance: How often")
     assert said.endswith("5 runs: 2 stored, 3 not run\n")
-    assert study.rows("tinybench", "mask_rule")["arm"].tolist() == list(runs)
+    assert study.rows("tinybench")["arm"].tolist() == study.rows("tinybench", "mask_rule")["arm"].tolist() == list(runs)
     assert study.rows("tinybench", "mask_rule", ["one mask"])["run_id"].tolist() == [runs["one mask"].run_id]
     assert len(study.rows("costs", "mask_rule")) == 2 and capsys.readouterr().out == ""
     assert study.rows("training", "balance").empty
