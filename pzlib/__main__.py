@@ -82,7 +82,7 @@ def batch(
 ):  # fmt: skip
     """Execute a notebook for every combination of parameters, here or on a Ray cluster."""
     from pzlib.headless import find
-    from pzlib.studies.queue import batch
+    from pzlib.studies.batch import batch
 
     return batch(find(notebook), [(name, values) for name, *values in parameter], seeds, output, jobs, gpus, address)
 
@@ -98,12 +98,12 @@ def study(
 ):
     """Train the runs of one or more studies that are not stored yet."""
     from pzlib.studies import queue, runs_of, starts_of
-    from pzlib.studies.records import PLANS
+    from pzlib.studies.records import STUDIES
 
-    chosen = [name for name, record in PLANS.items() if all or (core and record.core)]
+    chosen = [name for name, record in STUDIES.items() if all or (core and record.core)]
     names = list(dict.fromkeys([*chosen, *names]))
     if not names:
-        raise ValueError(f"study: name one or more of {', '.join(PLANS)}, or give --core or --all")
+        raise ValueError(f"study: name one or more of {', '.join(STUDIES)}, or give --core or --all")
     runs, starts = runs_of(names, tier), starts_of(names, tier)
     if plan:
         print(queue.plan(runs, jobs, starts=starts))

@@ -102,3 +102,19 @@ def fill(folder, objective="pretrainzero", steps=3):
         folder.write_episodes(row["step"], 0, rows.astype(object).where(rows.notna(), None).to_dict("records"))
     folder.set_status("running", step=steps, steps=12)
     return folder
+
+
+def curve(shares, arm="a", seeds=3, **more):
+    """Rows of one arm: step -> accuracy of the general task; math is half of it; seed s is 0.01 s above."""
+    rows = []
+    for seed in range(seeds):
+        for step, share in shares.items():
+            for task, group, part in (("east", "general", 1), ("sum", "math", 0.5), ("noise", "other spans", 9)):
+                row = {"arm": arm, "seed": seed, "step": step, "task": task, "group": group, "length": 8 + step / 10}
+                rows.append(row | {"accuracy": part * (share + 0.01 * seed), "reasoned": 0.25} | more)
+    return pd.DataFrame(rows)
+
+
+def bins(**columns):
+    """Twenty bins of one run: step 10 to 200."""
+    return pd.DataFrame({"arm": "a", "seed": 0, "step": range(10, 201, 10)} | columns)

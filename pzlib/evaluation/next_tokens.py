@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 import random
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,7 +12,6 @@ from itertools import groupby
 import pandas as pd
 import torch
 
-from pzlib import studies
 from pzlib.engine.generation import Answer
 from pzlib.engine.likelihood import entropies
 from pzlib.engine.models import load
@@ -23,7 +21,6 @@ from pzlib.objectives.rlp import RLP, names
 from pzlib.objectives.rpt import predicted, rpt_prompt, verdict
 from pzlib.objectives.targets import Target, cut, target_at, token_offsets, uncertain
 from pzlib.run import Run
-from pzlib.studies.results import KEY, folder_of, merge
 from pzlib.words import kind_of
 from pzlib.world import tinywiki
 from pzlib.world.tinywiki import kind_class
@@ -159,7 +156,6 @@ def evaluation_of(run: Run):
     return evaluate
 
 
-PERPLEXITY_TEXTS = 200  # held-out passages of a world: about 12,000 tokens
 
 
 
@@ -201,39 +197,6 @@ def perplexity(model, tokenizer, passages) -> pd.DataFrame:
         row = {"task": task, "group": "text" if task == "text" else "classes", "tokens": len(nats)}
         rows.append(row | {"nats": mean, "perplexity": math.exp(mean)})
     return pd.DataFrame(rows)
-
-
-
-def by_run(runs, passages) -> pd.DataFrame:
-    """`perplexity` of each Run's model before (step 0) and after (its last step), one row a run, step and task.
-
-    Runs whose trained model is not in data/runs are left out. The models before are read once each.
-    """
-    before, tables = {}, []
-    for run in runs:
-        if not (run.folder / "model").is_dir():
-            continue
-        if run.model not in before:
-            before[run.model] = perplexity(*load(run), passages)
-        after = perplexity(*load(Run(**run.to_dict() | {"model": run.run_id, "name": ""})), passages)
-        for step, table in ((0, before[run.model]), (run.steps, after)):
-            key = {name: getattr(run, name) for name in KEY}
-            tables.append(table.assign(**key, step=step)[[*KEY, "step", *table.columns]])
-    return pd.concat(tables) if tables else pd.DataFrame(columns=[*KEY, "step", "task", "perplexity"])
-
-
-
-def main(names, tier="mini"):
-    """Measure the runs of some studies that are in data/runs, and bring them into perplexity.csv of the tier."""
-    table = by_run(studies.runs_of(names, tier), tinywiki.passages("tinywiki", PERPLEXITY_TEXTS, seed=-1))  # no run's seed
-    path = folder_of(tier) / "perplexity.csv"
-    if len(table):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        merge(path, [table], ["step", "group", "task"])
-    print(f"{path.name}: {table['run_id'].nunique()} runs measured")
-
-if __name__ == "__main__":
-    main(sys.argv[1:] or ["rlp"])
 
 
 SAYING = {"tiny": "Think : {} . ", "paper": " {} "}  # a thought that is one word, before its closing tag

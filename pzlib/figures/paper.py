@@ -26,9 +26,10 @@ from pzlib.figures.forms import (
 )
 from pzlib.figures.style import METHODS, WIDTH, Mark, Picture, caption, mark_of, marks_of, styled
 from pzlib.stats import bootstrap_ci
-from pzlib.studies.claims import ACCURACIES, CLAIMS, values
-from pzlib.studies.metrics import SPLITS, WAYS, along_compute, laws, next_token_accuracy
+from pzlib.studies.claims import CLAIMS
+from pzlib.studies.metrics import ACCURACIES, SPLITS, values
 from pzlib.studies.paper import reported
+from pzlib.studies.powerlaw import WAYS, along_compute, laws, next_token_accuracy
 
 LADDER = ("base", "continued_pretraining", "sft", "random_span", "pretrainzero")  # the rows of Tables 1 and 2, in order
 

@@ -29,10 +29,10 @@ from pzlib.studies.metrics import (
     hits_shares,
     kind_shares,
     map_differences,
+    seconds_used,
     tokens_used,
 )
 from pzlib.studies.patterns import KEYWORDS, STRUCTURE
-from pzlib.studies.tables import seconds_used
 from pzlib.world.tinywiki import kind_class
 
 CLASS_COLOURS = {"trivial": GREYS["trivial"], "reasoning": "#0072B2", "irreducible": GREYS["irreducible"]}

@@ -1,8 +1,10 @@
-"""The studies: the runs of each plan in `pzlib.studies.records`, their learning rates and starts, and their stored rows.
-Left out: how runs are made (`grid`), and everything that is drawn or concluded from them."""
+"""The studies of `pzlib.studies.records` as runs, with their learning rates and starts, and their stored rows.
+Left out: how runs are made (`pzlib.studies.queue`), and everything that is drawn or concluded from them."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -11,98 +13,16 @@ import pandas as pd
 from pzlib.errors import near_names
 from pzlib.paths import locate
 from pzlib.run import Run
-from pzlib.studies.records import MASKING, METHODS, PLANS, Plan
+from pzlib.studies import queue, results
+from pzlib.studies.metrics import GROUPS
+from pzlib.studies.records import BASELINES, MASKING, STUDIES, Study
 
-SWEEP = "data/results/sweep/tinybench.csv"
-
+SWEEP = "data/results/sweep"
 RATES = (3e-5, 1e-4, 3e-4, 1e-3)  # what every method's sweep tries, on SWEEP_SEEDS, which no study uses
-
 SWEEP_SEEDS = (100, 101)
-
-GROUPS = ("general", "math", "spans")  # of tinybench.csv: what a sweep goes by is their plain mean
-
-
-
-@dataclass(frozen=True)
-class Study(Plan):
-    """A plan of `pzlib.studies.records` that knows its runs."""
-
-    def runs(self, tier: str, seeds=None) -> list[tuple[str, Run]]:
-        """(arm, Run) of every arm and seed, seed by seed, so that an interrupted study has whole seeds first.
-
-        seeds: None for the study's own, at `smoke` the first of them. Sweeps were made at `mini` and hold for `smoke`;
-        at other tiers every run has the tier's rate.
-        """
-        short = {"steps": self.steps, "eval_every": self.steps} if self.steps and tier == "mini" else {}
-        found = []
-        for seed in seeds or (self.seeds[:1] if tier == "smoke" else self.seeds):
-            for arm, own in self.arms.items():
-                own = dict(own)
-                if start := own.pop("start", None):
-                    _, own["model"] = start_of(start, tier, seed)
-                swept = self.rate_of or own.get("objective", "pretrainzero")
-                rate = {"learning_rate": best_rate(swept)} if tier in ("mini", "smoke") else {}
-                found.append((arm, Run(**{"tier": tier, "seed": seed, **rate, **short, **own})))
-        return found
-
-    def starts(self, tier: str, seeds=None) -> list[Run]:
-        """The runs whose models the arms go on from."""
-        named = dict.fromkeys(own["start"] for own in self.arms.values() if "start" in own)
-        seeds = seeds or (self.seeds[:1] if tier == "smoke" else self.seeds)
-        return list(dict.fromkeys(start_of(start, tier, seed)[0] for seed in seeds for start in named))
 
 # Whose rate a method takes while its own sweep is not stored: its nearest relative.
 NEAREST = {"rpt": "random_span", "rlp": "random_span", "mixed_sft": "sft"}
-
-STUDIES = {name: Study(**vars(plan)) for name, plan in PLANS.items()}
-
-
-
-def start_of(name: str, tier: str, seed: int) -> tuple[Run, str]:
-    """The run that a start names (an arm of `baselines`, or "study:arm"), and its model as `Run.model` takes it.
-
-    >>> run, model = start_of("pretrainzero@half", "paper", seed=0)
-    >>> model == f"{run.run_id}@1000", start_of("rpt:rpt, clean text", "mini", seed=0)[0].corpus
-    (True, 'tinywiki_clean')
-    """
-    study, _, arm = name.rpartition(":")
-    arm, _, half = arm.partition("@")
-    run = dict(study_of(study or "baselines").runs(tier, [seed]))[arm]
-    return run, f"{run.run_id}@{run.steps // 2}" if half else run.run_id
-
-
-
-def sweep() -> list[tuple[str, Run]]:
-    """(objective, Run) of every method's learning-rate sweep at `mini`: half a run each, the same rates for all."""
-    found = []
-    for seed in SWEEP_SEEDS:
-        for rate in RATES:
-            for objective in dict.fromkeys((*MASKING, *METHODS, "rlvr", *NEAREST)):
-                half = Run(objective=objective).steps // 2
-                settings = {"learning_rate": rate, "steps": half, "eval_every": half // 2}
-                found.append((objective, Run(objective=objective, seed=seed, **settings)))
-    return found
-
-
-
-@cache
-def best_rate(objective: str) -> float:
-    """The rate that a method's sweep was best at: mean over the three groups and the seeds, at the last step.
-
-    A method of `NEAREST` without a sweep takes its relative's, so its sweep comes before its studies. Raises ValueError
-    for another one that has no sweep in data/results/sweep.
-    """
-    table = pd.read_csv(locate(SWEEP))
-    if objective not in set(table["objective"]):
-        objective = NEAREST.get(objective, objective)
-    rates = pd.read_csv(locate(SWEEP.replace("tinybench", "runs"))).set_index("run_id")["learning_rate"]
-    rows = table[(table["objective"] == objective) & table["group"].isin(GROUPS)]
-    rows = rows[rows["step"] == rows.groupby("run_id")["step"].transform("max")]
-    if rows.empty:
-        raise ValueError(f"objective: {objective} has no learning-rate sweep; `python -m pzlib sweep` makes it")
-    means = rows.groupby(["run_id", "group"])["accuracy"].mean().groupby("run_id").mean()
-    return float(means.groupby(rates).mean().idxmax())
-
 
 
 def study_of(name: str) -> Study:
@@ -116,6 +36,69 @@ def study_of(name: str) -> Study:
     return STUDIES[name]
 
 
+def arms_of(name: str | Study, tier: str, seeds=None) -> list[tuple[str, Run]]:
+    """(arm, Run) of every arm and seed of a study, seed by seed, so that an interrupted study has whole seeds first.
+
+    seeds: None for the study's own, at `smoke` the first of them. Sweeps were made at `mini` and hold for `smoke`;
+    at other tiers every run has the tier's rate.
+    """
+    study = name if isinstance(name, Study) else study_of(name)
+    short = {"steps": study.steps, "eval_every": study.steps} if study.steps and tier == "mini" else {}
+    found = []
+    for seed in seeds or (study.seeds[:1] if tier == "smoke" else study.seeds):
+        for arm, settings in study.arms.items():
+            own = {key: value for key, value in settings.items() if key != "start"}
+            if "start" in settings:
+                own["model"] = start_of(settings["start"], tier, seed)[1]
+            swept = study.rate_of or own.get("objective", "pretrainzero")
+            rate = {"learning_rate": best_rate(swept)} if tier in ("mini", "smoke") else {}
+            found.append((arm, Run(**{"tier": tier, "seed": seed, **rate, **short, **own})))
+    return found
+
+
+def start_of(name: str, tier: str, seed: int) -> tuple[Run, str]:
+    """The run that a start names (an arm of `baselines`, or "study:arm"), and its model as `Run.model` takes it.
+
+    >>> run, model = start_of("pretrainzero@half", "paper", seed=0)
+    >>> model == f"{run.run_id}@1000", start_of("rpt:rpt, clean text", "mini", seed=0)[0].corpus
+    (True, 'tinywiki_clean')
+    """
+    study, _, arm = name.rpartition(":")
+    arm, _, half = arm.partition("@")
+    run = dict(arms_of(study or "baselines", tier, [seed]))[arm]
+    return run, f"{run.run_id}@{run.steps // 2}" if half else run.run_id
+
+
+def sweep() -> list[tuple[str, Run]]:
+    """(objective, Run) of every method's learning-rate sweep at `mini`: half a run each, the same rates for all."""
+    found = []
+    for seed in SWEEP_SEEDS:
+        for rate in RATES:
+            for objective in dict.fromkeys((*MASKING, *BASELINES, "rlvr", *NEAREST)):
+                half = Run(objective=objective).steps // 2
+                settings = {"learning_rate": rate, "steps": half, "eval_every": half // 2}
+                found.append((objective, Run(objective=objective, seed=seed, **settings)))
+    return found
+
+
+@cache
+def best_rate(objective: str) -> float:
+    """The rate that a method's sweep was best at: mean over the three groups and the seeds, at the last step.
+
+    A method of `NEAREST` without a sweep takes its relative's, so its sweep comes before its studies. Raises ValueError
+    for another one that has no sweep in data/results/sweep.
+    """
+    table = pd.read_csv(locate(f"{SWEEP}/tinybench.csv"))
+    if objective not in set(table["objective"]):
+        objective = NEAREST.get(objective, objective)
+    rates = pd.read_csv(locate(f"{SWEEP}/runs.csv")).set_index("run_id")["learning_rate"]
+    rows = table[(table["objective"] == objective) & table["group"].isin(GROUPS)]
+    rows = rows[rows["step"] == rows.groupby("run_id")["step"].transform("max")]
+    if rows.empty:
+        raise ValueError(f"objective: {objective} has no learning-rate sweep; `python -m pzlib sweep` makes it")
+    means = rows.groupby(["run_id", "group"])["accuracy"].mean().groupby("run_id").mean()
+    return float(means.groupby(rates).mean().idxmax())
+
 
 def runs_of(names, tier: str = "mini", seeds=None) -> list[Run]:
     """Every run of these studies once, first seeds first: stopped early, all studies have the same seeds.
@@ -123,15 +106,18 @@ def runs_of(names, tier: str = "mini", seeds=None) -> list[Run]:
     >>> len(runs_of(["mask_rule", "balance"], "paper"))  # the default run is in both
     15
     """
-    runs = [run for name in names for _, run in study_of(name).runs(tier, seeds)]
+    runs = [run for name in names for _, run in arms_of(name, tier, seeds)]
     return sorted({run.run_id: run for run in runs}.values(), key=lambda run: run.seed)
-
 
 
 def starts_of(names, tier: str = "mini", seeds=None) -> list[Run]:
     """Every run once whose model some arm of these studies goes on from."""
-    return list(dict.fromkeys(run for name in names for run in study_of(name).starts(tier, seeds)))
-
+    found = []
+    for study in map(study_of, names):
+        named = dict.fromkeys(own["start"] for own in study.arms.values() if "start" in own)
+        for seed in seeds or (study.seeds[:1] if tier == "smoke" else study.seeds):
+            found += [start_of(start, tier, seed)[0] for start in named]
+    return list(dict.fromkeys(found))
 
 
 def select(table: pd.DataFrame, name: str, tier: str = "mini", seeds=None) -> pd.DataFrame:
@@ -139,7 +125,7 @@ def select(table: pd.DataFrame, name: str, tier: str = "mini", seeds=None) -> pd
 
     A run belongs to every study that names its settings, so one table serves all; arms come in the study's order.
     """
-    arms = {run.run_id: arm for arm, run in study_of(name).runs(tier, seeds)}
+    arms = {run.run_id: arm for arm, run in arms_of(name, tier, seeds)}
     rows = table[table["run_id"].isin(arms)]
     rows = rows.assign(arm=rows["run_id"].map(arms))
     order = {arm: place for place, arm in enumerate(study_of(name).arms)}
@@ -147,16 +133,61 @@ def select(table: pd.DataFrame, name: str, tier: str = "mini", seeds=None) -> pd
     return rows[["arm", *table.columns]]
 
 
+@dataclass(frozen=True)
+class Opened:
+    """Studies as a notebook sees them: their stored rows, what is drawn of them, and what became of their runs.
 
-def tally(names, found: dict[str, str], tier: str = "mini", seeds=None) -> pd.DataFrame:
-    """What became of the runs of these studies: a row a study and arm, with how many were planned, finished, failed.
-
-    found: what `grid.play` returned. A run that is in neither is counted as planned only.
+    found: {run id: what}, as `pzlib.studies.queue.play` returns it.
     """
-    rows = []
+
+    names: tuple[str, ...]
+    tier: str
+    seeds: tuple[int, ...] | None
+    found: dict[str, str]
+
+    def rows(self, table: str, study: str = "", arms=()) -> pd.DataFrame:
+        """Rows of a table (runs, training, tinybench, ...) that are a study's (the first's), with a column `arm`.
+
+        Where there are none, the frame is empty, and a line says how to make them.
+        """
+        study = study or self.names[0]
+        try:
+            found = results.load(table, self.tier)
+        except FileNotFoundError:
+            found = pd.DataFrame(columns=["run_id"])
+        if "run_id" in found:  # costs.csv is by arm
+            found = select(found, study, self.tier, self.seeds)
+        found = found[found["arm"].isin(arms)] if arms else found
+        if found.empty:
+            own = f"pzlib study {study} --tier {self.tier}"
+            print(f"{table} of {study}: not run yet: `{own if table in results.TABLES else results.MADE_BY[table]}`")
+        return found
+
+    def draw(self, form: Callable, study: str = "", arms=()) -> None:
+        """Show a figure of `pzlib.figures` of a study: its parameters say by their names which tables it takes."""
+        from IPython.display import display
+
+        tables = [name for name in inspect.signature(form).parameters if name in results.MADE_BY]
+        rows = [self.rows(name, study, arms) for name in tables]
+        if not any(table.empty for table in rows):
+            display(form(*rows))
+
+    def tally(self) -> pd.DataFrame:
+        """What became of the runs: a row a study and arm, with how many were planned, finished, failed."""
+        rows = []
+        for name in self.names:
+            for arm, run in arms_of(name, self.tier, self.seeds):
+                what = self.found.get(run.run_id, "")
+                done, failed = what in ("stored", "complete"), what.startswith("failed")
+                rows.append({"study": name, "arm": arm, "planned": 1, "finished": int(done), "failed": int(failed)})
+        return pd.DataFrame(rows).groupby(["study", "arm"], sort=False).sum()
+
+
+def open(names, tier: str = "mini", seeds=None, jobs: int = 0) -> Opened:
+    """These studies (or the one of that name) at a tier, after saying what each asks and making the runs that are not
+    stored, `jobs` at a time; with 0 none is made."""
+    names = (names,) if isinstance(names, str) else tuple(names)
     for name in names:
-        for arm, run in study_of(name).runs(tier, seeds):
-            what = found.get(run.run_id, "")
-            done, failed = what in ("stored", "complete"), what.startswith("failed")
-            rows.append({"study": name, "arm": arm, "planned": 1, "finished": int(done), "failed": int(failed)})
-    return pd.DataFrame(rows).groupby(["study", "arm"], sort=False).sum()
+        print(f"{name}: {study_of(name).question}")
+    found = queue.play(runs_of(names, tier, seeds), jobs, starts=starts_of(names, tier, seeds))
+    return Opened(names, tier, seeds and tuple(seeds), found)

@@ -2,6 +2,7 @@
 Left out: claims of "no difference", which such a test cannot show, and any verdict that is not computed here."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -10,52 +11,13 @@ from pzlib import studies
 from pzlib.errors import near_names
 from pzlib.paths import locate
 from pzlib.stats import holm, paired_t
-from pzlib.studies.metrics import SPLITS, equal_tokens
+from pzlib.studies.metrics import METRICS, MOMENTS, equal_tokens, metric_of, values
 
 CLAIMS = "data/paper/claims.csv"
-
 ALPHA, LEAST_PAIRS = 0.05, 3
-
 VERDICTS = ("reproduced", "contradicted", "inconclusive", "not run")  # how the verdicts begin
-
 NAMES = {"pretrainzero": "PretrainZero", "rpt": "RPT", "rlp": "RLP", "ncr": "NCR"}  # NCR: arXiv:2608.23256
-
-# metric -> its column, the groups (or tasks) of TinyBench whose plain mean it is, its unit (points: % of a share)
-TINYBENCH = {
-    "general": ("accuracy", ("general",), "points"),
-    "math": ("accuracy", ("math",), "points"),
-    "spans": ("accuracy", ("spans",), "points"),
-    "overall": ("accuracy", ("general", "math"), "points"),
-    "setback": ("accuracy", ("general",), "points"),  # how far it ever falls below its best so far
-    "answer length": ("length", ("general", "math"), "tokens"),
-    "reasoned": ("reasoned", ("general", "math"), "points"),
-    "next token": ("accuracy", ("next token",), "points"),
-    **{f"next token, {split}": ("accuracy", (f"next token, {split}",), "points") for split in SPLITS},
-    "perplexity": ("perplexity", ("text",), "perplexity"),  # of perplexity.csv
-}
-
-# metric -> its column of training.csv and its unit
-TRAINING = {
-    "reward": ("predictor/reward", "points"),
-    "dead_groups": ("predictor/dead_groups", "points"),
-    "dead_wrong": ("predictor/dead_wrong", "points"),
-    "entropy": ("predictor/entropy", "nats"),
-    "response length": ("predictor/length", "tokens"),
-    "legal": ("generator/legal", "points"),
-    "generator reward": ("generator/reward", "reward"),
-    "noise masks": ("mask/irreducible", "points"),  # share of the legal masks that hide what nothing can tell
-    "hits middle": ("hits/", "points"),  # share of masks that 2 to G - 2 of their G predictions found
-}
-
-ACCURACIES = ("general", "math", "spans", "overall")
-
-NEXT = [metric for metric in TINYBENCH if metric.startswith("next token")]
-
-# What a claim's b may be, of a's arm or "arm@", and the metrics that are known then.
-MOMENTS = {"base": TINYBENCH, "halfway": TINYBENCH, "start": TRAINING, "direct": NEXT}
-
 EQUAL_TOKENS = "equal tokens"  # after "arm@": a and that arm, both at the tokens that the cheaper of them has used
-
 
 
 def load(path: str | Path = CLAIMS) -> pd.DataFrame:
@@ -79,82 +41,12 @@ def load(path: str | Path = CLAIMS) -> pd.DataFrame:
         if claim["study"] and claim["direction"] not in (">", "<"):
             raise ValueError(f"{claim['id']}: direction {claim['direction']!r} must be > or <")
         if claim["study"]:
-            unit(claim["metric"])
+            metric_of(claim["metric"])
             arms = studies.study_of(claim["study"]).arms
             for name in {claim["a"], claim["b"].partition("@")[0]} - {*MOMENTS}:
                 if name not in arms:
                     raise ValueError(f"{claim['id']}: {name!r} is no arm of {claim['study']}; {near_names(name, arms)}")
     return table
-
-
-
-def unit(metric: str) -> str:
-    """What differences of a metric are counted in; ValueError for an unknown metric.
-
-    >>> unit("general"), unit("entropy")
-    ('points', 'nats')
-    """
-    if metric not in TINYBENCH | TRAINING:
-        raise ValueError(f"metric: no metric {metric!r}; {near_names(metric, TINYBENCH | TRAINING)}")
-    return (TINYBENCH | TRAINING)[metric][-1]
-
-
-
-def values(rows: pd.DataFrame, metric: str, moment: str = "end") -> pd.Series:
-    """A metric of one arm's runs at one moment, by seed; seeds without it are left out.
-
-    rows: of tinybench.csv or training.csv, whichever holds the metric. moment: "end" (the last evaluation; the last
-    fifth of training), or one of `MOMENTS`. Shares come in per cent. Errors: ValueError for a metric or moment unknown.
-
-    >>> rows = {"seed": 0, "step": [0, 0, 9, 9], "task": ["sum", "chain"] * 2, "group": "math"}
-    >>> values(pd.DataFrame(rows | {"accuracy": [0.2, 0.4, 0.5, 0.7]}), "math").to_dict()
-    {0: 60.0}
-    """
-    scale = 100 if unit(metric) == "points" else 1
-    if moment != "end" and metric not in MOMENTS.get(moment, ()):
-        raise ValueError(f"moment: {metric} is not known at {moment!r}; take end, or one of {', '.join(MOMENTS)}")
-    found = _evaluated(rows, metric, moment) if metric in TINYBENCH else _trained(rows, metric, moment)
-    return pd.Series({seed: scale * value for seed, value in sorted(found.items())}, dtype=float).dropna()
-
-
-
-def _evaluated(rows, metric, moment):
-    column, groups, _ = TINYBENCH[metric]
-    if column not in rows:
-        return {}
-    if moment == "direct":
-        groups, moment = [f"{group}, direct" for group in groups], "base"
-    tasks = rows[rows["group"].isin(groups) | rows["task"].isin(groups)]
-    means = tasks.groupby(["seed", "step", "group"])[column].mean().groupby(["seed", "step"]).mean()
-    found = {}
-    for seed, curve in means.groupby(level="seed"):
-        curve = curve.droplevel("seed")
-        last = curve.index.max()
-        if metric == "setback":
-            found[seed] = (curve.cummax() - curve).max()
-        else:
-            ends = {"end": last, "halfway": last / 2, "base": 0}
-            upto = curve.loc[: ends[moment]]
-            found[seed] = upto.iloc[-1] if len(upto) else float("nan")
-    return found
-
-
-
-def _trained(rows, metric, moment):
-    column = TRAINING[metric][0]
-    found = {}
-    for seed, run in rows.groupby("seed"):
-        last = run["step"].max()
-        part = run[run["step"] <= 0.2 * last] if moment == "start" else run[run["step"] > 0.8 * last]
-        if metric == "hits middle":
-            logged = [name for name in run if name.startswith(column) and run[name].notna().any()]
-            group = max((int(name.removeprefix(column)) for name in logged), default=0)
-            names = [f"{column}{k}" for k in range(2, group - 1)]
-            found[seed] = part[names].sum(axis=1, min_count=1).mean()
-        elif column in part:
-            found[seed] = part[column].mean()
-    return found
-
 
 
 def ledger(
@@ -170,42 +62,17 @@ def ledger(
     With fewer than three pairs, or without a study, it is not run. A verdict is never typed: claims.csv has no column
     for it.
     """
-    selected = {}
 
-    def rows_of(study, table, *names):
-        if (study, table) not in selected:
-            selected[study, table] = select(tables[table], study, tier)
-        rows = selected[study, table]
-        return rows[rows["arm"].isin(names)]
-
-    def arm(study, metric, name, moment):
-        table = "perplexity" if metric == "perplexity" else "tinybench" if metric in TINYBENCH else "training"
-        if table not in tables:
-            return pd.Series(dtype=float)
-        return values(rows_of(study, table, name), metric, moment)
-
-    def equal(study, metric, a, b, name):
-        if not {"tinybench", "training"} <= tables.keys():
-            return pd.Series(dtype=float)
-        rows = rows_of(study, "tinybench", a, b)
-        if rows["arm"].nunique() < 2:
-            return pd.Series(dtype=float)
-        rows = equal_tokens(rows, rows_of(study, "training", a, b))
-        return values(rows[rows["arm"] == name], metric)
+    @cache
+    def rows_of(study, table):
+        return select(tables[table], study, tier) if table in tables else pd.DataFrame(columns=["arm", "seed", "step"])
 
     rows = []
     for claim in claims.to_dict("records"):
         row = claim | {"tier": tier, "n": 0}
         if claim["study"]:
-            study, metric, a, b = (claim[name] for name in ("study", "metric", "a", "b"))
-            name, _, moment = b.partition("@")
-            if moment == EQUAL_TOKENS:
-                both = [equal(study, metric, a, name, one) for one in (a, name)]
-            else:
-                other = arm(study, metric, a, b) if b in MOMENTS else arm(study, metric, name, moment or "end")
-                both = [arm(study, metric, a, "end"), other]
-            pairs = pd.concat(both, axis=1, join="inner")
-            row |= {"unit": unit(metric), "n": len(pairs)}
+            pairs = _pairs(claim, rows_of)
+            row |= {"unit": METRICS[claim["metric"]].unit, "n": len(pairs)}
             if len(pairs) >= LEAST_PAIRS:
                 test = paired_t(pairs[0], pairs[1])
                 low, high = test["interval"]
@@ -219,6 +86,19 @@ def ledger(
     return table
 
 
+def _pairs(claim: dict, rows_of: Callable) -> pd.DataFrame:
+    """The claim's metric of a and of b, a row a seed that both have."""
+    study, metric, a, b = (claim[name] for name in ("study", "metric", "a", "b"))
+    rows = rows_of(study, METRICS[metric].table)
+    other, _, moment = (a, "@", b) if b in MOMENTS else b.partition("@")
+    if moment == EQUAL_TOKENS:
+        rows, training, moment = rows[rows["arm"].isin([a, other])], rows_of(study, "training"), "end"
+        if rows["arm"].nunique() < 2 or training.empty:
+            return pd.DataFrame()
+        rows = equal_tokens(rows, training)
+    both = [values(rows[rows["arm"] == arm], metric, at) for arm, at in ((a, "end"), (other, moment or "end"))]
+    return pd.concat(both, axis=1, join="inner")
+
 
 def _verdict(row: dict) -> str:
     if pd.isna(row["p"]):
@@ -228,7 +108,6 @@ def _verdict(row: dict) -> str:
     else:
         word = "reproduced" if (row["effect"] > 0) == (row["direction"] == ">") else "contradicted"
     return f"{word} at {row['tier']}"
-
 
 
 def summary(ledger: pd.DataFrame) -> str:
@@ -247,7 +126,6 @@ def summary(ledger: pd.DataFrame) -> str:
         counts = [rows["verdict"].str.startswith(verdict).sum() for verdict in VERDICTS]
         lines.append(f"| {NAMES.get(paper, paper)} | " + " | ".join(map(str, [*counts, len(rows)])) + " |")
     return "\n".join(lines)
-
 
 
 def markdown(ledger: pd.DataFrame) -> str:

@@ -1,24 +1,163 @@
-"""RPT's results as tables: next-token accuracy by split (its Table 1), along compute, and its scaling law (Fig. 5).
-Left out: how RPT turns steps into FLOPs, which it doesn't say; 8 for each weight and token are counted here."""
+"""What is measured: column, unit and title of each metric, once for tables, claims and figures; and its values by seed.
+Leaves out every test and every mean over seeds, which are taken where they are shown."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from pzlib.errors import near_names
+from pzlib.objectives import METHODS
 from pzlib.stats import paired_test
-from pzlib.studies.powerlaw import PowerLaw, fit
 from pzlib.world.tinywiki import kind_class
 
-CLASSES = ("trivial", "reasoning", "irreducible")
 
-ARM = re.compile(r"(\w+), density ([\d.]+), noise ([\d.]+)")
+@dataclass(frozen=True)
+class Metric:
+    """A column of one of the tables in data/results. title: of a panel; unit: of differences ("points": % of a share);
+    groups: those of TinyBench (or its tasks) whose plain mean it is."""
 
-PAIRS = (("pretrainzero", "random_span"), ("entropy_next_token", "random_span"))
+    column: str
+    unit: str
+    title: str
+    groups: tuple[str, ...] = ()
+    table: str = "tinybench"
 
+
+SPLITS = ("easy", "medium", "hard")  # of next tokens
+GROUPS = ("general", "math", "spans")  # of TinyBench, each a metric
+ACCURACIES = ("overall", *GROUPS)
+QUESTIONS = ("general", "math")
+
+_EVALUATED = {
+    "overall": Metric("accuracy", "points", "Overall", QUESTIONS),
+    "general": Metric("accuracy", "points", "General", ("general",)),
+    "math": Metric("accuracy", "points", "Math", ("math",)),
+    "spans": Metric("accuracy", "points", "Masked words", ("spans",)),
+    "setback": Metric("accuracy", "points", "Setback", ("general",)),  # how far it ever falls below its best so far
+    "answer length": Metric("length", "tokens", "Answer length", QUESTIONS),
+    "reasoned": Metric("reasoned", "points", "Reasoned first", QUESTIONS),
+    "next token": Metric("accuracy", "points", "Next-token accuracy", ("next token",)),
+    **{
+        f"next token, {split}": Metric("accuracy", "points", split.capitalize(), (f"next token, {split}",))
+        for split in SPLITS
+    },
+    "perplexity": Metric("perplexity", "perplexity", "Perplexity", ("text",), "perplexity"),
+}
+
+_TRAINED = {
+    "reward": ("predictor/reward", "points", "Reward"),
+    "accuracy": ("predictor/accuracy", "points", "Accuracy on the masks"),
+    "dead_groups": ("predictor/dead_groups", "points", "Groups without signal"),
+    "dead_wrong": ("predictor/dead_wrong", "points", "Groups all wrong"),
+    "dead_right": ("predictor/dead_right", "points", "Groups all right"),
+    "entropy": ("predictor/entropy", "nats", "Entropy"),
+    "response length": ("predictor/length", "tokens", "Response length"),
+    "legal": ("generator/legal", "points", "Legal masks"),
+    "generator reward": ("generator/reward", "reward", "Generator's reward"),
+    "mask words": ("mask/words", "words", "Length of a mask"),
+    "mask position": ("mask/position", "place", "Place in the passage"),
+    "noise masks": ("mask/irreducible", "points", "Irreducible masks"),  # share that hides what nothing can tell
+    "hits middle": ("hits/", "points", "Masks in the middle"),  # share that 2 to G - 2 of their G predictions found
+}
+
+METRICS = _EVALUATED | {name: Metric(*facts, table="training") for name, facts in _TRAINED.items()}
+
+# The moments of a run beside its end, and the metrics that are known then.
+MOMENTS = {
+    "base": list(_EVALUATED),  # step 0
+    "halfway": list(_EVALUATED),  # the last evaluation in the first half
+    "start": list(_TRAINED),  # the first fifth of training
+    "direct": [name for name in _EVALUATED if name.startswith("next token")],  # step 0, predicted without a reasoning
+}
+
+CLASSES = {"trivial": "Trivial", "reasoning": "Deducible", "irreducible": "Irreducible"}  # of masks, with titles
+LABELS = {"base": "Base"} | {method.name: method.label for method in METHODS}
+
+
+def label_of(arm: str) -> str:
+    """The name of a method or an arm in words: "sft, something" by the method's.
+
+    >>> label_of("sft, late"), label_of("one mask")
+    ('Supervised fine-tuning, late', 'one mask')
+    """
+    head, *rest = arm.split(", ")
+    return ", ".join([LABELS.get(head, head), *rest])
+
+
+def armed(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with a column `arm`, by which everything is compared; where no study names it, the objective."""
+    return table if "arm" in table or "objective" not in table else table.assign(arm=table["objective"])
+
+
+def metric_of(name: str) -> Metric:
+    """The Metric of that name; ValueError with the near ones for another.
+
+    >>> metric_of("general").unit, metric_of("entropy").unit
+    ('points', 'nats')
+    """
+    if name not in METRICS:
+        raise ValueError(f"metric: no metric {name!r}; {near_names(name, METRICS)}")
+    return METRICS[name]
+
+
+def values(rows: pd.DataFrame, metric: str, moment: str = "end") -> pd.Series:
+    """A metric of one arm's runs at one moment, by seed; seeds without it are left out.
+
+    rows: of the table that holds the metric. moment: "end" (the last evaluation; the last fifth of training), or one of
+    `MOMENTS`. Shares come in per cent. Errors: ValueError for a metric or moment unknown.
+
+    >>> rows = {"seed": 0, "step": [0, 0, 9, 9], "task": ["sum", "chain"] * 2, "group": "math"}
+    >>> values(pd.DataFrame(rows | {"accuracy": [0.2, 0.4, 0.5, 0.7]}), "math").to_dict()
+    {0: 60.0}
+    """
+    scale = 100 if metric_of(metric).unit == "points" else 1
+    if moment != "end" and metric not in MOMENTS.get(moment, ()):
+        raise ValueError(f"moment: {metric} is not known at {moment!r}; take end, or one of {', '.join(MOMENTS)}")
+    found = (_trained if METRICS[metric].table == "training" else _evaluated)(rows, metric, moment)
+    return pd.Series({seed: scale * value for seed, value in sorted(found.items())}, dtype=float).dropna()
+
+
+def _evaluated(rows, metric, moment):
+    column, groups = METRICS[metric].column, METRICS[metric].groups
+    if column not in rows:
+        return {}
+    if moment == "direct":
+        groups, moment = [f"{group}, direct" for group in groups], "base"
+    tasks = rows[rows["group"].isin(groups) | rows["task"].isin(groups)]
+    means = tasks.groupby(["seed", "step", "group"])[column].mean().groupby(["seed", "step"]).mean()
+    found = {}
+    for seed, curve in means.groupby(level="seed"):
+        curve = curve.droplevel("seed")
+        if metric == "setback":
+            found[seed] = (curve.cummax() - curve).max()
+            continue
+        last = curve.index.max()
+        upto = curve.loc[: {"end": last, "halfway": last / 2, "base": 0}[moment]]
+        found[seed] = upto.iloc[-1] if len(upto) else float("nan")
+    return found
+
+
+def _trained(rows, metric, moment):
+    column, found = METRICS[metric].column, {}
+    for seed, run in rows.groupby("seed"):
+        last = run["step"].max()
+        part = run[run["step"] <= 0.2 * last] if moment == "start" else run[run["step"] > 0.8 * last]
+        if metric == "hits middle":
+            found[seed] = part[[f"hits/{k}" for k in range(2, _group(run) - 1)]].sum(axis=1, min_count=1).mean()
+        elif column in part:
+            found[seed] = part[column].mean()
+    return found
+
+
+def _group(training):
+    """How many predictions a mask got: the largest k of the columns hits/<k> that are filled."""
+    filled = [name for name in training if name.startswith("hits/") and training[name].notna().any()]
+    return max((int(name.removeprefix("hits/")) for name in filled), default=0)
 
 
 def kind_columns(table: pd.DataFrame) -> list[str]:
@@ -27,11 +166,9 @@ def kind_columns(table: pd.DataFrame) -> list[str]:
     return [name for name in kinds if table[name].fillna(0).any()]
 
 
-
 def plain_kind(kind: str) -> str:
     """A kind without its direction: `x_inverse` is the same fact, asked from its other end."""
     return kind.removesuffix("_inverse")
-
 
 
 def kind_shares(training: pd.DataFrame, name: Callable[[str], str] = plain_kind) -> pd.DataFrame:
@@ -51,7 +188,6 @@ def kind_shares(training: pd.DataFrame, name: Callable[[str], str] = plain_kind)
     shares = shares.groupby([name(kind.removeprefix("mask/")) for kind in kinds]).sum(min_count=1).T
     place = {"trivial": 0, "irreducible": 2}
     return shares[sorted(shares, key=lambda kind: (place.get(kind, 1), kind))]
-
 
 
 def class_accuracy(training: pd.DataFrame) -> pd.DataFrame:
@@ -75,7 +211,6 @@ def class_accuracy(training: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
-
 def hits_shares(training: pd.DataFrame) -> pd.DataFrame:
     """One row a row of `training`, one arm's: share of the masks that k of G predictions found; columns k / G.
 
@@ -89,7 +224,6 @@ def hits_shares(training: pd.DataFrame) -> pd.DataFrame:
         raise ValueError(f"training: 'hits/0' is not a column with shares; it has {sorted(training.columns)}")
     group = len(names) - 1
     return training[[f"hits/{k}" for k in range(group + 1)]].set_axis([k / group for k in range(group + 1)], axis=1)
-
 
 
 def tokens_used(tinybench: pd.DataFrame, training: pd.DataFrame) -> pd.Series:
@@ -112,6 +246,18 @@ def tokens_used(tinybench: pd.DataFrame, training: pd.DataFrame) -> pd.Series:
     return used
 
 
+def seconds_used(tinybench: pd.DataFrame, costs: pd.DataFrame) -> pd.Series:
+    """For every row of `tinybench` the seconds its run had used by that step: steps x what its arm's step costs.
+
+    costs: one row an arm (arm, seconds), measured one after the other on one machine: the seconds that runs themselves
+    have noted depend on what else the machine did. Raises ValueError for an arm without a cost.
+    """
+    seconds = costs.set_index("arm")["seconds"]
+    absent = sorted(set(tinybench["arm"]) - set(seconds.index))
+    if absent:
+        raise ValueError(f"costs: {absent[0]!r} has no seconds a step; `make bench` measures them")
+    return tinybench["step"] * tinybench["arm"].map(seconds)
+
 
 def equal_tokens(tinybench: pd.DataFrame, training: pd.DataFrame) -> pd.DataFrame:
     """The rows of each run's last evaluation within the budget: the tokens that all runs had used by their ends.
@@ -119,7 +265,6 @@ def equal_tokens(tinybench: pd.DataFrame, training: pd.DataFrame) -> pd.DataFram
     Adds columns `tokens` (used by then) and `budget`. Errors as in `tokens_used`.
     """
     return at_equal(tinybench.assign(tokens=tokens_used(tinybench, training)), "tokens")
-
 
 
 def at_equal(tinybench: pd.DataFrame, used: str) -> pd.DataFrame:
@@ -136,6 +281,9 @@ def at_equal(tinybench: pd.DataFrame, used: str) -> pd.DataFrame:
     return table[table["step"] == table.groupby("run_id")["step"].transform("max")]
 
 
+ARM = re.compile(r"(\w+), density ([\d.]+), noise ([\d.]+)")
+PAIRS = (("pretrainzero", "random_span"), ("entropy_next_token", "random_span"))
+
 
 def map_differences(tinybench: pd.DataFrame, group: str = "spans") -> pd.DataFrame:
     """A row a pair of `PAIRS` and place on the map: final accuracy of one minus the other in points, paired by seed.
@@ -143,16 +291,13 @@ def map_differences(tinybench: pd.DataFrame, group: str = "spans") -> pd.DataFra
     Columns first, second, density, noise, difference, low, high (95 % interval), n (pairs of seeds); a place with
     fewer than two pairs is left out. Raises ValueError for an arm not named "<objective>, density <d>, noise <n>".
     """
-    table = tinybench[tinybench["group"] == group]
-    table = table[table["step"] == table.groupby("run_id")["step"].transform("max")]
-    means = table.groupby(["arm", "seed"])["accuracy"].mean() * 100
     cells = {}
-    for arm in table["arm"].unique():
+    for arm, rows in tinybench.groupby("arm", sort=False):
         match = ARM.fullmatch(arm)
         if not match:
             raise ValueError(f"arm: {arm!r} is no place on the map; name it '<objective>, density <d>, noise <n>'")
         objective, density, noise = match.groups()
-        cells[objective, float(density), float(noise)] = means[arm]
+        cells[objective, float(density), float(noise)] = values(rows, group)
     rows = []
     for first, second in PAIRS:
         for objective, density, noise in cells:
@@ -165,69 +310,3 @@ def map_differences(tinybench: pd.DataFrame, group: str = "spans") -> pd.DataFra
                 found = [first, second, density, noise, test["difference"], *test["interval"], test["n"]]
                 rows.append(found)
     return pd.DataFrame(rows, columns=["first", "second", "density", "noise", "difference", "low", "high", "n"])
-
-
-SPLITS = ("easy", "medium", "hard")
-
-WAYS = {"next token": "reasoning", "next token, direct": "outright"}  # group of tinybench.csv -> how it was predicted
-
-FLOPS = 8  # a weight and token: 2 to draw or read it, 6 to learn from it (Kaplan et al., arXiv:2001.08361, section 2.1)
-
-
-
-def next_token_accuracy(tinybench: pd.DataFrame) -> pd.DataFrame:
-    """One row an arm, seed, step, split and way ("reasoning", "outright"): accuracy in %, of n answers.
-
-    tinybench: rows with a column `arm`; runs that were not asked for next tokens have none here.
-
-    >>> row = {"arm": "rpt", "run_id": "a", "tier": "mini", "seed": 0, "step": 25, "n": 9, "accuracy": 0.5}
-    >>> asked = pd.DataFrame([row | {"group": "next token, direct", "task": "next token, hard, direct"}])
-    >>> next_token_accuracy(asked)[["split", "way", "accuracy"]].to_numpy().tolist()
-    [['hard', 'outright', 50.0]]
-    """
-    rows = tinybench[tinybench["group"].isin(list(WAYS))]
-    split = rows["task"].str.split(", ").str[1]
-    found = rows.assign(split=split, way=rows["group"].map(WAYS), accuracy=100 * rows["accuracy"])
-    return found[["arm", "run_id", "tier", "seed", "step", "split", "way", "n", "accuracy"]].reset_index(drop=True)
-
-
-
-def along_compute(tinybench: pd.DataFrame, training: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """`next_token_accuracy` with a column `flops`: what the run had spent on RL by then.
-
-    `FLOPS` for each weight and each token of prompts and completions, as a trainer spends that reads every prompt for
-    every row and leaves no row out: ours spends less, in nearly the same proportion. runs: of runs.csv, for the number
-    of weights. Errors as in `tokens_used`.
-    """
-    table = next_token_accuracy(tinybench)
-    weights = runs.drop_duplicates("run_id").set_index("run_id")["parameters"]
-    return table.assign(flops=FLOPS * tokens_used(table, training) * table["run_id"].map(weights))
-
-
-
-def laws(table: pd.DataFrame, way: str = "reasoning") -> dict[tuple[str, str], PowerLaw]:
-    """{(arm, split): the PowerLaw of the means over seeds along compute}; absent where it can't be fitted.
-
-    table: of `along_compute`. Step 0 has spent nothing and is left out, as RPT fits checkpoints of training only. A law
-    needs four of them that differ.
-    """
-    found = {}
-    trained = table[(table["way"] == way) & (table["step"] > 0)]
-    for (arm, split), rows in trained.groupby(["arm", "split"], sort=False):
-        means = rows.groupby("step")[["flops", "accuracy"]].mean()
-        if len(means) >= 4 and means["accuracy"].nunique() > 1:
-            found[arm, split] = fit(means["flops"], means["accuracy"])
-    return found
-
-
-
-def laws_table(found: dict[tuple[str, str], PowerLaw]) -> pd.DataFrame:
-    """The laws with their 95 % intervals, a row each: what RPT's Fig. 5 prints (R²) and what it doesn't."""
-    rows = []
-    for (arm, split), law in found.items():
-        row = {"arm": arm, "split": split, "points": len(law.computes), "decades": law.decades}
-        for name, value in (("alpha", law.alpha), ("limit", law.limit), ("scale", law.scale)):
-            low, high = law.intervals[name]
-            row |= {name: value, f"{name}, low": low, f"{name}, high": high}
-        rows.append(row | {"R²": law.r2, "R² of a line in log C": law.r2_log})
-    return pd.DataFrame(rows)

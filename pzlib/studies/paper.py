@@ -18,7 +18,6 @@ PAPERS = {
 COLUMNS = ["paper", "table", "model", "method", "benchmark", "value", "note"]
 
 
-
 def reported(table: str) -> pd.DataFrame:
     """One printed table, a row a value: paper, table, model, method, benchmark, value, note (what to mind, or "").
 
@@ -43,7 +42,6 @@ def reported(table: str) -> pd.DataFrame:
     return rows.loc[rows["table"] == number, COLUMNS].reset_index(drop=True)
 
 
-
 def tables() -> list[str]:
     """The names of all tables that `reported` knows.
 
@@ -51,7 +49,6 @@ def tables() -> list[str]:
     ['pretrainzero 1', 'pretrainzero 2', 'pretrainzero 3', 'pretrainzero 4', 'rpt 1']
     """
     return [f"{paper} {number}" for paper in PAPERS for number in _values(paper)["table"].unique()]
-
 
 
 def errata() -> pd.DataFrame:
@@ -63,10 +60,8 @@ def errata() -> pd.DataFrame:
     return _read("errata.csv")
 
 
-
 def _values(paper: str) -> pd.DataFrame:
     return _read(f"{paper}.csv", dtype={"table": str})
-
 
 
 def _read(name: str, **settings) -> pd.DataFrame:

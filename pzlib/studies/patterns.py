@@ -25,25 +25,15 @@ KEYWORDS = {
 }  # fmt: skip
 
 STRUCTURE = ("numbered steps", "bold steps", "restates", "direct guess", "thinks", "no answer")
-
 PATTERNS = (*KEYWORDS, *STRUCTURE)  # of a response: yes or no
-
 AMOUNTS = ("restated", "words")  # of a response: how much
-
 THINK = ("Think :", "<think>")  # how a reasoning is announced: by tinybase, and by reasoning models
-
 STEPS = 2  # lines that begin as a step before a response counts as written in steps
-
 FEW = 5  # words: an answer with fewer before it is a guess
-
 RUN = 5  # words in a row that must be the prompt's to count as restated
-
 BOX = "\\boxed"
-
 _NUMBERED = re.compile(r"^[#>*_\- \t]*(?:step[ \t]+\d{1,2}\b|\d{1,2}[.)](?=[\s*]))", re.IGNORECASE | re.MULTILINE)
-
 _BOLD = re.compile(r"^[#>\-\d.) \t]*\*\*(?=[^\s*])[^*\n]{1,200}\*\*", re.MULTILINE)
-
 
 
 def keywords_in(text: str) -> Counter[str]:
@@ -59,7 +49,6 @@ def keywords_in(text: str) -> Counter[str]:
     return Counter(" ".join(word.lower().split()) for pattern in _groups().values() for word in pattern.findall(text))
 
 
-
 @cache
 def _groups() -> dict[str, re.Pattern[str]]:
     def phrase(keyword):
@@ -69,7 +58,6 @@ def _groups() -> dict[str, re.Pattern[str]]:
         group: re.compile(rf"(?<!\w)(?:{'|'.join(map(phrase, words))})(?!\w)", re.IGNORECASE)
         for group, words in KEYWORDS.items()
     }
-
 
 
 def structure(completion: str, prompt: str | None = None, answer: str = BOX) -> dict:
@@ -105,11 +93,9 @@ def structure(completion: str, prompt: str | None = None, answer: str = BOX) -> 
     }
 
 
-
 def _restated(completion: str, prompt: str | None) -> float | None:
     asked = _runs(prompt or "")
     return len(asked & _runs(completion)) / len(asked) if asked else None
-
 
 
 def _runs(text: str) -> set[tuple[str, ...]]:
@@ -117,9 +103,8 @@ def _runs(text: str) -> set[tuple[str, ...]]:
     return set(zip(*(words[i:] for i in range(RUN)), strict=False))
 
 
-
 def measured(table: pd.DataFrame, answer: str = BOX) -> pd.DataFrame:
-    """A table of completions (`pzlib.evaluation.cases`) with a column for each of `PATTERNS`, for restated and for words.
+    """A table of completions (`pzlib.evaluation.cases`) with a column for each of `PATTERNS` and of `AMOUNTS`.
 
     Errors: ValueError where there is no column `completion`.
     """
@@ -134,7 +119,6 @@ def measured(table: pd.DataFrame, answer: str = BOX) -> pd.DataFrame:
     columns = [*PATTERNS, *AMOUNTS]
     marks = pd.DataFrame(rows, columns=columns, index=table.index).astype({name: float for name in columns})
     return pd.concat([table.drop(columns=[name for name in columns if name in table]), marks], axis=1)
-
 
 
 def keyword_counts(table: pd.DataFrame) -> pd.DataFrame:
@@ -155,8 +139,8 @@ def keyword_counts(table: pd.DataFrame) -> pd.DataFrame:
 def means(table: pd.DataFrame, by: list[str], columns: tuple[str, ...] = (*PATTERNS, *AMOUNTS)) -> pd.DataFrame:
     """Mean of each column with its 95 % interval: a row a group of `by` and column, with n, cases, mean, low, high.
 
-    table: `pzlib.studies.patterns.measured`, with a column `case`. The mean of a pattern is the share of responses that have
-    it, and its interval Wilson's. Responses to one case are alike, so that is taken at their effective number (the
+    table: of `measured`, with a column `case`. The mean of a pattern is the share of responses that have it, and its
+    interval Wilson's. Responses to one case are alike, so that is taken at their effective number (the
     variance between cases decides, Korn & Graubard 1998), and where none or all have the pattern at the number of
     cases. The interval of an amount is a bootstrap over the means of cases. Unknown values (restates without a
     prompt) are not in n.
@@ -177,7 +161,6 @@ def means(table: pd.DataFrame, by: list[str], columns: tuple[str, ...] = (*PATTE
     return pd.DataFrame(rows, columns=[*by, "pattern", "n", "cases", "mean", "low", "high"])
 
 
-
 def _share(values: pd.Series, cases: pd.Series) -> tuple[float, tuple[float, float]]:
     n, m, share = len(values), cases.nunique(), float(values.mean())
     effective = m
@@ -189,17 +172,15 @@ def _share(values: pd.Series, cases: pd.Series) -> tuple[float, tuple[float, flo
     return share, wilson(share * effective, effective)
 
 
-
 def _amount(values: pd.Series, cases: pd.Series) -> tuple[float, tuple[float, float]]:
     return float(values.mean()), bootstrap_ci(values.groupby(cases).mean())
-
 
 
 def by_run(table: pd.DataFrame, arms) -> pd.DataFrame:
     """What data/results/patterns.csv holds: `means` of every run's answers, and at step 0 of the base's with its seed.
 
-    table: `pzlib.studies.patterns.measured` answers whose source is an arm, "<arm>, step <n>" or "base"; arms: (arm, Run)
-    pairs, as `pzlib.studies.Study.runs` gives; one whose run gave no answers has no rows.
+    table: `measured` answers whose source is an arm, "<arm>, step <n>" or "base"; arms: (arm, Run) pairs, as
+    `pzlib.studies.arms_of` gives; one whose run gave no answers has no rows.
     """
     parts, arm_of = [], table["source"].str.partition(", step ")[0]
     for arm, run in arms:
@@ -210,12 +191,11 @@ def by_run(table: pd.DataFrame, arms) -> pd.DataFrame:
     return means(pd.concat(parts or [table[:0]]), keys, (*PATTERNS, *AMOUNTS, "right"))
 
 
-
 def compare(table: pd.DataFrame, first: str, second: str, patterns=PATTERNS, over: str = "case") -> pd.DataFrame:
     """What `second` has more than `first` of each pattern, by paired tests over cases or over seeds.
 
-    table: `pzlib.studies.patterns.measured`, with columns source and `over`; each case (or seed) that both sources have counts
-    once, by its mean over all else. Over cases the question is whether *these* models differ on other passages; over
+    table: of `measured`, with columns source and `over`; each case (or seed) that both sources have counts once, by its
+    mean over all else. Over cases the question is whether *these* models differ on other passages; over
     seeds, whether the *methods* would on other runs. p is from sign flips (`stats.paired_test`), `p (Holm)` is adjusted
     for the number of patterns that differ anywhere; the others have no test.
     Errors: ValueError where nothing is shared.

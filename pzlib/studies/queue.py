@@ -1,47 +1,184 @@
-"""Many runs, a few at a time, each in a process of its own: what is stored is not run again, rows come as runs end.
-Leaves out clusters and GPUs shared between runs: one machine, `jobs` processes that share its cores."""
+"""Many jobs, a few at a time, each in a process of its own (a Run, a notebook), on this machine or on a Ray cluster.
+Leaves out sharing a GPU: a job has whole ones. What is done is not done again, what was killed goes on."""
+
+from __future__ import annotations
 
 import contextlib
-import hashlib
-import itertools
 import json
 import logging
 import os
-import re
-import secrets
-import shutil
-import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections import Counter, deque
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 import pandas as pd
-import ray
-from ray._private import ray_constants
-from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, RayError, WorkerCrashedError
+from filelock import FileLock
 
-from pzlib.engine.processes import PARENT, end_with_parent
-from pzlib.errors import refuse_unknown
-from pzlib.headless import announce_failures, announced_in, duration, parse_value, read_parameters, run_notebook
+from pzlib.engine.processes import FAILED, as_child, how_it_ended, start, stop
+from pzlib.errors import duration
+from pzlib.headless import announce_failures
 from pzlib.paths import root
 from pzlib.run import Run
-from pzlib.runs.folder import RunFolder, write_atomic
-from pzlib.studies.results import collect_run, folder_of, load
+from pzlib.runs.folder import RunFolder
+from pzlib.studies.results import bring, folder_of, load
 
-STATES = ("done", "skipped", "failed", "running", "queued")  # skipped: done by an earlier batch
+STATES = ("done", "skipped", "failed", "running", "queued")  # skipped: done before
+RETRIES = 3  # of a job whose machine is lost: after so many it is perhaps the job that brings machines down
+UNSEEN_HOURS = 0.05  # a run's time where none like it is stored
+CHILD = """
+import json, sys
+from {module} import {kind}
+from pzlib.studies.queue import perform
+perform({kind}(**json.loads(sys.argv[1])))
+"""
 
+
+class Job(Protocol):
+    """What is done in a process of its own. A dataclass of plain values, so that it travels."""
+
+    name: str
+    after: str  # the name of the job that must have ended before
+
+    def path(self, end: str) -> Path: ...  # its file of that ending: .log is what it prints, .lock its lock
+
+    def runs(self) -> list[RunFolder]: ...  # those that it has opened so far
+
+    def complete(self) -> bool: ...  # whether nothing is left to do
+
+    def execute(self) -> int: ...  # do it here; returns the exit code
+
+
+@dataclass(frozen=True)
+class RunJob:
+    """A run as notebook 04 makes it, without pictures. run: of `Run.to_dict`; after: the run that it goes on from."""
+
+    name: str
+    run: dict
+    after: str = ""
+
+    def path(self, end: str) -> Path:
+        return root() / "data/runs" / self.name / {".log": "log.txt", ".lock": "job.lock"}[end]
+
+    def runs(self) -> list[RunFolder]:
+        return [RunFolder(root() / "data/runs" / self.name)]
+
+    def complete(self) -> bool:
+        return self.runs()[0].state() == "complete"
+
+    def execute(self) -> int:
+        from pzlib.evaluation.next_tokens import evaluation_of
+        from pzlib.train import train
+
+        run = Run.from_dict(self.run)
+        train(run, evaluate=evaluation_of(run))
+        return 0
+
+
+def perform(job: Job) -> None:
+    """What the process of a job does: the job, unless it is done, and after whoever does it now; then it exits."""
+    with as_child(), FileLock(job.path(".lock")):
+        sys.exit(0 if job.complete() else job.execute())
+
+
+def _process(job: Job, environment: dict) -> subprocess.Popen:
+    child = CHILD.format(module=type(job).__module__, kind=type(job).__name__)
+    job.path(".log").parent.mkdir(parents=True, exist_ok=True)
+    with open(job.path(".log"), "ab") as log:
+        return start([sys.executable, "-c", child, json.dumps(asdict(job))], environment, stdout=log)
+
+
+class Here:
+    """This machine: jobs share its cores, and each has `gpus` of its own (None: one, where there are any)."""
+
+    def __init__(self, at_once: int | None, gpus: int | None) -> None:
+        import torch
+
+        count, names = torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        self.free = names[:count] if names[0] else [str(number) for number in range(count)]
+        self.gpus = _whole(gpus, count)
+        fit = count // self.gpus if self.gpus else at_once or 2  # a step of the small model gains little from a third
+        self.at_once = min(at_once or fit, fit)
+        self.threads = str(max(1, (os.cpu_count() or 1) // self.at_once))
+
+    def start(self, job: Job) -> tuple[subprocess.Popen, list[str]]:
+        own = [self.free.pop() for _ in range(self.gpus)]
+        return _process(job, {"OMP_NUM_THREADS": self.threads, "CUDA_VISIBLE_DEVICES": ",".join(own)}), own
+
+    def poll(self, handle) -> int | str | None:
+        """None while the job runs, then its exit code, or why there is none."""
+        process, own = handle
+        if process.poll() is not None:
+            self.free += own
+        return process.returncode
+
+    def stop(self, handles) -> None:
+        stop(*(process for process, _ in handles))
+
+
+class Cluster:
+    """The machines of a Ray cluster, of which this is one; they see this folder and data/runs at the same paths."""
+
+    def __init__(self, address: str, at_once: int | None, gpus: int | None) -> None:
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        import ray
+
+        self.ray = ray
+        try:
+            ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL)
+        except Exception as error:  # Ray raises plain ones
+            remedy = "`ray start --head` on one machine, `ray start --address HOST:PORT` on the others makes one"
+            raise ValueError(f"address: no Ray cluster answers at {address} ({error}); {remedy}") from error
+        most = max(int(node["Resources"].get("GPU", 0)) for node in ray.nodes() if node["Alive"])
+        self.gpus, self.most = _whole(gpus, most), at_once
+        options = {"max_retries": RETRIES, "num_cpus": 1, "num_gpus": self.gpus, "scheduling_strategy": "SPREAD"}
+        self.task = ray.remote(_on_ray).options(**options)
+
+    @property
+    def at_once(self) -> int:
+        """As many as fit, which machines that come and go change."""
+        there = self.ray.cluster_resources()
+        fit = there.get("GPU", 0) // self.gpus if self.gpus else there.get("CPU", 0)
+        return int(min(self.most or fit, fit))
+
+    def start(self, job: Job):
+        around = {"PZLIB_HOME": str(root())} | ({} if self.gpus else {"CUDA_VISIBLE_DEVICES": ""})
+        return self.task.remote(job, around, os.getcwd())
+
+    def poll(self, handle) -> int | str | None:
+        if not self.ray.wait([handle], timeout=0)[0]:
+            return None
+        try:
+            return self.ray.get(handle)
+        except self.ray.exceptions.RayError as error:
+            return f"{type(error).__name__}: {' '.join(str(error).split())[-300:]}"
+
+    def stop(self, handles) -> None:
+        self.ray.shutdown()  # ends the workers, and with a worker ends its job
+
+
+def _on_ray(job, environment, cwd):
+    """A worker was started elsewhere, without what surrounds the command that a person typed."""
+    with contextlib.suppress(OSError):
+        os.chdir(cwd)
+    os.environ.update(environment)
+    return _process(job, {}).wait()
+
+
+def _whole(gpus, most):
+    if (gpus or 0) > most:
+        raise ValueError(f"gpus: {gpus} a job, but the largest machine here has {most}; lower it")
+    return min(most, 1) if gpus is None else gpus
 
 
 @dataclass
 class Row:
     """One job as a reader sees it. seconds: since it began, or all that it took; step of steps: of its run's training,
-    which this start found at step `begun`; tries: how often it was started; said: why it failed."""
+    which this start found at step `begun`; why: it failed."""
 
     name: str
     state: str = "queued"
@@ -49,29 +186,31 @@ class Row:
     step: int | None = None
     steps: int | None = None
     begun: int = 0
-    where: str = ""
-    tries: int = 0
-    said: str = ""
+    why: str = ""
 
-    @property
-    def ended(self):
-        return self.state in ("done", "skipped", "failed")
+    def __str__(self) -> str:
+        """
+        >>> str(Row("seed=3", "failed", 4, why="cell 2")), str(Row("seed=3", "running", 80, step=7, steps=12))
+        ('seed=3: failed after 4 s: cell 2', 'seed=3: step 7 of 12')
+        """
+        if self.state == "running":
+            return f"{self.name}: step {self.step} of {self.steps}" if self.steps else self.name
+        after = "" if self.seconds is None else f" after {duration(self.seconds)}"
+        return f"{self.name}: {self.state}{after}{': ' if self.why else ''}{self.why}"
 
 
-
-def counts(rows):
+def counts(rows: list[Row]) -> str:
     """How many there are, and in each state that occurs.
 
     >>> counts([Row("a", "done"), Row("b"), Row("c")])
     '3 jobs: 1 done, 2 queued'
     """
     found = Counter(row.state for row in rows)
-    told = ", ".join(f"{found[state]} {state}" for state in STATES if found[state])
-    return f"{len(rows)} job{'s' * (len(rows) != 1)}: {told}"
+    each = ", ".join(f"{found[state]} {state}" for state in STATES if found[state])
+    return f"{len(rows)} job{'s' * (len(rows) != 1)}: {each}"
 
 
-
-def seconds_left(rows):
+def seconds_left(rows: list[Row]) -> float | None:
     """Seconds until all have ended, as many at a time as run now; None where nothing tells how long a job takes.
 
     A job takes as long as those done took in the mean; before the first is done, what the training steps of the
@@ -83,508 +222,137 @@ def seconds_left(rows):
     210.0
     """
     running = [row for row in rows if row.state == "running"]
-    queued = sum(row.state == "queued" for row in rows)
     took = [row.seconds for row in rows if row.state == "done" and row.seconds]
     paced = [row for row in running if row.seconds and (row.step or 0) > row.begun]
     took = took or [row.seconds * row.steps / (row.step - row.begun) for row in paced]
     if not took:
         return None
     whole = sum(took) / len(took)
-    left = queued * whole + sum(max(whole - (row.seconds or 0), 0) for row in running)
-    return left / max(len(running), 1)
+    left = sum(row.state == "queued" for row in rows) * whole
+    return (left + sum(max(whole - (row.seconds or 0), 0) for row in running)) / max(len(running), 1)
 
 
+def headline(rows: list[Row]) -> str:
+    """How far the queue is, in a line.
 
-def headline(rows):
-    """E.g. `16 jobs: 9 done, 2 running, 5 queued, about 3 min 0 s left`."""
-    left = None if all(row.ended for row in rows) else seconds_left(rows)
-    rest = f", about {duration(left)} left" if left is not None else ""
-    return f"{counts(rows)}{rest}"
-
-
-
-def line(row):
-    """E.g. `seed=3: running on gpu-2, step 7 of 12, 35 s, start 2`.
-
-    >>> line(Row("seed=3", "failed", 4, tries=1, said="cell 2 failed"))
-    'seed=3: failed after 4 s: cell 2 failed'
+    >>> headline([Row("a", "done", 9), Row("b", "running", 3, step=5, steps=9), Row("c")])
+    '3 jobs: 1 done, 1 running, 1 queued, about 15 s left (b: step 5 of 9)'
     """
-    parts = [row.state]
-    if row.state == "running":
-        parts[0] += f" on {row.where}" if row.where else ""
-        parts += [f"step {row.step} of {row.steps}"] if row.steps else []
-        parts += [duration(row.seconds)] if row.seconds is not None else []
-    elif row.ended and row.seconds is not None:
-        parts[0] += f" after {duration(row.seconds)}" if row.state == "failed" else f" in {duration(row.seconds)}"
-    if row.tries > 1:
-        parts.append(f"start {row.tries}")
-    said = f": {row.said}" if row.said else ""
-    return f"{row.name}: {', '.join(parts)}{said}"
+    going = [str(row) for row in rows if row.state == "running"]
+    left = seconds_left(rows) if going else None
+    return counts(rows) + (f", about {duration(left)} left" if left else "") + f" ({'; '.join(going)})" * bool(going)
 
 
+@contextlib.contextmanager
+def progress(text, stream):
+    print(text(), file=stream, flush=True)
+    yield
 
-def table(rows, height):
-    """The headline and at most `height` lines below it: what runs and what failed first, then what waits.
 
-    >>> print("\\n".join(table([Row("a", "done", 9), Row("b", "running", 3), Row("c"), Row("d")], 2)))
-    4 jobs: 1 done, 1 running, 2 queued, about 24 s left
-    b: running, 3 s
-    c: queued
-    (2 more)
+def work(jobs: list[Job], on: Callable, stream=None, done: Callable = lambda job: None) -> list[Row]:
+    """Do all jobs that are not complete on the machines that `on()` gives, and show how far they are; a Row each.
+
+    done(job) is called for each that is complete. Raises KeyboardInterrupt after stopping the processes.
     """
-    order = ("running", "failed", "queued", "done", "skipped")
-    shown = sorted(rows, key=lambda row: order.index(row.state))
-    more = [f"({len(shown) - height} more)"] if len(shown) > height else []
-    return [headline(rows), *map(line, shown[:height]), *more]
-
-
-LONGEST = 120  # characters of a name: it becomes that of files
-
-
-
-def matrix(notebook, axes, seeds=()):
-    """{name: parameters} of every job, in order, the last axis fastest.
-
-    axes: (name, [text, ...]) pairs as typed on a command line; seeds: texts such as `0-4`, for the parameter `seed`.
-    The rules are those of one run: ValueError for an unknown name, a wrong type or anything that is given twice.
-    """
-    defaults, values = read_parameters(notebook), {}
-    axes = [*axes, ("seed", seeds_of(seeds))] if seeds else axes
-    refuse_unknown([name for name, _ in axes], defaults, f"parameter of {Path(notebook).name}")
-    for name, texts in axes:
-        if name in values:
-            raise ValueError(f"{name}: given twice; give each parameter once, with all its values")
-        if not texts:
-            raise ValueError(f"{name}: has no value; give one or more after it")
-        values[name] = [parse_value(name, text, defaults[name]) for text in texts]
-        for value in values[name]:
-            if values[name].count(value) > 1:
-                raise ValueError(f"{name}: the value {value!r} is given twice")
-    combinations = [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
-    return {name_of(parameters) or Path(notebook).stem: parameters for parameters in combinations}
-
-
-
-def seeds_of(texts):
-    """Seeds and ranges of them, as typed, one by one; a range includes its end.
-
-    >>> seeds_of(["0-2", "7"])
-    ['0', '1', '2', '7']
-    >>> seeds_of(["3-1"])
-    Traceback (most recent call last):
-    ValueError: seeds: wants numbers and ranges such as 0-4, got '3-1'
-    """
-    seeds = []
-    for text in texts:
-        first, last = (re.fullmatch(r"(\d+)(?:-(\d+))?", text) or re.match("()()", "")).groups()
-        last = last or first
-        if not first or int(last) < int(first):
-            raise ValueError(f"seeds: wants numbers and ranges such as 0-4, got {text!r}")
-        seeds += map(str, range(int(first), int(last) + 1))
-    return seeds
-
-
-
-def name_of(parameters):
-    """What a job's files are called; 8 hex digits follow where the values alone would not tell two jobs apart.
-
-    >>> name_of({"objective": "random_span", "seed": 3})
-    'objective=random_span,seed=3'
-    >>> name_of({"model": "Qwen/Qwen3-0.6B"})
-    'model=Qwen_Qwen3-0.6B-093bb51b'
-    """
-    told = {name: str(value) for name, value in parameters.items()}
-    safe = {name: re.sub(r"[^A-Za-z0-9._+-]", "_", text) for name, text in told.items()}
-    name = ",".join(f"{name}={text}" for name, text in safe.items())
-    if safe == told and len(name) <= LONGEST:
-        return name
-    return f"{name[:LONGEST]}-{hashlib.sha256(json.dumps(parameters).encode()).hexdigest()[:8]}"
-
-
-LET_GO = 60  # seconds in which the kernel of a lost worker must have ended; it looks once a second
-
-
-
-@dataclass(frozen=True)
-class Job:
-    """A notebook with parameters, and where it belongs: `output`/`name` with .ipynb, .json (the record) and .log.
-
-    version: of the notebook's cells; home, cwd: PZLIB_HOME and the working directory of whoever started the batch;
-    threads: 0 leaves them to Ray; gpus: with 0 none is seen. Plain values all, so that it travels.
-    """
-
-    name: str
-    notebook: str
-    version: str
-    parameters: dict
-    output: str
-    home: str
-    cwd: str
-    threads: int = 0
-    gpus: int = 0
-
-    def path(self, end):
-        return Path(self.output) / (self.name + end)
-
-    def record(self):
-        """What the job wrote last: state (running, complete, failed), runs {id: state}, said, seconds, host, ...;
-        {} before the first."""
-        try:
-            return json.loads(self.path(".json").read_text())
-        except FileNotFoundError:
-            return {}
-
-    def runs(self):
-        """The RunFolders that the notebook has announced so far, in this start of the job or one that was lost."""
-        try:
-            return announced_in(self.path(".runs"))[0]
-        except FileNotFoundError:
-            return [_folder(name) for name in self.record().get("runs", {})]
-
-    def complete(self):
-        """Whether this very notebook has been executed with these parameters to the end, and the runs that it trained
-        are still there and complete by their own status."""
-        record = self.record()
-        same = all(record.get(name) == getattr(self, name) for name in ("version", "parameters"))
-        if record.get("state") != "complete" or not same or not self.path(".ipynb").exists():
-            return False
-        return all(_folder(name).state() == state for name, state in record["runs"].items())
-
-
-
-def version_of(notebook):
-    """8 hex digits of what the notebook's code says: changed code makes a job another one, changed prose does not."""
-    import nbformat
-
-    code = [cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
-    return hashlib.sha256(json.dumps(code).encode()).hexdigest()[:8]
-
-
-
-def run_job(job, start=1):
-    """Execute `job` here, for the `start`-th time in its batch; returns its record, which is written beforehand too, so
-    that others see where it runs. What it trains goes on from its checkpoint."""
-    _move_in(job)
-    lost = job.runs() if job.path(".runs").exists() else []
-    record = {"state": "running", "version": job.version, "parameters": job.parameters, "runs": {}, "said": "",
-              "start": start, "host": socket.gethostname(), "pid": os.getpid(), "seconds": 0.0}  # fmt: skip
-    _write(job, record)
-    began = time.monotonic()
-    _wait_for(lost)
-    with open(job.path(".log"), "a", buffering=1) as log:
-        with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-            code = _executed(job)
-    record["seconds"] = round(time.monotonic() - began, 1)
-    record["runs"] = {folder.path.name: folder.state() for folder in job.runs()}
-    record["state"] = "failed" if code else "complete"
-    if code:
-        record["said"] = _last_line(job.path(".log")).removeprefix(f"{job.notebook}: ")
-    _write(job, record)
-    job.path(".runs").unlink(missing_ok=True)
-    return record
-
-
-
-def _executed(job):
+    rows = {job.name: Row(job.name, "skipped" if job.complete() else "queued") for job in jobs}
+    for job in jobs:
+        if rows[job.name].state == "skipped":
+            done(job)
+    waiting, busy, stream = [job for job in jobs if rows[job.name].state == "queued"], {}, stream or sys.stdout
+    if not waiting:
+        return list(rows.values())
+    machines = on()
     try:
-        return run_notebook(job.notebook, job.parameters, job.path(".ipynb"), announced=job.path(".runs"))
-    except (ValueError, OSError) as error:  # no such file on this machine, a full disk
-        print(" ".join(f"{type(error).__name__}: {error}".split()))
-        return 2
-
-
-
-def _move_in(job):
-    """A worker of a cluster was started elsewhere, without what surrounds the command that a person typed."""
-    os.environ["PZLIB_HOME"] = job.home
-    if Path(job.cwd).is_dir():
-        os.chdir(job.cwd)
-    if job.threads:
-        os.environ["OMP_NUM_THREADS"] = str(job.threads)
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    if not job.gpus:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    Path(job.output).mkdir(parents=True, exist_ok=True)
-
-
-
-def _wait_for(folders):
-    """The kernel of a worker that died on this machine ends a moment later; until then it trains these runs."""
-    until = time.monotonic() + LET_GO
-    while any(folder.state() == "running" for folder in folders) and time.monotonic() < until:
-        time.sleep(0.2)
-
-
-
-def _folder(name):
-    return RunFolder(root() / "data/runs" / name)
-
-
-
-def _write(job, record):
-    write_atomic(job.path(".json"), json.dumps(record, indent=1) + "\n")
-
-
-
-def _last_line(path):
-    lines = path.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else ""
-
-
-LOST = (NodeDiedError, WorkerCrashedError, OutOfMemoryError, ObjectLostError)  # the machine's doing, not the job's
-
-AUTHENTICATION = ("RAY_AUTH_TOKEN", "RAY_AUTH_MODE")  # the second is Ray's own doing, which defaults to tokens
-
-STARTS = 4  # of a job whose worker is lost each time: perhaps it is the job that brings machines down
-
-
-
-def batch(notebook, axes, seeds=(), output=None, jobs=None, gpus=None, address=None, stream=None):
-    """Execute the notebook at `notebook` once for every combination of its axes; returns the exit code.
-
-    axes, seeds: as `matrix` takes them. output: a folder of executed notebooks, records and logs; by default one under
-    data/runs/notebooks. jobs: at a time at most; by default, here one a GPU or two, on a cluster as many as fit.
-    gpus: a job; by default 1 where there are any. address: HOST:PORT of a Ray cluster, or auto; its machines must see
-    this folder, data/runs and the notebook at the same paths, and this command runs on one of them.
-    0: all are done, by now or before. 1: some failed. The same command goes on where one was stopped.
-    130: interrupted. Raises ValueError and FileNotFoundError for bad input, before anything starts.
-    """
-    _check(jobs=(jobs, 1), gpus=(gpus, 0))
-    if (address or "").startswith("ray://"):
-        raise ValueError("address: wants HOST:PORT or auto; run the command on a machine of the cluster")
-    notebook, stream = Path(notebook).resolve(), stream or sys.stdout
-    parameters = matrix(notebook, axes, seeds)
-    output = Path(output or root() / "data/runs/notebooks" / notebook.stem).resolve()
-    about = {"notebook": str(notebook), "version": version_of(notebook), "output": str(output),
-             "home": str(root()), "cwd": os.getcwd()}  # fmt: skip
-    all_jobs = [Job(name=name, parameters=given, **about) for name, given in parameters.items()]
-    rows = {job.name: Row(job.name, "skipped" if job.complete() else "queued") for job in all_jobs}
-    waiting = [job for job in all_jobs if rows[job.name].state == "queued"]
-    began, board = time.monotonic(), Board(list(rows.values()), stream)
-    if waiting:
-        with _ray(address, jobs):
-            gpus = _gpus(gpus)
-            at_once = jobs or (len(waiting) if address else _as_many(gpus))
-            threads = 0 if address else max(1, (os.cpu_count() or 1) // at_once)
-            waiting = [replace(job, gpus=gpus, threads=threads) for job in waiting]
-            try:
-                _play(waiting, rows, at_once, board)
-            except KeyboardInterrupt:
-                print("stopped: the same command goes on from here", file=stream)
-                return 130
-    print("\n".join(_summary(list(rows.values()), output, time.monotonic() - began)), file=stream)
-    return int(any(row.state == "failed" for row in rows.values()))
-
-
-
-class Board:
-    """Shows rows: a table redrawn in place on a terminal, else a line for each that begins or ends."""
-
-    def __init__(self, rows, stream):
-        self.rows, self.stream, self.live = rows, stream, stream.isatty()
-        self.drawn, self.told = 0, {row.name: row.state for row in rows}
-        if not self.live:
-            print(headline(rows), file=stream, flush=True)
-
-    def show(self):
-        if self.live:
-            width, height = shutil.get_terminal_size()
-            lines = [text[: width - 1] for text in table(self.rows, max(height - 3, 1))]
-            up = f"\x1b[{self.drawn}A" if self.drawn else ""
-            print(f"{up}\x1b[J" + "\n".join(lines), file=self.stream, flush=True)
-            self.drawn = len(lines)
-            return
-        for row in self.rows:
-            if row.state != self.told[row.name]:
-                self.told[row.name] = row.state
-                print(f"{line(row)} ({headline(self.rows)})", file=self.stream, flush=True)
-
-
-
-def _check(**given):
-    for name, (value, lowest) in given.items():
-        if value is not None and value < lowest:
-            raise ValueError(f"{name}: must be at least {lowest}, got {value}")
-
-
-
-@contextmanager
-def _ray(address, jobs):
-    """Ray while entered: of this machine alone, on its loopback, gone afterwards; or the cluster at `address`."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    clusters, known = ray_constants.ENABLE_RAY_CLUSTER, {name: os.environ.get(name) for name in AUTHENTICATION}
-    # With no cluster to be part of, its processes listen on this machine's loopback, and to those who know a token.
-    ray_constants.ENABLE_RAY_CLUSTER = bool(address)
-    if not (address or known["RAY_AUTH_TOKEN"]):
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-    try:
-        with tempfile.TemporaryDirectory(prefix="pzlib-ray-", ignore_cleanup_errors=True) as scratch:
-            _start_ray(address, jobs, scratch)
-            try:
-                yield
-            finally:
-                ray.shutdown()  # ends the workers, and with a worker ends its kernel
+        with _shown(lambda: headline(list(rows.values())), stream) as show:
+            while waiting or busy:
+                for job in list(waiting):
+                    row, before = rows[job.name], rows.get(job.after)
+                    if before and before.state == "failed":
+                        row.state, row.why = "failed", f"{job.after} failed, whose model it needs"
+                        waiting.remove(job)
+                    elif len(busy) < machines.at_once and not (before and before.state in ("queued", "running")):
+                        waiting.remove(job)
+                        row.state, busy[job.name] = "running", (job, machines.start(job), time.monotonic())
+                for job, handle, began in list(busy.values()):
+                    row, code = rows[job.name], machines.poll(handle)
+                    row.seconds = time.monotonic() - began
+                    if code is None:
+                        _follow(job, row)
+                        continue
+                    del busy[job.name]
+                    if job.complete():
+                        row.state = "done"
+                        done(job)
+                    else:
+                        row.state, row.why = "failed", _why(job, code)
+                show()
+                time.sleep(0.2)
     finally:
-        # the next cluster of this process may be a real one, without a token or with its own
-        ray_constants.ENABLE_RAY_CLUSTER = clusters
-        for name, value in known.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
+        machines.stop([handle for _, handle, _ in busy.values()])
+    return list(rows.values())
 
 
+@contextlib.contextmanager
+def _shown(text: Callable, stream):
+    """While entered, `text()` is shown: in a notebook in one output, at each call of what this gives; else alone."""
+    if not type(stream).__module__.startswith("ipykernel"):
+        with progress(text, stream):
+            yield lambda: None
+        return
+    from IPython.display import display
 
-def _start_ray(address, jobs, scratch):
-    quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-    try:
-        if address:
-            ray.init(address, **quiet)
-        else:
-            ray.init(
-                "local", num_cpus=max(jobs or 0, os.cpu_count() or 1), include_dashboard=False,
-                object_store_memory=2**27, _temp_dir=scratch, **quiet,
-            )  # fmt: skip
-    except Exception as error:  # Ray raises plain ones: its processes have half a minute to come up
-        if address:
-            remedy = "`ray start --head` on one machine, `ray start --address HOST:PORT` on the others makes one"
-            raise ValueError(f"address: no Ray cluster answers at {address} ({error}); {remedy}") from error
-        raise OSError(f"Ray did not start, perhaps as this machine is too busy; try again ({error})") from error
+    handle, last = display({"text/plain": text()}, raw=True, display_id=True), text()
 
+    def show():
+        nonlocal last
+        if text() != last:
+            last = text()
+            handle.update({"text/plain": last}, raw=True)
 
-
-def _gpus(asked):
-    """GPUs a job; ValueError where no machine has as many."""
-    most = max(int(node["Resources"].get("GPU", 0)) for node in ray.nodes() if node["Alive"])
-    gpus = min(most, 1) if asked is None else asked
-    if gpus > most:
-        raise ValueError(f"gpus: {gpus} a job, but the largest machine of the cluster has {most}; lower it")
-    return gpus
+    yield show
+    show()
 
 
-
-def _as_many(gpus):
-    """Jobs at a time on this machine: one a GPU, or two, as a step of the small model gains little from a core more."""
-    return max(1, int(ray.cluster_resources().get("GPU", 0)) // gpus) if gpus else 2
-
-
-
-def _play(jobs, rows, at_once, board):
-    """Run every Job of `jobs`, keep `rows` {name: Row} true, and show them; a job whose worker is lost starts again."""
-    waiting, busy, since = deque(jobs), {}, {}
-    # a lost job is started again here, where it can be told and counted
-    task = ray.remote(run_job).options(max_retries=0, num_cpus=1, num_gpus=jobs[0].gpus, scheduling_strategy="SPREAD")
-    while waiting or busy:
-        while waiting and len(busy) < at_once:
-            job = waiting.popleft()
-            row = rows[job.name]
-            row.state, row.tries, row.where, row.step = "queued", row.tries + 1, "", None
-            job.path(".json").unlink(missing_ok=True)  # the next one says that it has begun
-            busy[task.remote(job, row.tries)] = job
-        for ref in ray.wait(list(busy), timeout=0.5)[0]:
-            job = busy.pop(ref)
-            row = rows[job.name]
-            try:
-                record = ray.get(ref)
-            except LOST as error:
-                if row.tries < STARTS:
-                    waiting.appendleft(job)
-                    continue
-                row.state, row.said = "failed", f"its worker was lost {STARTS} times ({type(error).__name__})"
-            except RayError as error:
-                row.state, row.said = "failed", " ".join(str(error).split())[-500:]
-            else:
-                row.state = "done" if record["state"] == "complete" else "failed"
-                row.seconds, row.said = record["seconds"], record["said"]
-        for job in busy.values():
-            _follow(job, rows[job.name], since)
-        board.show()
-
-
-
-def _follow(job, row, since):
-    """What a submitted job has written so far; its time is counted here, as clocks of machines differ."""
-    record = job.record()
-    if record.get("start") != row.tries:
-        return  # Ray has not placed it yet
-    begun = since.setdefault((job.name, row.tries), time.monotonic())
-    row.state, row.where, row.seconds = "running", record["host"], time.monotonic() - begun
+def _follow(job: Job, row: Row) -> None:
     for status in [folder.status() for folder in job.runs()][-1:]:
         if row.step is None:
             row.begun = status.get("step", 0)
         row.step, row.steps = status.get("step"), status.get("steps")
 
 
-
-def _summary(rows, output, seconds):
-    """Lines: how many ended how, every failure with its reason and log, and where things are."""
-    failed = [row for row in rows if row.state == "failed"]
-    told = [f"{line(row)}; log: {output / (row.name + '.log')}" for row in failed]
-    told.append(f"{counts(rows)}, in {duration(seconds)}; executed notebooks: {output}")
-    if failed:
-        told.append("the same command tries the failed ones again, and skips the others")
-    return told
+def _why(job: Job, code: int | str) -> str:
+    lines = job.path(".log").read_text(errors="replace").split("\n") if job.path(".log").exists() else []
+    why = next((line.removeprefix(FAILED) for line in lines[::-1] if line.strip()), "")
+    why = code if isinstance(code, str) else why if code > 0 and why else how_it_ended(code)
+    return f"{why}; log: {job.path('.log')}"
 
 
-UNSEEN_HOURS = 0.05  # a run's time where none like it is stored
-
-
-
-def play(runs, jobs=2, say=print, results=None, starts=()):
+def play(runs, jobs: int = 2, results=None, starts=(), stream=None) -> dict[str, str]:
     """Bring every Run of `runs` into the tables under `results` (default: their tier's); returns {run_id: what}.
 
     A run that is stored, or complete in data/runs, is not run again; one that was killed goes on from its checkpoint;
-    one that fails is told of, with its log, and does not stop the others; a headless notebook then fails at its end.
-    `jobs` processes at a time share the cores; with 0 nothing is run. what: "stored", "complete", "failed: why" or
-    "not run". `say` gets one line beforehand (how many, how long) and one a run. starts: Runs whose models some of
-    `runs` go on from: each is made first, though its rows be stored, where such a run is to be made and the model is
-    not in data/runs.
-    Raises KeyboardInterrupt after stopping the processes; started again, they go on.
+    one that fails does not stop the others, and a headless notebook then fails at its end. `jobs` processes at a time
+    share the cores; with 0 nothing is run. what: "stored", "complete", "failed: why" or "not run". starts: Runs whose
+    models some of `runs` go on from: each is made first, though its rows be stored, where such a run is to be made and
+    the model is not in data/runs. Raises KeyboardInterrupt after stopping the processes; started again, they go on.
     """
     runs = list({run.run_id: run for run in runs}.values())
     results = Path(results or folder_of(runs[0].tier))
-    found = {run.run_id: "stored" for run in runs if run.run_id in _stored(results)}
-    waiting = [run for run in runs if run.run_id not in found]
+    missing, first = _missing(runs, results, starts)
+    found = {run.run_id: "stored" for run in runs if run not in missing}
     if not jobs:
-        say(f"{len(runs)} runs: {len(found)} stored, {len(waiting)} not run")
-        return found | {run.run_id: "not run" for run in waiting}
-    before = {run.run_id: run for run in starts}
-    behind = {run.run_id: before.get(run.model.partition("@")[0]) for run in waiting}  # what each goes on from
-    say(plan(runs, jobs, results, starts))
-    waiting = [run for run_id, run in _absent(waiting, starts).items() if run_id not in behind] + waiting
-    busy, ended, started = {}, 0, time.monotonic()
-    try:
-        while waiting or busy:
-            for run in waiting[:]:
-                start = behind.get(run.run_id)
-                if start and not _ready(run):
-                    if start in waiting or start.run_id in busy:
-                        continue
-                    waiting.remove(run)
-                    found[run.run_id] = f"failed: {start.run_id} left no model to start from: {_why_none(start)}"
-                    say(f"{run.run_id}: {found[run.run_id]}")
-                elif len(busy) < jobs:
-                    waiting.remove(run)
-                    old = RunFolder(run.folder).status()
-                    busy[run.run_id] = _start(run, jobs), old
-            for run_id, (process, old) in list(busy.items()):
-                if process.poll() is not None:
-                    del busy[run_id]
-                    found[run_id] = _finish(run_id, process.returncode, old, results)
-                    ended, left = ended + 1, len(waiting) + len(busy)
-                    rest = f", about {duration((time.monotonic() - started) / ended * left)} left" if left else ""
-                    say(f"{run_id}: {found[run_id]} ({len(found)} of {len(found) + left}{rest})")
-            time.sleep(0.2)
-    finally:
-        for process, _ in busy.values():
-            process.terminate()
-        for process, _ in busy.values():
-            process.wait()
-    announce_failures(f"{run_id} {what}" for run_id, what in found.items() if what.startswith("failed"))
+        print(f"{len(runs)} runs: {len(found)} stored, {len(missing)} not run", file=stream)
+        return found | {run.run_id: "not run" for run in missing}
+    print(plan(runs, jobs, results, starts), file=stream, flush=True)
+    each = [RunJob(run.run_id, run.to_dict(), run.model.partition("@")[0]) for run in [*first, *missing]]
+    rows = work(each, lambda: Here(jobs, None), stream, lambda job: bring(job.runs(), results))
+    for row in rows:
+        found[row.name] = "complete" if row.state in ("done", "skipped") else f"failed: {row.why}"
+    announce_failures(f"{name} {what}" for name, what in found.items() if what.startswith("failed"))
     return found
 
 
-
-def plan(runs, jobs=2, results=None, starts=()):
+def plan(runs, jobs: int = 2, results=None, starts=()) -> str:
     """In words: how many of `runs` are stored, how many are to be made, how many of `starts` first, how long it takes.
 
     The time is that of stored runs of the same objective and model, by step, on the same text where there are such;
@@ -592,28 +360,32 @@ def plan(runs, jobs=2, results=None, starts=()):
     """
     runs = list({run.run_id: run for run in runs}.values())
     results = Path(results or folder_of(runs[0].tier))
-    stored = _stored(results)
-    missing = [run for run in runs if run.run_id not in stored]
+    missing, first = _missing(runs, results, starts)
     text = f"{len(runs)} runs: {len(runs) - len(missing)} stored, {len(missing)} to make"
     if not missing:
         return text
     table = load("runs", folder=results) if (results / "runs.csv").exists() else pd.DataFrame()
-    first = _absent(missing, starts).values()
     hours = sum(_hours(run, table) for run in [*missing, *first]) / jobs
     text += f", and {len(first)} that they start from" if first else ""
     return f"{text}, about {duration(3600 * hours)} at {jobs} at a time"
 
 
-
-def _absent(runs, starts):
-    """{run id: Run} of those of `starts` whose model some of `runs` needs and data/runs lacks."""
+def _missing(runs, results: Path, starts) -> tuple[list[Run], list[Run]]:
+    """The runs that are not stored, and those of `starts` whose model one of them needs and data/runs lacks."""
+    path = results / "runs.csv"
+    stored = set(pd.read_csv(path, usecols=["run_id"])["run_id"]) if path.exists() else set()
+    missing = [run for run in runs if run.run_id not in stored]
     before = {run.run_id: run for run in starts}
-    needed = [before.get(run.model.partition("@")[0]) for run in runs if not _ready(run)]
-    return {start.run_id: start for start in needed if start}
+    first = [before.get(run.model.partition("@")[0]) for run in missing if not _ready(run)]
+    return missing, [start for start in dict.fromkeys(first) if start and start not in missing]
 
 
+def _ready(run: Run) -> bool:
+    """Whether the model that a run starts from is there."""
+    return Path(run.model_source).is_dir()
 
-def _hours(run, table):
+
+def _hours(run: Run, table: pd.DataFrame) -> float:
     if not len(table):
         return UNSEEN_HOURS
     like = table[(table["objective"] == run.objective) & (table["model"] == run.model) & (table["tier"] == run.tier)]
@@ -621,66 +393,3 @@ def _hours(run, table):
     same = like[like["corpus"] == run.corpus]  # clean text is dearer: few groups are dead, so most rows are trained
     like = like if same.empty else same
     return UNSEEN_HOURS if like.empty else float((like["hours"] / like["steps"]).median() * run.steps)
-
-
-
-def _stored(results):
-    path = results / "runs.csv"
-    return set(pd.read_csv(path, usecols=["run_id"])["run_id"]) if path.exists() else set()
-
-
-
-def _ready(run):
-    """Whether the model that a run starts from is there."""
-    return Path(run.model_source).is_dir()
-
-
-
-def _why_none(start):
-    if RunFolder(start.folder).state() == "complete":
-        return f"delete {start.folder}, and it is made again"  # by a version that kept the last model only
-    return RunFolder(start.folder).status().get("error") or "it failed"
-
-
-
-def _start(run, jobs):
-    run.folder.mkdir(parents=True, exist_ok=True)
-    threads = str(max(1, (os.cpu_count() or 1) // jobs))
-    with open(run.folder / "log.txt", "ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "pzlib.studies.queue", json.dumps(run.to_dict())],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={
-                **os.environ, "OMP_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false", PARENT: str(os.getpid()),
-            },  # fmt: skip
-        )
-
-
-
-def _finish(run_id, code, old, results):
-    folder = RunFolder(root() / "data/runs" / run_id)
-    if folder.state() == "complete":
-        collect_run(folder, results)
-        return "complete"
-    log = (folder.path / "log.txt").read_text(errors="replace").strip().splitlines()
-    if code < 0:  # whatever the folder says is of an earlier try
-        why = f"ended by {signal.Signals(-code).name}"
-    else:
-        told = folder.status().get("error") if folder.status() != old else None  # else of an earlier try, too
-        why = told or (log[-1] if log else "") or f"exit code {code}"
-    return f"failed: {why}; see {folder.path / 'log.txt'}"
-
-
-
-def train_one(run):
-    """One run of a grid, in its own process: what notebook 04 does, without pictures."""
-    end_with_parent()  # else a study that is killed leaves runs behind which hold their folders
-    from pzlib.evaluation.next_tokens import evaluation_of
-    from pzlib.train import train
-
-    train(run, evaluate=evaluation_of(run))
-
-if __name__ == "__main__":
-    train_one(Run.from_dict(json.loads(sys.argv[1])))

@@ -1,20 +1,47 @@
-"""The list of studies: what each asks, which arms it compares and over which seeds; plain values, no mechanism.
+"""The list of studies: what each asks, which arms it compares over which seeds, which figures show it; plain values.
 Leaves out how arms become runs and find their rows again, which is `pzlib.studies`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
-class Plan:
+class Figure:
+    """One file of `figures/`: `form` is the name of the function in `pzlib.figures` that draws it.
+
+    The names of the form's parameters say which tables it takes, with the rows of the study.
+    name: of the file; {} is the study's name. arms: those shown; (): all. others: further studies that it shows; its
+    tables are then dicts, study -> rows.
+    """
+
+    name: str
+    form: str
+    arms: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+
+RESULT = Figure("{}_result", "main_result")
+FOLLOW_ON = Figure("{}_result", "follow_on")
+CURVES = Figure("{}_curves", "collapse_curves")
+BY_TOKENS = Figure("{}_by_tokens", "by_tokens")
+AT_EQUAL_TOKENS = Figure("{}_at_equal_tokens", "result_at_equal_tokens")
+COLLAPSE = (CURVES, BY_TOKENS, AT_EQUAL_TOKENS, Figure("{}_anatomy", "collapse_anatomy"), RESULT)
+MASKS = Figure("{}_masks", "masks_by_arm")
+PROFILE = Figure("{}_generator_profile", "generator_profile")
+BESIDE = Figure("{}_beside_the_paper", "ablation_beside")
+LEDGER = Figure("claims", "ledger_figure")  # of all studies at once: its table is `pzlib.studies.claims.ledger`
+
+
+@dataclass(frozen=True)
+class Study:
     """Named arms, each the settings in which it differs, run over the same seeds; all else is the tier's.
 
     An arm may name a `start`: an arm of `baselines`, or "study:arm", whose model of the same seed and tier it goes on
     from ("@half": the one kept at half of the steps).
     question: what it asks, in one line. core: whether `make mini` runs it. steps: of shorter runs at `mini`, where a
     study says so; they are asked before and after only. rate_of: the method whose learning rate all arms take, where
-    arms should differ in nothing else; None: each method that of its own sweep.
+    arms should differ in nothing else; None: each method that of its own sweep. figures: the files that show it.
     """
 
     question: str
@@ -23,12 +50,11 @@ class Plan:
     core: bool = False
     steps: int | None = None
     rate_of: str | None = None
-
+    figures: tuple[Figure, ...] = (RESULT,)
 
 
 def _objectives(*names, **settings):
     return {name: {"objective": name, **settings} for name in names}
-
 
 
 def _rlvr_from(**starts):
@@ -36,11 +62,12 @@ def _rlvr_from(**starts):
     arms = {f"from {name.replace('_', ' ')}": {"objective": "rlvr", "start": start} for name, start in starts.items()}
     return {"from the base": {"objective": "rlvr"}, **arms}
 
+
 THREE = (0, 1, 2)  # seeds of ablations
-
 MASKING = ("pretrainzero", "random_span", "random_next_token", "entropy_next_token")
-
-METHODS = ("pretrainzero", "random_span", "sft", "continued_pretraining")
+BASELINES = ("pretrainzero", "random_span", "sft", "continued_pretraining")
+MAIN = ("pretrainzero", "random_span")
+RPT_ARMS = ("rpt", "rpt, clean text")  # the arms that are asked for next tokens
 
 REWARDS = {
     "eq. 9, zero rule": "zero_rule",
@@ -53,43 +80,51 @@ RPT_CLEAN = {"objective": "rpt", "corpus": "tinywiki_clean"}  # most like RPT's 
 
 # x 8 rows a step: about as many tokens as RLP's 256 prompts and thoughts at mini. Plain text need not come twice.
 SUPERVISED_ROWS = {"passages": 21}
-
 PLAIN_TEXT = {"objective": "continued_pretraining", **SUPERVISED_ROWS, "corpus_limit": 40_000}
 
-PLANS = {
+STUDIES = {
     # At one rate, as in the paper, which names one: a rule's own sweep can prefer a rate at which nothing moves.
-    "collapse": Plan(
+    "collapse": Study(
         "Does entropy masking collapse on noisy text, and do random next tokens beat random spans?",
         _objectives(*MASKING),
-        core=True,
-        rate_of="pretrainzero",
+        core=True, rate_of="pretrainzero", figures=COLLAPSE,
     ),
-    "collapse_clean": Plan(
+    "collapse_clean": Study(
         "And on clean text, where high entropy is no noise?",
         _objectives(*MASKING, corpus="tinywiki_clean"),
-        core=True,
-        rate_of="pretrainzero",
+        core=True, rate_of="pretrainzero", figures=COLLAPSE,
     ),
-    "collapse_own_rate": Plan(
+    "collapse_own_rate": Study(
         "And if each rule has the learning rate that its own sweep found best?",
         _objectives(*MASKING),
-        seeds=THREE,
+        seeds=THREE, core=True, figures=(CURVES, RESULT),
+    ),
+    "baselines": Study(
+        "Tables 1 and 2: what does each way of learning from text do?",
+        _objectives(*BASELINES),
         core=True,
+        figures=(
+            Figure("training_dynamics", "training_dynamics", MAIN),
+            Figure("generator_dynamics", "generator_dynamics", MAIN),
+            Figure("tinybench_curves", "tinybench_curves"),
+            Figure("main_result", "main_result"),
+            Figure("{}_generator_profile", "generator_profile", MAIN[:1]),
+            Figure("{}_patterns", "structure_by_arm"),
+            Figure("{}_beside_the_paper", "baselines_beside", others=("baselines_small",)),
+        ),
     ),
-    "baselines": Plan("Tables 1 and 2: what does each way of learning from text do?", _objectives(*METHODS), core=True),
-    "baselines_small": Plan(
-        "The same from a smaller base model", _objectives(*METHODS, model="data/tinybase_small"), core=True
+    "baselines_small": Study(
+        "The same from a smaller base model", _objectives(*BASELINES, model="data/tinybase_small"), core=True
     ),
-    "warmup": Plan(
+    "warmup": Study(
         "Do random spans first help a base whose masks are seldom legal (the paper's SmolLM3 recipe)?",
         {
             "pretrainzero": {"model": "data/tinybase_small"},
             "random spans first": {"model": "data/tinybase_small", "random_span_steps": 10},
         },
-        seeds=THREE,
-        core=True,
+        seeds=THREE, core=True,
     ),
-    "rlvr": Plan(
+    "rlvr": Study(
         "Fig. 9, Tables 3 and 4: from which start does RLVR get furthest?",
         {
             "from the base": {"objective": "rlvr"},
@@ -97,8 +132,9 @@ PLANS = {
             "from PretrainZero, half way": {"objective": "rlvr", "start": "pretrainzero@half"},
             "from PretrainZero": {"objective": "rlvr", "start": "pretrainzero"},
         },
+        figures=(FOLLOW_ON, Figure("{}_curves", "tinybench_curves"), Figure("{}_beside_the_paper", "rlvr_beside")),
     ),
-    "side": Plan(
+    "side": Study(
         "Every way of learning from the same text: which leaves the best model, by steps, by tokens and by time?",
         {
             "continued_pretraining": PLAIN_TEXT,
@@ -106,20 +142,17 @@ PLANS = {
             "mixed_sft": {"objective": "mixed_sft", **SUPERVISED_ROWS},
             **_objectives("random_span", "pretrainzero", "rpt", "rlp"),
         },
+        figures=(BY_TOKENS, Figure("{}_by_time", "by_time"), RESULT),
     ),
-    "side_rlvr": Plan(
+    "side_rlvr": Study(
         "And which of them is the best start for the same RLVR?",
         _rlvr_from(
-            continued_pretraining="side:continued_pretraining",
-            SFT="side:sft",
-            mixed_SFT="side:mixed_sft",
-            random_spans="side:random_span",
-            PretrainZero="side:pretrainzero",
-            RPT="side:rpt",
-            RLP="side:rlp",
+            continued_pretraining="side:continued_pretraining", SFT="side:sft", mixed_SFT="side:mixed_sft",
+            random_spans="side:random_span", PretrainZero="side:pretrainzero", RPT="side:rpt", RLP="side:rlp",
         ),
+        figures=(FOLLOW_ON,),
     ),
-    "rpt": Plan(
+    "rpt": Study(
         "RPT's Tables 1 and 3: is the next token better predicted after a reasoning, and does learning it carry over?",
         {
             "rpt": {"objective": "rpt"},
@@ -128,8 +161,11 @@ PLANS = {
             "random_span, clean text": {**RPT_CLEAN, "objective": "random_span"},
             "continued_pretraining, clean text": {**RPT_CLEAN, "objective": "continued_pretraining"},
         },
+        figures=(
+            RESULT, Figure("{}_next_tokens", "next_tokens_beside", RPT_ARMS), Figure("{}_scaling", "scaling", RPT_ARMS),
+        ),
     ),
-    "rpt_rewards": Plan(
+    "rpt_rewards": Study(
         "RPT's App. A: do its four rewards teach alike?",
         {
             "prefix matching": RPT_CLEAN,
@@ -137,10 +173,9 @@ PLANS = {
             "dense": {**RPT_CLEAN, "rpt_reward": "dense"},
             "dense where one is right": {**RPT_CLEAN, "rpt_reward": "conditional_dense"},
         },
-        seeds=THREE,
-        steps=100,
+        seeds=THREE, steps=100,
     ),
-    "rpt_filter": Plan(
+    "rpt_filter": Study(
         "Which positions should RPT ask for, and whose entropy should say so?",
         {
             "0.5 nats, by the base": {"objective": "rpt"},
@@ -150,62 +185,55 @@ PLANS = {
             "by a proxy": {"objective": "rpt", "entropy_model": "data/tinybase_small"},
             "dynamic sampling": {"objective": "rpt", "dynamic_from": 1},
         },
-        seeds=THREE,
-        steps=100,
+        seeds=THREE, steps=100,
     ),
-    "rlvr_after": Plan(
+    "rlvr_after": Study(
         "RPT's Table 2: is RPT a better start for RLVR than next-token training on the same (clean) text?",
         _rlvr_from(continued_pretraining="rpt:continued_pretraining, clean text", RPT="rpt:rpt, clean text"),
+        figures=(FOLLOW_ON,),
     ),
-    "rlp": Plan(
+    "rlp": Study(
         "RLP's Table 1: does a thought before the next token teach more than the text, at equal text and equal tokens?",
-        {
-            **_objectives("rlp", "continued_pretraining"),  # of as many passages a step
-            "continued_pretraining, equal tokens": PLAIN_TEXT,
-        },
+        {**_objectives("rlp", "continued_pretraining"), "continued_pretraining, equal tokens": PLAIN_TEXT},
+        figures=(RESULT, Figure("{}_thoughts_along", "thoughts", ("rlp",)), Figure("{}_perplexity", "perplexities")),
     ),
-    "rlvr_after_rlp": Plan(
+    "rlvr_after_rlp": Study(
         "RLP's Table 1, + Post: does its gain survive the same RLVR?",
         _rlvr_from(continued_pretraining="rlp:continued_pretraining, equal tokens", RLP="rlp:rlp"),
+        figures=(FOLLOW_ON,),
     ),
-    "rlp_rollouts": Plan(
+    "rlp_rollouts": Study(
         "RLP's Fig. 2 and Table S.1: how many thoughts a token?",
         {f"rlp, rollouts {g}": {"objective": "rlp", "group": g} for g in (4, 8, 16)},
-        seeds=THREE,
-        steps=100,
+        seeds=THREE, steps=100, figures=(RESULT, BESIDE),
     ),
-    "rlp_thoughts": Plan(
+    "rlp_thoughts": Study(
         "RLP's Fig. 2 and Table S.1: how long may a thought be?",
         {f"rlp, completion tokens {n}": {"objective": "rlp", "max_completion_tokens": n} for n in (4, 8, 16, 24)},
-        seeds=THREE,
-        steps=100,
+        seeds=THREE, steps=100, figures=(RESULT, BESIDE),
     ),
-    "rlp_kl": Plan(
+    "rlp_kl": Study(
         "RLP's Fig. 2 and Table S.1: does a KL term help?",
         {f"rlp, KL {kl}": {"objective": "rlp", "kl": float(kl)} for kl in ("0", "1e-4", "1e-3")},
-        seeds=THREE,
-        steps=100,
+        seeds=THREE, steps=100, figures=(RESULT, BESIDE),
     ),
     # What all thoughts of a group share cancels in their advantages, the average's likelihood too: these runs part by
     # rounding alone, and how far they do tells what chance makes of one and the same run.
-    "rlp_ema": Plan(
+    "rlp_ema": Study(
         "RLP's Table S.6: how slow a baseline?",
         {f"rlp, tau {tau:g}": {"objective": "rlp", "ema": tau} for tau in (0.9, 0.99, 0.999)},
-        seeds=THREE,
-        steps=100,
+        seeds=THREE, steps=100, figures=(RESULT, BESIDE),
     ),
-    "entropy_model": Plan(
+    "entropy_model": Study(
         "Whose entropy should choose: the policy's, the base's, a proxy's?",
         {
             "by the policy": {"objective": "entropy_next_token"},
             "by the base": {"objective": "entropy_next_token", "entropy_model": "base"},
             "by a proxy": {"objective": "entropy_next_token", "entropy_model": "data/tinybase_small"},
         },
-        seeds=THREE,
-        core=True,
-        rate_of="pretrainzero",
+        seeds=THREE, core=True, rate_of="pretrainzero",
     ),
-    "domain": Plan(
+    "domain": Study(
         "Fig. 10a: encyclopaedia or mathematics as RL corpus?",
         {
             "pretrainzero": {},
@@ -215,51 +243,49 @@ PLANS = {
         },
         seeds=THREE,
     ),
-    "mask_rule": Plan(
+    "mask_rule": Study(
         "Fig. 10b: which occurrences should a mask hide?",
         {"all occurrences": {}, "one mask": {"mask_rule": "one"}, "whole words": {"mask_rule": "words"}},
-        seeds=THREE,
+        seeds=THREE, figures=(RESULT, MASKS),
     ),
-    "generator_reward": Plan(
+    "generator_reward": Study(
         "What does each reward make the generator mask?",
         {arm: {"generator_reward": rule} for arm, rule in REWARDS.items()},
-        seeds=THREE,
+        seeds=THREE, figures=(RESULT, MASKS, PROFILE),
     ),
-    "guessable_noise": Plan(
+    "guessable_noise": Study(
         "How far does the generator fall for noise that can be guessed?",
         {
-            f"{values} values, {arm.removeprefix('eq. 9, ')}": {
-                "corpus": "tinywiki" if values == 120 else f"tinywiki:values={values}",
-                "generator_reward": REWARDS[arm],
-            }
-            for values in (2, 8, 120)
+            f"{values} values, {arm.removeprefix('eq. 9, ')}": {"corpus": world, "generator_reward": REWARDS[arm]}
+            for values, world in ((2, "tinywiki:values=2"), (8, "tinywiki:values=8"), (120, "tinywiki"))
             for arm in ("eq. 9, zero rule", "min(p, 1 - p)")
         },
-        seeds=THREE,
+        seeds=THREE, figures=(RESULT, MASKS, PROFILE),
     ),
-    "group": Plan(
+    "group": Study(
         "Group size at equal predictions a step: many passages or many tries?",
         {f"G = {g}": {"group": g, "passages": 256 // g**2} for g in (4, 8, 16)},  # predictions: passages x G x G
-        seeds=THREE,
+        seeds=THREE, figures=(RESULT, PROFILE),
     ),
-    "balance": Plan(
+    "balance": Study(
         "How often must the generator be trained?",
         {"every step": {}, "every 4th step": {"generator_every": 4}, "never": {"generator_every": 0}},
-        seeds=THREE,
+        seeds=THREE, figures=(RESULT, MASKS),
     ),
-    "map": Plan(
+    "map": Study(
         "When does searching pay? Density of what can be deduced against noise among what is uncertain.",
         {
-            f"{objective}, density {density}, noise {noise}": {
-                "objective": objective,
-                "corpus": f"tinywiki:density={density},noise={noise}",
-            }
+            f"{objective}, density {density}, noise {noise}":
+                {"objective": objective, "corpus": f"tinywiki:density={density},noise={noise}"}
             for density in (0.1, 0.25, 0.5)
             for noise in (0.2, 0.6, 1.0)
             for objective in ("pretrainzero", "random_span", "entropy_next_token")
         },
-        seeds=THREE,
-        steps=100,
-        rate_of="pretrainzero",
+        seeds=THREE, steps=100, rate_of="pretrainzero", figures=(Figure("{}_searching", "searching_map"),),
     ),
+}  # fmt: skip
+
+STUDIES = {
+    name: replace(study, figures=tuple(replace(figure, name=figure.name.format(name)) for figure in study.figures))
+    for name, study in STUDIES.items()
 }

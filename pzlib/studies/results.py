@@ -1,6 +1,7 @@
 """Finished run folders become the small tidy tables in data/results that every figure is made from.
 Leaves out episodes (megabytes a run) and every average: a mean over seeds is taken where it is shown."""
 
+import contextlib
 import json
 from dataclasses import fields
 from pathlib import Path
@@ -14,31 +15,26 @@ from pzlib.run import Run
 from pzlib.runs.folder import EVAL_COLUMNS, RunFolder, write_atomic
 
 KEY = ["run_id", "objective", "tier", "seed"]  # the first columns of every table
-
 SETTINGS = [f.name for f in fields(Run) if f.name not in (*KEY, "name")]
-
 FACTS = ["corpus_digest", "model_fingerprint", "parameters"]  # of params.json, beside the settings
-
+PERPLEXITY_TEXTS = 200  # held-out passages of the world: about 12,000 tokens
 BINS = 20  # rows of training.csv a run: a table of all runs by step would be too large to commit
 
 # What tells the rows of one run apart; runs.csv has one row a run.
 TABLES = {"runs": [], "training": ["step"], "tinybench": ["step", "group", "task"]}
 
-MADE_BY = dict.fromkeys(TABLES, "pzlib results")
+# Every table, and the command that makes it.
+MADE_BY = dict.fromkeys(TABLES, "pzlib results") | {
+    "perplexity": "pzlib run notebooks/10_rlp.ipynb",
+    "patterns": "pzlib run notebooks/07_reasoning_patterns.ipynb",
+    "costs": "tests.bench.steps",
+    "scratch": "tests.bench.scratch",
+}
 
-MADE_BY |= {"perplexity": "pzlib.evaluation.next_tokens", "costs": "tests.bench.steps", "scratch": "tests.bench.scratch"}
 
-
-
-def folder_of(tier):
+def folder_of(tier, results=None):
     """Where rows of a tier are kept: data/results for `mini`, which is committed, else a folder of the tier's name."""
-    return root() / "data/results" / _part(tier)
-
-
-
-def _part(tier):
-    return "" if tier == "mini" else tier
-
+    return Path(results or root() / "data/results") / ("" if tier == "mini" else tier)
 
 
 def collect(runs_dir, out_dir):
@@ -59,25 +55,17 @@ def collect(runs_dir, out_dir):
     complete = [folder for run_id, folder in found.items() if states[run_id] == "complete"]
     for tier in dict.fromkeys(folder.params()["tier"] for folder in complete):
         own = [folder for folder in complete if folder.params()["tier"] == tier]
-        _bring(own, Path(out_dir) / _part(tier))
+        bring(own, folder_of(tier, out_dir))
     return states
 
 
-
-def collect_run(folder, out_dir):
-    """Bring one complete RunFolder into the tables in `out_dir`, as `collect` does."""
-    _bring([folder], out_dir)
-
-
-
-def _bring(folders, out_dir):
-    if folders:
-        Path(out_dir).mkdir(parents=True, exist_ok=True)
-        with FileLock(Path(out_dir) / ".lock"):  # two grids may end a run at the same moment
-            # runs.csv last: a run that stands in it is stored whole
-            for name, rows in {"training": _training, "tinybench": _tinybench, "runs": _settings}.items():
-                merge(Path(out_dir) / f"{name}.csv", [rows(folder) for folder in folders], TABLES[name])
-
+def bring(folders, out_dir):
+    """Bring complete RunFolders of one tier into the tables in `out_dir`, as `collect` does."""
+    Path(out_dir).mkdir(parents=True, exist_ok=True)
+    with FileLock(Path(out_dir) / ".lock"):  # two grids may end a run at the same moment
+        # runs.csv last: a run that is in it is stored whole
+        for name, rows in {"training": _training, "tinybench": _tinybench, "runs": _settings}.items():
+            merge(Path(out_dir) / f"{name}.csv", [rows(folder) for folder in folders], TABLES[name])
 
 
 def load(name, tier="mini", folder=None):
@@ -90,23 +78,18 @@ def load(name, tier="mini", folder=None):
     return read(path)
 
 
-
 def read(path):
     """A CSV file as a DataFrame in one piece: with the many that read_csv leaves, pandas warns of each column added."""
     return pd.read_csv(path).copy()
-
 
 
 def stored(tier="mini"):
     """The tables of a tier that are there: {name: DataFrame}, perhaps none."""
     found = {}
     for name in MADE_BY:
-        try:
+        with contextlib.suppress(FileNotFoundError):
             found[name] = load(name, tier)
-        except FileNotFoundError:
-            continue
     return found
-
 
 
 def _settings(folder):
@@ -120,10 +103,8 @@ def _settings(folder):
     return pd.DataFrame([row])
 
 
-
 def _training(folder):
     return _keyed(folder, binned(folder.metrics()))
-
 
 
 def binned(metrics, bins=BINS):
@@ -148,16 +129,13 @@ def binned(metrics, bins=BINS):
     return metrics.groupby(ends).mean().assign(step=metrics.groupby(ends)["step"].max()).reset_index(drop=True)
 
 
-
 def _tinybench(folder):
     return _keyed(folder, folder.evals().reindex(columns=EVAL_COLUMNS))
-
 
 
 def _keyed(folder, table):
     params = folder.params()
     return pd.concat([pd.DataFrame({name: [params[name]] * len(table) for name in KEY}), table], axis=1)
-
 
 
 def merge(path, tables, within):
@@ -168,3 +146,30 @@ def merge(path, tables, within):
     both = pd.concat([table for table in (kept, new) if len(table)] or [new])
     both = both.sort_values(["tier", "objective", "seed", "run_id", *within], kind="stable")
     write_atomic(path, both.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+
+
+def collect_perplexity(runs, tier="mini"):
+    """Measure the perplexity of each Run's model before (step 0) and after (its last step), and bring the rows into
+    perplexity.csv of the tier: a row a run, step and task.
+
+    Runs whose trained model is not in data/runs are left out. The models before are read once each.
+    """
+    from pzlib.engine.models import load as load_model
+    from pzlib.evaluation.next_tokens import perplexity
+    from pzlib.world import tinywiki
+
+    passages, before, tables = tinywiki.passages("tinywiki", PERPLEXITY_TEXTS, seed=-1), {}, []  # of no run's seed
+    for run in runs:
+        if not (run.folder / "model").is_dir():
+            continue
+        if run.model not in before:
+            before[run.model] = perplexity(*load_model(run), passages)
+        after = perplexity(*load_model(Run(**run.to_dict() | {"model": run.run_id, "name": ""})), passages)
+        for step, table in ((0, before[run.model]), (run.steps, after)):
+            key = {name: getattr(run, name) for name in KEY}
+            tables.append(table.assign(**key, step=step)[[*KEY, "step", *table.columns]])
+    if tables:
+        path = folder_of(tier) / "perplexity.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        merge(path, tables, ["step", "group", "task"])
+    print(f"perplexity.csv: {len(tables) // 2} runs measured")

@@ -4,21 +4,52 @@ Left out: prose. What the numbers mean is said by a person, beside them."""
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from pzlib.runs.folder import write_atomic
 from pzlib.stats import bootstrap_ci, paired_test
 from pzlib.studies import claims, select, study_of
-from pzlib.studies.claims import values
-from pzlib.studies.metrics import at_equal, tokens_used
+from pzlib.studies.metrics import (
+    ACCURACIES,
+    GROUPS,
+    METRICS,
+    armed,
+    at_equal,
+    label_of,
+    seconds_used,
+    tokens_used,
+    values,
+)
 from pzlib.studies.results import load, stored
 
-GROUPS = {"general": "TinyBench general", "math": "TinyBench math", "spans": "masked words (reasoning)"}
-
 OURS = "pretrainzero"  # what the others are compared with
-
 ARMS = ("continued_pretraining", "sft", "random_span", OURS)  # the rows of the paper's Tables 1 and 2, below "Base"
+START, END = "<!-- {}: python -m pzlib figures writes this -->", "<!-- end of {} -->"
 
+
+def _markdown(head: Sequence, rows: Sequence[Sequence]) -> str:
+    lines = ["| " + " | ".join(map(str, cells)) + " |" for cells in (head, *rows)]
+    return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:]])
+
+
+def interval(values: pd.Series) -> str:
+    """A mean over seeds with its 95 % bootstrap interval, one digit; "not run" where there is none."""
+    if values.empty:
+        return "not run"
+    if np.ptp(values) < 1e-9:  # the base: every seed asks the same model the same questions
+        return f"{values.iloc[0]:.1f}"
+    low, high = bootstrap_ci(values)
+    return f"{values.mean():.1f} [{low:.1f}, {high:.1f}]"
+
+
+def _difference(pairs: pd.DataFrame) -> str:
+    """The first column minus the second, a row a seed."""
+    if pairs.empty:
+        return "not run"
+    test = paired_test(*pairs.to_numpy().T)
+    low, high = test["interval"]
+    return f"{test['difference']:+.1f} [{low:+.1f}, {high:+.1f}], p = {test['p']:.2g}"
 
 
 def main_table(tinybench: pd.DataFrame, tier: str = "mini", arms: Sequence[str] = ARMS) -> str:
@@ -27,31 +58,18 @@ def main_table(tinybench: pd.DataFrame, tier: str = "mini", arms: Sequence[str] 
 
     tinybench: rows with a column `arm`, or else one objective an arm; `arms`: the rows of the table, in order.
     """
-    from pzlib.figures.forms import armed
-    from pzlib.figures.style import mark_of, marks_of
-
     rows = armed(tinybench[tinybench["tier"] == tier])
-    means = rows.groupby(["arm", "seed", "run_id", "step", "group"], as_index=False)["accuracy"].mean()
-    means["accuracy"] *= 100
-    last = means["step"] == means.groupby("run_id")["step"].transform("max")
-    after, before = means[last & (means["step"] > 0)], means[means["step"] == 0].drop_duplicates(["seed", "group"])
-    lines = [f"| accuracy, % ({tier}) | seeds | " + " | ".join(GROUPS.values()) + " |"]
-    lines.append("|---" * (2 + len(GROUPS)) + "|")
-    marks = marks_of(["base", *arms])
-    for arm, mark in marks.items():
-        part = before if arm == "base" else after[after["arm"] == arm]
-        cells = [interval(part.loc[part["group"] == group, "accuracy"]) for group in GROUPS]
-        lines.append(f"| {mark.label} | {part['seed'].nunique()} | " + " | ".join(cells) + " |")
-    values = after.pivot_table(index=["group", "seed"], columns="arm", values="accuracy")
+    trained = rows[rows["step"] > 0]
+    found = {"base": [values(rows, group, "base") for group in GROUPS]}
+    found |= {arm: [values(trained[trained["arm"] == arm], group) for group in GROUPS] for arm in arms}
+    lines = [(label_of(arm), max(map(len, own)), *map(interval, own)) for arm, own in found.items()]
     for arm in arms:
-        if arm == OURS or not {arm, OURS} <= set(values):
-            continue
-        pairs = values[[OURS, arm]].dropna()
-        cells = [_difference(*pairs.loc[group].to_numpy().T) if group in pairs.index else "not run" for group in GROUPS]
-        seeds = pairs.index.get_level_values("seed").nunique()
-        lines.append(f"| {mark_of(OURS).label} − {marks[arm].label}, paired | {seeds} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
+        both = zip(found.get(OURS, []), found[arm], strict=False)
+        pairs = [pd.concat(pair, axis=1, join="inner") for pair in both if arm != OURS]
+        if seeds := max(map(len, pairs), default=0):
+            lines.append((f"{label_of(OURS)} − {label_of(arm)}, paired", seeds, *map(_difference, pairs)))
+    heads = [f"TinyBench {group}" if group != "spans" else "masked words (reasoning)" for group in GROUPS]
+    return _markdown([f"accuracy, % ({tier})", "seeds", *heads], lines)
 
 
 def follow_on_table(tinybench: pd.DataFrame) -> str:
@@ -60,44 +78,17 @@ def follow_on_table(tinybench: pd.DataFrame) -> str:
 
     tinybench: rows of one tier, with a column `arm`; step 0 of an arm is the model that it started from.
     """
-    metrics = ("overall", "general", "math")
-    columns = [f"{metric}, {when}" for metric in metrics for when in ("before", "after")]
-    lines = ["| accuracy, % | seeds | " + " | ".join(columns) + " | overall after, − first row, paired |"]
-    lines.append("|---" * (3 + len(columns)) + "|")
-    first = None
+    metrics, lines, first = ("overall", "general", "math"), [], None
     for arm, rows in tinybench.groupby("arm", sort=False):
         cells = []
         for metric in metrics:
-            before, after = (values(rows, metric, moment) for moment in ("base", "end"))
-            cells += [f"{before.mean():.1f}", interval(after)]
+            cells += [f"{values(rows, metric, 'base').mean():.1f}", interval(values(rows, metric))]
         overall = values(rows, "overall")
+        cells.append("" if first is None else _difference(pd.concat([overall, first], axis=1, join="inner")))
         first = overall if first is None else first
-        pairs = pd.concat([overall, first], axis=1, join="inner").to_numpy().T
-        cells.append("" if overall is first else _difference(*pairs))
-        lines.append(f"| {arm} | {rows['seed'].nunique()} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-
-def interval(values: pd.Series) -> str:
-    """A mean over seeds with its 95 % bootstrap interval, one digit; "not run" where there is none."""
-    if values.empty:
-        return "not run"
-    if values.nunique() == 1:  # the base: every seed asks the same model the same questions
-        return f"{values.iloc[0]:.1f}"
-    low, high = bootstrap_ci(values)
-    return f"{values.mean():.1f} [{low:.1f}, {high:.1f}]"
-
-
-
-def _difference(ours, theirs) -> str:
-    test = paired_test(ours, theirs)
-    low, high = test["interval"]
-    return f"{test['difference']:+.1f} [{low:+.1f}, {high:+.1f}], p = {test['p']:.2g}"
-
-
-METRICS = {"overall": "overall", "general": "general", "math": "math", "spans": "masked words"}
-
+        lines.append((arm, rows["seed"].nunique(), *cells))
+    columns = [f"{metric}, {when}" for metric in metrics for when in ("before", "after")]
+    return _markdown(["accuracy, %", "seeds", *columns, "overall after, − first row, paired"], lines)
 
 
 def costs_of(training: pd.DataFrame, tier: str = "mini") -> pd.DataFrame:
@@ -110,21 +101,6 @@ def costs_of(training: pd.DataFrame, tier: str = "mini") -> pd.DataFrame:
         return own.assign(device="each run's own clock")
 
 
-
-def seconds_used(tinybench: pd.DataFrame, costs: pd.DataFrame) -> pd.Series:
-    """For every row of `tinybench` the seconds its run had used by that step: steps x what its arm's step costs.
-
-    costs: one row an arm (arm, seconds), measured one after the other on one machine: the seconds that runs themselves
-    have noted depend on what else the machine did. Raises ValueError for an arm without a cost.
-    """
-    seconds = costs.set_index("arm")["seconds"]
-    absent = sorted(set(tinybench["arm"]) - set(seconds.index))
-    if absent:
-        raise ValueError(f"costs: {absent[0]!r} has no seconds a step; `make bench` measures them")
-    return tinybench["step"] * tinybench["arm"].map(seconds)
-
-
-
 def budgets(tinybench: pd.DataFrame, training: pd.DataFrame, costs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """{"steps", "tokens", "time"} -> the rows of each run's last evaluation within the least that any run has used.
 
@@ -134,13 +110,11 @@ def budgets(tinybench: pd.DataFrame, training: pd.DataFrame, costs: pd.DataFrame
     return {"steps": at_equal(table, "step"), "tokens": at_equal(table, "tokens"), "time": at_equal(table, "time")}
 
 
-
 def after_rlvr(follow_on: pd.DataFrame, study: str = "side_rlvr") -> dict[str, pd.DataFrame]:
     """{arm: rows of RLVR from its model} of a study whose arms go on from those of another; "base" for the one that
     starts from none."""
     starts = {arm: own.get("start", "base").rpartition(":")[2] for arm, own in study_of(study).arms.items()}
     return {start: follow_on[follow_on["arm"] == arm] for arm, start in starts.items()}
-
 
 
 def side_by_side(
@@ -151,24 +125,20 @@ def side_by_side(
     follow_on: rows of the study `side_rlvr`. Step 0 is the row "base". Methods come in the order of `tinybench`.
     Errors as in `budgets`.
     """
-    from pzlib.figures.style import marks_of
-
     found = []
-    after = after_rlvr(follow_on)
-    within = budgets(tinybench, training, costs)
-    for arm, mark in marks_of(["base", *dict.fromkeys(tinybench["arm"])]).items():
-        for metric in METRICS:
+    after, within = after_rlvr(follow_on), budgets(tinybench, training, costs)
+    for arm in dict.fromkeys(["base", *tinybench["arm"]]):
+        for metric in ACCURACIES:
             for at, rows in within.items():
-                own = tinybench if arm == "base" else rows[rows["arm"] == arm]
-                found.append((mark.label, at, metric, values(own, metric, "base" if arm == "base" else "end")))
+                own, moment = (tinybench, "base") if arm == "base" else (rows[rows["arm"] == arm], "end")
+                found.append((label_of(arm), at, metric, values(own, metric, moment)))
             if len(after.get(arm, ())):
-                found.append((mark.label, "RLVR", metric, values(after[arm], metric)))
+                found.append((label_of(arm), "RLVR", metric, values(after[arm], metric)))
     rows = [(*key, scores.mean(), interval(scores), len(scores)) for *key, scores in found]
     return pd.DataFrame(rows, columns=["method", "at", "metric", "mean", "interval", "seeds"])
 
 
-
-def told_before(table: pd.DataFrame, metric: str = "overall") -> tuple[float, int]:
+def rank_correlation(table: pd.DataFrame, metric: str = "overall") -> tuple[float, int]:
     """Spearman's rank correlation over methods of their means before RLVR (at equal steps) and after it, and how many
     methods. `table` of `side_by_side`."""
     means = table[table["metric"] == metric].pivot(index="method", columns="at", values="mean")
@@ -176,56 +146,42 @@ def told_before(table: pd.DataFrame, metric: str = "overall") -> tuple[float, in
     return float(means.corr(method="spearman").loc["steps", "RLVR"]), len(means)
 
 
-
 def side_table(table: pd.DataFrame, metric: str = "overall") -> str:
     """Markdown of `side_by_side`: a row a method; at equal steps, tokens and time, and after RLVR."""
     titles = {"steps": "equal steps", "tokens": "equal tokens", "time": "equal time", "RLVR": "after the same RLVR"}
-    lines = [f"| {METRICS[metric]}, % | seeds | " + " | ".join(titles.values()) + " |", "|---" * 6 + "|"]
+    lines = []
     for method, rows in table[table["metric"] == metric].groupby("method", sort=False):
-        cells = rows.set_index("at")["interval"].reindex(titles).fillna("not run")
-        lines.append(f"| {method} | {rows['seeds'].min()} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
+        lines.append((method, rows["seeds"].min(), *rows.set_index("at")["interval"].reindex(titles).fillna("not run")))
+    return _markdown([f"{METRICS[metric].title.lower()}, %", "seeds", *titles.values()], lines)
 
 
 def cost_table(tinybench: pd.DataFrame, training: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     """A row a method: tokens and CPU seconds a step, gain over the base in points (overall, mean over seeds), and the
     tokens (thousands) and CPU seconds that a point of gain cost; NaN where nothing was gained. Errors as in `budgets`.
     """
-    from pzlib.figures.style import marks_of
-
     rows, seconds_of = [], costs.set_index("arm")["seconds"]
     within = budgets(tinybench, training, costs)["steps"]
-    for arm, mark in marks_of(dict.fromkeys(tinybench["arm"])).items():
+    for arm in dict.fromkeys(tinybench["arm"]):
         own = within[within["arm"] == arm]
-        steps, tokens = own["step"].max(), own["tokens"].mean()
+        steps, tokens, seconds = own["step"].max(), own["tokens"].mean(), seconds_of[arm]
         gain = (values(own, "overall") - values(tinybench[tinybench["arm"] == arm], "overall", "base")).mean()
         paid = gain if gain > 0 else float("nan")
-        seconds = seconds_of[arm] * steps
-        rows.append((mark.label, tokens / steps, seconds_of[arm], gain, tokens / 1000 / paid, seconds / paid))
+        rows.append((label_of(arm), tokens / steps, seconds, gain, tokens / 1000 / paid, seconds * steps / paid))
     columns = ["method", "tokens a step", "CPU s a step", "gain", "thousand tokens a point", "CPU s a point"]
     return pd.DataFrame(rows, columns=columns).set_index("method")
-
-
-START, END = "<!-- {}: python -m pzlib figures writes this -->", "<!-- end of {} -->"
-
 
 
 def readme_tables() -> dict[str, str]:
     """Markdown of every table in the README, by the name between its marks, from data/results at `mini`."""
     tables = stored()
-    baselines, rlvr, side, after = (
-        select(tables["tinybench"], study) for study in ("baselines", "rlvr", "side", "side_rlvr")
-    )
+    rows = {study: select(tables["tinybench"], study) for study in ("baselines", "rlvr", "side", "side_rlvr")}
     spent = select(tables["training"], "side")
-    methods = side_by_side(side, spent, costs_of(spent), after)
     return {
-        "results": main_table(baselines),
-        "side": side_table(methods),
-        "rlvr": follow_on_table(rlvr),
+        "results": main_table(rows["baselines"]),
+        "side": side_table(side_by_side(rows["side"], spent, costs_of(spent), rows["side_rlvr"])),
+        "rlvr": follow_on_table(rows["rlvr"]),
         "claims": claims.summary(claims.ledger(claims.load(), tables)),
     }
-
 
 
 def refresh(readme: str | Path, tables: dict[str, str]) -> None:

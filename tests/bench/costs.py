@@ -7,7 +7,7 @@ from statistics import median
 import pandas as pd
 
 from pzlib.run import Run
-from pzlib.studies import study_of
+from pzlib.studies import arms_of
 from tests.bench.stopwatch import WARM, Clock, Stopwatch, build, device
 
 
@@ -17,7 +17,7 @@ def methods(steps, home):
     Each arm is taken in turn, from the base, with the settings of its runs.
     """
     rows = []
-    for arm, run in study_of("side").runs("mini", [0]):
+    for arm, run in arms_of("side", "mini", [0]):
         run = replace(run, steps=steps + WARM, save_every=10_000, eval_every=0)
         trainer, folder = build(run, home)
         watch = Stopwatch()

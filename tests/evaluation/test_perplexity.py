@@ -1,4 +1,4 @@
-"""Perplexity against a slow loop and a model that knows nothing; before and after a run; stored by run and step."""
+"""Perplexity against a slow loop and a model that knows nothing."""
 
 import math
 from dataclasses import replace
@@ -6,17 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 from skilled import passages as nine_words
-from skilled import write_corpus
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from pzlib import studies
-from pzlib.evaluation import next_tokens
-from pzlib.evaluation.next_tokens import by_run, perplexity, surprises
+from pzlib.evaluation.next_tokens import perplexity, surprises
 from pzlib.masking import Passage
-from pzlib.run import Run
-from pzlib.studies.claims import values
-from pzlib.studies.results import load
-from pzlib.train import train
 
 LABELLED = Passage("p", "", "Anna is tall and red", 5, kinds=((0, 4, "irreducible"), (8, 12, "sum"), (17, 20, "sum")))
 
@@ -57,24 +50,3 @@ def test_classes_of_labelled_text_add_up_to_the_whole(model, tokenizer):
     assert total == pytest.approx(4 * table["nats"]["text"]) and table["group"].tolist() == ["text", *["classes"] * 2]
     with pytest.raises(ValueError, match="passages: none has two tokens"):
         perplexity(model, tokenizer, [replace(LABELLED, text="Anna", kinds=())])
-
-
-def test_before_and_after_a_run_and_what_is_stored(tiny_model, home, monkeypatch, capsys):
-    settings = dict(tier="smoke", model=str(tiny_model), corpus=str(write_corpus(home / "corpus.jsonl")), steps=3)
-    settings |= dict(objective="continued_pretraining", min_tokens=4, learning_rate=1e-2)
-    run, missing = Run(**settings), Run(**settings, seed=1)
-    train(run)
-    monkeypatch.setattr(studies, "runs_of", lambda names, tier: [run, missing])
-    monkeypatch.setattr(next_tokens.tinywiki, "passages", lambda *_, **__: nine_words(5, seed=9))
-    next_tokens.main(["rlp"], "smoke")
-    assert "1 runs measured" in capsys.readouterr().out
-    table = load("perplexity", "smoke")
-    assert table["step"].tolist() == [0, 3] and set(table["run_id"]) == {run.run_id}
-    assert table["perplexity"][1] < table["perplexity"][0]  # it has learned what such text looks like
-    rows = table.assign(arm="a")
-    assert values(rows, "perplexity")[0] == table["perplexity"][1]
-    assert values(rows, "perplexity", "base")[0] == table["perplexity"][0]
-    before = table.to_csv()
-    next_tokens.main(["rlp"], "smoke")
-    assert load("perplexity", "smoke").to_csv() == before
-    assert by_run([missing], nine_words(1)).empty

@@ -6,8 +6,8 @@ import pytest
 from readable import assert_readable
 
 from pzlib.figures import paper
-from pzlib.studies.metrics import along_compute, laws, laws_table, next_token_accuracy
 from pzlib.studies.paper import reported
+from pzlib.studies.powerlaw import along_compute, laws, laws_table, next_token_accuracy
 
 ARMS = ("rpt", "rpt, clean text")
 STEPS = (0, 25, 50, 75, 100, 150, 200)

@@ -1,7 +1,6 @@
-"""Many jobs: a matrix worked by hand, a lost machine's job that goes on elsewhere, and an exit code that is true."""
+"""A batch: a matrix worked by hand, jobs that are done once, a lost machine's job, and an exit code that is true."""
 
 import io
-import ipaddress
 import json
 import os
 import subprocess
@@ -13,28 +12,11 @@ from dataclasses import replace
 import nbformat
 import psutil
 import pytest
-from ray.exceptions import NodeDiedError, RaySystemError
 
 from pzlib.__main__ import main
 from pzlib.paths import REPO
 from pzlib.runs.folder import RunFolder
-from pzlib.studies import queue
-from pzlib.studies.queue import (
-    STARTS,
-    Board,
-    Job,
-    Row,
-    batch,
-    headline,
-    line,
-    matrix,
-    name_of,
-    run_job,
-    seconds_left,
-    table,
-    version_of,
-)
-from tests.bench.throughput import timed
+from pzlib.studies.batch import NotebookJob, batch, matrix, name_of, version_of
 
 PARAMETERS = 'objective = "pretrainzero"\nseed = 0\nsteps = 3\npause = 0.0\nrate = 1e-3\nbad = -1\nseeds = [0]\n'
 # Trains nothing, but keeps a checkpoint and its status as a run does, and says which process made which step.
@@ -70,15 +52,12 @@ def notebook(tmp_path):
 
 
 @pytest.fixture
-def job(notebook, home, monkeypatch):
-    """make(**parameters) -> Job; what running it here changes around it is put back."""
-    for name in ("PZLIB_HOME", "OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM", "CUDA_VISIBLE_DEVICES"):
-        monkeypatch.setenv(name, os.environ.get(name, ""))
-    monkeypatch.chdir(home)
+def job(notebook, home):
+    """make(**parameters) -> NotebookJob, whose folder is there."""
+    (home / "out").mkdir()
 
     def make(**parameters):
-        return Job(name_of(parameters) or "slow", str(notebook), version_of(notebook), parameters,
-                   str(home / "out"), str(home), str(home))  # fmt: skip
+        return NotebookJob(name_of(parameters), str(notebook), version_of(notebook), parameters, str(home / "out"))
 
     return make
 
@@ -111,8 +90,7 @@ def test_without_axes_there_is_one_job(notebook):
         ([("steps", [])], [], "steps: has no value"),
     ],
 )
-def test_what_does_not_fit_is_refused_before_anything_starts(notebook, axes, seeds, said, monkeypatch):
-    monkeypatch.setattr(queue, "_ray", None)
+def test_what_does_not_fit_is_refused_before_anything_starts(notebook, axes, seeds, said):
     with pytest.raises(ValueError) as error:
         batch(notebook, axes, seeds)
     assert said in str(error.value)
@@ -126,63 +104,21 @@ def test_names_of_jobs_differ_where_file_names_would_not():
     assert len(name_of({"corpus": "x" * 400})) < 140
 
 
-def test_time_left_is_what_the_done_jobs_took():
-    rows = [Row("a", "done", 40), Row("b", "done", 80), Row("c", "failed", 1), Row("d", "running", 45), Row("e")]
-    assert seconds_left(rows) == 60 + 15  # a job takes (40 + 80) / 2: one is queued, of one 15 s are left
-    assert headline(rows) == "5 jobs: 2 done, 1 failed, 1 running, 1 queued, about 1 min 15 s left"
-    assert seconds_left([Row("a", "running", 5), Row("b")]) is None
-    resumed = Row("a", "running", 30, step=10, steps=40, begun=7)  # three steps in 30 s: forty take 400 s
-    assert seconds_left([resumed]) == 400 - 30
-    assert seconds_left([Row("a", "running", 1, step=7, steps=40, begun=7)]) is None
-    assert seconds_left([Row("a", "done", 60), Row("b", "running", 90)]) == 0  # over its time, not below zero
-    assert headline([Row("a", "done", 60), Row("b", "skipped")]) == "2 jobs: 1 done, 1 skipped"
-
-
-def test_a_line_tells_where_how_far_and_how_often():
-    row = Row("seed=3", "running", 80, step=7, steps=12, where="gpu-2", tries=2)
-    assert line(row) == "seed=3: running on gpu-2, step 7 of 12, 1 min 20 s, start 2"
-    assert line(Row("seed=3", "done", 80, tries=1)) == "seed=3: done in 1 min 20 s"
-    assert line(Row("seed=3", "skipped")) == "seed=3: skipped"
-
-
-def test_the_table_shows_what_runs_and_what_failed_before_what_waits():
-    rows = [Row("a"), Row("b", "done", 1), Row("c", "failed", 1, said="why"), Row("d", "running", 1)]
-    assert [text.split(":")[0] for text in table(rows, 3)[1:]] == ["d", "c", "a", "(1 more)"]
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def test_a_terminal_gets_the_table_redrawn_in_place_and_a_file_only_what_changed():
-    rows, there, file = [Row("a"), Row("b")], Terminal(), io.StringIO()
-    boards = [Board(rows, there), Board(rows, file)]
-    for state in ("queued", "running", "running", "done"):
-        rows[0].state = state
-        for board in boards:
-            board.show()
-    assert there.getvalue().count("\x1b[3A\x1b[J") == 3  # each over the three lines of the one before
-    assert file.getvalue().splitlines() == [
-        "2 jobs: 2 queued", "a: running (2 jobs: 1 running, 1 queued)", "a: done (2 jobs: 1 done, 1 queued)",
-    ]  # fmt: skip
-
-
 def test_a_job_leaves_the_executed_notebook_and_a_true_record(job, home):
     done = job(seed=4)
     assert not done.complete()
-    record = run_job(done)
-    assert record == done.record()
+    assert done.execute() == 0
+    record = done.record()
     assert (record["state"], record["runs"], record["pid"]) == ("complete", {"slow-4": "complete"}, os.getpid())
     assert done.complete()
-    assert sorted(path.name for path in (home / "out").iterdir()) == ["seed=4.ipynb", "seed=4.json", "seed=4.log"]
+    assert sorted(path.name for path in (home / "out").iterdir()) == ["seed=4.ipynb", "seed=4.json"]
     cells = nbformat.read(home / "out/seed=4.ipynb", as_version=4).cells
     assert "seed = 4" in cells[1].source
 
 
 def test_a_job_is_complete_only_as_long_as_its_run_and_its_notebook_are(job, notebook, home):
     done = job(seed=4)
-    run_job(done)
+    done.execute()
     assert not replace(done, parameters={"seed": 4, "steps": 5}).complete()
     RunFolder(home / "data/runs/slow-4").set_status("failed", error="changed by hand")
     assert not done.complete()
@@ -200,153 +136,52 @@ def test_a_job_is_complete_only_as_long_as_its_run_and_its_notebook_are(job, not
     assert not job(seed=4).complete()
 
 
-def test_a_failed_job_says_why_in_its_record(job):
-    record = run_job(job(seed=4, bad=4))
-    assert record["state"] == "failed"
-    assert record["said"].startswith("cell 3 (In [3]) failed: KeyError: 'no such seed'")
-    assert not job(seed=4, bad=4).complete()
-
-
-def test_a_job_whose_notebook_is_not_on_this_machine_fails_in_words(job, notebook):
-    lost = job(seed=4)
-    notebook.unlink()
-    assert "FileNotFoundError" in run_job(lost)["said"]
-
-
 def test_a_job_started_again_waits_until_the_lost_workers_kernel_has_let_go(job, home, monkeypatch):
     again, states = job(seed=4), iter(["running", "running", "resumable"])
-    (home / "out").mkdir()
     again.path(".runs").write_text("slow-4\n")
     seen = []
 
     def state(folder):
         seen.append(folder.path.name)
-        return next(states)
-
-    def executed(job):
-        seen.append("executed")
-        return 0
+        return next(states, "complete")
 
     monkeypatch.setattr(RunFolder, "state", state)
-    monkeypatch.setattr(queue, "_executed", executed)
-    with pytest.raises(StopIteration):  # the state for the record: the waiting is over by then
-        run_job(again, start=2)
-    assert seen == ["slow-4", "slow-4", "slow-4", "executed", "slow-4"]
+    monkeypatch.setattr("pzlib.studies.batch.run_notebook", lambda *_, **__: seen.append("executed") or 0)
+    again.execute()
+    assert seen == ["slow-4", "slow-4", "slow-4", "executed", "slow-4"]  # the last for the record
 
 
-class PlainRay:
-    """Ray as far as `_play` uses it, in this process: one task at a time, and some whose machine is lost."""
-
-    def __init__(self, lost, error):
-        self.lost, self.error, self.order, self.tasks = lost, error, [], {}
-
-    def remote(self, function):
-        ray, self.function = self, function
-
-        class Task:
-            def options(self, **given):
-                assert given["max_retries"] == 0
-                return self
-
-            def remote(self, job, start):
-                ref = (job.name, start)
-                ray.order.append(ref)
-                ray.tasks[ref] = job
-                return ref
-
-        return Task()
-
-    def wait(self, refs, timeout):
-        return refs[:1], refs[1:]
-
-    def get(self, ref):
-        name, start = ref
-        if self.lost.get(name, 0) >= start:
-            raise self.error
-        return self.function(self.tasks[ref], start)
-
-
-@pytest.fixture
-def plain_ray(monkeypatch, job):
-    """use(lost={name: how often}) -> the PlainRay on which `batch` plays from here on."""
-
-    def use(lost=None, error=None):
-        ray = PlainRay(lost or {}, error or NodeDiedError("gone"))
-
-        def run(job, start):
-            if job.parameters["seed"] == 1:
-                return {"state": "failed", "seconds": 1.0, "said": "cell 3 failed"}
-            return {"state": "complete", "seconds": 1.0, "said": ""}
-
-        for name, value in {"ray": ray, "run_job": run, "_gpus": lambda asked: 0}.items():
-            monkeypatch.setattr(queue, name, value)
-        monkeypatch.setattr(queue, "_ray", lambda *_: queue.tempfile.TemporaryDirectory())
-        return ray
-
-    return use
-
-
-def test_a_failed_job_stops_no_other_and_the_exit_code_says_so(notebook, plain_ray, home):
-    ray, said = plain_ray(), io.StringIO()
-    assert batch(notebook, [], ["0-3"], jobs=2, output=home / "out", stream=said) == 1
-    assert ray.order == [(f"seed={seed}", 1) for seed in range(4)]
-    *_, failed, summary, hint = said.getvalue().splitlines()
-    assert failed == f"seed=1: failed after 1 s: cell 3 failed; log: {home / 'out/seed=1.log'}"
-    assert summary.startswith("4 jobs: 3 done, 1 failed, in ")
+def test_a_failed_job_stops_no_other_the_exit_code_says_so_and_what_is_done_is_skipped(notebook, home):
+    said, axes = io.StringIO(), [("bad", ["4"]), ("seed", ["3", "4"])]
+    assert batch(notebook, axes, output=home / "out", jobs=2, stream=said) == 1
+    _, failed, summary, hint = said.getvalue().splitlines()[-4:]
+    assert failed.startswith("bad=4,seed=4: failed after ") and "KeyError: 'no such seed'" in failed
+    assert failed.endswith(f"; log: {home / 'out/bad=4,seed=4.log'}")
+    assert summary.startswith("2 jobs: 1 done, 1 failed, in ")
     assert hint == "the same command tries the failed ones again, and skips the others"
-
-
-def test_the_job_of_a_lost_worker_starts_again_before_those_that_wait(notebook, plain_ray):
-    ray, said = plain_ray({"seed=0": 1}), io.StringIO()
-    assert batch(notebook, [], ["0", "2-3"], jobs=1, stream=said) == 0
-    assert ray.order == [("seed=0", 1), ("seed=0", 2), ("seed=2", 1), ("seed=3", 1)]
-    assert "seed=0: done in 1 s, start 2" in said.getvalue()
-
-
-def test_a_job_that_loses_every_worker_is_given_up(notebook, plain_ray):
-    ray, said = plain_ray({"seed=0": 99}), io.StringIO()
-    assert batch(notebook, [], ["0", "2"], jobs=1, stream=said) == 1
-    assert ray.order == [("seed=0", start) for start in range(1, STARTS + 1)] + [("seed=2", 1)]
-    assert f"seed=0: failed, start {STARTS}: its worker was lost {STARTS} times (NodeDiedError)" in said.getvalue()
-
-
-def test_an_error_of_ray_itself_fails_its_job_alone(notebook, plain_ray):
-    plain_ray({"seed=0": 99}, RaySystemError("out of order"))
-    said = io.StringIO()
-    assert batch(notebook, [], ["0", "2"], jobs=1, stream=said) == 1
-    assert "out of order" in said.getvalue() and "2 jobs: 1 done, 1 failed" in said.getvalue()
-
-
-def test_jobs_that_are_complete_are_skipped_and_ray_is_not_started(notebook, job, home, monkeypatch):
-    run_job(replace(job(seed=4), version=version_of(notebook)))
-    monkeypatch.setattr(queue, "_ray", None)
-    said = io.StringIO()
-    assert batch(notebook, [], ["4"], output=home / "out", stream=said) == 0
+    assert batch(notebook, [("bad", ["4"])], ["3"], output=home / "out", stream=said) == 0
     assert said.getvalue().splitlines()[-1].startswith("1 job: 1 skipped, in ")
 
 
-def test_where_ray_cannot_start_the_exit_code_and_one_line_say_so(notebook, capsys, monkeypatch):
+@pytest.mark.slow
+def test_a_batch_that_is_started_twice_does_everything_once(notebook, home):
+    command = [sys.executable, "-m", "pzlib", "batch", str(notebook), "-p", "pause", "0.3", "--seeds", "0-1"]
+    twice = [subprocess.Popen([*command, "-o", "out"], stdout=subprocess.PIPE, text=True, cwd=home) for _ in range(2)]
+    for process in twice:
+        said = process.communicate()[0]
+        assert process.returncode == 0 and "2 jobs: 2 done, in " in said
+    for seed in (0, 1):
+        steps = (home / f"data/runs/slow-{seed}/made").read_text().splitlines()
+        assert [line.split()[1] for line in steps] == ["1", "2", "3"]  # none twice
+
+
+def test_a_cluster_that_does_not_answer_is_named_with_what_makes_one(notebook, capsys, monkeypatch):
     def init(*_, **__):
         raise ConnectionError("timed out")
 
-    monkeypatch.setattr(queue.ray, "init", init)
+    monkeypatch.setattr("ray.init", init)
     assert main(["batch", str(notebook), "--address", "gpu-1:6379"]) == 2
     assert "address: no Ray cluster answers at gpu-1:6379 (timed out); `ray start --head`" in capsys.readouterr().err
-    assert main(["batch", str(notebook)]) == 1
-    assert "Ray did not start, perhaps as this machine is too busy" in capsys.readouterr().err
-
-
-def test_gpus_are_one_a_job_where_there_are_any_and_never_more_than_a_machine_has(monkeypatch):
-    nodes = [{"Alive": True, "Resources": {"CPU": 8}}, {"Alive": True, "Resources": {"GPU": 2}},
-             {"Alive": False, "Resources": {"GPU": 8}}]  # fmt: skip
-    monkeypatch.setattr(queue.ray, "nodes", lambda: nodes)
-    monkeypatch.setattr(queue.ray, "cluster_resources", lambda: {"GPU": 2.0})
-    assert [queue._gpus(asked) for asked in (None, 0, 2)] == [1, 0, 2]
-    assert [queue._as_many(gpus) for gpus in (0, 1, 2)] == [2, 2, 1]
-    with pytest.raises(ValueError, match="gpus: 3 a job, but the largest machine of the cluster has 2"):
-        queue._gpus(3)
-    del nodes[1:]
-    assert queue._gpus(None) == 0
 
 
 @pytest.mark.parametrize(
@@ -365,25 +200,13 @@ def test_bad_input_of_the_command_is_one_line_and_exit_code_2(notebook, capsys, 
     assert said in captured and len(captured.splitlines()) == 1
 
 
-def test_a_measure_whose_runs_are_not_complete_is_none():
-    with pytest.raises(RuntimeError, match="0 of 2 runs are complete"):
-        timed(lambda *_: ["true"], runs=2, jobs=2, steps=None)
-
-
 @pytest.mark.slow
 def test_two_real_runs_at_once_here_and_then_nothing_is_left_to_do(home, capsys, monkeypatch):
-    heard, play = set(), queue._play
-
-    def listening(*given):
-        play(*given)
-        for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
-            heard.update(c.laddr.ip for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN)
-
-    monkeypatch.setattr(queue, "_play", listening)
+    monkeypatch.setenv("TMPDIR", str(home / ("a long name " * 10)))  # as schedulers give
+    (home / ("a long name " * 10)).mkdir()
     command = ["batch", str(REPO / "notebooks/04_pretrainzero.ipynb"), "-p", "steps", "2", "--seeds", "0-1"]
     assert main([*command, "-o", str(home / "out")]) == 0
     assert "2 jobs: 2 done, in " in capsys.readouterr().out
-    assert heard and all(ipaddress.ip_address(ip.removeprefix("::ffff:")).is_loopback for ip in heard)
     for seed in (0, 1):
         record = json.loads((home / f"out/steps=2,seed={seed}.json").read_text())
         assert list(record["runs"].values()) == ["complete"]
@@ -416,7 +239,6 @@ def test_a_node_killed_in_mid_run_costs_only_what_its_job_had_not_kept(notebook,
             said = process.communicate()[0]
         assert process.returncode == 1  # for seed 3 alone
         assert "4 jobs: 3 done, 1 failed" in said
-        assert "seed=0: done in " in said and "start 2" in said
         lines = [line.split() for line in (folder.path / "made").read_text().splitlines()]
         assert [int(step) for _, step in lines] == list(range(1, 21))  # none twice: no kernel trained on
         first, second = dict.fromkeys(pid for pid, _ in lines)

@@ -15,7 +15,7 @@ from pzlib import figures
 from pzlib.evaluation.cases import read_completions
 from pzlib.figures import study
 from pzlib.stats import wilson
-from pzlib.studies import study_of
+from pzlib.studies import arms_of
 from pzlib.studies.patterns import (
     KEYWORDS,
     PATTERNS,
@@ -191,7 +191,7 @@ def test_a_table_without_completions_is_refused():
 
 def answered(seeds=3, marks=0.0):
     """Made-up answers of the arms of `baselines` and the base, as notebook 07 has them. No number is a result."""
-    arms, rows, rng = study_of("baselines").runs("mini", range(seeds)), [], np.random.default_rng(0)
+    arms, rows, rng = arms_of("baselines", "mini", range(seeds)), [], np.random.default_rng(0)
     said = {True: "Think : one two three four . \\boxed{ x }", False: "\\boxed{ y }"}
     for seed in range(seeds):
         for place, source in enumerate(["base", "pretrainzero", "random_span", "sft", "continued_pretraining"]):
@@ -252,7 +252,7 @@ def test_the_figure_is_drawn_from_the_committed_table_and_missed_in_words(tmp_pa
 
 
 def test_counting_needs_neither_torch_nor_a_picture_library():
-    code = "import sys, pzlib.studies.patterns, pzlib.evaluation.cases, pzlib.evaluation.cases, pzlib.figures.inspector\n"
+    code = "import sys, pzlib.studies.patterns, pzlib.evaluation.cases, pzlib.figures.inspector\n"
     code += "assert not {'torch', 'matplotlib', 'IPython'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 

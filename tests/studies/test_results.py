@@ -6,10 +6,14 @@ import warnings
 
 import pandas as pd
 import pytest
+from skilled import passages as nine_words
+from skilled import write_corpus
 
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
-from pzlib.studies.results import KEY, TABLES, collect, load, read, stored
+from pzlib.studies.metrics import values
+from pzlib.studies.results import KEY, TABLES, collect, collect_perplexity, load, read, stored
+from pzlib.train import train
 
 
 @pytest.fixture
@@ -134,3 +138,24 @@ def test_a_table_of_many_columns_takes_one_more_without_a_warning(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert read(tmp_path / "wide.csv").assign(more=1)["more"].tolist() == [1, 1]
+
+
+def test_perplexity_is_measured_before_and_after_a_run_and_stored_once(tiny_model, home, monkeypatch, capsys):
+    settings = dict(tier="smoke", model=str(tiny_model), corpus=str(write_corpus(home / "corpus.jsonl")), steps=3)
+    settings |= dict(objective="continued_pretraining", min_tokens=4, learning_rate=1e-2)
+    run, missing = Run(**settings), Run(**settings, seed=1)
+    train(run)
+    monkeypatch.setattr("pzlib.world.tinywiki.passages", lambda *_, **__: nine_words(5, seed=9))
+    collect_perplexity([run, missing], "smoke")
+    assert "1 runs measured" in capsys.readouterr().out
+    table = load("perplexity", "smoke")
+    assert table["step"].tolist() == [0, 3] and set(table["run_id"]) == {run.run_id}
+    assert table["perplexity"][1] < table["perplexity"][0]  # it has learned what such text looks like
+    rows = table.assign(arm="a")
+    assert values(rows, "perplexity")[0] == table["perplexity"][1]
+    assert values(rows, "perplexity", "base")[0] == table["perplexity"][0]
+    before = table.to_csv()
+    collect_perplexity([missing], "smoke")
+    assert "0 runs measured" in capsys.readouterr().out
+    collect_perplexity([run], "smoke")
+    assert load("perplexity", "smoke").to_csv() == before

@@ -1,0 +1,210 @@
+"""The README's tables say what the results say: means, intervals, pairs, gaps; methods side by side and what they cost.
+Synthetic tables, so no number here is a result."""
+
+import pandas as pd
+import pytest
+import synthetic
+from conftest import REPO
+
+from pzlib.studies.metrics import seconds_used
+from pzlib.studies.tables import (
+    END,
+    START,
+    after_rlvr,
+    budgets,
+    cost_table,
+    costs_of,
+    main_table,
+    rank_correlation,
+    readme_tables,
+    refresh,
+    side_by_side,
+    side_table,
+)
+
+# accuracy after the run, by objective, seed and task; before it, all are 0.5
+AFTER = {
+    ("random_span", 0): {"weekday": 0.4, "two_hop": 0.6, "sum": 0.3},
+    ("random_span", 1): {"weekday": 0.6, "two_hop": 0.8, "sum": 0.4},
+    ("pretrainzero", 0): {"weekday": 0.5, "two_hop": 0.7, "reasoning": 0.25},
+    ("pretrainzero", 1): {"weekday": 0.9, "two_hop": 0.9, "reasoning": 0.25},
+}
+HEAD = [
+    "| accuracy, % (mini) | seeds | TinyBench general | TinyBench math | masked words (reasoning) |",
+    "|---" * 5 + "|",
+]
+NOTHING = " | not run | not run | not run |"
+TWO = ("random_span", "pretrainzero")
+MARKS = [START.format("results"), END.format("results")]
+
+
+def table(after=AFTER, tier="mini", steps=(0, 10, 20)):
+    rows = []
+    for (objective, seed), tasks in after.items():
+        run = {"run_id": f"{objective}-{seed}", "objective": objective, "tier": tier, "seed": seed}
+        for step in steps:
+            for task, accuracy in tasks.items():
+                # Halfway it is worse than at the end: only the last step counts.
+                accuracy = {0: 0.5, 10: 0.01}.get(step, accuracy)
+                rows.append(run | {"step": step, "task": task, "group": synthetic.TASKS[task], "accuracy": accuracy})
+    return pd.DataFrame(rows)
+
+
+def test_the_table_is_the_one_worked_by_hand():
+    assert main_table(table(), arms=TWO).splitlines() == HEAD + [
+        "| Base | 2 | 50.0 | 50.0 | 50.0 |",  # equal values have no interval
+        "| Random spans | 2 | 60.0 [50.0, 70.0] | 35.0 [30.0, 40.0] | not run |",
+        "| PretrainZero | 2 | 75.0 [60.0, 90.0] | not run | 25.0 |",
+        # +10 and +20 points: of the four sign patterns, ++ and -- lie as far from 0
+        "| PretrainZero − Random spans, paired | 2 | +15.0 [+10.0, +20.0], p = 0.5 | not run | not run |",
+    ]
+
+
+def test_rows_are_the_arms_of_a_study_and_by_default_those_of_the_paper():
+    rows = table()
+    named = rows.assign(arm=rows["objective"].replace({"random_span": "sft, late"}), objective="pretrainzero")
+    lines = main_table(named, arms=["pretrainzero", "sft, late"]).splitlines()
+    assert lines[3].startswith("| PretrainZero | 2 | 75.0") and len(lines) == 6
+    assert lines[4].startswith("| Supervised fine-tuning, late | 2 | 60.0")
+    assert lines[5].startswith("| PretrainZero − Supervised fine-tuning, late, paired | 2 | +15.0")
+    names = [line.split(" | ")[0] for line in main_table(rows).splitlines()[2:]]
+    assert names[:3] == ["| Base", "| Continued pretraining", "| Supervised fine-tuning"]
+    assert names[3:] == ["| Random spans", "| PretrainZero", "| PretrainZero − Random spans, paired"]
+
+
+def test_pairs_are_of_equal_seeds_only():
+    only = {key: tasks for key, tasks in AFTER.items() if key != ("random_span", 0)}
+    assert main_table(table(only), arms=TWO).splitlines()[-1] == (
+        "| PretrainZero − Random spans, paired | 1 | +20.0 [+20.0, +20.0], p = 1 | not run | not run |"
+    )
+
+
+def test_what_is_not_run_is_said():
+    one = {key: tasks for key, tasks in AFTER.items() if key[0] == "pretrainzero"}
+    lines = main_table(table(one), arms=TWO).splitlines()
+    assert lines[3] == "| Random spans | 0" + NOTHING and len(lines) == 5  # and no row of differences
+    begun = main_table(table(steps=(0,)), arms=TWO).splitlines()
+    assert begun[2].startswith("| Base | 2 | 50.0") and [line[-len(NOTHING) :] for line in begun[3:]] == [NOTHING] * 2
+    elsewhere = main_table(table(tier="smoke"), arms=TWO).splitlines()
+    assert [line[-len(NOTHING) :] for line in elsewhere[2:]] == [NOTHING] * 3
+    assert main_table(table(tier="smoke"), "smoke").splitlines()[2:] == main_table(table()).splitlines()[2:]
+
+
+def test_refresh_replaces_what_is_between_the_marks_and_nothing_else(tmp_path):
+    readme = tmp_path / "README.md"
+    text = "# Title\n\n| a table | by hand |\n\n{}\n{}\n{}\n\nMiddle.\n\n{}\n{}\n{}\n\nThe end, 100 %.\n"
+    claims = [START.format("claims"), END.format("claims")]
+    readme.write_text(text.format(MARKS[0], "old\n| and older |", MARKS[1], claims[0], "old", claims[1]))
+    for new in ("| new |", "| newer |\n| two lines |"):
+        refresh(readme, {"claims": "| sum |", "results": new})
+        assert readme.read_text() == text.format(MARKS[0], new, MARKS[1], claims[0], "| sum |", claims[1])
+
+
+@pytest.mark.parametrize("lines", [[], [0], [1], [0, 1, 0, 1], [1, 0]])
+def test_refresh_refuses_a_readme_without_its_marks(tmp_path, lines):
+    readme = tmp_path / "README.md"
+    text = "\n".join([START.format("claims"), END.format("claims"), *(MARKS[line] for line in lines)])
+    readme.write_text(text)
+    with pytest.raises(ValueError, match="README.md: needs the lines .* once each, for the table 'results'"):
+        refresh(readme, {"claims": "new", "results": "new"})
+    assert readme.read_text() == text
+
+
+def test_the_readme_says_what_the_stored_rows_say(tmp_path):
+    ours = REPO / "README.md"
+    copy = tmp_path / "README.md"
+    copy.write_text(ours.read_text())
+    refresh(copy, readme_tables())
+    assert copy.read_text() == ours.read_text(), "run `make figures`"
+
+
+# Two runs a method, twenty steps: PretrainZero reads ten times as much a step and takes four times as long.
+TOKENS = {"pretrainzero": 100.0, "sft": 10.0}
+COSTS = pd.DataFrame({"arm": ["sft", "pretrainzero"], "seconds": [0.5, 2.0]})
+SCORES = {"pretrainzero": {0: 0.50, 5: 0.60, 10: 0.70, 20: 0.80}, "sft": {0: 0.50, 5: 0.48, 10: 0.46, 20: 0.40}}
+
+
+def side(scores=SCORES, study=""):
+    rows = []
+    for arm, curve in scores.items():
+        for seed in (0, 1):
+            key = {"arm": arm, "run_id": f"{study}{arm}-{seed}", "objective": arm, "tier": "mini", "seed": seed}
+            for step, score in curve.items():
+                for group, more in (("general", 0.1), ("math", -0.1), ("spans", 0.0)):
+                    rows.append(key | {"step": step, "task": group, "group": group, "accuracy": score + more})
+    return pd.DataFrame(rows)
+
+
+def training():
+    rows = []
+    for arm, tokens in TOKENS.items():
+        for seed in (0, 1):
+            for step in (10, 20):
+                row = {"run_id": f"{arm}-{seed}", "step": step, "tokens_prompt": tokens - 1, "tokens_completion": 1}
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def test_time_is_steps_times_what_a_step_of_the_method_costs():
+    rows = side()
+    used = seconds_used(rows, COSTS).groupby([rows["arm"], rows["step"]]).first()
+    assert used["pretrainzero"].tolist() == [0, 10, 20, 40] and used["sft"].tolist() == [0, 2.5, 5, 10]
+    with pytest.raises(ValueError, match="costs: 'sft' has no seconds a step; `make bench`"):
+        seconds_used(rows, COSTS[1:])
+
+
+def test_a_budget_is_what_the_cheapest_run_has_used():
+    within = budgets(side(), training(), COSTS)
+    ends = {at: rows.groupby("arm")["step"].unique().map(list).to_dict() for at, rows in within.items()}
+    assert ends["steps"] == {"pretrainzero": [20], "sft": [20]}
+    # sft has used 200 tokens at its end, PretrainZero 500 at step 5 already
+    assert ends["tokens"] == {"pretrainzero": [0], "sft": [20]}
+    assert ends["time"] == {"pretrainzero": [5], "sft": [20]}  # 10 seconds
+
+
+def test_every_method_is_shown_at_every_budget_and_after_the_same_rlvr():
+    arms = {"from the base": {0: 0.5, 20: 0.75}, "from PretrainZero": {0: 0.8, 20: 0.9}}
+    after = side(arms, "rlvr ")
+    table = side_by_side(side(), training(), COSTS, after)
+    found = table[table["metric"] == "overall"].set_index(["method", "at"])["mean"]
+    assert found["PretrainZero"].to_dict() == pytest.approx({"steps": 80, "tokens": 50, "time": 60, "RLVR": 90})
+    assert found["Base"].to_dict() == pytest.approx({"steps": 50, "tokens": 50, "time": 50, "RLVR": 75})
+    assert found["Supervised fine-tuning"].to_dict() == pytest.approx({"steps": 40, "tokens": 40, "time": 40})
+    general = table[(table["metric"] == "general") & (table["at"] == "steps")].set_index("method")["mean"]
+    assert general["PretrainZero"] == pytest.approx(90)
+    lines = side_table(table).splitlines()
+    assert lines[2] == "| Base | 2 | 50.0 | 50.0 | 50.0 | 75.0 |"
+    assert lines[4] == "| Supervised fine-tuning | 2 | 40.0 | 40.0 | 40.0 | not run |"
+
+
+def test_a_point_of_gain_has_a_price_where_there_is_a_gain():
+    table = cost_table(side(), training(), COSTS)
+    ours = table.loc["PretrainZero"]
+    assert ours[["tokens a step", "CPU s a step", "gain"]].tolist() == pytest.approx([100, 2, 30])
+    # 20 steps of 100 tokens and 2 seconds for 30 points
+    assert ours[["thousand tokens a point", "CPU s a point"]].tolist() == pytest.approx([2 / 30, 40 / 30])
+    sft = table.loc["Supervised fine-tuning"]
+    assert sft["gain"] == pytest.approx(-10) and sft[["thousand tokens a point", "CPU s a point"]].isna().all()
+
+
+def test_the_order_before_and_after_is_compared_by_rank():
+    rows = [("a", 1.0, 5.0), ("b", 2.0, 9.0), ("c", 3.0, 6.0), ("d", 4.0, None)]
+    long = [(m, at, "overall", x) for m, *pair in rows for at, x in zip(("steps", "RLVR"), pair, strict=True)]
+    table = pd.DataFrame(long, columns=["method", "at", "metric", "mean"]).dropna()
+    # ranks 1, 2, 3 against 1, 3, 2: 1 - 6 (0 + 1 + 1) / (3 (9 - 1))
+    assert rank_correlation(table) == (pytest.approx(0.5), 3)
+
+
+def test_costs_come_from_the_bench_or_else_from_the_runs_own_clocks(home):
+    runs = training().assign(seconds=[1.0, 3.0, 1.0, 3.0, 5.0, 5.0, 5.0, 5.0], arm=["a"] * 4 + ["b"] * 4)
+    own = costs_of(runs, "smoke").set_index("arm")
+    assert own["seconds"].to_dict() == {"a": 2, "b": 5} and set(own["device"]) == {"each run's own clock"}
+    (home / "data/results/smoke").mkdir(parents=True)
+    COSTS.assign(device="here").to_csv(home / "data/results/smoke/costs.csv", index=False)
+    assert costs_of(runs, "smoke")["device"].tolist() == ["here", "here"]
+
+
+def test_the_starts_of_rlvr_are_found_by_the_method_that_made_them():
+    rows = pd.DataFrame({"arm": ["from mixed SFT", "from the base", "from RLP"], "run_id": list("abc")})
+    found = {start: own["run_id"].tolist() for start, own in after_rlvr(rows).items()}
+    assert found["mixed_sft"] == ["a"] and found["base"] == ["b"] and found["rlp"] == ["c"] and found["sft"] == []
