@@ -13,17 +13,34 @@ _FORMULA = re.compile(
     r"|\\begin\{(equation|align|gather|multline)(\*?)\}.+?\\end\{\1\2\}",
     re.DOTALL,
 )
-
 _WIDE_STOP = re.compile("[。！？।۔]")  # stops without a space after them, which syntok does not cut at
-
 _ENDED = re.compile(r"""[.!?…。！？।۔؟]["'”’»)\]}$*_\s]*$""")
-
 _TORN = re.compile(r"\(\s*[;,)]|\s[,.;](?=\s)|\(\s\S|</?(?:ref|br|div|span|su[bp])\b|\[ ?\[[^\W\d]")
-
 _APART, _JOINED = re.compile(r"\s[,.;](?=\s|$)"), re.compile(r"\S[,.;](?=\s|$)")
+
+# Private signs that markup leaves for the rules of prose.
+HOLE = "\ufffc"  # what cannot be rendered here: its paragraph is dropped, not shown with a gap
+SECTION = "\ue002"
+_WIDE = (
+    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u31ff\u3400-\u9fff\uf900-\ufaff\uff01-\uff60\U00020000-\U0003ffff"
+)
+_WRAP = re.compile(rf"(?<=[{_WIDE}])[ \t]*\n[ \t]*(?=[{_WIDE}])")  # scripts that write no blanks between words
 
 HEADING_WORDS = 6  # Wikipedia extracts end their headings with a full stop: "Early life and work."
 
+
+def unwrapped(text: str) -> str:
+    """Hard-wrapped lines as one, joined by a blank where the script writes blanks.
+
+    >>> unwrapped("One line\\nand its rest."), unwrapped("貓坐在墊\\n子上。")
+    ('One line and its rest.', '貓坐在墊子上。')
+    """
+    return _WRAP.sub("", text).replace("\n", " ")
+
+
+def tidy(text: str) -> str:
+    """A paragraph of markup on one line: one space between words, none before a stop."""
+    return re.sub(r" +([,.;:?!)])(?=\s|$)", r"\1", " ".join(unwrapped(text).split()))
 
 
 def blocks(text: str) -> list[str]:
@@ -32,11 +49,7 @@ def blocks(text: str) -> list[str]:
     >>> blocks("One line\\nand its rest.\\n\\nTwo.")
     ['One line and its rest.', 'Two.']
     """
-    return [
-        " ".join(part.split("\n")).strip()
-        for part in re.split(r"\n\s*\n", text.replace("\r\n", "\n").strip())
-    ]
-
+    return [unwrapped(part).strip() for part in re.split(r"\n\s*\n", text.replace("\r\n", "\n").strip())]
 
 
 def lines(text: str) -> list[str]:
@@ -49,7 +62,6 @@ def lines(text: str) -> list[str]:
     if "" in parts and max(map(len, parts)) <= 100:
         return blocks(text)
     return [part for part in parts if part]
-
 
 
 class Cutter:
@@ -139,7 +151,6 @@ class Cutter:
                 section.append(piece)
 
 
-
 def _sentences(text: str) -> list[tuple[str, bool]]:
     """Sentences with the space behind them, and whether a stop ends each; together they are `text`."""
     from syntok import segmenter
@@ -156,12 +167,10 @@ def _sentences(text: str) -> list[tuple[str, bool]]:
     return sentences if text.strip() else []
 
 
-
 def _torn(paragraph: str) -> bool:
     """Whether an extractor left a hole, as in "( )" or "a , b"; none where signs are set apart throughout."""
     prose = _FORMULA.sub("F", paragraph)
     return _TORN.search(prose) is not None and len(_APART.findall(prose)) < len(_JOINED.findall(prose))
-
 
 
 def _cover(formula: re.Match) -> str:

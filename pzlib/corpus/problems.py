@@ -1,5 +1,5 @@
-"""Problem sets to problems: any jsonl, parquet, saved or hub data set with a question and an answer column.
-Leaves out what is asked of an answer (`pzlib.objectives.rlvr`) and the benchmarks that nobody trains on (`pzlib.evaluation.benchmarks`)."""
+"""Problem sets to problems: any rows with a question and an answer column, of a file, a data set or a list.
+Left out: what is asked of an answer (`objectives.rlvr`) and benchmarks, on which nobody trains."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pzlib.corpus.formats import is_hub, records
+from pzlib.corpus import formats
+from pzlib.corpus.formats import Column
 from pzlib.corpus.passages import Corpus
-from pzlib.errors import near_names
 from pzlib.world.facts import TASKS, reasoned
 
 SMALL_WORLD = "tinybench"  # the training side of TinyBench: instances that no evaluation asks
-
 REPORT = "read no_question no_answer duplicates beyond_limit kept".split()
-
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,6 @@ class Problem:
     answer: str
     kind: str = "problem"
     solution: str = ""
-
 
 
 def load_problems(
@@ -48,14 +45,15 @@ def load_problems(
 ) -> Corpus:
     """Problems of any set, drawn by `seed`; equal arguments give equal Corpora (whose items are Problems).
 
-    source: dicts; a .jsonl or .parquet file; a folder saved by `datasets`; a hub data set, as `name` or `name:config`;
-    or "tinybench", whose questions are of the tasks of TinyBench and never among those that it asks.
-    question_column, answer_column: "a.b" is the field b of the column a. An answer may be a number or a list of one.
+    source: dicts; a file with named columns or a folder of them, as `load_passages` reads them; a hub data set, as
+    `name` or `name:config`; or "tinybench", whose questions are of the tasks of TinyBench and never among its own.
+    question_column, answer_column: "a.b" is the column of that name or the field b of the column a. An answer may be a
+    number or a list of one.
     solution_column: None for problems without their solutions; else a row needs a solution and no answer.
     report: read, no_question and no_answer (rows left out for want of one, or of a solution), duplicates (of a
     question), beyond_limit, kept.
     Errors: FileNotFoundError for a path that is not there; ValueError, naming the field, for a set that cannot be read,
-    a missing column, or when no problem is left.
+    a column that no row has, or when no problem is left.
 
     >>> rows = [{"problem": "What is 2 + 3?", "gold": {"value": 5}}]
     >>> load_problems(rows, question_column="problem", answer_column="gold.value")[0]
@@ -67,36 +65,35 @@ def load_problems(
         if limit is None:
             raise ValueError(f"corpus_limit: {source} is made without end; say how many problems")
         return _corpus(_small_world(limit, seed, bool(solution_column)), dict.fromkeys(REPORT, 0))
-    rows, where = _read(source, config, split)
+    asked = Column(question_column, "question_column")
+    gold = Column(solution_column or answer_column, "solution_column" if solution_column else "answer_column")
     report, found = dict.fromkeys(REPORT, 0), {}
-    for n, row in enumerate(rows):
+    for n, row in enumerate(formats.rows(source, "corpus", split, config, worlds=[SMALL_WORLD])):
         report["read"] += 1
-        question = _field(row, question_column, "question_column", where)
-        if solution_column:
-            answer, solution = "", _plain(_field(row, solution_column, "solution_column", where))
-        else:
-            answer, solution = _plain(_field(row, answer_column, "answer_column", where)), ""
+        question, answer = asked.of(row), _plain(gold.of(row))
         if not isinstance(question, str) or not question.strip():
             report["no_question"] += 1
-        elif answer is None or solution is None:
+        elif answer is None:
             report["no_answer"] += 1
         elif question in found:
             report["duplicates"] += 1
         else:
-            found[question] = Problem(str(n), question.strip(), answer, solution=solution)
+            pair = {"answer": "", "solution": answer} if solution_column else {"answer": answer}
+            found[question] = Problem(str(n), question.strip(), **pair)
+    asked.check()
+    gold.check()
     if not found:
         counts = ", ".join(f"{report[name]} {name}" for name in REPORT[:4])
+        where = str(source) if isinstance(source, str | Path) else "the list"
         raise ValueError(f"corpus: no problem is left of {where} ({counts}); check the two columns")
     kept = random.Random(seed).sample(list(found.values()), min(limit or len(found), len(found)))
     report["beyond_limit"] = len(found) - len(kept)
     return _corpus(kept, report)
 
 
-
 def _corpus(problems: list[Problem], report: dict[str, int]) -> Corpus:
     told = json.dumps([[p.id, p.question, p.answer, *([p.solution] if p.solution else [])] for p in problems])
     return Corpus(tuple(problems), report | {"kept": len(problems)}, hashlib.sha256(told.encode()).hexdigest())
-
 
 
 def _small_world(limit: int, seed: int, solved: bool) -> list[Problem]:
@@ -111,49 +108,6 @@ def _small_world(limit: int, seed: int, solved: bool) -> list[Problem]:
         if len(found) == limit:
             break
     return list(found.values())
-
-
-
-def _read(source, config, split):
-    """(rows as dicts, the source in words)."""
-    import datasets
-
-    if not isinstance(source, str | Path):
-        return source, "the list"
-    path, where = Path(source).expanduser(), str(source)
-    try:
-        if path.is_dir():
-            saved = datasets.load_from_disk(str(path))
-            if isinstance(saved, datasets.DatasetDict):
-                if split not in saved:
-                    raise ValueError(f"corpus: {where} has no split {split!r}; it has {', '.join(saved)}")
-                saved = saved[split]
-            return saved, where
-        if path.is_file():
-            return records(path, "corpus"), where
-        if not is_hub(where):
-            raise FileNotFoundError(f"corpus: {where!r} does not exist (looked in {Path.cwd()})")
-        name, _, inline = where.partition(":")
-        return datasets.load_dataset(name, config or inline or None, split=split), where
-    except (OSError, ValueError) as error:
-        if str(error).startswith("corpus"):
-            raise
-        raise ValueError(
-            f"corpus: {where!r} cannot be read as a problem set ({error}); give a .jsonl or .parquet file, a saved "
-            "data set, or a hub name while the network is up"
-        ) from error
-
-
-
-def _field(row: dict, column: str, setting: str, where: str):
-    value = row
-    for name in column.split("."):
-        if not isinstance(value, dict) or name not in value:
-            known = list(value) if isinstance(value, dict) else list(row)
-            raise ValueError(f"{setting}: {where} has no column {column!r}; {near_names(name, known)}")
-        value = value[name]
-    return value
-
 
 
 def _plain(answer) -> str | None:

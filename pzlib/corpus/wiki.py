@@ -6,9 +6,7 @@ from __future__ import annotations
 import re
 
 HOLE = "\ufffc"  # a template that cannot be rendered here: its paragraph is dropped, not shown with a gap
-
 LIST = "\ue003"  # starts the line of a list item, which is not prose
-
 SECTION = "\ue002"
 
 # Without output in the running text, or only a note to it: citations, maintenance, pronunciation.
@@ -19,7 +17,6 @@ _SILENT = re.compile(
     r"see also|further|clear|-$|link note|oclc|isbn|issn|doi|isfdb|contradict|failed|"
     r"vague|attribution|sic$|inflation-fn|inconsistent)"
 )
-
 _INLINE = {
     "lang": lambda p: p[1],
     "transl": lambda p: p[-1],
@@ -40,7 +37,6 @@ _INLINE = {
     ("nowrap", "small", "smaller", "nihongo", "flag", "angbr", "abbr", "ill", "vanchor", "code"),
     lambda p: p[0],
 )
-
 _DROPPED_TAGS = {
     "ref",
     "references",
@@ -55,9 +51,7 @@ _DROPPED_TAGS = {
     "score",
     "hiero",
 }
-
 _LEFTOVER = re.compile(r"\{\{|\}\}|\[\[|\]\]|\{\||\|\}|</?[a-zA-Z]+[^<>]*>|'''|\b(?:thumb|left|right)\|")
-
 
 
 def wikitext(text: str) -> list[str]:
@@ -85,15 +79,12 @@ def wikitext(text: str) -> list[str]:
     for line in re.sub(r"__[A-Z]+__", "", _render(mwparserfromhell.parse(text))).split("\n"):
         if SECTION in line:
             close("")
-        elif LIST in line or not line.strip(
-            f" \t{HOLE}"
-        ):  # a template alone on its line is a block of its own
+        elif LIST in line or not line.strip(f" \t{HOLE}"):  # a template alone on its line is a block of its own
             close()
         else:
             lines.append(line)
     close()
     return paragraphs
-
 
 
 def _render(code) -> str:
@@ -121,14 +112,12 @@ def _render(code) -> str:
     return "".join(out)
 
 
-
 def _link(title: str, text) -> str:
     if re.match(r"(?i)(file|image|category|media)\s*:", title) or (
         text is None and re.match(r"[a-z]{2,3}(-[a-z]+)?:", title)
     ):
         return ""
     return _render(text) if text is not None else title.lstrip(":")
-
 
 
 def _tag(node) -> str:
@@ -147,7 +136,6 @@ def _tag(node) -> str:
     return " " if name == "br" else content
 
 
-
 def _template(node) -> str:
     name = str(node.name).strip().lower().replace("_", " ")
     given = [_render(p.value).strip() for p in node.params if not p.showkey]
@@ -159,7 +147,6 @@ def _template(node) -> str:
         except IndexError:
             return HOLE
     return "" if _SILENT.match(name) or node.has("date") else HOLE
-
 
 
 def _tidy(text: str) -> str:

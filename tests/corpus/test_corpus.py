@@ -181,7 +181,7 @@ def test_report_accounts_for_every_piece():
 def test_corpus_is_a_sequence():
     corpus = load([ARTICLE])
     assert isinstance(corpus, Corpus) and isinstance(corpus[0], Passage) and len(list(corpus)) == len(corpus) == 4
-    assert corpus[1:3] == corpus.passages[1:3] and len(corpus.digest) == 64
+    assert corpus[1:3] == corpus.items[1:3] and len(corpus.digest) == 64
 
 
 def test_ready_passages_keep_their_kinds_and_are_only_checked():
@@ -190,7 +190,7 @@ def test_ready_passages_keep_their_kinds_and_are_only_checked():
         Passage("b", "t", "Short .", 2),
     ]
     corpus = load(ready)
-    assert corpus.passages == (ready[0],) and corpus.report["too_short"] == 1
+    assert corpus.items == (ready[0],) and corpus.report["too_short"] == 1
 
 
 def test_a_world_is_made_on_demand():
@@ -398,12 +398,12 @@ def test_hub_name_that_cannot_be_opened(monkeypatch):
         ("a.txt", "caf\xe9 ".encode("latin-1") * 50, "corpus: .*a.txt is not UTF-8 .*iconv"),
         ("a.jsonl", b'{"text": "ok"}\n{"text": "\xff"}\n', "corpus: line 2 of .*not UTF-8"),
         ("a.jsonl", '{"text": "ok"}\n{"text": \n', "corpus: line 2 of .* is not JSON"),
-        ("a.jsonl", '["ok"]\n', "corpus: line 1 of .* is not a JSON object"),
+        ("a.jsonl", '["ok"]\n', "corpus: line 1 of .* is not an object with named columns"),
         ("a.jsonl", '{"text": 5}\n', "corpus_column: 'text' of .*line 1.* is int, not text"),
         (
             "a.jsonl",
             '{"body": "x", "id": 1}\n',
-            r"corpus_column: 'text' is not a column of .*a.jsonl.*; it has \['body', 'id'\]",
+            "corpus_column: .*a.jsonl.* has no column 'text'; known: body, id",
         ),
         ("a.docx", "x", r"corpus: .*a.docx is of no known format.*\.jsonl"),
         ("a.xml", "<rss></rss>", "corpus: .*a.xml is no MediaWiki dump"),
@@ -434,7 +434,7 @@ def test_parquet_without_the_column(tmp_path):
     import pandas
 
     pandas.DataFrame({"body": ["x"]}).to_parquet(tmp_path / "a.parquet")
-    with pytest.raises(ValueError, match=r"corpus_column: 'text' is not a column of .*; it has \['body'\]"):
+    with pytest.raises(ValueError, match="corpus_column: .*a.parquet.* has no column 'text'; known: body"):
         load(tmp_path / "a.parquet")
 
 

@@ -22,12 +22,15 @@ ROWS = [
 COLUMNS = {"question_column": "problem", "answer_column": "gold.value"}
 
 
-@pytest.fixture(params=["list", "jsonl", "parquet", "saved"])
+@pytest.fixture(params=["list", "jsonl", "json", "parquet", "saved"])
 def source(request, tmp_path):
     rows = [row | {"gold": row["gold"] | {"value": str(row["gold"]["value"] or "")}} for row in ROWS]
     if request.param == "jsonl":
         (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, ROWS)) + "\n\n")
         return tmp_path / "p.jsonl"
+    if request.param == "json":
+        (tmp_path / "p.json").write_text(json.dumps(ROWS, indent=1))
+        return tmp_path / "p.json"
     if request.param == "parquet":
         pd.DataFrame(rows).to_parquet(tmp_path / "p.parquet")
         return str(tmp_path / "p.parquet")
@@ -46,6 +49,17 @@ def test_every_format_gives_the_same_problems(source):
     assert found.report == {
         "read": 5, "no_question": 1, "no_answer": 1, "duplicates": 1, "beyond_limit": 0, "kept": 2,
     }  # fmt: skip
+
+
+def test_csv_rows_are_problems(tmp_path):
+    (tmp_path / "p.csv").write_text('question,answer\n"Two, or\nthree?",2\n"' + "long " * 40_000 + '?",3\n')
+    assert [p.answer for p in load_problems(tmp_path / "p.csv", seed=1)] in (["2", "3"], ["3", "2"])
+
+
+def test_text_has_no_columns(tmp_path):
+    (tmp_path / "a.txt").write_text("Running text.")
+    with pytest.raises(ValueError, match="corpus: .*a.txt is Article, not a row with named columns"):
+        load_problems(tmp_path / "a.txt")
 
 
 def test_golds_as_benchmarks_store_them():
@@ -91,19 +105,19 @@ def test_what_is_wrong_is_said(changes, words):
 def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere.jsonl"):
         load_problems(tmp_path / "nowhere.jsonl")
-    (tmp_path / "a.csv").write_text("question,answer\n")
-    with pytest.raises(ValueError, match="a.csv is of no known format; known are .jsonl, .jsonl.gz, .parquet"):
-        load_problems(tmp_path / "a.csv")
+    (tmp_path / "a.docx").write_text("question,answer\n")
+    with pytest.raises(ValueError, match="a.docx is of no known format; known are .jsonl, .json, .csv, .parquet"):
+        load_problems(tmp_path / "a.docx")
     (tmp_path / "b.jsonl").write_text('{"question": "?", "answer": "1"}\n{"question"\n')
     with pytest.raises(ValueError, match="line 2 of .*b.jsonl is not JSON"):
         load_problems(tmp_path / "b.jsonl")
     (tmp_path / "d.jsonl").write_text('{"question": "a\u2028b", "answer": "1"}', encoding="utf-8")
     assert load_problems(tmp_path / "d.jsonl")[0].question == "a\u2028b"  # one line, though Python would split it
     (tmp_path / "e.jsonl").write_bytes(b'{"question": "\xe9"}')
-    with pytest.raises(ValueError, match="e.jsonl is damaged or not UTF-8"):
+    with pytest.raises(ValueError, match="line 1 of .*e.jsonl is not UTF-8"):
         load_problems(tmp_path / "e.jsonl")
     (tmp_path / "c.parquet").write_bytes(b"no parquet")
-    with pytest.raises(ValueError, match="c.parquet is not parquet"):
+    with pytest.raises(ValueError, match="c.parquet is damaged or is not parquet"):
         load_problems(tmp_path / "c.parquet")
 
 
