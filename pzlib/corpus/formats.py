@@ -14,12 +14,13 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
-from pzlib.corpus.cutting import blocks, lines
-from pzlib.corpus.tex import latex
-from pzlib.corpus.wiki import wikitext
+from pzlib.corpus import tex, wiki
+from pzlib.corpus.cutting import blocks, lines, whole
 from pzlib.errors import near_names
 from pzlib.paths import misspelt
 
@@ -164,12 +165,18 @@ def _lines(path: Path, field: str) -> Iterator[tuple[int, str]]:
                 ) from error
 
 
+def _loads(text: str):
+    value = json.loads(text)
+    halves = re.search(r"\\u[dD][89a-fA-F]", text)
+    return json.loads(whole(json.dumps(value, ensure_ascii=False))) if halves else value
+
+
 def _jsonl(path: Path, field: str) -> Iterator[Row]:
     for n, line in _lines(path, field):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = _loads(line)
         except json.JSONDecodeError as error:
             raise ValueError(f"{field}: line {n} of {path} is not JSON ({error}); give one object a line") from error
         if not isinstance(row, dict):
@@ -180,10 +187,10 @@ def _jsonl(path: Path, field: str) -> Iterator[Row]:
 
 def _json(path: Path, field: str) -> Iterator[Row]:
     try:
-        whole = json.loads("".join(line for _, line in _lines(path, field)))
+        found = _loads("".join(line for _, line in _lines(path, field)))
     except json.JSONDecodeError as error:
         raise ValueError(f"{field}: {path} is not JSON ({error}); give the whole file") from error
-    found = whole.get("examples") if isinstance(whole, dict) else whole  # BBEH's files hold {"examples": [...]}
+    found = found.get("examples") if isinstance(found, dict) else found  # BBEH's files hold {"examples": [...]}
     if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
         raise ValueError(f"{field}: {path} does not hold a list of objects")
     return (Row(row, n, f"{path} (row {n})") for n, row in enumerate(found))
@@ -199,7 +206,7 @@ def _text(path: Path, field: str) -> Iterator[Row]:
     text = "".join(line for _, line in _lines(path, field))
     name = path.name.split(".")[0]
     if text.strip():
-        yield Row(Article(name, name, text, latex if ".tex" in path.name.lower() else blocks), 0, str(path))
+        yield Row(Article(name, name, text, tex.paragraphs if ".tex" in path.name.lower() else blocks), 0, str(path))
 
 
 def _parquet(path: Path, field: str) -> Iterator[Row]:
@@ -219,14 +226,27 @@ def _dump(path: Path, field: str) -> Iterator[Row]:
         namespace, _, name = root.tag.rpartition("mediawiki")
         if name or not root.tag.endswith("mediawiki"):
             raise ValueError(f"{field}: {path} is no MediaWiki dump; of XML, only the export of a wiki is read")
-        pages = (page for event, page in events if event == "end" and page.tag == f"{namespace}page")
-        for n, page in enumerate(pages):
-            text = page.findtext(f"{namespace}revision/{namespace}text") or ""
-            article = page.findtext(f"{namespace}ns", "0") == "0" and page.find(f"{namespace}redirect") is None
-            id, title = (page.findtext(f"{namespace}{name}", "") for name in ("id", "title"))
-            # A page that is no article is read and counted, but has nothing to cut.
-            yield Row(Article(id, title, text if article else "", wikitext), n, f"{path} (page {n})")
-            root.clear()
+        names, newest, n = set(wiki.NAMES), ((), ""), 0
+        for event, node in events:
+            kind, text = node.tag.removeprefix(namespace), partial(node.findtext, default="")
+            if event == "start":
+                continue
+            if kind == "namespace" and node.get("key") in {"-2", "6", "14"}:  # media, files, categories
+                names.add((node.text or "").lower())
+            elif kind == "revision":
+                age = (text(f"{namespace}timestamp"), len(text(f"{namespace}id")), text(f"{namespace}id"))
+                newest = max(newest, (age, text(f"{namespace}text")), key=itemgetter(0))
+                node.clear()  # of a history, most is never needed
+            elif kind == "page":
+                article = text(f"{namespace}ns") in {"0", ""} and node.find(f"{namespace}redirect") is None
+                split = partial(wiki.paragraphs, names=frozenset(names))
+                # A page that is no article is read and counted, but has nothing to cut.
+                shown = newest[1] if article else ""
+                yield Row(
+                    Article(text(f"{namespace}id"), text(f"{namespace}title"), shown, split), n, f"{path} (page {n})"
+                )
+                newest, n = ((), ""), n + 1
+                root.clear()
 
 
 _READERS = {
@@ -245,7 +265,7 @@ def _folder(path: Path, field: str, split: str) -> Iterator[Row]:
             saved = saved[split]
         yield from _numbered(saved, str(path))
         return
-    files = sorted(file for file in path.iterdir() if file.is_file() and _reader(file))
+    files = sorted(file for file in path.iterdir() if file.is_file() and _reader(file) and file.name[0] != ".")
     if not files:
         raise ValueError(f"{field}: folder {path} holds no saved data set and no file of {', '.join(_READERS)}")
     for file in files:

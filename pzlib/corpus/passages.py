@@ -11,12 +11,13 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from operator import ne
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
 from pzlib.corpus import formats
-from pzlib.corpus.cutting import Cutter
+from pzlib.corpus.cutting import Cutter, normal_form, whole
 from pzlib.corpus.formats import Article, Column, Row
 from pzlib.masking import Passage
 from pzlib.world import tinywiki
@@ -28,16 +29,21 @@ PATIENCE = 1000  # rows without the column that are read before it is called mis
 # What the game itself writes, and how text that holds it is escaped.
 MARKERS = {"[mask]": "(mask)", "\\mask{": "{", "\\boxed{": "{"}
 _MARKER = re.compile("|".join(map(re.escape, MARKERS)))
-REPORT = "read no_text articles cut not_prose too_short too_long duplicates markers beyond_limit kept".split()
+REPORT = (
+    "read no_text articles normalised cut unrendered lists torn not_prose too_short too_long duplicates markers "
+    "beyond_limit kept"
+).split()
 
 
 @dataclass(frozen=True)
 class Corpus(Sequence):
     """The items of a run (Passages or Problems), what became of everything that was read, and a hash of the slice.
 
-    report: of passages: read (records), no_text (records without any), articles (records cut), cut (paragraphs that
-    became several pieces), not_prose (headings, list items, sentences left open), too_short and too_long (pieces and
-    sentences dropped), duplicates, markers (refused or escaped), beyond_limit (good passages not drawn), kept.
+    report: of passages: read (records), no_text (records without any), articles (records cut), normalised (paragraphs
+    with other forms of characters than `normal_form`), cut (paragraphs that became several pieces); what was dropped:
+    unrendered (paragraphs of markup whose print is not known), lists (items of wiki lists), torn (paragraphs that an
+    extractor left a hole in), not_prose (headings, sentences left open), too_short and too_long (pieces and sentences),
+    duplicates, markers (refused, or escaped), beyond_limit (good passages not drawn); kept.
     digest: sha256 of the ids and texts, in order.
     """
 
@@ -179,7 +185,8 @@ def _article(row: Row, text: Column, title: Column, id: Column) -> Article | Pas
         kind = type(found).__name__
         raise ValueError(f"corpus_column: {text.name!r} of {row.where} is {kind}, not text; name another column")
     own = id.of(row)
-    return Article(str(row.number if own is None else own), str(title.of(row) or ""), found)
+    own = row.number if own is None else own
+    return Article(whole(str(own)), normal_form(str(title.of(row) or "")), found)
 
 
 def _in_random_order(read, seed: int) -> Iterator[Article | Passage]:
@@ -200,7 +207,9 @@ def _passages(article: Article | Passage, cutter: Cutter, escape: bool, report: 
         made = [replace(article, length=cutter.count(article.text))]
         escape = False
     else:
-        paragraphs = article.split(article.text)
+        read = article.split(article.text)
+        paragraphs = [normal_form(paragraph) for paragraph in read]
+        report["normalised"] += sum(map(ne, read, paragraphs))
         report["articles"] += any(paragraphs)
         pieces = enumerate(cutter.cut(paragraphs))
         made = (Passage(f"{article.id}.{n}", article.title, *piece) for n, piece in pieces)
@@ -215,7 +224,8 @@ def _passages(article: Article | Passage, cutter: Cutter, escape: bool, report: 
 
 
 def _why_nothing(report: Counter, cutter: Cutter) -> str:
-    short, long, marked, not_prose = (report[name] for name in ("too_short", "too_long", "markers", "not_prose"))
+    short, long, marked = (report[name] for name in ("too_short", "too_long", "markers"))
+    not_prose = sum(report[name] for name in ("not_prose", "unrendered", "lists", "torn"))
     none = f"no passage has {cutter.low}..{cutter.high} tokens"
     reasons = [
         (short, f"min_tokens: {none}; {short} pieces are shorter, up to {cutter.longest}; lower it"),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pzlib.corpus import formats
+from pzlib.corpus.cutting import normal_form
 from pzlib.corpus.formats import Column
 from pzlib.corpus.passages import Corpus
 from pzlib.world.facts import TASKS, reasoned
@@ -47,8 +48,8 @@ def load_problems(
 
     source: dicts; a file with named columns or a folder of them, as `load_passages` reads them; a hub data set, as
     `name` or `name:config`; or "tinybench", whose questions are of the tasks of TinyBench and never among its own.
-    question_column, answer_column: "a.b" is the column of that name or the field b of the column a. An answer may be a
-    number or a list of one.
+    question_column, answer_column: "a.b" is the column of that name or the field b of the column a. A question may be a
+    chat in which a user says one thing; an answer a number, a list of one, or a working that ends with "#### 5".
     solution_column: None for problems without their solutions; else a row needs a solution and no answer.
     report: read, no_question and no_answer (rows left out for want of one, or of a solution), duplicates (of a
     question), beyond_limit, kept.
@@ -70,8 +71,10 @@ def load_problems(
     report, found = dict.fromkeys(REPORT, 0), {}
     for n, row in enumerate(formats.rows(source, "corpus", split, config, worlds=[SMALL_WORLD])):
         report["read"] += 1
-        question, answer = asked.of(row), _plain(gold.of(row))
-        if not isinstance(question, str) or not question.strip():
+        question, answer = _question(asked.of(row)), _plain(gold.of(row))
+        if answer and not solution_column:
+            answer = answer.rpartition("####")[2].strip() or None  # as GSM8K ends its answers
+        if not question:
             report["no_question"] += 1
         elif answer is None:
             report["no_answer"] += 1
@@ -79,7 +82,7 @@ def load_problems(
             report["duplicates"] += 1
         else:
             pair = {"answer": "", "solution": answer} if solution_column else {"answer": answer}
-            found[question] = Problem(str(n), question.strip(), **pair)
+            found[question] = Problem(str(n), question, **pair)
     asked.check()
     gold.check()
     if not found:
@@ -110,6 +113,16 @@ def _small_world(limit: int, seed: int, solved: bool) -> list[Problem]:
     return list(found.values())
 
 
+def _question(value) -> str | None:
+    """A question as text: of a chat, what its one user says; None for none."""
+    if isinstance(value, list | tuple) and all(isinstance(turn, dict) for turn in value):
+        asked = [turn for turn in value if turn.get("role", turn.get("from")) in {"user", "human"}]
+        value = asked[0].get("content", asked[0].get("value")) if len(asked) == 1 else None
+        if isinstance(value, list | tuple):  # parts, of which an image cannot be asked
+            value = "".join(part.get("text") or "" for part in value) if all("text" in part for part in value) else None
+    return normal_form(value).strip() or None if isinstance(value, str) else None
+
+
 def _plain(answer) -> str | None:
     """An answer as a string: of a list of one its only item, of a whole float the integer; None for none."""
     if isinstance(answer, list | tuple) and len(answer) == 1:
@@ -120,4 +133,4 @@ def _plain(answer) -> str | None:
         answer = int(answer) if answer.is_integer() else answer
     if isinstance(answer, bool) or not isinstance(answer, str | int | float):
         return None
-    return str(answer).strip() or None
+    return normal_form(str(answer)).strip() or None

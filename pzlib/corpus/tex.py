@@ -4,7 +4,6 @@ Left out: expanding macros. The paper trains on MathPile (PretrainZero sec. 4), 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from functools import cache
 
 from pzlib.corpus.cutting import HOLE, SECTION, tidy
@@ -31,17 +30,22 @@ _NOT_PROSE = re.compile(  # figures and tables by any name a class gives them, c
 )
 # Commands whose arguments are not part of the running text.
 _SILENT = re.compile(
-    r"label|index|glsadd|foot(note|cite)\w*|input|include\w*|usepackage|documentclass|[vh]space|vskip|hskip|todo|rule|"
-    r"bibliograph\w*|sectionnotes|set\w*|addto\w*|addcontentsline|pdfbookmark|page(style|numbering)|thispagestyle|fontsize|"
-    r"mark(both|right)|caption\w*|my?include\w*|title|author|date|thanks|enlargethispage|[vh]?phantom\w*|color|margin(par|note)|"
-    r"nocite|hypersetup|theoremstyle|newtheorem|selectlanguage|hyphenation|(re)?new(environment|length|counter)|\w*stepcounter"
+    r"label|index|glsadd|foot(note|cite)\w*|input|my?include\w*|usepackage|documentclass|[vh]space|[vh]skip|todo|rule|"
+    r"bibliograph\w*|sectionnotes|set\w*|addto\w*|addcontentsline|pdfbookmark|(this)?pagestyle|pagenumbering|fontsize|"
+    r"mark(both|right)|caption\w*|title|author|date|thanks|enlargethispage|[vh]?phantom\w*|color|margin(par|note)|"
+    r"nocite|hypersetup|theoremstyle|newtheorem|selectlanguage|hyphenation|(re)?new(environment|length|counter)|"
+    r"\w*stepcounter"
 )
 _DEFINITION = re.compile(r"[gex]?def|let|(re|provide)?newcommand|(re)?newrobustcmd|Declare\w+")
 _HEADING = re.compile(r"part|chapter|(sub)*section|(sub)?paragraph")
-_UNSHOWN = {  # command -> arguments before its text
-    "textcolor": 1, "colorbox": 1, "fcolorbox": 2, "hypertarget": 1, "hyperlink": 1, "parbox": 1, "raisebox": 1,
-    "resizebox": 2, "scalebox": 1, "rotatebox": 1, "foreignlanguage": 1, "multicolumn": 2, "adjustbox": 1, "href": 1,
+_PRINTED = {  # what commands print of their arguments, with the number of these
+    (2, "{1}"): "textcolor colorbox hypertarget hyperlink href parbox raisebox scalebox rotatebox adjustbox "
+    "foreignlanguage",
+    (3, "{2}"): "fcolorbox resizebox multicolumn", (2, "{0}"): "texorpdfstring",
+    (2, "{0}/{1}"): "frac nicefrac sfrac tfrac dfrac",
+    (1, HOLE): "nameref gls glspl Gls ac acs acl acf acrshort ifthenelse citeauthor citeyear citeyearpar citetitle",
 }  # fmt: skip
+_PRINTS = {name: printed for printed, names in _PRINTED.items() for name in names.split()}
 _INLINE = {
     "enumerate", "itemize", "description", "samepage", "center", "flushleft", "quote", "quotation", "split",
 }  # fmt: skip
@@ -49,10 +53,10 @@ _REFERENCE = re.compile(r"(\w*?)(?:cite\w*|[rR]ef)")
 _REFERENCE_WORDS = {
     "thm": "Theorem", "prop": "Proposition", "cor": "Corollary", "defn": "Definition",
 } | dict.fromkeys(("eq", "auto", "c", "labelc", "v", "page", "sub"), "")  # fmt: skip
-_NAMED = re.compile(r"cite(author|year|title|date)\w*|nameref|glsp?l?|Gls|acr?\w{0,4}|ifthenelse|textcite")
+_ACCENTS = set("`'^\"~=.uvHcdbrk")
 _SIGNS = {
     "S": "§", "P": "¶", "LaTeX": "LaTeX", "TeX": "TeX", "pounds": "£", "euro": "€", "copyright": "©", "ddag": "‡",
-    "textbar": "|", "slash": "/", "par": "\n\n", "newline": " ", "linebreak": " ",
+    "textbar": "|", "slash": "/", "par": "\n\n", "newline": " ", "linebreak": " ", "quad": " ", "qquad": " ",
 }  # fmt: skip
 _FONT = re.compile(
     r"emph|text\w+|math\w+|[mhf]box|u?underline|uline|uwave|sout|hl|enquote|MakeUppercase|large|bf|it|sc|tt"
@@ -69,17 +73,21 @@ _LONGEST_GROUP = 20_000  # characters; an unbalanced brace is given up there, so
 _TOKEN = re.compile(r"\\([a-zA-Z@]+)\*?|\\(.)|([{}])", re.DOTALL)
 
 
-def latex(source: str, report: Counter | None = None) -> list[str]:
+def latex(source: str) -> list[str]:
     r"""Prose paragraphs of a LaTeX file: the running text, without figures, notes, labels and commands.
 
     Inline formulas stay as `$...$`, displayed ones become `$$...$$`. References are numbered by first appearance, for
-    the printed numbers are known to TeX alone. A paragraph with a command whose print is not known is dropped whole,
-    and counted in `report` as "unrendered". An empty paragraph is a section break.
+    the printed numbers are known to TeX alone. A paragraph with a command whose print is not known is dropped whole. An
+    empty paragraph is a section break.
 
     >>> latex("\\section{One} A \\emph{set}\\index{set} is\n$x$, see \\ref{l}.")
     ['', 'A set is $x$, see 1.']
     """
-    report = Counter() if report is None else report
+    return [paragraph for paragraph in paragraphs(source) if HOLE not in paragraph]
+
+
+def paragraphs(source: str) -> list[str]:
+    """As `latex`, but a paragraph that is to be dropped is there too, with a HOLE in it."""
     held: list[str] = []
 
     def hold(text: str) -> str:
@@ -94,10 +102,8 @@ def latex(source: str, report: Counter | None = None) -> list[str]:
     text = _Prose().strip(_FORMULA.sub(lambda match: hold(_formula(match)), source))
     for written, printed in (("---", "—"), ("--", "–"), ("``", "“"), ("''", "”"), ("~", " ")):
         text = text.replace(written, printed)
-    paragraphs = [tidy(part) for part in re.split(r"\n\s*\n", text)]
-    kept = ["" if part == SECTION else part for part in paragraphs if part and HOLE not in part]
-    report["unrendered"] += sum(HOLE in part for part in paragraphs)
-    return [re.sub("\ue000(\\d+)\ue001", lambda m: held[int(m[1])], part) for part in kept]
+    found = ["" if part == SECTION else part for part in map(tidy, re.split(r"\n\s*\n", text)) if part]
+    return [re.sub("\ue000(\\d+)\ue001", lambda m: held[int(m[1])], part) for part in found]
 
 
 def _shown(source: str) -> str:
@@ -136,11 +142,7 @@ def _symbol(name: str) -> str | None:
     """The sign that a command without arguments prints, such as … of `ldots`; None where it is none."""
     spec = _text_of_leaves().latex_context.get_macro_spec(name)
     printed = _SIGNS.get(name) or getattr(spec, "simplify_repl", None)
-    return printed if isinstance(printed, str) and (name in _SIGNS or 0 < len(printed) < 3) else None
-
-
-def _is_accent(name: str) -> bool:
-    return name in set("`'^\"~=.uvHcdbrk")
+    return printed if name in _SIGNS or isinstance(printed, str) and re.fullmatch(r"[^\s%]{1,2}", printed) else None
 
 
 class _Prose:
@@ -156,7 +158,7 @@ class _Prose:
             out.append(text[at : match.start()])
             name, sign, _ = match.groups()
             at = match.end()
-            if name or (sign and _is_accent(sign)):
+            if name or sign in _ACCENTS:
                 printed, at = self.command(name or sign, text, at)
                 out.append(printed)
             elif sign:  # \% prints the sign itself, "\ " and \, a space, \- and \/ nothing
@@ -165,7 +167,7 @@ class _Prose:
 
     def command(self, name: str, text: str, at: int) -> tuple[str, int]:
         """What a command prints, and where the text goes on; the one argument of an unknown command is text."""
-        if _is_accent(name):
+        if name in _ACCENTS:
             return self.accent(name, text, at)
         if (sign := _symbol(name)) is not None:
             return sign, re.compile(r"[ \t]*(?:\{\})?").match(text, at).end()
@@ -182,33 +184,28 @@ class _Prose:
             return "", _arguments(text, re.compile(r"\s*\\[a-zA-Z@]+[^{\[\n]*|").match(text, at).end())
         if _HEADING.fullmatch(name) or _SILENT.fullmatch(name):
             return f"\n\n{SECTION}\n\n" if _HEADING.fullmatch(name) else "", _arguments(text, at)
-        if _NAMED.fullmatch(name):
-            return HOLE, _arguments(text, at)
+        if name in _PRINTS:
+            return self.printed(*_PRINTS[name], text, at)
         if re.fullmatch(r"SI|si|qty|unit|num|ang", name):
             return self.quantity(name, text, _options(text, at))
-        if re.fullmatch(r"\w*frac", name):
-            over, at = _group(text, at)
-            under, end = _group(text, at)
-            return (f"{self.strip(over)}/{self.strip(under)}", end) if over and under else (HOLE, at)
         if name == "textsuperscript":
             raised, at = _group(text, at)
             return ("^" if re.fullmatch(r"[-−+]?\d+", raised or "") else "") + self.strip(raised or ""), at
         if name == "hyperref":
             return "", _options(text, at)
-        if name == "texorpdfstring":
-            shown, at = _group(text, at)
-            return self.strip(shown or ""), _group(text, at)[1]
         if reference := _REFERENCE.fullmatch(name):
             return self.reference(name, reference[1], text, _options(text, at))
-        if name in _UNSHOWN:
-            at = _options(text, at)
-            for _ in range(_UNSHOWN[name]):
-                at = _options(text, _group(text, at)[1])
-            return "", at
         second = _group(text, at)[1]
         if second > at and not _FONT.fullmatch(name) and text[second : second + 1] == "{":
             return HOLE, _arguments(text, at)  # which of several arguments is text nobody knows
         return "", at
+
+    def printed(self, number: int, pattern: str, text: str, at: int) -> tuple[str, int]:
+        given = []
+        for _ in range(number):
+            argument, at = _group(text, _blank(text, _options(text, _blank(text, at))))
+            given.append(self.strip(argument or ""))
+        return pattern.format(*given) if all(given[-1:]) else HOLE, at
 
     def environment(self, side: str, name: str, text: str, at: int) -> tuple[str, int]:
         if name in {"enumerate", "itemize", "description"}:
@@ -222,6 +219,8 @@ class _Prose:
 
     def reference(self, name: str, what: str, text: str, at: int) -> tuple[str, int]:
         keys, at = _group(text, at)
+        while keys and name.endswith("cites") and (more := _group(text, _options(text, at)))[0]:
+            keys, at = f"{keys},{more[0]}", more[1]
         if keys is None:
             return "", at
         numbers = ", ".join(str(self.numbers.setdefault(key.strip(), len(self.numbers) + 1)) for key in keys.split(","))
@@ -266,6 +265,11 @@ def _group(text: str, at: int, braces: str = "{}") -> tuple[str | None, int]:
         if depth == 0:
             return text[at + 1 : match.start()], match.end()
     return None, at
+
+
+def _blank(text: str, at: int) -> int:
+    """Where a bracket or brace after blanks is, or `at` itself."""
+    return re.compile(r"\s*(?=[\[{])|").match(text, at).end()
 
 
 def _options(text: str, at: int) -> int:

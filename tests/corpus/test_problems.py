@@ -139,3 +139,74 @@ def test_a_real_training_set(real_data):
     found = load_problems(path, **columns, answer_column="reward_model.ground_truth.target", limit=100)
     assert len(found) == 100 and found.report["read"] == 7500
     assert isinstance(found[0], Problem) and all(p.answer for p in found)
+
+
+CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is 2 + 3?"}]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "question"),
+    [
+        (CHAT, "What is 2 + 3?"),
+        (CHAT[1:], "What is 2 + 3?"),
+        ([{"from": "human", "value": "What is 2 + 3?"}, {"from": "gpt", "value": "5"}], "What is 2 + 3?"),
+        (
+            [{"role": "user", "content": [{"type": "text", "text": "What is "}, {"type": "text", "text": "2 + 3?"}]}],
+            "What is 2 + 3?",
+        ),
+        ([{"role": "user", "content": [{"type": "image", "image": "x.png"}]}], None),
+        ([*CHAT, *CHAT], None),  # which of two is the question?
+        ([{"role": "assistant", "content": "5"}], None),
+        ([], None),
+    ],
+)
+def test_a_chat_is_read_as_its_question(prompt, question, tmp_path):
+    rows = [
+        {"prompt": prompt, "gold": {"value": "5"}},
+        {"prompt": CHAT[:1] + [CHAT[1] | {"content": "Who?"}], "gold": {"value": "I"}},
+    ]
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    for source in (rows, tmp_path / "p.jsonl"):
+        found = load_problems(source, question_column="prompt", answer_column="gold.value")
+        assert {p.question for p in found} == {"Who?"} | ({question} if question else set())
+        assert found.report["no_question"] == (question is None)
+
+
+def test_a_parquet_file_of_chats(tmp_path):
+    pd.DataFrame({"prompt": [CHAT], "reward_model": [{"ground_truth": "5"}]}).to_parquet(tmp_path / "p.parquet")
+    found = load_problems(tmp_path, question_column="prompt", answer_column="reward_model.ground_truth")
+    assert [(p.question, p.answer) for p in found] == [("What is 2 + 3?", "5")]
+
+
+def test_rows_without_a_column_are_counted():
+    rows = [{"question": "a", "answer": "5"}, {"question": "b"}, {"answer": "7"}]
+    found = load_problems(rows)
+    assert len(found) == 1 and (found.report["no_question"], found.report["no_answer"]) == (1, 1)
+
+
+def test_a_column_may_have_a_dot_in_its_name():
+    rows = [{"question": "a", "final.answer": "5", "final": {"answer": "6"}}, {"question": "b", "x.y": {"z": "7"}}]
+    assert [p.answer for p in load_problems(rows[:1], answer_column="final.answer")] == ["5"]
+    assert [p.answer for p in load_problems(rows[1:], answer_column="x.y.z")] == ["7"]
+
+
+def test_questions_and_answers_have_one_form():
+    found = load_problems([{"question": "Ou\u0300 est-il\u00a0?", "answer": "a\u0300\u200b Rome"}])
+    assert (found[0].question, found[0].answer) == ("Où est-il ?", "à Rome")
+
+
+def test_a_working_ends_with_its_answer():
+    rows = [{"question": "a", "answer": "He runs 3 miles.\n#### 1,080"}, {"question": "b", "answer": "####"}]
+    found = load_problems(rows)
+    assert [p.answer for p in found] == ["1,080"] and found.report["no_answer"] == 1
+    solved = load_problems(rows[:1], solution_column="answer")[0]
+    assert (solved.answer, solved.solution) == ("", rows[0]["answer"])
+
+
+def test_reported_cases(cases):
+    chat = {"question_column": "prompt", "answer_column": "reward_model.ground_truth"}
+    named = {"chat_prompt.jsonl": chat, "dotted_column.jsonl": {"answer_column": "final.answer"}}
+    for name in ("chat_prompt.jsonl", "dotted_column.jsonl", "problems.jsonl.bz2", "mixed_rows.jsonl"):
+        found = load_problems(cases / name, **named.get(name, {}))
+        assert [(p.question, p.answer) for p in found] == [("What is 2 + 3?", "5")], name
+    assert sorted(p.answer for p in load_problems(cases / "bare_hash_answers.jsonl")) == ["1,080", "18"]
