@@ -53,7 +53,10 @@ _REFERENCE = re.compile(r"(\w*?)(?:cite\w*|[rR]ef)")
 _REFERENCE_WORDS = {
     "thm": "Theorem", "prop": "Proposition", "cor": "Corollary", "defn": "Definition",
 } | dict.fromkeys(("eq", "auto", "c", "labelc", "v", "page", "sub"), "")  # fmt: skip
-_ACCENTS = set("`'^\"~=.uvHcdbrk")
+_LETTER = r"\\[ij](?![a-zA-Z])|[^\W\d_]"
+_ACCENT = re.compile(
+    rf"""(?<!\\)\\(?:[`'^"~=.]|[uvHcdbrk](?![a-zA-Z]))\s*(?:\{{\s*(?:(?:{_LETTER})[^\W\d_]*)?\s*\}}|{_LETTER})"""
+)
 _SIGNS = {
     "S": "§", "P": "¶", "LaTeX": "LaTeX", "TeX": "TeX", "pounds": "£", "euro": "€", "copyright": "©", "ddag": "‡",
     "textbar": "|", "slash": "/", "par": "\n\n", "newline": " ", "linebreak": " ", "quad": " ", "qquad": " ",
@@ -94,16 +97,20 @@ def paragraphs(source: str) -> list[str]:
         held.append(text)
         return f"\ue000{len(held) - 1}\ue001"  # nothing in it that the rules for prose would touch
 
+    def shown(text: str) -> str:
+        return re.sub("\ue000(\\d+)\ue001", lambda match: shown(held[int(match[1])]), text)
+
     source = _VERBATIM.sub(lambda m: hold(m["code"] or m["braced"] or ""), source.replace("\r\n", "\n"))
     source = re.sub(r"(?m)^[ \t]*%.*\n?", "", _ADDRESS.sub("", source))  # a whole line of comment breaks no paragraph
     source = _shown(re.sub(r"(?<!\\)((?:\\\\)*)%.*", r"\1", source))
     source = source.partition(r"\begin{document}")[2] or source
     source = _NOT_PROSE.sub("", re.split(r"\\end\{document\}|\\endinput\b", source)[0])
-    text = _Prose().strip(_FORMULA.sub(lambda match: hold(_formula(match)), source))
+    source = _FORMULA.sub(lambda match: hold(_formula(match)), source)
+    text = _Prose().strip(_ACCENT.sub(lambda match: _text_of_leaves().latex_to_text(match[0]), source))
     for written, printed in (("---", "—"), ("--", "–"), ("``", "“"), ("''", "”"), ("~", " ")):
         text = text.replace(written, printed)
     found = ["" if part == SECTION else part for part in map(tidy, re.split(r"\n\s*\n", text)) if part]
-    return [re.sub("\ue000(\\d+)\ue001", lambda m: held[int(m[1])], part) for part in found]
+    return [shown(part) for part in found]
 
 
 def _shown(source: str) -> str:
@@ -158,8 +165,8 @@ class _Prose:
             out.append(text[at : match.start()])
             name, sign, _ = match.groups()
             at = match.end()
-            if name or sign in _ACCENTS:
-                printed, at = self.command(name or sign, text, at)
+            if name:
+                printed, at = self.command(name, text, at)
                 out.append(printed)
             elif sign:  # \% prints the sign itself, "\ " and \, a space, \- and \/ nothing
                 out.append(" " if sign in " \n\t,;:\\" else "" if sign in "-/!@" else sign)
@@ -167,8 +174,6 @@ class _Prose:
 
     def command(self, name: str, text: str, at: int) -> tuple[str, int]:
         """What a command prints, and where the text goes on; the one argument of an unknown command is text."""
-        if name in _ACCENTS:
-            return self.accent(name, text, at)
         if (sign := _symbol(name)) is not None:
             return sign, re.compile(r"[ \t]*(?:\{\})?").match(text, at).end()
         if name in {"begin", "end"}:
@@ -242,17 +247,6 @@ class _Prose:
             return HOLE, at
         value = found[1] + (f" × 10^{found[2]}" if found[2] else "") if found else ""
         return (f"{value}°" if name == "ang" else f"{value}{'' if short == '°' else ' '}{short}".strip()), at
-
-    def accent(self, sign: str, text: str, at: int) -> tuple[str, int]:
-        letter, end = _group(text, at)
-        if letter is None:
-            first = r"\s*(\\[ij](?![a-zA-Z])|[^\W\d_])" if sign.isalpha() else r"(\\[ij](?![a-zA-Z])|\w)"
-            plain = re.compile(first).match(text, at)
-            if plain is None or (sign.isalpha() and text[at : at + 1].strip()):
-                return "", at
-            letter, end = plain[1], plain.end()
-        letter = letter.replace("\\i", "i").replace("\\j", "j")
-        return _text_of_leaves().latex_to_text(f"\\{sign}{{{letter[:1]}}}") + self.strip(letter[1:]), end
 
 
 def _group(text: str, at: int, braces: str = "{}") -> tuple[str | None, int]:

@@ -30,9 +30,9 @@ _ICON, _SUB, _SUB_END = "\ue006", "\ue007", "\ue008"
 _SILENT = re.compile(  # templates without output in the running text
     r"cite .*|citation( needed| style)?|harv\w*|sfn\w*|ref\w*|efn.*|rp|r|use .*|pp\b.*|cn|fact|clarify|by whom\??|"
     r"(who|when|which|what)\??|(additional )?citations? .*|page needed|dubious.*|verif.*|not in .*|better source.*|"
-    r"(subscrip|registra|disputed|original research|update|weasel|peacock|contradict|inconsistent|attribution).*|listen|"
-    r"dead link|wayback|webarchive|anchor|main|see also|further.*|clear|-|0|link note|failed verification|vague|"
-    r"inflation-fn|flag ?icon|nowrap (begin|end)|hatnote|short description|about|specify|year needed"
+    r"(subscrip|registra|disputed|original research|update|weasel|peacock|contradict|inconsistent|attribut).*|"
+    r"listen|dead link|wayback|webarchive|anchor|main|see also|further.*|clear|-|0|link note|vague|"
+    r"failed verification|inflation-fn|flag ?icon|nowrap (begin|end)|hatnote|short description|about|specify|year needed"
 )
 _PRINTED = {  # what templates print of their arguments; a name that ends with "-" is that of a family
     "{0}": "nowrap,small,smaller,nihongo,flag,abbr,tooltip,ill,interlanguage link,vanchor,code,math,mvar,var,kbd,samp,"
@@ -66,9 +66,7 @@ def _convert(given, named) -> str:
             said, at = said + _RANGES[given[at + 1]], at + 2
             continue
         unit = f"°{given[at + 1]}" if given[at + 1] in {"C", "F"} else given[at + 1]
-        unit = re.sub(
-            r"(?<=[a-z])([23])\b", lambda power: "²³"[int(power[1]) - 2], re.sub(r"^(sq|cu)(?=\w)", r"\1 ", unit)
-        )
+        unit = re.sub(r"^(sq|cu)(?=\w)", r"\1 ", re.sub(r"(?<=[a-z])2\b", "²", re.sub(r"(?<=[a-z])3\b", "³", unit)))
         if " ".join(given[at + 1 : at + 4 : 2]) not in _TWO_UNITS:
             return HOLE if re.match(r"e\d", unit) else f"{said} {unit}"
         said, at = f"{said} {unit} ", at + 2
@@ -134,9 +132,8 @@ def paragraphs(source: str, names: frozenset[str] = NAMES) -> list[str]:
         found.extend(after)
 
     page = _Page(names).render(mwparserfromhell.parse(source))
-    for line in re.sub(r"__[^\W\d_]+(?:_[^\W\d_]+)*__", lambda m: "" if m[0] == m[0].upper() else m[0], page).split(
-        "\n"
-    ):
+    switch = re.compile(r"__[^\W\d_]+(?:_[^\W\d_]+)*__")  # such as __NOTOC__, in any language
+    for line in switch.sub(lambda match: "" if match[0].upper() == match[0] else match[0], page).split("\n"):
         if SECTION in line:
             close("")
         elif LIST in line:
@@ -188,12 +185,8 @@ class _Page:
     def link(self, title: str, text) -> str:
         name = title.partition(":")[0].strip().replace("_", " ").lower()
         if (":" in title and name in self.names) or _MEDIA.fullmatch(title):
-            options = str(text or "").split("|")
-            return (
-                _ICON
-                if all(re.fullmatch(r"\d*x?\d+px|(alt|link)=.*|baseline|middle", part) for part in options)
-                else ""
-            )
+            small = re.compile(r"\d*x?\d+px|(alt|link)=.*|baseline|middle|none")
+            return _ICON if all(map(small.fullmatch, str(text or "none").split("|"))) else ""
         if text is None and _INTERWIKI.match(title):
             return ""
         return self.render(text) if text is not None else title.lstrip(":")
