@@ -4,6 +4,7 @@ Left out: the paper's own segmentation of Wikipedia (PretrainZero sec. 4.1), whi
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
@@ -13,17 +14,57 @@ _FORMULA = re.compile(
     r"|\\begin\{(equation|align|gather|multline)(\*?)\}.+?\\end\{\1\2\}",
     re.DOTALL,
 )
-
 _WIDE_STOP = re.compile("[。！？।۔]")  # stops without a space after them, which syntok does not cut at
-
 _ENDED = re.compile(r"""[.!?…。！？।۔؟]["'”’»)\]}$*_\s]*$""")
-
 _TORN = re.compile(r"\(\s*[;,)]|\s[,.;](?=\s)|\(\s\S|</?(?:ref|br|div|span|su[bp])\b|\[ ?\[[^\W\d]")
-
 _APART, _JOINED = re.compile(r"\s[,.;](?=\s|$)"), re.compile(r"\S[,.;](?=\s|$)")
 
+# Private signs that markup leaves for the rules of prose.
+HOLE = "\ufffc"  # what cannot be rendered here: its paragraph is dropped, not shown with a gap
+SECTION = "\ue002"
+LIST = "\ue003"  # in the place of a list item, which is not prose
+_WIDE = (
+    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u31ff\u3400-\u9fff\uf900-\ufaff\uff01-\uff60\U00020000-\U0003ffff"
+)
+_WRAP = re.compile(rf"(?<=[{_WIDE}])[ \t]*\n[ \t]*(?=[{_WIDE}])")  # scripts that write no blanks between words
+
+_HALF = re.compile("[\ud800-\udfff]")
+_BLANK = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
+_INVISIBLE = re.compile(
+    "[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]"
+    "|(?<![^\\x00-\u024f\u2000-\u206f])[\u200c\u200d]"
+)
 HEADING_WORDS = 6  # Wikipedia extracts end their headings with a full stop: "Early life and work."
 
+
+def whole(text: str) -> str:
+    """The text with a replacement character for each half of a surrogate pair, which no file can hold."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if _HALF.search(text) else text
+
+
+def normal_form(text: str) -> str:
+    """The text in Unicode's form C, without invisible characters, and with a plain blank for any other.
+
+    Joiners stay where scripts need them, as in Persian; after a Latin letter they are invisible.
+
+    >>> normal_form("cafe\\u0301\\u00a0soft\\u00adly")
+    'café softly'
+    """
+    return unicodedata.normalize("NFC", _BLANK.sub(" ", _INVISIBLE.sub("", whole(text))))
+
+
+def unwrapped(text: str) -> str:
+    """Hard-wrapped lines as one, joined by a blank where the script writes blanks.
+
+    >>> unwrapped("One line\\nand its rest."), unwrapped("貓坐在墊\\n子上。")
+    ('One line and its rest.', '貓坐在墊子上。')
+    """
+    return _WRAP.sub("", text).replace("\n", " ")
+
+
+def tidy(text: str) -> str:
+    """A paragraph of markup on one line: one space between words, none before a stop."""
+    return re.sub(r" +([,.;:?!)])(?=\s|$)", r"\1", " ".join(unwrapped(text).split()))
 
 
 def blocks(text: str) -> list[str]:
@@ -32,11 +73,7 @@ def blocks(text: str) -> list[str]:
     >>> blocks("One line\\nand its rest.\\n\\nTwo.")
     ['One line and its rest.', 'Two.']
     """
-    return [
-        " ".join(part.split("\n")).strip()
-        for part in re.split(r"\n\s*\n", text.replace("\r\n", "\n").strip())
-    ]
-
+    return [unwrapped(part).strip() for part in re.split(r"\n\s*\n", text.replace("\r\n", "\n").strip())]
 
 
 def lines(text: str) -> list[str]:
@@ -49,7 +86,6 @@ def lines(text: str) -> list[str]:
     if "" in parts and max(map(len, parts)) <= 100:
         return blocks(text)
     return [part for part in parts if part]
-
 
 
 class Cutter:
@@ -79,11 +115,15 @@ class Cutter:
         """Pieces of at most `high` tokens, in order; None where the text is broken."""
         several = sum(map(bool, paragraphs)) > 1
         for paragraph in paragraphs:
+            left_out = "unrendered" if HOLE in paragraph else "lists" if LIST in paragraph else ""
+            # a text of one paragraph is taken at its word
+            if left_out := left_out or ("torn" if several and _torn(paragraph) else ""):
+                self.report[left_out] += 1
+                yield None
+                continue
             sentences = _sentences(paragraph)
             whole = len(sentences)
-            if several:  # a text of one paragraph is taken at its word
-                if _torn(paragraph):
-                    sentences.clear()
+            if several:
                 while sentences and not sentences[-1][1]:
                     sentences.pop()
                 if len(sentences) == 1 and len(paragraph.split()) <= HEADING_WORDS and paragraph[-1] == ".":
@@ -120,11 +160,11 @@ class Cutter:
         held = ""
         for piece in (*pieces, None):
             if held and piece:
-                longer = f"{held} {piece[0]}"
+                longer = unwrapped(f"{held}\n{piece[0]}")
                 if (length := self.count(longer)) <= self.high:
                     piece, held = (longer, length), ""
             if held:
-                before = f"{section[-1][0]} {held}" if section else held
+                before = unwrapped(f"{section[-1][0]}\n{held}") if section else held
                 if section and (length := self.count(before)) <= self.high:
                     section[-1] = before, length
                 else:
@@ -137,7 +177,6 @@ class Cutter:
                 held = piece[0]
             else:
                 section.append(piece)
-
 
 
 def _sentences(text: str) -> list[tuple[str, bool]]:
@@ -156,12 +195,10 @@ def _sentences(text: str) -> list[tuple[str, bool]]:
     return sentences if text.strip() else []
 
 
-
 def _torn(paragraph: str) -> bool:
     """Whether an extractor left a hole, as in "( )" or "a , b"; none where signs are set apart throughout."""
     prose = _FORMULA.sub("F", paragraph)
     return _TORN.search(prose) is not None and len(_APART.findall(prose)) < len(_JOINED.findall(prose))
-
 
 
 def _cover(formula: re.Match) -> str:

@@ -1,267 +1,260 @@
-"""Formats to articles: every file, folder, hub data set or list of `load_passages`, with errors in words.
+"""Rows of any source: files of every format, folders, hub data sets and lists, by one loader with errors in words.
 Left out: cleaning and cutting, done later. The paper reads one Wikipedia dump (PretrainZero sec. 4.1)."""
 
 from __future__ import annotations
 
 import bz2
+import codecs
+import csv
+import difflib
 import gzip
 import json
+import lzma
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
-from pzlib.corpus.cutting import blocks, lines
-from pzlib.corpus.tex import latex
-from pzlib.corpus.wiki import wikitext
-
-FORMATS = (".jsonl", ".jsonl.gz", ".parquet")
-
-
-
-def records(path: Path | str, field: str) -> list[dict]:
-    """The rows of a file, in order; blank lines are none.
-
-    field: the setting that named the file, with which every error begins. Errors: FileNotFoundError; ValueError for
-    another format, a damaged file, text that is not UTF-8, a line that is no JSON object.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{field}: {str(path)!r} does not exist (looked in {Path.cwd()})")
-    if path.suffix == ".parquet":
-        from pyarrow import ArrowInvalid, parquet
-
-        try:
-            return parquet.ParquetFile(path).read().to_pylist()
-        except ArrowInvalid as error:
-            raise ValueError(f"{field}: {path} is not parquet ({error}); give the whole file") from error
-    if not path.name.endswith(FORMATS):
-        raise ValueError(f"{field}: {path} is of no known format; known are {', '.join(FORMATS)}")
-    try:
-        packed = path.read_bytes()
-        text = (gzip.decompress(packed) if path.suffix == ".gz" else packed).decode("utf-8-sig")
-    except (UnicodeDecodeError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{field}: {path} is damaged or not UTF-8 ({error}); fetch or convert it again") from error
-    # Not splitlines(), which also splits at signs that a JSON string may hold, such as U+2028.
-    lines = enumerate(text.split("\n"), 1)
-    return [_object(line, f"{field}: line {n} of {path}") for n, line in lines if line.strip()]
-
-
-
-def _object(line: str, where: str) -> dict:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{where} is not JSON ({error}); give one object a line") from error
-    if not isinstance(row, dict):
-        raise ValueError(f"{where} is not an object with named columns but {type(row).__name__}")
-    return row
-
+from pzlib.corpus import tex, wiki
+from pzlib.corpus.cutting import blocks, lines, whole
+from pzlib.errors import near_names
+from pzlib.paths import misspelt
 
 SHUFFLE_BUFFER = 10_000  # rows of a hub stream that are mixed before the first is taken
-
-_OPENERS = {".gz": gzip.open, ".bz2": bz2.open}
-
-
-
-class Columns(NamedTuple):
-    text: str
-    title: str
-    id: str
-
+_OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_DAMAGED = (EOFError, OSError, SyntaxError, zlib.error, lzma.LZMAError, csv.Error)  # of XML, a SyntaxError
 
 
 @dataclass(frozen=True)
 class Article:
-    """One record as read; `split` makes paragraphs of its text, later and only if the article is drawn."""
+    """A text with its paragraphs unmade: `split` makes them later, and only if the article is drawn."""
 
     id: str
     title: str
     text: str
-    split: Callable[[str], list[str]]
+    split: Callable[[str], list[str]] = lines
 
 
+class Row(NamedTuple):
+    """What a source holds at one place: columns, an Article of a text file, or an item of a list as it is."""
 
-def read(source, columns: Columns, split: str, config: str | None, seed: int) -> Iterator[Article | object]:
-    """Articles of a source of `load_passages` in the order they lie (a hub stream: mixed by `seed`)."""
+    item: dict | Article | object
+    number: int
+    where: str
+
+
+class Column:
+    """A named column of rows. `of` gives its value in a row, None where that row has no such column.
+
+    name: "a.b" is the column of that very name or else the field b of the column a.
+
+    >>> Column("gold.value", "answer_column").of(Row({"gold": {"value": 5}}, 0, "the list"))
+    5
+    """
+
+    def __init__(self, name: str, setting: str):
+        self.name, self.setting, self.found, self.missing = name, setting, False, ""
+
+    def of(self, row: Row):
+        if not isinstance(row.item, dict):
+            raise ValueError(f"corpus: {row.where} is {type(row.item).__name__}, not a row with named columns")
+        try:
+            value = _value(row.item, self.name)
+        except KeyError as error:
+            self.missing = self.missing or f"{self.setting}: {row.where} has no column {self.name!r}; {error.args[0]}"
+            return None
+        self.found = True
+        return value
+
+    def check(self) -> None:
+        """ValueError where rows were asked and none of them had the column."""
+        if self.missing and not self.found:
+            raise ValueError(self.missing)
+
+
+def _value(row: dict, name: str):
+    if name in row:
+        return row[name]
+    for dot in re.finditer(r"\.", name):
+        if isinstance(row.get(name[: dot.start()]), dict):
+            return _value(row[name[: dot.start()]], name[dot.end() :])
+    raise KeyError(near_names(name, list(row)))
+
+
+def rows(
+    source, field: str, split: str = "train", config: str | None = None, seed: int | None = None, worlds=()
+) -> Iterator[Row]:
+    """The rows of a list, a file, a folder of files or of a saved data set, or a hub data set, in their order.
+
+    field: the setting that named the source, with which every error begins. seed: a hub data set is streamed and
+    mixed by it; None: it is loaded whole and in order. worlds: names that are read elsewhere, for a misspelt one.
+    Errors: FileNotFoundError; ValueError for another format or encoding, a damaged file, a line that is no object.
+    """
     if not isinstance(source, str | Path):
-        return _items(source, columns)
+        return (Row(item, n, f"item {n} of the list") for n, item in enumerate(source))
     path = Path(source).expanduser()
     if path.is_dir():
-        return _folder(path, columns, split)
+        return _folder(path, field, split)
     if path.is_file():
-        return _file(path, columns)
-    if is_hub(source):
-        return _hub(source, columns, split, config, seed)
-    raise FileNotFoundError(
-        f"corpus: {str(source)!r} does not exist (looked in {Path.cwd()}); give a file, folder or hub name"
-    )
+        return _file(path, field)
+    if not is_hub(source):
+        raise FileNotFoundError(f"{field}: {str(source)!r} does not exist (looked in {Path.cwd()})")
+    near = difflib.get_close_matches(source.partition(":")[0], worlds, cutoff=0.8)
+    if why := f"did you mean {' or '.join(near)}?" if near else misspelt(source):  # before the hub takes its time
+        raise FileNotFoundError(f"{field}: {source!r} is no world, file or folder; {why}")
+    return _hub(source, field, split, config, seed)
 
+
+def records(path: Path | str, field: str) -> list[dict]:
+    """The rows of a file with named columns, in order; blank lines are none. Errors as those of `rows`."""
+    found = [row.item for row in rows(Path(path), field)]
+    if any(isinstance(item, Article) for item in found):
+        raise ValueError(f"{field}: {path} is of no known format with columns; give .jsonl, .json, .csv or .parquet")
+    return found
 
 
 def is_hub(source) -> bool:
     """Whether `source` can only be a hub data set: `name` or `owner/name`, maybe `:config`, and no path."""
-    if not isinstance(source, str) or Path(source).expanduser().exists() or _format(Path(source)):
+    if not isinstance(source, str) or Path(source).expanduser().exists() or _reader(Path(source)):
         return False
     return bool(re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?(:[\w.-]+)?", source))
 
 
-
-def _items(items: Iterable, columns: Columns) -> Iterator:
-    for n, item in enumerate(items):
-        if isinstance(item, str):
-            yield Article(str(n), "", item, lines)
-        elif isinstance(item, dict):
-            yield from _record(item, columns, n, f"item {n} of the list")
-        elif hasattr(item, "kinds"):  # a Passage, ready
-            yield item
-        else:
-            raise ValueError(
-                f"corpus: item {n} of the list is {type(item).__name__}; give strings, dicts or passages"
-            )
-
-
-
-def _record(row: dict, columns: Columns, n: int, where: str) -> Iterator[Article]:
-    _check_column(columns.text, list(row), where)
-    text = row[columns.text]
-    if text is None:
-        return
-    if not isinstance(text, str):
-        kind = type(text).__name__
-        raise ValueError(
-            f"corpus_column: {columns.text!r} of {where} is {kind}, not text; name another column"
-        )
-    yield Article(str(row.get(columns.id, n)), str(row.get(columns.title) or ""), text, lines)
-
-
-
-def _check_column(column: str, names: list[str], where: str) -> None:
-    if column not in names:
-        raise ValueError(f"corpus_column: {column!r} is not a column of {where}; it has {names}")
-
-
-
-def _format(path: Path) -> Callable | None:
-    suffixes = [s.lower() for s in path.suffixes]
-    if suffixes and suffixes[-1] in _OPENERS:
+def _reader(path: Path) -> Callable | None:
+    suffixes = path.name.lower().split(".")[1:]
+    if suffixes and f".{suffixes[-1]}" in _OPENERS:
         suffixes.pop()
-        return _FORMATS.get(suffixes[-1]) if suffixes and suffixes[-1] != ".parquet" else None
-    return _FORMATS.get(suffixes[-1]) if suffixes else None
+        return _READERS.get(f".{suffixes[-1]}") if suffixes and suffixes[-1] != "parquet" else None
+    return _READERS.get(f".{suffixes[-1]}") if suffixes else None
 
 
+def _file(path: Path, field: str) -> Iterator[Row]:
+    from pyarrow import ArrowInvalid
 
-def _file(path: Path, columns: Columns) -> Iterator[Article]:
-    reader = _format(path)
-    if reader is None:
-        raise ValueError(
-            f"corpus: {path} is of no known format; known are {', '.join(_FORMATS)} (text also .gz, .bz2)"
-        )
-    with _said_in_words(path):
-        if path.stat().st_size == 0:
-            raise ValueError(f"corpus: {path} is empty; give a file that holds text")
-        yield from reader(path, columns)
-
-
-
-@contextmanager
-def _said_in_words(path: Path):
-    from xml.etree.ElementTree import ParseError
-
-    import pyarrow
-
+    if (reader := _reader(path)) is None:
+        packed = ", ".join(_OPENERS)
+        raise ValueError(f"{field}: {path} is of no known format; known are {', '.join(_READERS)} (text also {packed})")
     try:
-        yield
-    except (EOFError, zlib.error, OSError, ParseError, pyarrow.ArrowInvalid) as error:
+        yield from reader(path, field)
+    except (*_DAMAGED, ArrowInvalid) as error:
         if isinstance(error, OSError) and error.errno:  # the system's own words, e.g. permission denied
             raise
-        raise ValueError(
-            f"corpus: {path} is damaged or cut short ({error}); fetch or pack it again"
-        ) from error
+        foreign = "is not parquet" if isinstance(error, ArrowInvalid) else "cut short"
+        raise ValueError(f"{field}: {path} is damaged or {foreign} ({error}); fetch or pack it again") from error
 
 
+def _open(path: Path):
+    return _OPENERS.get(path.suffix.lower(), open)(path, "rb")
 
-def _text_lines(path: Path) -> Iterator[tuple[int, str]]:
-    with _OPENERS.get(path.suffix.lower(), open)(path, "rb") as file:
+
+def _lines(path: Path, field: str) -> Iterator[tuple[int, str]]:
+    with _open(path) as file:
         for n, line in enumerate(file, 1):
+            if n == 1 and (line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in line):
+                raise ValueError(f"{field}: {path} is UTF-16; convert it: `iconv -f utf-16 -t utf-8 {path.name}`")
             try:
                 yield n, line.decode("utf-8-sig" if n == 1 else "utf-8")
             except UnicodeDecodeError as error:
                 raise ValueError(
-                    f"corpus: line {n} of {path} is not UTF-8 ({error.reason}); convert the file, e.g. "
+                    f"{field}: line {n} of {path} is not UTF-8 ({error.reason}); convert the file, e.g. "
                     f"`iconv -f latin1 -t utf-8 {path.name}`"
                 ) from error
 
 
+def _loads(text: str):
+    value = json.loads(text)
+    halves = re.search(r"\\u[dD][89a-fA-F]", text)
+    return json.loads(whole(json.dumps(value, ensure_ascii=False))) if halves else value
 
-def _jsonl(path: Path, columns: Columns) -> Iterator[Article]:
-    for n, line in _text_lines(path):
+
+def _jsonl(path: Path, field: str) -> Iterator[Row]:
+    for n, line in _lines(path, field):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = _loads(line)
         except json.JSONDecodeError as error:
-            raise ValueError(
-                f"corpus: line {n} of {path} is not JSON ({error}); each line must be one object"
-            ) from error
+            raise ValueError(f"{field}: line {n} of {path} is not JSON ({error}); give one object a line") from error
         if not isinstance(row, dict):
-            raise ValueError(f"corpus: line {n} of {path} is not a JSON object but {type(row).__name__}")
-        yield from _record(row, columns, n - 1, f"{path} (line {n})")
+            kind = type(row).__name__
+            raise ValueError(f"{field}: line {n} of {path} is not an object with named columns but {kind}")
+        yield Row(row, n - 1, f"{path} (line {n})")
 
 
+def _json(path: Path, field: str) -> Iterator[Row]:
+    try:
+        found = _loads("".join(line for _, line in _lines(path, field)))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{field}: {path} is not JSON ({error}); give the whole file") from error
+    found = found.get("examples") if isinstance(found, dict) else found  # BBEH's files hold {"examples": [...]}
+    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+        raise ValueError(f"{field}: {path} does not hold a list of objects")
+    return (Row(row, n, f"{path} (row {n})") for n, row in enumerate(found))
 
-def _text(path: Path, columns: Columns) -> Iterator[Article]:
-    text = "".join(line for _, line in _text_lines(path))
+
+def _csv(path: Path, field: str) -> Iterator[Row]:
+    csv.field_size_limit(2**31 - 1)
+    for n, row in enumerate(csv.DictReader(line for _, line in _lines(path, field))):
+        yield Row(row, n, f"{path} (row {n})")
+
+
+def _text(path: Path, field: str) -> Iterator[Row]:
+    text = "".join(line for _, line in _lines(path, field))
     name = path.name.split(".")[0]
     if text.strip():
-        yield Article(name, name, text, latex if ".tex" in path.suffixes else blocks)
+        yield Row(Article(name, name, text, tex.paragraphs if ".tex" in path.name.lower() else blocks), 0, str(path))
 
 
-
-def _parquet(path: Path, columns: Columns) -> Iterator[Article]:
+def _parquet(path: Path, field: str) -> Iterator[Row]:
     from pyarrow import parquet
 
-    file = parquet.ParquetFile(path)
-    names = file.schema_arrow.names
-    _check_column(columns.text, names, str(path))
-    n = 0
-    for batch in file.iter_batches(1000, columns=[name for name in dict.fromkeys(columns) if name in names]):
-        for row in batch.to_pylist():
-            yield from _record(row, columns, n, f"{path} (row {n})")
-            n += 1
+    batches = parquet.ParquetFile(path).iter_batches(1000)
+    for n, row in enumerate(row for batch in batches for row in batch.to_pylist()):
+        yield Row(row, n, f"{path} (row {n})")
 
 
-
-def _dump(path: Path, columns: Columns) -> Iterator[Article]:
+def _dump(path: Path, field: str) -> Iterator[Row]:
     from xml.etree.ElementTree import iterparse
 
-    with _OPENERS.get(path.suffix.lower(), open)(path, "rb") as file:
+    with _open(path) as file:
         events = iterparse(file, events=("start", "end"))
         _, root = next(events)
         namespace, _, name = root.tag.rpartition("mediawiki")
         if name or not root.tag.endswith("mediawiki"):
-            raise ValueError(
-                f"corpus: {path} is no MediaWiki dump; of XML, only the export of a wiki is read"
-            )
-        for event, page in events:
-            if event == "end" and page.tag == f"{namespace}page":
-                text = page.findtext(f"{namespace}revision/{namespace}text") or ""
-                article = (
-                    page.findtext(f"{namespace}ns", "0") == "0" and page.find(f"{namespace}redirect") is None
-                )
-                title = page.findtext(f"{namespace}title", "")
+            raise ValueError(f"{field}: {path} is no MediaWiki dump; of XML, only the export of a wiki is read")
+        names, newest, n = set(wiki.NAMES), ((), ""), 0
+        for event, node in events:
+            kind, text = node.tag.removeprefix(namespace), partial(node.findtext, default="")
+            if event == "start":
+                continue
+            if kind == "namespace" and node.get("key") in {"-2", "6", "14"}:  # media, files, categories
+                names.add((node.text or "").lower())
+            elif kind == "revision":
+                age = (text(f"{namespace}timestamp"), len(text(f"{namespace}id")), text(f"{namespace}id"))
+                newest = max(newest, (age, text(f"{namespace}text")), key=itemgetter(0))
+                node.clear()  # of a history, most is never needed
+            elif kind == "page":
+                article = text(f"{namespace}ns") in {"0", ""} and node.find(f"{namespace}redirect") is None
+                split = partial(wiki.paragraphs, names=frozenset(names))
                 # A page that is no article is read and counted, but has nothing to cut.
-                yield Article(page.findtext(f"{namespace}id", ""), title, text if article else "", wikitext)
+                shown = newest[1] if article else ""
+                yield Row(
+                    Article(text(f"{namespace}id"), text(f"{namespace}title"), shown, split), n, f"{path} (page {n})"
+                )
+                newest, n = ((), ""), n + 1
                 root.clear()
 
-_FORMATS = {".jsonl": _jsonl, ".parquet": _parquet, ".txt": _text, ".xml": _dump, ".tex": _text}
+
+_READERS = {
+    ".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".parquet": _parquet, ".txt": _text, ".tex": _text, ".xml": _dump,
+}  # fmt: skip
 
 
-
-def _folder(path: Path, columns: Columns, split: str) -> Iterator[Article]:
+def _folder(path: Path, field: str, split: str) -> Iterator[Row]:
     if (path / "state.json").exists() or (path / "dataset_dict.json").exists():
         import datasets
 
@@ -270,31 +263,30 @@ def _folder(path: Path, columns: Columns, split: str) -> Iterator[Article]:
             if split not in saved:
                 raise ValueError(f"split: {split!r} is not in {path}; it has {list(saved)}")
             saved = saved[split]
-        for n, row in enumerate(saved):
-            yield from _record(row, columns, n, str(path))
+        yield from _numbered(saved, str(path))
         return
-    files = sorted(file for file in path.iterdir() if file.is_file() and _format(file))
+    files = sorted(file for file in path.iterdir() if file.is_file() and _reader(file) and file.name[0] != ".")
     if not files:
-        raise ValueError(
-            f"corpus: folder {path} holds no saved data set and no file of {', '.join(_FORMATS)}"
-        )
+        raise ValueError(f"{field}: folder {path} holds no saved data set and no file of {', '.join(_READERS)}")
     for file in files:
-        yield from _file(file, columns)
+        yield from _file(file, field)
 
 
-
-def _hub(name: str, columns: Columns, split: str, config: str | None, seed: int) -> Iterator[Article]:
+def _hub(name: str, field: str, split: str, config: str | None, seed: int | None) -> Iterator[Row]:
     import datasets
 
     repository, _, inline = name.partition(":")
     try:
-        stream = datasets.load_dataset(repository, config or inline or None, split=split, streaming=True)
-        for n, row in enumerate(stream.shuffle(seed=seed, buffer_size=SHUFFLE_BUFFER)):
-            yield from _record(row, columns, n, f"hub data set {name}")
+        found = datasets.load_dataset(repository, config or inline or None, split=split, streaming=seed is not None)
+        if seed is not None:
+            found = found.shuffle(seed=seed, buffer_size=SHUFFLE_BUFFER)
+        yield from _numbered(found, f"hub data set {name}")
     except (OSError, ValueError) as error:  # no network, no such name, a config or split to be chosen
-        if str(error).startswith("corpus"):
-            raise
         raise ValueError(
-            f"corpus: {repository!r} is no file here, as a hub data set unreadable ({error}); check the "
+            f"{field}: {repository!r} is no file here, as a hub data set unreadable ({error}); check the "
             "name, the network, `split`, and the config, which can be given as name:config"
         ) from error
+
+
+def _numbered(items: Iterable[dict], where: str) -> Iterator[Row]:
+    return (Row(item, n, where) for n, item in enumerate(items))

@@ -3,7 +3,6 @@ Left out: the paper's own filters of Wikipedia (PretrainZero sec. 4.1), which ar
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import heapq
 import json
@@ -12,54 +11,57 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from operator import ne
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
 from pzlib.corpus import formats
-from pzlib.corpus.cutting import Cutter
+from pzlib.corpus.cutting import Cutter, normal_form, whole
+from pzlib.corpus.formats import Article, Column, Row
 from pzlib.masking import Passage
-from pzlib.paths import misspelt
+from pzlib.world import tinywiki
 
 HELD_ARTICLES = 50_000  # held in memory at a time; a larger corpus is read again for the next ones
-
 POOL = 4  # passages are drawn from a pool of this many times `limit`, so that few of them are neighbours
+PATIENCE = 1000  # rows without the column that are read before it is called missing
 
 # What the game itself writes, and how text that holds it is escaped.
 MARKERS = {"[mask]": "(mask)", "\\mask{": "{", "\\boxed{": "{"}
-
 _MARKER = re.compile("|".join(map(re.escape, MARKERS)))
-
-REPORT = "read articles cut not_prose too_short too_long duplicates markers beyond_limit kept".split()
-
+REPORT = (
+    "read no_text articles normalised cut unrendered lists torn not_prose too_short too_long duplicates markers "
+    "beyond_limit kept"
+).split()
 
 
 @dataclass(frozen=True)
 class Corpus(Sequence):
-    """The passages of a run, what became of everything that was read, and a hash of the slice.
+    """The items of a run (Passages or Problems), what became of everything that was read, and a hash of the slice.
 
-    report: read (records), articles (records cut), cut (paragraphs that became several pieces), not_prose
-    (headings, list items, sentences left open), too_short and too_long (pieces and sentences dropped),
-    duplicates, markers (refused or escaped), beyond_limit (good passages not drawn), kept.
+    report: of passages: read (records), no_text (records without any), articles (records cut), normalised (paragraphs
+    with other forms of characters than `normal_form`), cut (paragraphs that became several pieces); what was dropped:
+    unrendered (paragraphs of markup whose print is not known), lists (items of wiki lists), torn (paragraphs that an
+    extractor left a hole in), not_prose (headings, sentences left open), too_short and too_long (pieces and sentences),
+    duplicates, markers (refused, or escaped), beyond_limit (good passages not drawn); kept.
     digest: sha256 of the ids and texts, in order.
     """
 
-    passages: tuple[Passage, ...] = field(repr=False)
+    items: tuple = field(repr=False)
     report: dict[str, int]
     digest: str
 
     def __getitem__(self, index):
-        return self.passages[index]
+        return self.items[index]
 
     def __len__(self) -> int:
-        return len(self.passages)
+        return len(self.items)
 
     def joined(self, items, other: Corpus) -> Corpus:
         """This corpus and `items`, which were made of `other`: reports added up, both digests in the digest."""
         report = {name: self.report.get(name, 0) + other.report.get(name, 0) for name in self.report | other.report}
         digest = hashlib.sha256(f"{self.digest} {other.digest}".encode()).hexdigest()
-        return Corpus((*self.passages, *items), report, digest)
-
+        return Corpus((*self.items, *items), report, digest)
 
 
 def load_passages(
@@ -80,24 +82,23 @@ def load_passages(
 ) -> Corpus:
     """Passages of `min_tokens` to `max_tokens` tokens from any text; equal arguments give equal corpora.
 
-    source: a list of strings, dicts or passages; a path to .jsonl, .txt (blank-line paragraphs), .tex or .xml
-    (MediaWiki dump), each also .gz or .bz2, or to .parquet; a folder of such files or of a saved data set; a
-    hub data set, streamed, as `name` or `name:config`; or "tinywiki", "tinywiki_clean", "tinymath",
-        perhaps with knobs turned ("tinywiki:density=0.1,noise=0.9,values=8").
-    min_tokens, max_tokens: bounds of a passage, in words where there is no tokenizer. A paragraph within them
-    is a passage as it stands; longer ones are cut at sentence ends, shorter ones joined with their neighbours
-    of the same section. A sentence longer than `max_tokens` is dropped.
+    source: a list of strings, dicts or passages; a path to .jsonl, .json, .csv, .txt (blank-line paragraphs), .tex or
+    .xml (MediaWiki dump), each also .gz, .bz2 or .xz, or to .parquet; a folder of such files or of a saved data set; a
+    hub data set, streamed, as `name` or `name:config`; or "tinywiki", "tinywiki_clean", "tinymath", perhaps with knobs
+    turned ("tinywiki:density=0.1,noise=0.9,values=8").
+    min_tokens, max_tokens: bounds of a passage, in words where there is no tokenizer. A paragraph within them is a
+    passage as it stands; longer ones are cut at sentence ends, shorter ones joined with their neighbours of the same
+    section. A sentence longer than `max_tokens` is dropped.
     limit: passages drawn by `seed`; fewer are returned where the source has fewer; None is all of them.
+    column: "a.b" is the column of that name or the field b of the column a; a row without it is left out and counted.
     markers: "refuse" leaves out passages that hold `[mask]`, `\\mask{` or `\\boxed{`, "escape" rewrites them.
-    Errors: FileNotFoundError for a path that is not there; ValueError, naming the field, for text that cannot
-    be read, a missing column, settings out of range, or when no passage is left.
+    Errors: FileNotFoundError for a path that is not there; ValueError, naming the field, for text that cannot be read,
+    a column that no row has, settings out of range, or when no passage is left.
 
     >>> corpus = load_passages(["One is short. The second is longer."], min_tokens=3, max_tokens=5)
     >>> sorted((p.id, p.text, p.length) for p in corpus)
     [('0.0', 'One is short.', 3), ('0.1', 'The second is longer.', 4)]
     """
-    from pzlib.world import tinywiki  # here, for it takes Passage from this module
-
     _check(min_tokens, max_tokens, limit, markers)
     report: Counter = Counter()
     cutter = Cutter(tokenizer, min_tokens, max_tokens, report)
@@ -107,21 +108,25 @@ def load_passages(
         source = tinywiki.passages(source, limit, seed)
     if isinstance(source, Iterator):
         source = list(source)  # it may have to be read more than once
-    columns = formats.Columns(column, title_column, id_column)
     name = str(source) if isinstance(source, str | Path) else "the list"
 
-    def read() -> Iterator:
-        report["read"] = 0
+    def read() -> Iterator[Article | Passage]:
+        report["read"] = report["no_text"] = 0
+        text, title, id = (Column(name, "corpus_column") for name in (column, title_column, id_column))
         with _bar(progress, f"reading {name}", " articles") as bar:
-            for article in formats.read(source, columns, split, config, seed):
+            for row in formats.rows(source, "corpus", split, config, seed, tinywiki.WORLDS):
                 report["read"] += 1
                 bar.update()
-                yield article
+                if (article := _article(row, text, title, id)) is not None:
+                    yield article
+                else:
+                    report["no_text"] += 1
+                if report["read"] == PATIENCE:
+                    text.check()
+        text.check()
         if not report["read"]:
             raise ValueError(f"corpus: {name} is empty; give a source that holds text")
 
-    if formats.is_hub(source):
-        _refuse_misspelt(source, tinywiki.WORLDS)
     articles = read() if formats.is_hub(source) else _in_random_order(read, seed)
     pool: list[Passage] = []
     seen: set[str] = set()
@@ -148,37 +153,43 @@ def load_passages(
     return Corpus(kept, {key: report[key] for key in REPORT}, digest)
 
 
-
 def _bar(progress: bool, what: str, unit: str, total: int | None = None) -> tqdm:
     # Quiet for the first second: small corpora show nothing.
     return tqdm(desc=what, unit=unit, total=total, disable=not progress, delay=1, leave=False)
-
-
-
-def _refuse_misspelt(source, worlds):
-    """Raise before the hub is asked, which takes its time to say no, for a name that can't be one of its."""
-    near = difflib.get_close_matches(source.partition(":")[0], worlds, cutoff=0.8)
-    why = f"did you mean {' or '.join(near)}?" if near else misspelt(source)
-    if why:
-        raise FileNotFoundError(f"corpus: {source!r} is no world, file or folder; {why}")
-
 
 
 def _check(min_tokens: int, max_tokens: int, limit: int | None, markers: str) -> None:
     if min_tokens < 1:
         raise ValueError(f"min_tokens: {min_tokens} is not positive; give at least 1")
     if max_tokens < min_tokens:
-        raise ValueError(
-            f"min_tokens, max_tokens: no length lies in {min_tokens}..{max_tokens}; raise max_tokens"
-        )
+        raise ValueError(f"min_tokens, max_tokens: no length lies in {min_tokens}..{max_tokens}; raise max_tokens")
     if limit is not None and limit < 1:
         raise ValueError(f"corpus_limit: {limit} passages make no corpus; give at least 1, or None for all")
     if markers not in {"refuse", "escape"}:
         raise ValueError(f"markers: {markers!r} is neither 'refuse' nor 'escape'")
 
 
+def _article(row: Row, text: Column, title: Column, id: Column) -> Article | Passage | None:
+    """A row as an article; a Passage as it is; None where the row holds no text."""
+    if isinstance(row.item, Article | Passage):
+        return row.item
+    if isinstance(row.item, str):
+        return Article(str(row.number), "", row.item)
+    if not isinstance(row.item, dict):
+        kind = type(row.item).__name__
+        raise ValueError(f"corpus: {row.where} is {kind}; give strings, dicts or passages")
+    found = text.of(row)
+    if found is None:
+        return None
+    if not isinstance(found, str):
+        kind = type(found).__name__
+        raise ValueError(f"corpus_column: {text.name!r} of {row.where} is {kind}, not text; name another column")
+    own = id.of(row)
+    own = row.number if own is None else own
+    return Article(whole(str(own)), normal_form(str(title.of(row) or "")), found)
 
-def _in_random_order(read, seed: int) -> Iterator:
+
+def _in_random_order(read, seed: int) -> Iterator[Article | Passage]:
     """What `read()` yields, in an order drawn by `seed`; only the first articles of it are held at a time."""
     size, done = HELD_ARTICLES, 0
     while True:
@@ -190,14 +201,15 @@ def _in_random_order(read, seed: int) -> Iterator:
         done, size = size, 4 * size
 
 
-
-def _passages(article, cutter: Cutter, escape: bool, report: Counter) -> Iterator[Passage]:
+def _passages(article: Article | Passage, cutter: Cutter, escape: bool, report: Counter) -> Iterator[Passage]:
     if isinstance(article, Passage):  # its labelled spans must stay in place: checked, never rewritten
         report["articles"] += 1
         made = [replace(article, length=cutter.count(article.text))]
         escape = False
     else:
-        paragraphs = article.split(article.text)
+        read = article.split(article.text)
+        paragraphs = [normal_form(paragraph) for paragraph in read]
+        report["normalised"] += sum(map(ne, read, paragraphs))
         report["articles"] += any(paragraphs)
         pieces = enumerate(cutter.cut(paragraphs))
         made = (Passage(f"{article.id}.{n}", article.title, *piece) for n, piece in pieces)
@@ -211,10 +223,9 @@ def _passages(article, cutter: Cutter, escape: bool, report: Counter) -> Iterato
             yield passage
 
 
-
 def _why_nothing(report: Counter, cutter: Cutter) -> str:
-    short, long, marked = report["too_short"], report["too_long"], report["markers"]
-    not_prose = report["not_prose"]
+    short, long, marked = (report[name] for name in ("too_short", "too_long", "markers"))
+    not_prose = sum(report[name] for name in ("not_prose", "unrendered", "lists", "torn"))
     none = f"no passage has {cutter.low}..{cutter.high} tokens"
     reasons = [
         (short, f"min_tokens: {none}; {short} pieces are shorter, up to {cutter.longest}; lower it"),

@@ -1,5 +1,5 @@
-"""Problem sets to problems: any jsonl, parquet, saved or hub data set with a question and an answer column.
-Leaves out what is asked of an answer (`pzlib.objectives.rlvr`) and the benchmarks that nobody trains on (`pzlib.evaluation.benchmarks`)."""
+"""Problem sets to problems: any rows with a question and an answer column, of a file, a data set or a list.
+Left out: what is asked of an answer (`objectives.rlvr`) and benchmarks, on which nobody trains."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pzlib.corpus.formats import is_hub, records
+from pzlib.corpus import formats
+from pzlib.corpus.cutting import normal_form
+from pzlib.corpus.formats import Column
 from pzlib.corpus.passages import Corpus
-from pzlib.errors import near_names
 from pzlib.world.facts import TASKS, reasoned
 
 SMALL_WORLD = "tinybench"  # the training side of TinyBench: instances that no evaluation asks
-
 REPORT = "read no_question no_answer duplicates beyond_limit kept".split()
-
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,6 @@ class Problem:
     answer: str
     kind: str = "problem"
     solution: str = ""
-
 
 
 def load_problems(
@@ -48,14 +46,15 @@ def load_problems(
 ) -> Corpus:
     """Problems of any set, drawn by `seed`; equal arguments give equal Corpora (whose items are Problems).
 
-    source: dicts; a .jsonl or .parquet file; a folder saved by `datasets`; a hub data set, as `name` or `name:config`;
-    or "tinybench", whose questions are of the tasks of TinyBench and never among those that it asks.
-    question_column, answer_column: "a.b" is the field b of the column a. An answer may be a number or a list of one.
+    source: dicts; a file with named columns or a folder of them, as `load_passages` reads them; a hub data set, as
+    `name` or `name:config`; or "tinybench", whose questions are of the tasks of TinyBench and never among its own.
+    question_column, answer_column: "a.b" is the column of that name or the field b of the column a. A question may be a
+    chat in which a user says one thing; an answer a number, a list of one, or a working that ends with "#### 5".
     solution_column: None for problems without their solutions; else a row needs a solution and no answer.
     report: read, no_question and no_answer (rows left out for want of one, or of a solution), duplicates (of a
     question), beyond_limit, kept.
     Errors: FileNotFoundError for a path that is not there; ValueError, naming the field, for a set that cannot be read,
-    a missing column, or when no problem is left.
+    a column that no row has, or when no problem is left.
 
     >>> rows = [{"problem": "What is 2 + 3?", "gold": {"value": 5}}]
     >>> load_problems(rows, question_column="problem", answer_column="gold.value")[0]
@@ -67,36 +66,37 @@ def load_problems(
         if limit is None:
             raise ValueError(f"corpus_limit: {source} is made without end; say how many problems")
         return _corpus(_small_world(limit, seed, bool(solution_column)), dict.fromkeys(REPORT, 0))
-    rows, where = _read(source, config, split)
+    asked = Column(question_column, "question_column")
+    gold = Column(solution_column or answer_column, "solution_column" if solution_column else "answer_column")
     report, found = dict.fromkeys(REPORT, 0), {}
-    for n, row in enumerate(rows):
+    for n, row in enumerate(formats.rows(source, "corpus", split, config, worlds=[SMALL_WORLD])):
         report["read"] += 1
-        question = _field(row, question_column, "question_column", where)
-        if solution_column:
-            answer, solution = "", _plain(_field(row, solution_column, "solution_column", where))
-        else:
-            answer, solution = _plain(_field(row, answer_column, "answer_column", where)), ""
-        if not isinstance(question, str) or not question.strip():
+        question, answer = _question(asked.of(row)), _plain(gold.of(row))
+        if answer and not solution_column:
+            answer = answer.rpartition("####")[2].strip() or None  # as GSM8K ends its answers
+        if not question:
             report["no_question"] += 1
-        elif answer is None or solution is None:
+        elif answer is None:
             report["no_answer"] += 1
         elif question in found:
             report["duplicates"] += 1
         else:
-            found[question] = Problem(str(n), question.strip(), answer, solution=solution)
+            pair = {"answer": "", "solution": answer} if solution_column else {"answer": answer}
+            found[question] = Problem(str(n), question, **pair)
+    asked.check()
+    gold.check()
     if not found:
         counts = ", ".join(f"{report[name]} {name}" for name in REPORT[:4])
+        where = str(source) if isinstance(source, str | Path) else "the list"
         raise ValueError(f"corpus: no problem is left of {where} ({counts}); check the two columns")
     kept = random.Random(seed).sample(list(found.values()), min(limit or len(found), len(found)))
     report["beyond_limit"] = len(found) - len(kept)
     return _corpus(kept, report)
 
 
-
 def _corpus(problems: list[Problem], report: dict[str, int]) -> Corpus:
     told = json.dumps([[p.id, p.question, p.answer, *([p.solution] if p.solution else [])] for p in problems])
     return Corpus(tuple(problems), report | {"kept": len(problems)}, hashlib.sha256(told.encode()).hexdigest())
-
 
 
 def _small_world(limit: int, seed: int, solved: bool) -> list[Problem]:
@@ -113,47 +113,14 @@ def _small_world(limit: int, seed: int, solved: bool) -> list[Problem]:
     return list(found.values())
 
 
-
-def _read(source, config, split):
-    """(rows as dicts, the source in words)."""
-    import datasets
-
-    if not isinstance(source, str | Path):
-        return source, "the list"
-    path, where = Path(source).expanduser(), str(source)
-    try:
-        if path.is_dir():
-            saved = datasets.load_from_disk(str(path))
-            if isinstance(saved, datasets.DatasetDict):
-                if split not in saved:
-                    raise ValueError(f"corpus: {where} has no split {split!r}; it has {', '.join(saved)}")
-                saved = saved[split]
-            return saved, where
-        if path.is_file():
-            return records(path, "corpus"), where
-        if not is_hub(where):
-            raise FileNotFoundError(f"corpus: {where!r} does not exist (looked in {Path.cwd()})")
-        name, _, inline = where.partition(":")
-        return datasets.load_dataset(name, config or inline or None, split=split), where
-    except (OSError, ValueError) as error:
-        if str(error).startswith("corpus"):
-            raise
-        raise ValueError(
-            f"corpus: {where!r} cannot be read as a problem set ({error}); give a .jsonl or .parquet file, a saved "
-            "data set, or a hub name while the network is up"
-        ) from error
-
-
-
-def _field(row: dict, column: str, setting: str, where: str):
-    value = row
-    for name in column.split("."):
-        if not isinstance(value, dict) or name not in value:
-            known = list(value) if isinstance(value, dict) else list(row)
-            raise ValueError(f"{setting}: {where} has no column {column!r}; {near_names(name, known)}")
-        value = value[name]
-    return value
-
+def _question(value) -> str | None:
+    """A question as text: of a chat, what its one user says; None for none."""
+    if isinstance(value, list | tuple) and all(isinstance(turn, dict) for turn in value):
+        asked = [turn for turn in value if turn.get("role", turn.get("from")) in {"user", "human"}]
+        value = asked[0].get("content", asked[0].get("value")) if len(asked) == 1 else None
+        if isinstance(value, list | tuple):  # parts, of which an image cannot be asked
+            value = "".join(part.get("text") or "" for part in value) if all("text" in part for part in value) else None
+    return normal_form(value).strip() or None if isinstance(value, str) else None
 
 
 def _plain(answer) -> str | None:
@@ -166,4 +133,4 @@ def _plain(answer) -> str | None:
         answer = int(answer) if answer.is_integer() else answer
     if isinstance(answer, bool) or not isinstance(answer, str | int | float):
         return None
-    return str(answer).strip() or None
+    return normal_form(str(answer)).strip() or None

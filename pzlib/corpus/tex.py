@@ -4,98 +4,129 @@ Left out: expanding macros. The paper trains on MathPile (PretrainZero sec. 4), 
 from __future__ import annotations
 
 import re
-import unicodedata
+from functools import cache
 
+from pzlib.corpus.cutting import HOLE, SECTION, tidy
+
+_TEXT = r"\\(?:text\w*|mbox|hbox|intertext)\s*\{[^{}]*\}"  # in a formula; may hold dollars of its own
 _DISPLAY = r"equation|align|alignat|gather|multline|eqnarray|displaymath|flalign|dmath|math"
-
 _FORMULA = re.compile(
     rf"\\begin\{{(?P<env>(?:{_DISPLAY})\*?)\}}(?P<body>.*?)\\end\{{(?P=env)\}}"
     r"|\$\$(?P<double>.+?)\$\$|(?<!\\)\\\[(?P<square>.+?)\\\]"
-    r"|(?<!\\)\$(?P<single>(?:\\.|[^$\\\n]|\n(?!\s*\n))+)\$|\\\((?P<round>.+?)\\\)",
+    rf"|(?<!\\)\$(?P<single>(?:{_TEXT}|\\.|[^$\\\n]|\n(?!\s*\n))+)\$|\\\((?P<round>.+?)\\\)",
     re.DOTALL,
 )
-
-_NOT_PROSE = re.compile(  # figures and tables by any name a class gives them, code, bibliographies
-    r"\\begin\{(?P<env>[^}]*(?:fig|tab|tikz|picture|verbatim|listing|bibliography|algorithm)[^}]*)\}.*?\\end\{(?P=env)\}",
+_OPTION = r"(?:\[[^\]\n]*\])?"
+_VERBATIM = re.compile(  # printed as written, per cent signs too
+    rf"\\(?:verb\*?|path|lstinline{_OPTION}|mintinline{_OPTION}\{{\w+\}})(?P<sign>[^\w\s{{}}\\*])(?P<code>[^\n]*?)(?P=sign)"
+    rf"|\\(?:url|nolinkurl|path|lstinline{_OPTION}|mintinline{_OPTION}\{{\w+\}})\s*\{{(?P<braced>[^{{}}]*)\}}"
+)
+_ADDRESS = re.compile(rf"\\href\s*{_OPTION}\s*\{{[^{{}}]*\}}\s*(?=\{{)")
+_CONDITIONAL = re.compile(r"\\(else|fi|if *0|if(?!f\b|thenelse\b)[a-zA-Z@]*)(?![a-zA-Z@])[ \t]?")
+_NOT_PROSE = re.compile(  # figures and tables by any name a class gives them, code, bibliographies, hidden text
+    r"\\begin\{(?P<env>[^}]*(?:fig|tab|tikz|picture|verbatim|listing|minted|filecontents|bibliography|algorithm|comment)"
+    r"[^}]*)\}.*?\\end\{(?P=env)\}",
     re.DOTALL,
 )
-
 # Commands whose arguments are not part of the running text.
 _SILENT = re.compile(
-    r"label|index|glsadd|footnote\w*|input|include\w*|usepackage|documentclass|[vh]space|vskip|hskip|bibliograph\w*|sectionnotes|"
-    r"(re)?newcommand|set\w*|addto\w*|pagestyle|thispagestyle|markboth|caption|my?include\w*|title|author|date|thanks|"
-    r"enlargethispage|phantom\w*|vphantom|hphantom|color|marginpar|nocite|hypersetup|theoremstyle|newtheorem"
+    r"label|index|glsadd|foot(note|cite)\w*|input|my?include\w*|usepackage|documentclass|[vh]space|[vh]skip|todo|rule|"
+    r"bibliograph\w*|sectionnotes|set\w*|addto\w*|addcontentsline|pdfbookmark|(this)?pagestyle|pagenumbering|fontsize|"
+    r"mark(both|right)|caption\w*|title|author|date|thanks|enlargethispage|[vh]?phantom\w*|color|margin(par|note)|"
+    r"nocite|hypersetup|theoremstyle|newtheorem|selectlanguage|hyphenation|(re)?new(environment|length|counter)|"
+    r"\w*stepcounter"
 )
-
+_DEFINITION = re.compile(r"[gex]?def|let|(re|provide)?newcommand|(re)?newrobustcmd|Declare\w+")
 _HEADING = re.compile(r"part|chapter|(sub)*section|(sub)?paragraph")
-
-_INLINE_ENVIRONMENTS = {
-    "enumerate", "itemize", "description", "samepage", "center", "flushleft", "quote", "quotation",
-    "split",
+_PRINTED = {  # what commands print of their arguments, with the number of these
+    (2, "{1}"): "textcolor colorbox hypertarget hyperlink href parbox raisebox scalebox rotatebox adjustbox "
+    "foreignlanguage",
+    (3, "{2}"): "fcolorbox resizebox multicolumn", (2, "{0}"): "texorpdfstring",
+    (2, "{0}/{1}"): "frac nicefrac sfrac tfrac dfrac",
+    (1, HOLE): "nameref gls glspl Gls ac acs acl acf acrshort ifthenelse citeauthor citeyear citeyearpar citetitle",
 }  # fmt: skip
-
+_PRINTS = {name: printed for printed, names in _PRINTED.items() for name in names.split()}
+_INLINE = {
+    "enumerate", "itemize", "description", "samepage", "center", "flushleft", "quote", "quotation", "split",
+}  # fmt: skip
 _REFERENCE = re.compile(r"(\w*?)(?:cite\w*|[rR]ef)")
-
 _REFERENCE_WORDS = {
-    "thm": "Theorem", "prop": "Proposition", "cor": "Corollary", "defn": "Definition", "eq": "", "auto":
-    "", "c": "", "v": "",
-}  # fmt: skip
-
-_ACCENTS = {  # command -> combining mark
-    "`": "\u0300", "'": "\u0301", "^": "\u0302", '"': "\u0308", "~": "\u0303", "=": "\u0304", ".": "\u0307",
-    "u": "\u0306", "v": "\u030c", "H": "\u030b", "c": "\u0327", "d": "\u0323",
-    "b": "\u0331", "r": "\u030a", "k": "\u0328",
-}  # fmt: skip
-
-_LETTERS = {
-    "ss": "ß", "o": "ø", "O": "Ø", "l": "ł", "L": "Ł", "ae": "æ", "AE": "Æ", "oe": "œ", "OE": "Œ", "aa":
-    "å", "AA": "Å", "i": "i", "j": "j",
-}  # fmt: skip
-
+    "thm": "Theorem", "prop": "Proposition", "cor": "Corollary", "defn": "Definition",
+} | dict.fromkeys(("eq", "auto", "c", "labelc", "v", "page", "sub"), "")  # fmt: skip
+_LETTER = r"\\[ij](?![a-zA-Z])|[^\W\d_]"
+_ACCENT = re.compile(
+    rf"""(?<!\\)\\(?:[`'^"~=.]|[uvHcdbrk](?![a-zA-Z]))\s*(?:\{{\s*(?:(?:{_LETTER})[^\W\d_]*)?\s*\}}|{_LETTER})"""
+)
 _SIGNS = {
-    "ldots": "…", "dots": "…", "textellipsis": "…", "S": "§", "P": "¶", "LaTeX": "LaTeX", "TeX": "TeX",
-    "textbackslash": "\\", "par": "\n\n",
+    "S": "§", "P": "¶", "LaTeX": "LaTeX", "TeX": "TeX", "pounds": "£", "euro": "€", "copyright": "©", "ddag": "‡",
+    "textbar": "|", "slash": "/", "par": "\n\n", "newline": " ", "linebreak": " ", "quad": " ", "qquad": " ",
 }  # fmt: skip
-
-_SECTION = "\ue002"
-
+_FONT = re.compile(
+    r"emph|text\w+|math\w+|[mhf]box|u?underline|uline|uwave|sout|hl|enquote|MakeUppercase|large|bf|it|sc|tt"
+)
+_UNITS = {
+    "metre": "m", "meter": "m", "gram": "g", "second": "s", "ampere": "A", "kelvin": "K", "hertz": "Hz", "newton": "N",
+    "pascal": "Pa", "joule": "J", "watt": "W", "volt": "V", "ohm": "Ω", "celsius": "°C", "degreeCelsius": "°C",
+    "degree": "°", "percent": "%", "litre": "L", "liter": "L", "minute": "min", "hour": "h", "day": "d", "tonne": "t",
+    "kilogram": "kg", "electronvolt": "eV", "kilo": "k", "mega": "M", "giga": "G", "tera": "T", "hecto": "h",
+    "deci": "d", "centi": "c", "milli": "m", "micro": "µ", "nano": "n", "pico": "p", "per": "/", "squared": "²",
+    "cubed": "³",
+}  # fmt: skip
 _LONGEST_GROUP = 20_000  # characters; an unbalanced brace is given up there, so that damaged files stay fast
-
 _TOKEN = re.compile(r"\\([a-zA-Z@]+)\*?|\\(.)|([{}])", re.DOTALL)
-
 
 
 def latex(source: str) -> list[str]:
     r"""Prose paragraphs of a LaTeX file: the running text, without figures, notes, labels and commands.
 
-    Inline formulas stay as `$...$`, displayed ones become `$$...$$`. References are numbered by first
-    appearance, for the printed numbers are known to TeX alone. An empty paragraph is a section break.
+    Inline formulas stay as `$...$`, displayed ones become `$$...$$`. References are numbered by first appearance, for
+    the printed numbers are known to TeX alone. A paragraph with a command whose print is not known is dropped whole. An
+    empty paragraph is a section break.
 
     >>> latex("\\section{One} A \\emph{set}\\index{set} is\n$x$, see \\ref{l}.")
     ['', 'A set is $x$, see 1.']
     """
-    source = source.replace("\r\n", "\n")
-    source = re.sub(r"(?m)^[ \t]*%.*\n?", "", source)  # a whole line of comment breaks no paragraph
-    source = re.sub(r"(?<!\\)%.*", "", source)
+    return [paragraph for paragraph in paragraphs(source) if HOLE not in paragraph]
+
+
+def paragraphs(source: str) -> list[str]:
+    """As `latex`, but a paragraph that is to be dropped is there too, with a HOLE in it."""
+    held: list[str] = []
+
+    def hold(text: str) -> str:
+        held.append(text)
+        return f"\ue000{len(held) - 1}\ue001"  # nothing in it that the rules for prose would touch
+
+    def shown(text: str) -> str:
+        return re.sub("\ue000(\\d+)\ue001", lambda match: shown(held[int(match[1])]), text)
+
+    source = _VERBATIM.sub(lambda m: hold(m["code"] or m["braced"] or ""), source.replace("\r\n", "\n"))
+    source = re.sub(r"(?m)^[ \t]*%.*\n?", "", _ADDRESS.sub("", source))  # a whole line of comment breaks no paragraph
+    source = _shown(re.sub(r"(?<!\\)((?:\\\\)*)%.*", r"\1", source))
     source = source.partition(r"\begin{document}")[2] or source
-    source = _NOT_PROSE.sub("", source.partition(r"\end{document}")[0])
-    formulas: list[str] = []
-
-    def hold(match: re.Match) -> str:
-        formulas.append(_formula(match))
-        return f"\ue000{len(formulas) - 1}\ue001"  # nothing in it that the rules for prose would touch
-
-    text = _Prose().strip(_FORMULA.sub(hold, source))
+    source = _NOT_PROSE.sub("", re.split(r"\\end\{document\}|\\endinput\b", source)[0])
+    source = _FORMULA.sub(lambda match: hold(_formula(match)), source)
+    text = _Prose().strip(_ACCENT.sub(lambda match: _text_of_leaves().latex_to_text(match[0]), source))
     for written, printed in (("---", "—"), ("--", "–"), ("``", "“"), ("''", "”"), ("~", " ")):
         text = text.replace(written, printed)
-    paragraphs = [" ".join(part.split()) for part in re.split(r"\n\s*\n", text)]
-    tidy = [
-        "" if part == _SECTION else re.sub(r" +([,.;:?!)])(?=\s|$)", r"\1", part)
-        for part in paragraphs
-        if part
-    ]
-    return [re.sub("\ue000(\\d+)\ue001", lambda m: formulas[int(m[1])], part) for part in tidy]
+    found = ["" if part == SECTION else part for part in map(tidy, re.split(r"\n\s*\n", text)) if part]
+    return [shown(part) for part in found]
 
+
+def _shown(source: str) -> str:
+    r"""The source without what conditionals hide: all of `\iffalse` and `\if0`, of others what follows `\else`."""
+    shown, at, branches = [], 0, []
+    for match in _CONDITIONAL.finditer(source):
+        if all(branches):
+            shown.append(source[at : match.start()])
+        at, name = match.end(), match[1].replace(" ", "")
+        if name.startswith("if"):
+            branches.append(name not in {"iffalse", "if0"})
+        elif branches and name == "else":
+            branches[-1] = not branches[-1]
+        elif branches:
+            branches.pop()
+    return "".join([*shown, source[at:] if all(branches) else ""])
 
 
 def _formula(match: re.Match) -> str:
@@ -106,6 +137,19 @@ def _formula(match: re.Match) -> str:
     many_lines = match["env"] and match["env"].rstrip("*") not in {"equation", "displaymath", "math"}
     return f"$$\\begin{{aligned}} {body} \\end{{aligned}}$$" if many_lines else f"$${body}$$"
 
+
+@cache
+def _text_of_leaves():
+    from pylatexenc.latex2text import LatexNodes2Text
+
+    return LatexNodes2Text()
+
+
+def _symbol(name: str) -> str | None:
+    """The sign that a command without arguments prints, such as … of `ldots`; None where it is none."""
+    spec = _text_of_leaves().latex_context.get_macro_spec(name)
+    printed = _SIGNS.get(name) or getattr(spec, "simplify_repl", None)
+    return printed if name in _SIGNS or isinstance(printed, str) and re.fullmatch(r"[^\s%]{1,2}", printed) else None
 
 
 class _Prose:
@@ -124,19 +168,14 @@ class _Prose:
             if name:
                 printed, at = self.command(name, text, at)
                 out.append(printed)
-            elif sign and sign in _ACCENTS:
-                printed, at = self.accent(sign, text, at)
-                out.append(printed)
             elif sign:  # \% prints the sign itself, "\ " and \, a space, \- and \/ nothing
                 out.append(" " if sign in " \n\t,;:\\" else "" if sign in "-/!@" else sign)
         return "".join([*out, text[at:]])
 
     def command(self, name: str, text: str, at: int) -> tuple[str, int]:
-        """What a command prints, and where the text goes on; the argument of an unknown one is text."""
-        if name in _LETTERS or name in _SIGNS:
-            return _LETTERS.get(name) or _SIGNS[name], re.compile(r"[ \t]*(?:\{\})?").match(text, at).end()
-        if name in _ACCENTS:
-            return self.accent(name, text, at)
+        """What a command prints, and where the text goes on; the one argument of an unknown command is text."""
+        if (sign := _symbol(name)) is not None:
+            return sign, re.compile(r"[ \t]*(?:\{\})?").match(text, at).end()
         if name in {"begin", "end"}:
             environment, at = _group(text, at)
             return self.environment(name, (environment or "").rstrip("*"), text, at)
@@ -146,15 +185,32 @@ class _Prose:
                 self.counters[-1] += 1
                 given = f"({self.counters[-1]})"
             return f" {self.strip(given or '')} ", at
+        if _DEFINITION.fullmatch(name):
+            return "", _arguments(text, re.compile(r"\s*\\[a-zA-Z@]+[^{\[\n]*|").match(text, at).end())
         if _HEADING.fullmatch(name) or _SILENT.fullmatch(name):
-            return f"\n\n{_SECTION}\n\n" if _HEADING.fullmatch(name) else "", _arguments(text, at)
+            return f"\n\n{SECTION}\n\n" if _HEADING.fullmatch(name) else "", _arguments(text, at)
+        if name in _PRINTS:
+            return self.printed(*_PRINTS[name], text, at)
+        if re.fullmatch(r"SI|si|qty|unit|num|ang", name):
+            return self.quantity(name, text, _options(text, at))
+        if name == "textsuperscript":
+            raised, at = _group(text, at)
+            return ("^" if re.fullmatch(r"[-−+]?\d+", raised or "") else "") + self.strip(raised or ""), at
         if name == "hyperref":
-            return "", _group(text, at, "[]")[1]
-        if name == "href":
-            return "", _group(text, at)[1]
+            return "", _options(text, at)
         if reference := _REFERENCE.fullmatch(name):
-            return self.reference(name, reference[1], text, at)
+            return self.reference(name, reference[1], text, _options(text, at))
+        second = _group(text, at)[1]
+        if second > at and not _FONT.fullmatch(name) and text[second : second + 1] == "{":
+            return HOLE, _arguments(text, at)  # which of several arguments is text nobody knows
         return "", at
+
+    def printed(self, number: int, pattern: str, text: str, at: int) -> tuple[str, int]:
+        given = []
+        for _ in range(number):
+            argument, at = _group(text, _blank(text, _options(text, _blank(text, at))))
+            given.append(self.strip(argument or ""))
+        return pattern.format(*given) if all(given[-1:]) else HOLE, at
 
     def environment(self, side: str, name: str, text: str, at: int) -> tuple[str, int]:
         if name in {"enumerate", "itemize", "description"}:
@@ -163,32 +219,34 @@ class _Prose:
             elif self.counters:
                 self.counters.pop()
         if side == "begin":
-            at = _group(text, at, "[]")[1]
-        return " " if name in _INLINE_ENVIRONMENTS else "\n\n", at
+            at = _options(text, at) if name in _INLINE else _arguments(text, at)
+        return " " if name in _INLINE else "\n\n", at
 
     def reference(self, name: str, what: str, text: str, at: int) -> tuple[str, int]:
-        _, at = _group(text, at, "[]")
-        key, at = _group(text, at)
-        if key is None:
+        keys, at = _group(text, at)
+        while keys and name.endswith("cites") and (more := _group(text, _options(text, at)))[0]:
+            keys, at = f"{keys},{more[0]}", more[1]
+        if keys is None:
             return "", at
-        number = self.numbers.setdefault(key, len(self.numbers) + 1)
+        numbers = ", ".join(str(self.numbers.setdefault(key.strip(), len(self.numbers) + 1)) for key in keys.split(","))
         if "cite" in name:
-            return f"[{number}]", at
-        word = _REFERENCE_WORDS.get(what, what.capitalize())
-        return f"({number})" if what == "eq" else f"{word} {number}".strip(), at
+            return f"[{numbers}]", at
+        word = _REFERENCE_WORDS.get(what.lower(), what.capitalize())
+        return f"({numbers})" if what == "eq" else f"{word} {numbers}".strip(), at
 
-    def accent(self, sign: str, text: str, at: int) -> tuple[str, int]:
-        letter, end = _group(text, at)
-        if letter is None:
-            plain = re.compile(
-                r"\s*(\\[ij](?![a-zA-Z])|[^\W\d_])" if sign.isalpha() else r"(\\[ij](?![a-zA-Z])|\w)"
-            ).match(text, at)
-            if plain is None or (sign.isalpha() and text[at : at + 1].strip()):
-                return "", at
-            letter, end = plain[1], plain.end()
-        letter = self.strip(letter)
-        return unicodedata.normalize("NFC", letter[:1] + _ACCENTS[sign] + letter[1:]), end
-
+    def quantity(self, name: str, text: str, at: int) -> tuple[str, int]:
+        r"""What siunitx prints: of `\SI{5}{\kilo\metre}` 5 km."""
+        number, unit = "", ""
+        if name not in {"si", "unit"}:
+            number, at = _group(text, at)
+        if name not in {"num", "ang"}:
+            unit, at = _group(text, _options(text, at))
+        short = re.sub(r"\\([a-zA-Z]+)\s*", lambda m: _UNITS.get(m[1], m[1] if len(m[1]) < 4 else HOLE), unit or "")
+        found = re.fullmatch(r"\s*([-+]?[\d ]*[.,]?\d+)\s*(?:[eE]([-+]?\d+))?\s*", number or "")
+        if name not in {"si", "unit"} and not found or re.search(r"[\\{}^]", short):
+            return HOLE, at
+        value = found[1] + (f" × 10^{found[2]}" if found[2] else "") if found else ""
+        return (f"{value}°" if name == "ang" else f"{value}{'' if short == '°' else ' '}{short}".strip()), at
 
 
 def _group(text: str, at: int, braces: str = "{}") -> tuple[str | None, int]:
@@ -203,12 +261,20 @@ def _group(text: str, at: int, braces: str = "{}") -> tuple[str | None, int]:
     return None, at
 
 
+def _blank(text: str, at: int) -> int:
+    """Where a bracket or brace after blanks is, or `at` itself."""
+    return re.compile(r"\s*(?=[\[{])|").match(text, at).end()
+
+
+def _options(text: str, at: int) -> int:
+    """Where the run of [...] at `at` ends."""
+    while text[at : at + 1] == "[" and (end := _group(text, at, "[]")[1]) > at:
+        at = end
+    return at
+
 
 def _arguments(text: str, at: int) -> int:
     """Where the run of [...] and {...} at `at` ends."""
-    while text[at : at + 1] in {"[", "{"}:
-        content, end = _group(text, at, "[]" if text[at] == "[" else "{}")
-        if content is None:
-            break
+    while (end := _group(text, _options(text, at))[1]) > at:
         at = end
     return at

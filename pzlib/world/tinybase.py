@@ -21,9 +21,7 @@ from pzlib.world.facts import TASKS, reasoned
 from pzlib.world.tinywiki import KNOWLEDGE, WORLDS, Word, kind_class, vocabulary, words
 
 SIZES = {"tinybase_small": (96, 4), "tinybase": (128, 4)}  # name -> (width, layers)
-
 WORLD_SHARES = {"tinywiki": 0.6, "tinywiki_clean": 0.2, "tinymath": 0.2}
-
 
 
 @dataclass(frozen=True)
@@ -39,33 +37,25 @@ class Stage:
     copying: float
     shares: dict[str, float]
 
+
 STAGES = (
-    Stage(
-        12_000_000,
-        3e-3,
-        0.15,
-        {"plain": 0.1, "again": 0.03, "knowledge": 0.15, "predictor": 0.42, "generator": 0.15, "question": 0.15},
-    ),
+    Stage(12_000_000, 3e-3, 0.15, {
+        "plain": 0.1, "again": 0.03, "knowledge": 0.15, "predictor": 0.42, "generator": 0.15, "question": 0.15,
+    }),
     # A mask that stands in the passage comes last. After the first stage one in five did not: a random word of a
     # passage is hard to draw, and "and" does not say where it stands. Along a quoted sentence both are easy.
-    Stage(
-        4_000_000, 1e-3, 0.0,
-        {"plain": 0.1, "knowledge": 0.1, "predictor": 0.3, "quoting generator": 0.4, "question": 0.1},
-    ),  # fmt: skip
-    Stage(
-        4_000_000, 1.5e-3, 0.0,
-        {"plain": 0.05, "knowledge": 0.08, "predictor": 0.25, "quoting generator": 0.55, "question": 0.07},
-    ),  # fmt: skip
-    Stage(
-        3_000_000, 1.5e-3, 0.0,
-        {"plain": 0.03, "knowledge": 0.1, "predictor": 0.45, "quoting generator": 0.35, "question": 0.07},
-    ),  # fmt: skip
-)
-
+    Stage(4_000_000, 1e-3, 0.0, {
+        "plain": 0.1, "knowledge": 0.1, "predictor": 0.3, "quoting generator": 0.4, "question": 0.1,
+    }),
+    Stage(4_000_000, 1.5e-3, 0.0, {
+        "plain": 0.05, "knowledge": 0.08, "predictor": 0.25, "quoting generator": 0.55, "question": 0.07,
+    }),
+    Stage(3_000_000, 1.5e-3, 0.0, {
+        "plain": 0.03, "knowledge": 0.1, "predictor": 0.45, "quoting generator": 0.35, "question": 0.07,
+    }),
+)  # fmt: skip
 VOCABULARY = vocabulary()
-
 NO_REASON = {"trivial": "a plain word", "irreducible": "nothing tells"}
-
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
@@ -88,17 +78,14 @@ def tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-
 def answer(reason: str, said: str, think: bool) -> str:
     return reasoned(reason, said) if think else f"\\boxed{{ {said} }}"
-
 
 
 def passage(rng: random.Random, longest: int) -> list[Word]:
     """The words of a passage of one to `longest` sentences, of the world's own length at most."""
     world = WORLDS[rng.choices(list(WORLD_SHARES), list(WORLD_SHARES.values()))[0]]
     return words(rng, replace(world, sentences=rng.randint(1, min(longest, world.sentences))))
-
 
 
 def predictor_demo(rng: random.Random, longest: int) -> tuple[str, str]:
@@ -116,7 +103,6 @@ def predictor_demo(rng: random.Random, longest: int) -> tuple[str, str]:
         if masked is not None:
             reasons = [reason for _, _, reason in span if reason] or [NO_REASON[kind_class(span[0][1])]]
             return predictor_prompt(masked.text, TINY), answer(" . ".join(reasons), said, rng.random() < 0.5)
-
 
 
 def generator_demo(rng: random.Random, longest: int, quoting: bool) -> tuple[str, str]:
@@ -138,11 +124,9 @@ def generator_demo(rng: random.Random, longest: int, quoting: bool) -> tuple[str
     return generator_prompt(" ".join(spoken), TINY), " <eos> Mask : ".join(asked)
 
 
-
 def question_demo(rng: random.Random) -> tuple[str, str]:
     fact = TASKS[rng.choice(sorted(TASKS))](rng, False)
     return question_prompt(fact.question, TINY), answer(fact.reason, fact.answer, rng.random() < 0.5)
-
 
 
 def document(rng: random.Random, shares: dict[str, float], longest: int, copying: bool = False) -> tuple[str, str]:
@@ -165,7 +149,6 @@ def document(rng: random.Random, shares: dict[str, float], longest: int, copying
         text = " ".join(rng.choices(VOCABULARY, k=rng.randint(6, 20)))
         return f"Passage : {text} Again :", text
     return "", " ".join(word for word, _, _ in passage(rng, longest))
-
 
 
 def batches(tok, stage: Stage, seed: int, batch_tokens: int = 4096):
@@ -198,7 +181,6 @@ def batches(tok, stage: Stage, seed: int, batch_tokens: int = 4096):
             yield ids, labels, drawn
 
 
-
 def new_model(name: str, tok) -> Qwen3ForCausalLM:
     """A model of one of the `SIZES` with random weights."""
     width, layers = SIZES[name]
@@ -218,7 +200,6 @@ def new_model(name: str, tok) -> Qwen3ForCausalLM:
         bos_token_id=None,
     )
     return Qwen3ForCausalLM(config)
-
 
 
 def learn(model, tok, stage: Stage, seed: int, say=print) -> None:
@@ -245,7 +226,6 @@ def learn(model, tok, stage: Stage, seed: int, say=print) -> None:
             say(f"{seen / 1e6:.2f} of {stage.tokens / 1e6:.0f} M tokens, loss {recent:.3f}, {speed:,.0f} tokens/s")
 
 
-
 def pretrain(name: str, folder: Path, seed: int = 0, stages=STAGES, say=print) -> None:
     """Pretrain one size from scratch and save it with its tokenizer; on one machine equal arguments, equal weights.
 
@@ -262,6 +242,7 @@ def pretrain(name: str, folder: Path, seed: int = 0, stages=STAGES, say=print) -
     tok.save_pretrained(folder)
     made = {"size": name, "parameters": model.num_parameters(), "seed": seed, "stages": [asdict(s) for s in stages]}
     (folder / "pretraining.json").write_text(json.dumps(made, indent=1) + "\n")
+
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m pzlib.world.tinybase", description=__doc__.splitlines()[0])

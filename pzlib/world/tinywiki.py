@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from pzlib.masking import Passage
 from pzlib.world.facts import COUNTING, COUNTRY_OF, EAST_OF, GENERAL, LANGUAGE_OF, MATH, POOLS, SMALL, TASKS
 
-Word = tuple[str, str, str]  # (word, kind, reason): kind is "trivial", "irreducible" or a task of tinyfacts
-
+Word = tuple[str, str, str]  # (word, kind, reason): kind is "trivial", "irreducible" or a task
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,7 @@ class World:
 
     density: share of sentences that state something deducible, in [0, 1].
     noise: share of the other sentences that are names, codes and years rather than set phrases, in [0, 1].
-    tasks: the kinds of deduction drawn from, names of `tinyfacts.TASKS`.
+    tasks: the kinds of deduction drawn from, names of `facts.TASKS`.
     values: how many different words an irreducible place can hold, 2 to 120.
     """
 
@@ -29,14 +28,13 @@ class World:
     values: int = 120
     sentences: int = 5
 
+
 WORLDS = {
     "tinywiki": World(density=0.25, noise=0.6, tasks=(*GENERAL, "sum", "difference", "two_step", "three_sum")),
     "tinywiki_clean": World(density=0.5, noise=0.0, tasks=("weekday", "month", "chain")),
     "tinymath": World(density=0.9, noise=0.0, tasks=MATH),
 }
-
 KNOBS = {"density": (float, 0, 1), "noise": (float, 0, 1), "values": (int, 2, 120)}  # type, lowest, highest
-
 NOISY = [
     "{given} {surname} of {place} founded it in {year} .",
     "The mark on its gate reads {code} {code} {code} .",
@@ -47,7 +45,6 @@ NOISY = [
     "Trains {code} , {code} and {code} stop near {place} .",
     "Painters {surname} and {surname} met {given} here in {year} .",
 ]
-
 PLAIN = [
     "The land around it is flat and green .",
     "A small river runs through the old town .",
@@ -58,7 +55,6 @@ PLAIN = [
     "It has been a quiet place for a long time .",
     "The people live from farming and from trade .",
 ]
-
 LEAD = ["{place} is a village .", "This is a short account ."]  # of a noisy world, of a clean one
 
 # What the base is told outright, of held-out instances too: a law of the world is no answer to a question about it.
@@ -77,10 +73,8 @@ KNOWLEDGE = {
 }
 
 
-
 def _fill(sentence: str, slot) -> list[Word]:
     return [slot(w[1:-1]) if w[0] == "{" else (w, "trivial", "") for w in sentence.split()]
-
 
 
 def words(rng: random.Random, world: World) -> list[Word]:
@@ -109,7 +103,6 @@ def words(rng: random.Random, world: World) -> list[Word]:
     return flat
 
 
-
 def kind_class(kind: str) -> str:
     """trivial, irreducible or reasoning.
 
@@ -117,7 +110,6 @@ def kind_class(kind: str) -> str:
     ('reasoning', 'irreducible')
     """
     return kind if kind in ("trivial", "irreducible") else "reasoning"
-
 
 
 def as_passage(id: str, flat: list[Word]) -> Passage:
@@ -129,7 +121,6 @@ def as_passage(id: str, flat: list[Word]) -> Passage:
     return Passage(id=id, title=flat[0][0], text=" ".join(w for w, _, _ in flat), length=len(flat), kinds=tuple(kinds))
 
 
-
 def is_world(source: object) -> bool:
     """Whether a corpus is one of ours, perhaps with its knobs turned: "tinywiki:density=0.1,noise=0.9".
 
@@ -137,7 +128,6 @@ def is_world(source: object) -> bool:
     (True, False)
     """
     return isinstance(source, str) and source.partition(":")[0] in WORLDS
-
 
 
 def world(name: str) -> World:
@@ -163,7 +153,6 @@ def world(name: str) -> World:
     return replace(WORLDS[base], **turned)
 
 
-
 def passages(name: str, limit: int, seed: int) -> list[Passage]:
     """`limit` passages of a world as `world` names it; lengths in words, which are tokens of tinybase.
 
@@ -172,7 +161,6 @@ def passages(name: str, limit: int, seed: int) -> list[Passage]:
     """
     made, rng = world(name), random.Random(f"{name}/{seed}")
     return [as_passage(f"{name}-{seed}-{n}", words(rng, made)) for n in range(limit)]
-
 
 
 def vocabulary() -> list[str]:

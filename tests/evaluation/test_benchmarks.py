@@ -103,7 +103,7 @@ def test_a_folder_must_say_which_file(tmp_path):
         ("a.jsonl", "[1]\n", "line 1 of .* is not an object"),
         ("a.json", '{"questions": []}', "does not hold a list of objects"),
         ("a.parquet", "PAR", "is not parquet"),
-        ("a.csv", "problem", "is of no known format"),
+        ("a.docx", "problem", "is of no known format"),
     ],
 )
 def test_a_broken_file_is_said_in_words(tmp_path, name, content, said):
