@@ -677,7 +677,7 @@ def _finish(run_id, code, old, results):
 def train_one(run):
     """One run of a grid, in its own process: what notebook 04 does, without pictures."""
     end_with_parent()  # else a study that is killed leaves runs behind which hold their folders
-    from pzlib.evaluation.next_tokens import evaluation_of
+    from pzlib.evaluation import evaluation_of
     from pzlib.train import train
 
     train(run, evaluate=evaluation_of(run))
