@@ -268,14 +268,7 @@ def validation_rows(task: str, path: Path | None) -> list[dict]:
     """The worked examples of a benchmark: its validation split, or the file `TASK_validation` beside `path`."""
     if path is None:
         return rows(task, split="validation")[0]
-    beside = [path.with_name(f"{task}{VALIDATION}{suffix}") for suffix in SUFFIXES]
-    for file in beside:
-        if file.is_file():
-            return _file(file)
-    raise FileNotFoundError(
-        f"data: the stock prompts of {task} show worked examples of its validation split; put them beside "
-        f"{path.name} as {beside[0].name}, or leave --data out"
-    )
+    return _file(path.with_name(f"{task}{VALIDATION}{path.suffix}"))
 
 
 def _file(path: Path) -> list[dict]:

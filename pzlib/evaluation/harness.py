@@ -163,51 +163,27 @@ def _fingerprint(files: Sequence[Path], part: int = 1 << 20) -> str:
 def load(model: Model, protocol: Protocol):
     """The model as the harness's `LM`: weights from safetensors in their own dtype, no code from the hub.
 
-    Of the protocol backend, max_tokens, chat, batch and seed count here. Errors: ValueError or FileNotFoundError in
-    words: no room for a prompt, a tokenizer that is missing or of another model, a chat template that is asked for and
-    not there, vLLM not installed.
+    Of the protocol backend, max_tokens, chat, batch and seed count here. Errors: those of
+    `pzlib.engine.models.from_source`; ValueError for no room for a prompt, a chat template that is asked for and not
+    there, vLLM not installed.
     """
-    from transformers import AutoConfig, AutoTokenizer
-
     if protocol.backend == "vllm" and importlib.util.find_spec("vllm") is None:
         raise ValueError(
             "backend: vLLM is not installed; pip install 'pzlib[eval,vllm]' on a GPU box, or take the backend hf"
         )
-    # transformers makes up an empty tokenizer of the model's type where there are no files of one.
-    kinds = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
-    if Path(model.source).is_dir() and not any((Path(model.source) / kind).exists() for kind in kinds):
-        raise ValueError(f"model: no {' or '.join(kinds[:3])} is beside the weights of {model.label!r}; add it")
-    try:
-        config = AutoConfig.from_pretrained(model.source, **model.place).get_text_config()
-        tokenizer = AutoTokenizer.from_pretrained(model.source, **model.place)
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"model: cannot read config and tokenizer of {model.label!r}; are its files whole?\n{error}"
-        ) from error
-    room = getattr(config, "max_position_embeddings", None)
-    if room and protocol.max_tokens >= room:
-        raise ValueError(
-            f"max_tokens: {protocol.max_tokens} leave no room for a prompt in the {room} tokens that {model.label!r} "
-            f"reads; give at most {room // 2}"
-        )
-    if protocol.chat and not tokenizer.chat_template:
-        raise ValueError(f"chat: the tokenizer of {model.label!r} has no chat template; ask without")
-    if len(tokenizer) > config.vocab_size:
-        raise ValueError(
-            f"model: the tokenizer of {model.label!r} has {len(tokenizer)} tokens, its weights {config.vocab_size}; it "
-            "is another model's: put the right one beside the weights"
-        )
     with quietly():
-        if protocol.backend == "vllm":
-            from lm_eval.models.vllm_causallms import VLLM
+        lm = _vllm(model, protocol.seed) if protocol.backend == "vllm" else _hf(model, protocol.batch)
+    if protocol.max_tokens >= lm.max_length:
+        raise ValueError(
+            f"max_tokens: {protocol.max_tokens} leave no room for a prompt in the {lm.max_length} tokens that "
+            f"{model.label!r} reads; give at most {lm.max_length // 2}"
+        )
+    if protocol.chat and not lm.tokenizer.chat_template:
+        raise ValueError(f"chat: the tokenizer of {model.label!r} has no chat template; ask without")
+    return lm
 
-            # Given its dtype, because vLLM reads float32 weights as bfloat16 by itself.
-            dtype = str(config.dtype or "auto").removeprefix("torch.")
-            return VLLM(pretrained=model.source, dtype=dtype, seed=protocol.seed, batch_size="auto", **model.place)
-        return _hf(model, protocol.batch, room)
 
-
-def _hf(model, batch, room):
+def _hf(model, batch):
     import torch
     from lm_eval.models.huggingface import HFLM
     from transformers import GenerationConfig
@@ -220,7 +196,17 @@ def _hf(model, batch, room):
     ends = own.eos_token_id if own.eos_token_id is not None else tokenizer.eos_token_id
     loaded.generation_config = GenerationConfig(eos_token_id=ends, pad_token_id=tokenizer.pad_token_id)
     loaded.to("cuda" if torch.cuda.is_available() else "cpu")
+    room = getattr(loaded.config.get_text_config(), "max_position_embeddings", None)
     return HFLM(pretrained=loaded, tokenizer=tokenizer, batch_size=batch, max_length=room)
+
+
+def _vllm(model, seed):
+    from lm_eval.models.vllm_causallms import VLLM
+    from transformers import AutoConfig
+
+    # Given its dtype, because vLLM reads float32 weights as bfloat16 by itself.
+    dtype = str(AutoConfig.from_pretrained(model.source, **model.place).dtype or "auto").removeprefix("torch.")
+    return VLLM(pretrained=model.source, dtype=dtype, seed=seed, batch_size="auto", **model.place)
 
 
 @contextlib.contextmanager

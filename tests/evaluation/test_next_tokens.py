@@ -11,7 +11,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pzlib.engine.likelihood import entropies
 from pzlib.evaluation import next_tokens as module
-from pzlib.evaluation.next_tokens import Position, held_out, next_tokens, perplexity, predicted_directly, rows, surprises
+from pzlib.evaluation.next_tokens import (
+    Position,
+    held_out,
+    next_tokens,
+    perplexity,
+    predicted_directly,
+    rows,
+    surprises,
+)
 from pzlib.masking import Passage
 from pzlib.objectives.targets import target_at, token_offsets
 from pzlib.paths import REPO
