@@ -12,6 +12,11 @@ from pzlib.engine.sampling import can_branch
 from pzlib.engine.shares import TOKENS_AT_ONCE
 
 
+def read(model, tokens):
+    """Logits (T, V) of what comes after each of the token ids of one text."""
+    return model(input_ids=torch.tensor([tokens], device=model.device), use_cache=False).logits[0]
+
+
 def entropies(model, ids: list[list[int]], top: int | None = None) -> list[list[float]]:
     """For each text and token the entropy in nats of what `model` expects there; infinite at the first token.
 
@@ -22,7 +27,7 @@ def entropies(model, ids: list[list[int]], top: int | None = None) -> list[list[
     found = []
     with evaluating(model):
         for tokens in ids:  # passages differ in length, and a step has few: no padding to reason about
-            logits = _read(model, tokens)[:-1]
+            logits = read(model, tokens)[:-1]
             if top is not None:
                 logits = logits.topk(min(top, logits.shape[-1])).values
             logp = logits.float().log_softmax(-1)  # (T - 1, V), or (T - 1, top)
@@ -39,13 +44,9 @@ def probabilities(model, ids: list[list[int]], wanted: list[list[tuple[int, int]
             found.append([])
             if asked:
                 places, others = torch.tensor(asked, device=model.device).T  # (N,), (N,)
-                likely = _read(model, tokens)[places - 1].float().softmax(-1)
+                likely = read(model, tokens)[places - 1].float().softmax(-1)
                 found[-1] = likely.gather(1, others[:, None])[:, 0].tolist()
     return found
-
-
-def _read(model, tokens):
-    return model(input_ids=torch.tensor([tokens], device=model.device), use_cache=False).logits[0]
 
 
 def after(model, questions):

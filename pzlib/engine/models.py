@@ -21,6 +21,7 @@ from pzlib.paths import misspelt, root
 # No news here: TRL's warning of rows without a reward (fillers of illegal masks and dead groups), transformers' of file
 # times, by which it would order checkpoints, and that of a head which a checkpoint lacks because it is the embedding.
 NO_NEWS = ("All reward functions returned None", "mtime may not be reliable", "model loaded: ['lm_head.weight']")
+TOKENIZER_FILES = ("tokenizer.json", "vocab.*", "*.model", "tekken.json")
 
 
 def _is_news(record):
@@ -135,6 +136,9 @@ def from_source(source, name=None, dtype=torch.float32, **place):
     name, trusted = name or source, {"trust_remote_code": False, **place}
     if not Path(source).exists() and misspelt(name):
         raise FileNotFoundError(f"model: cannot load {name!r}: {_remedy(name, source)}")
+    # transformers makes up an empty tokenizer of the model's type where there are no files of one
+    if Path(source).is_dir() and not any(file for files in TOKENIZER_FILES for file in Path(source).glob(files)):
+        raise ValueError(f"model: no tokenizer.json is beside the weights of {name!r}; add it")
     base = base_of(source)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **trusted)
@@ -143,6 +147,8 @@ def from_source(source, name=None, dtype=torch.float32, **place):
             model = PeftModel.from_pretrained(model, source).merge_and_unload() if base else model
     except OSError as error:
         raise FileNotFoundError(f"model: cannot load {name!r}: {_remedy(name, source)}\n{error}") from error
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"model: cannot read {name!r}; are its files whole, and of one model?\n{error}") from error
     if tokenizer.eos_token_id is None:
         raise ValueError(
             f"model: the tokenizer of {name!r} has no eos token; set tokenizer.eos_token to one of its tokens, save it "

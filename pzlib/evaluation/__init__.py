@@ -1,1 +1,45 @@
-"""Scores of a model: the small world, benchmarks, next tokens."""
+"""Scores of a model: the small world, next tokens, benchmarks. What a run is asked along training goes by a name.
+Light: the modules named here are read when one of them is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+
+from pzlib.errors import near_names
+
+# The module of each evaluation; its `of_run(run)` makes it.
+EVALUATIONS = {"small_world": "pzlib.evaluation.small_world", "next_tokens": "pzlib.evaluation.next_tokens"}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """`evaluate(model, tokenizer, step)` gives the rows of eval.csv but their step; for `pzlib.train.train`.
+
+    name: what `named` makes it from again, in another process too, to which a function does not cross over.
+    """
+
+    name: str
+    ask: Callable[[object, object, int], list[dict]]
+
+    def __call__(self, model, tokenizer, step: int) -> list[dict]:
+        return self.ask(model, tokenizer, step)
+
+
+def named(name: str, run) -> Evaluation:
+    """The evaluation of that name for a run.
+
+    >>> from pzlib.run import Run
+    >>> named("small_word", Run(tier="smoke"))
+    Traceback (most recent call last):
+    ValueError: evaluation: there is no 'small_word'; did you mean small_world?
+    """
+    if name not in EVALUATIONS:
+        raise ValueError(f"evaluation: there is no {name!r}; {near_names(name, EVALUATIONS)}")
+    return import_module(EVALUATIONS[name]).of_run(run)
+
+
+def evaluation_of(run) -> Evaluation | None:
+    """What a run's method is asked along training; None for templates other than tiny, which know no small world."""
+    return named(run.method.evaluation, run) if run.template == "tiny" else None

@@ -1,5 +1,5 @@
-"""Where a benchmark's rows come from: a local file, the hub, or this repository; read as published.
-Leaves out what the columns mean, which is `pzlib.evaluation.benchmarks`'."""
+"""Benchmarks as published: where their rows come from, what the columns mean, and the prompts and golds made of them.
+Leaves out how a model is asked (`pzlib.evaluation.harness`) and graded (`pzlib.evaluation.scores`)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from pzlib.errors import near_names
 from pzlib.prompts import PAPER, TINY, parse_boxed, question_prompt
 
 LETTERS = "ABCDEFGHIJ"
+SUFFIXES = (".jsonl", ".json", ".parquet")
+VALIDATION = "_validation"  # ends the name of a file with worked examples, which are never the questions
+TINYBENCH_ITEMS = 64  # questions a task, as many as a run of the small world is asked
 
 # General-Reasoner's words for a multiple choice, verbatim (papers.md 1.11); for an open answer they are PAPER.question.
 LETTER_SUFFIX = (
     "Please reason step by step, and put your final answer option within \\boxed{}. "
     "Only put the option letter in the box, e.g. \\boxed{A}. There is only one correct answer."
 )
-
 
 
 @dataclass(frozen=True)
@@ -43,25 +45,24 @@ class Item:
         return hashlib.sha256(f"{self.question}\n{self.gold}".encode()).hexdigest()[:16]
 
 
-
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark as published: the data set on the hub, the names of local files, its columns, how it is scored.
+    """A benchmark as published: the data set on the hub, its columns, how it is scored.
 
     kind: letter (a multiple choice), math (math-verify), fuzzy (BBEH's own comparison) or exact (equal words).
     question, source: columns of which the first that is there counts; gold: the same, with what reads the column.
-    files: how the name of a local file begins; samples: answers a question, by the papers' protocol.
+    file: how the name of a local file may begin beside the benchmark's own; samples: answers a question, by the papers'
+    protocol.
     """
 
     kind: str
     hub: str  # "name" or "name:config"; "" where it is made here
-    split: str
-    files: tuple[str, ...]
     question: tuple[str, ...]
     gold: dict[str, Callable[[object], str | None]]
+    split: str = "test"
     source: tuple[str, ...] = ()
     samples: int = 1
-
+    file: str = ""
 
 
 def _plain(value: object) -> str | None:
@@ -77,14 +78,12 @@ def _plain(value: object) -> str | None:
     return (str(value).strip() or None) if value is not None else None
 
 
-
 def _boxed(solution: object) -> str | None:
     return (parse_boxed(str(solution)) or "").strip() or None
 
 
-
 def _after_hashes(answer: object) -> str | None:
-    """GSM8K's gold stands after the last "####".
+    """GSM8K's gold, which is what follows the last "####".
 
     >>> _after_hashes("Two and 1,200 make it. #### 1,202"), _after_hashes("1,202")
     ('1202', None)
@@ -93,42 +92,37 @@ def _after_hashes(answer: object) -> str | None:
     return (gold.strip().replace(",", "") or None) if marks else None
 
 
-
 def _letter(value: object) -> str | None:
     """The letter of "C", or of General-Reasoner's "C. the third option"."""
     found = re.fullmatch(r"([A-J])(?:[.:)]\s.*)?", str(value).strip(), re.DOTALL)
     return found and found[1]
 
-_MATH = dict(kind="math", split="test", question=("problem", "question"), gold={"answer": _plain})
 
-_BBEH = dict(kind="fuzzy", hub="BBEH/bbeh", split="train", question=("input", "question"), source=("task",),
-             gold={"target": _plain, "answer": _plain})  # fmt: skip
+_MATH = dict(kind="math", question=("problem", "question"), gold={"answer": _plain})
+_BBEH = Benchmark("fuzzy", "BBEH/bbeh", ("input", "question"), {"target": _plain, "answer": _plain}, "train", ("task",),
+                  file="mini")  # fmt: skip
 
 # What shares a source, and so clusters the interval: MMLU-Pro's questions from one textbook or exam (`src`), BBEH's
 # from one task's template, Minerva's from one course. A topic (MATH-500's subject, SuperGPQA's field) is no source.
 BENCHMARKS = {
-    "mmlu_pro": Benchmark("letter", "TIGER-Lab/MMLU-Pro", "test", ("mmlu_pro", "MMLU-Pro"), ("question",),
-                          {"answer": _letter}, ("src",)),
-    "supergpqa": Benchmark("letter", "m-a-p/SuperGPQA", "train", ("supergpqa", "SuperGPQA"), ("question",),
-                           {"answer_letter": _letter, "answer": _letter}),
-    "bbeh": Benchmark(**_BBEH, files=("bbeh", "mini")),
-    "math500": Benchmark(**_MATH, hub="HuggingFaceH4/MATH-500", files=("math500", "math_500")),
-    "gsm8k": Benchmark(**_MATH | {"gold": {"answer": _after_hashes}}, hub="openai/gsm8k:main", files=("gsm8k",)),
-    "aime24": Benchmark(**_MATH | {"split": "train"}, hub="HuggingFaceH4/aime_2024", files=("aime24",), samples=32),
-    "amc23": Benchmark(**_MATH, hub="math-ai/amc23", files=("amc23",), samples=32),
-    "minerva": Benchmark(**_MATH | {"gold": {"answer": _plain, "solution": _boxed}, "source": ("type",)},
-                         hub="math-ai/minervamath", files=("minerva",)),
-    "olympiadbench": Benchmark(**_MATH | {"split": "train", "gold": {"final_answer": _plain, "answer": _plain}},
-                               hub="Hothan/OlympiadBench:OE_TO_maths_en_COMP", files=("olympiadbench",)),
-    "aime25": Benchmark(**_MATH, hub="math-ai/aime25", files=("aime25",), samples=32),
-    "bbeh_mini": Benchmark(**_BBEH, files=("mini", "bbeh_mini")),
-    "tinybench": Benchmark("exact", "", "", ("tinybench",), ("question",), {"answer": _plain}, samples=4),
+    "mmlu_pro": Benchmark("letter", "TIGER-Lab/MMLU-Pro", ("question",), {"answer": _letter}, source=("src",)),
+    "supergpqa": Benchmark("letter", "m-a-p/SuperGPQA", ("question",), {"answer_letter": _letter, "answer": _letter},
+                           "train"),
+    "bbeh": _BBEH,
+    "math500": Benchmark(**_MATH, hub="HuggingFaceH4/MATH-500"),
+    "gsm8k": Benchmark(**_MATH | {"gold": {"answer": _after_hashes}}, hub="openai/gsm8k:main"),
+    "aime24": Benchmark(**_MATH, hub="HuggingFaceH4/aime_2024", split="train", samples=32),
+    "amc23": Benchmark(**_MATH, hub="math-ai/amc23", samples=32),
+    "minerva": Benchmark(**_MATH | {"gold": {"answer": _plain, "solution": _boxed}}, hub="math-ai/minervamath",
+                         source=("type",)),
+    "olympiadbench": Benchmark(**_MATH | {"gold": {"final_answer": _plain, "answer": _plain}}, split="train",
+                               hub="Hothan/OlympiadBench:OE_TO_maths_en_COMP"),
+    "aime25": Benchmark(**_MATH, hub="math-ai/aime25", samples=32),
+    "bbeh_mini": _BBEH,
+    "tinybench": Benchmark("exact", "", ("question",), {"answer": _plain}, samples=4),
 }  # fmt: skip
 
 PAPERS = tuple(BENCHMARKS)[:10]  # `--tasks all`: the papers' nine, and AIME25
-
-GENERAL = ("mmlu_pro", "supergpqa", "bbeh")  # the other seven are math (PretrainZero sec. 4.1)
-
 
 
 def chosen(names: Sequence[str]) -> list[str]:
@@ -149,7 +143,6 @@ def chosen(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(part for name in found for part in (PAPERS if name == "all" else (name,))))
 
 
-
 def items(name: str, rows: Sequence[dict], where: str = "the rows") -> list[Item]:
     """The questions of a benchmark's published rows, in their order.
 
@@ -165,48 +158,34 @@ def items(name: str, rows: Sequence[dict], where: str = "the rows") -> list[Item
     if not rows:
         raise ValueError(f"data: {where} holds no question of {name}")
 
-    def column(wanted, must=True):
-        for there in wanted:
-            if there in has:
-                return there
-        if must:
-            raise ValueError(
-                f"data: {where} has no column {' or '.join(wanted)}, which {name} needs; it has {', '.join(has)}"
-            )
+    def column(wanted):
+        return next((there for there in wanted if there in has), None)
 
-    question, gold = column(benchmark.question), column(benchmark.gold)
-    number, source = column(("id", "unique_id", "question_id", "uuid"), False), column(benchmark.source, False)
+    for wanted in (benchmark.question, benchmark.gold):
+        if column(wanted) is None:
+            needs, there = " or ".join(wanted), ", ".join(has)
+            raise ValueError(f"data: {where} has no column {needs}, which {name} needs; it has {there}")
+    question, gold, source = map(column, (benchmark.question, benchmark.gold, benchmark.source))
+    number = column(("id", "unique_id", "question_id", "uuid"))
     found = []
     for n, row in enumerate(rows):
-        text = row.get(question)
+        text, options = row.get(question), row.get("options") or []
         if not isinstance(text, str) or not text.strip():
-            raise ValueError(f"data: row {n} of {where} has no text in {question!r}; mend or leave out that row")
-        options = row.get("options") or []
+            raise ValueError(f"data: row {n} of {where} has no text in {question!r}; correct or leave out that row")
         right = benchmark.gold[gold](row.get(gold))
         if benchmark.kind == "letter":
-            text, options = _with_options(text, options), len(options) or len(LETTERS)
-            right = right if right and right in LETTERS[:options] else None
-        else:
-            text, options = _in_context(text, row), 0
-        told = row.get(number)
-        found.append(Item(str(n if told is None else told), str(row.get(source) or ""), text, options, right))
+            if options:  # as General-Reasoner lists them; a question without this column holds its own
+                listed = zip(LETTERS, options, strict=False)
+                text = f"{text}\nOptions are:\n" + "".join(f"({letter}): {option}\n" for letter, option in listed)
+            right = right if right and right in LETTERS[: len(options) or None] else None
+        elif row.get("context"):  # OlympiadBench's, of a few problems
+            text = f"{row['context']}\n{text}"
+        id = n if row.get(number) is None else row[number]
+        choices = (len(options) or len(LETTERS)) if benchmark.kind == "letter" else 0
+        found.append(Item(str(id), str(row.get(source) or ""), text, choices, right))
     if all(item.gold is None for item in found):
         raise ValueError(f"data: no gold of {name} can be read in the column {gold!r} of {where}; is it another set?")
     return found
-
-
-
-def _with_options(question: str, options: Sequence[str]) -> str:
-    """The options as General-Reasoner lists them; a question without a column of options holds its own."""
-    if not options:
-        return question
-    return f"{question}\nOptions are:\n" + "".join(f"({a}): {o}\n" for a, o in zip(LETTERS, options, strict=False))
-
-
-
-def _in_context(question: str, row: dict) -> str:
-    return f"{row['context']}\n{question}" if row.get("context") else question  # OlympiadBench's, of a few problems
-
 
 
 def prompt(name: str, item: Item, style: str = "boxed") -> str:
@@ -232,18 +211,10 @@ def prompt(name: str, item: Item, style: str = "boxed") -> str:
     return question_prompt(item.question, PAPER)
 
 
-SUFFIXES = (".jsonl", ".json", ".parquet")
-
-VALIDATION = "_validation"  # ends the name of a file with worked examples, which are never the questions
-
-TINYBENCH_ITEMS = 64  # questions a task, as many as a run of the small world is asked
-
-
-
 def sources(tasks: Sequence[str], data: Sequence[str] = ()) -> dict[str, Path | None]:
     """The local file of each task, None for the hub, by what `--data` was given: folders, or task=path.
 
-    In a folder a task's file is the one whose name begins as `Benchmark.files` says: `gsm8k_test.jsonl` is gsm8k's.
+    In a folder a task's file is the one whose name begins as the task does: `gsm8k_test.jsonl` is gsm8k's.
     Errors: ValueError for a task that was not asked for, a folder without a task's file, or with several.
     """
     named, folders = {}, []
@@ -262,11 +233,11 @@ def sources(tasks: Sequence[str], data: Sequence[str] = ()) -> dict[str, Path | 
     return {task: named.get(task) or _in_folders(task, folders) for task in chosen(list(tasks))}
 
 
-
 def _in_folders(task: str, folders: Sequence[Path]) -> Path | None:
     if not folders or not BENCHMARKS[task].hub:
         return None
-    for stem in BENCHMARKS[task].files:
+    stems = [stem for stem in (task, BENCHMARKS[task].file) if stem]
+    for stem in stems:
         for folder in folders:
             there = [path for path in sorted(folder.iterdir()) if path.suffix in SUFFIXES]
             exact = [path for path in there if path.stem == stem]
@@ -276,9 +247,8 @@ def _in_folders(task: str, folders: Sequence[Path]) -> Path | None:
                 raise ValueError(f"data: {folder} holds several files of {task}: {names}; give one as {task}=PATH")
             if found:
                 return found[0]
-    names = " or ".join(f"{stem}*.jsonl" for stem in BENCHMARKS[task].files)
+    names = " or ".join(f"{stem}*.jsonl" for stem in stems)
     raise ValueError(f"data: no file of {task} in {', '.join(map(str, folders))}; it is called {names}")
-
 
 
 def rows(task: str, path: Path | None = None, split: str | None = None) -> tuple[list[dict], str]:
@@ -286,30 +256,19 @@ def rows(task: str, path: Path | None = None, split: str | None = None) -> tuple
 
     Errors: FileNotFoundError or ValueError in words, for a file or a hub data set that cannot be read.
     """
-    benchmark = BENCHMARKS[task]
     if path is not None:
-        found = _file(path)
-        return found, hashlib.sha256(path.read_bytes()).hexdigest()
-    found = _hub(task, split or benchmark.split) if benchmark.hub else _tinybench()
+        return _file(path), hashlib.sha256(path.read_bytes()).hexdigest()
+    found = _hub(task, split or BENCHMARKS[task].split) if BENCHMARKS[task].hub else _tinybench()
     if task == "bbeh_mini":
         found = [row for row in found if row.get("mini")]
     return found, hashlib.sha256(json.dumps(found, sort_keys=True, default=str).encode()).hexdigest()
-
 
 
 def validation_rows(task: str, path: Path | None) -> list[dict]:
     """The worked examples of a benchmark: its validation split, or the file `TASK_validation` beside `path`."""
     if path is None:
         return rows(task, split="validation")[0]
-    beside = [path.with_name(f"{task}{VALIDATION}{suffix}") for suffix in SUFFIXES]
-    for file in beside:
-        if file.is_file():
-            return _file(file)
-    raise FileNotFoundError(
-        f"data: the stock prompts of {task} show worked examples of its validation split; put them beside "
-        f"{path.name} as {beside[0].name}, or leave --data out"
-    )
-
+    return _file(path.with_name(f"{task}{VALIDATION}{path.suffix}"))
 
 
 def _file(path: Path) -> list[dict]:
@@ -325,7 +284,6 @@ def _file(path: Path) -> list[dict]:
     return found
 
 
-
 def _hub(task: str, split: str) -> list[dict]:
     import datasets
 
@@ -339,13 +297,11 @@ def _hub(task: str, split: str) -> list[dict]:
         ) from error
 
 
-
 def _tinybench() -> list[dict]:
-    from pzlib.evaluation.small_world import questions
+    """The small world's questions, its tasks in turn: a limit leaves some of each."""
+    from pzlib.evaluation.small_world import questions  # which loads torch
     from pzlib.world.facts import TASKS
 
-    found = []
-    for task in TASKS:
-        pairs = enumerate(questions(task, TINYBENCH_ITEMS))
-        found += [(n, {"task": task, "question": question, "answer": answer}) for n, (question, answer) in pairs]
-    return [row for _, row in sorted(found, key=lambda pair: pair[0])]  # the tasks in turn: a limit leaves some of each
+    pairs = [(n, task, *pair) for task in TASKS for n, pair in enumerate(questions(task, TINYBENCH_ITEMS))]
+    pairs.sort(key=lambda pair: pair[0])
+    return [{"task": task, "question": question, "answer": answer} for _, task, question, answer in pairs]

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 import pandas as pd
 import torch
 
+from pzlib.engine.likelihood import read
+from pzlib.engine.models import evaluating
 from pzlib.evaluation.small_world import DIRECT, THINK, complete, span_accuracy, spans
 from pzlib.masking import apply_mask
 from pzlib.prompts import TINY, generator_prompt, parse_mask
@@ -30,15 +32,12 @@ BOUNDS = {
 }
 
 
-
 def position_kinds(name: str, limit: int = 300, seed: int = 99) -> pd.Series:
     """Share of the positions of a world that are of each kind."""
     counts = Counter(kind for passage in passages(name, limit, seed) for _, _, kind in passage.kinds)
     return pd.Series(counts).sort_values(ascending=False) / sum(counts.values())
 
 
-
-@torch.no_grad()
 def next_tokens(model, tokenizer, texts: Iterable[str]) -> pd.DataFrame:
     """One row per token but the first of each text, of any causal model: passage, entropy (nats), whether that is in
     the text's top fifth, and whether the most likely token is the right one ("predictable without thinking").
@@ -47,15 +46,15 @@ def next_tokens(model, tokenizer, texts: Iterable[str]) -> pd.DataFrame:
     """
     tables = []
     for number, text in enumerate(texts):
-        ids = torch.tensor([tokenizer(text)["input_ids"]], device=model.device)
-        logp = model(input_ids=ids).logits[0, :-1].float().log_softmax(-1)  # (T-1, V)
+        ids = tokenizer(text)["input_ids"]
+        with evaluating(model):
+            logp = read(model, ids)[:-1].float().log_softmax(-1)  # (T-1, V)
         entropy = -(logp.exp() * logp).sum(-1)
         top = torch.zeros_like(entropy, dtype=torch.bool)
         top[entropy.topk(len(entropy) // 5).indices] = True
-        columns = {"entropy": entropy, "top_fifth": top, "right": logp.argmax(-1) == ids[0, 1:]}
+        columns = {"entropy": entropy, "top_fifth": top, "right": logp.argmax(-1) == logp.new_tensor(ids[1:], dtype=torch.long)}
         tables.append(pd.DataFrame({"passage": number} | {name: x.cpu().numpy() for name, x in columns.items()}))
     return pd.concat(tables, ignore_index=True)
-
 
 
 def next_token_entropy(model, tokenizer, name: str, limit: int = 100, seed: int = 99) -> pd.DataFrame:
@@ -69,22 +68,25 @@ def next_token_entropy(model, tokenizer, name: str, limit: int = 100, seed: int 
     return next_tokens(model, tokenizer, [p.text for p in shown]).assign(kind=kinds, from_left=seen)
 
 
-
 def places(model, tokenizer, names: Iterable[str], limit: int = 100) -> pd.DataFrame:
-    """Where each world lies, in %: positions that are deducible, and of the top fifth by entropy what nothing tells
+    """Where each world is, in %: positions that are deducible, and of the top fifth by entropy what nothing tells
     from the left and what the model gets right without thinking; all positions it gets right."""
+    return 100 * _shares(model, tokenizer, names, limit)
+
+
+def _shares(model, tokenizer, names, limit=100):
     rows = {}
     for name in names:
-        shares, table = position_kinds(name), next_token_entropy(model, tokenizer, name, limit)
+        table = next_token_entropy(model, tokenizer, name, limit)
         top = table[table["top_fifth"]]
+        kinds = position_kinds(name)
         rows[name] = {
-            "deducible positions": sum(share for kind, share in shares.items() if kind_class(kind) == "reasoning"),
+            "deducible positions": sum(share for kind, share in kinds.items() if kind_class(kind) == "reasoning"),
             "top fifth: irreducible": (top["from_left"] == "irreducible").mean(),
             "top fifth: right": top["right"].mean(),
             "all: right": table["right"].mean(),
         }
-    return 100 * pd.DataFrame(rows).T
-
+    return pd.DataFrame(rows).T
 
 
 def base_spans(model, tokenizer, per_kind: int = 24, seed: int = 99) -> pd.DataFrame:
@@ -101,7 +103,6 @@ def base_spans(model, tokenizer, per_kind: int = 24, seed: int = 99) -> pd.DataF
     return pd.DataFrame(rows, columns=["kind", "class", "way", "n", "pass@1", "pass@8"])
 
 
-
 def base_masks(model, tokenizer, limit: int = 100, repeats: int = 8, seed: int = 99) -> pd.Series:
     """Share of the generator's masks by class of what they hide; "illegal" is a class too. Sums to 1."""
     shown = passages("tinywiki", limit, seed)
@@ -114,23 +115,17 @@ def base_masks(model, tokenizer, limit: int = 100, repeats: int = 8, seed: int =
     return pd.Series(classes).sort_values(ascending=False) / len(texts)
 
 
-
 def properties(model, tokenizer) -> pd.DataFrame:
     """Every property of `BOUNDS` measured: columns property, value, lowest, highest, holds."""
-    shares = position_kinds("tinywiki")
-    fifth = {}
-    for name in ("tinywiki", "tinywiki_clean"):
-        table = next_token_entropy(model, tokenizer, name)
-        fifth[name] = (table[table.top_fifth].from_left == "irreducible").mean()
+    shares = _shares(model, tokenizer, ("tinywiki", "tinywiki_clean"))
     table = base_spans(model, tokenizer)
     by_way = table[table["class"] == "reasoning"].groupby("way")[["pass@1", "pass@8"]].mean()
     rungs = table[(table["class"] == "reasoning") & (table.way == "free")]["pass@1"]
     masks = base_masks(model, tokenizer)
     legal = masks.drop("illegal") / (1 - masks["illegal"])
     values = [
-        sum(share for kind, share in shares.items() if kind_class(kind) == "reasoning"),
-        fifth["tinywiki"],
-        fifth["tinywiki_clean"],
+        shares.loc["tinywiki", "deducible positions"],
+        *shares["top fifth: irreducible"],
         by_way.loc["free", "pass@1"],
         by_way.loc["free", "pass@8"],
         by_way.loc["reasoning", "pass@1"] - by_way.loc["direct", "pass@1"],

@@ -1,15 +1,14 @@
-"""The same masked passages put to several models, lined up, and cases chosen from them by rule, never by taste.
+"""Completions as one table: what models answer to the same masked passages, a run's own predictions, real transcripts.
 Left out: the paper's own case (PretrainZero Fig. 8), one passage and one answer of each of two models."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import random
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from pzlib.corpus.formats import records
@@ -18,13 +17,11 @@ from pzlib.prompts import TEMPLATES, parse_boxed, predictor_prompt
 from pzlib.rewards import predictor_reward
 from pzlib.runs.episodes import is_right
 from pzlib.runs.folder import write_atomic
-from pzlib.studies.patterns import STRUCTURE
 
 # source: who answered (a method, a model); step: its checkpoint; case: what was asked; sample: which of its answers;
 # right: 1, 0, or null where nobody judged; length in tokens. Only the completion is never null.
 COLUMNS = ("source", "seed", "step", "case", "sample", "kind", "prompt", "completion", "target", "prediction", "right",
            "length")  # fmt: skip
-
 
 
 def case_of(prompt: str) -> str:
@@ -34,7 +31,6 @@ def case_of(prompt: str) -> str:
     '9da3d10206'
     """
     return hashlib.blake2b(prompt.encode(), digest_size=5).hexdigest()
-
 
 
 def tidy(rows: pd.DataFrame) -> pd.DataFrame:
@@ -48,6 +44,12 @@ def tidy(rows: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index(drop=True)
 
 
+def lined_up(table: pd.DataFrame, sources=None) -> pd.DataFrame:
+    """The rows of those cases that every one of `sources` (default: all in `table`) has answered; perhaps none."""
+    names = list(sources or dict.fromkeys(table["source"]))
+    rows = table[table["source"].isin(names)]
+    return rows[rows.groupby("case")["source"].transform("nunique") == len(names)]
+
 
 def from_episodes(folder, source: str, steps=None) -> pd.DataFrame:
     """The predictions that a run stored: `folder` a RunFolder, `steps` as in its `episodes` (None: all)."""
@@ -57,7 +59,6 @@ def from_episodes(folder, source: str, steps=None) -> pd.DataFrame:
     right = [None if row["reward"] != row["reward"] else float(is_right(row)) for row in rows.to_dict("records")]
     rows = rows.rename(columns={"mask": "target"})
     return tidy(rows.assign(source=source, seed=folder.params()["seed"], right=right))
-
 
 
 def read_completions(path, label: str | None = None, stop: str | None = None, **columns: str) -> pd.DataFrame:
@@ -84,66 +85,58 @@ def read_completions(path, label: str | None = None, stop: str | None = None, **
             remedy = f"name it: {name}='...'; {near_names(column, known)}"
             raise ValueError(f"{path}: {column!r} is not a column, so there is no {name}; {remedy}")
     own = {name: columns.get(name, name) for name in COLUMNS}
-    flat = [one for n, row in enumerate(rows, 1) for one in _one_by_one(row, own, f"{path}, row {n}")]
+    flat = [one | {"row": str(n)} for n, row in enumerate(rows, 1) for one in _split(row, own, f"{path}, row {n}")]
     table = pd.DataFrame(flat, columns=[*COLUMNS, "row"])
     table["source"] = table["source"].fillna(label or path.name.split(".")[0])
     if stop:
         table["completion"] = table["completion"].str.partition(stop)[0]
     if own["prediction"] not in known:
-        table["prediction"] = [parse_boxed(said) for said in table["completion"]]
-    table["right"] = _judged(table, own["right"] in known, path)
+        table["prediction"] = [parse_boxed(text) for text in table["completion"]]
+    try:
+        table["right"] = (table["right"] if own["right"] in known else pd.Series(_judged(table))).astype(float)
+    except (TypeError, ValueError):
+        raise ValueError(f"{path}: right must be true or false, or a number; name another column") from None
     if own["prompt"] not in known and own["case"] not in known:
         table["case"] = table["row"]  # nothing says what was asked: a row is a case
     return tidy(table)
 
 
-
-def _one_by_one(row: dict, own: dict[str, str], where: str):
+def _split(row: dict, own: dict[str, str], where: str) -> Iterator[dict]:
     """One dict by `COLUMNS` for each completion of a row of the file."""
     cells = {name: row.get(column) for name, column in own.items()}
-    said = cells["completion"]
-    texts = said if isinstance(said, list) else [said]
+    if isinstance(cells["target"], list) and not isinstance(cells["completion"], list):
+        targets = cells["target"]
+        if len(targets) != 1:
+            raise ValueError(f"{where}: {own['target']!r} holds {len(targets)} targets; give one, or none and right")
+        cells["target"] = targets[0]
+    texts = cells["completion"] if isinstance(cells["completion"], list) else [cells["completion"]]
     for i, text in enumerate(texts):
         if not isinstance(text, str):
             raise ValueError(f"{where}: completion is {type(text).__name__}, not text; leave such rows out first")
         one = {}
         for name, cell in cells.items():
-            if isinstance(said, list) and isinstance(cell, list):
-                if len(cell) != len(said):
-                    raise ValueError(f"{where}: {own[name]!r} has {len(cell)} values for {len(said)} completions")
+            if isinstance(cell, list) and texts is cells["completion"]:
+                if len(cell) != len(texts):
+                    raise ValueError(f"{where}: {own[name]!r} has {len(cell)} values for {len(texts)} completions")
                 cell = cell[i]
-            elif name == "target" and isinstance(cell, list):
-                if len(cell) != 1:
-                    raise ValueError(f"{where}: {own[name]!r} holds {len(cell)} targets; give one, or none and right")
-                cell = cell[0]
             # Half a character, where a text was cut within one, is no UTF-8 and fits in no table.
             one[name] = cell.encode(errors="replace").decode() if isinstance(cell, str) else cell
-        yield one | {"row": where.rpartition(" ")[2]}
+        yield one
 
 
-
-def _judged(table: pd.DataFrame, given: bool, path: Path) -> pd.Series:
-    if given:
-        try:
-            return table["right"].astype(float)
-        except (TypeError, ValueError):
-            raise ValueError(f"{path}: right must be true or false, or a number; name another column") from None
+def _judged(table: pd.DataFrame) -> list[float | None]:
+    """Whether each prediction equals its target; None where there is no target."""
     pairs = zip(table["prediction"], table["target"], strict=True)
-    scores = [predictor_reward(_text(said), str(target)) if _text(target) else None for said, target in pairs]
-    return pd.Series(scores, index=table.index, dtype=float)
-
+    return [predictor_reward(_text(said), _text(target)) if _text(target) else None for said, target in pairs]
 
 
 def _text(cell) -> str | None:
     return None if cell is None or cell != cell else str(cell)  # NaN is unequal to itself
 
 
-RULES = ("largest gain", "largest loss", "largest change in structure", "random")
-
-
-
 def masked_cases(items, template: str = "tiny") -> pd.DataFrame:
-    """Cases to ask: (kind, masked text, target) triples, as `pzlib.evaluation.small_world.spans` gives, under a template's prompt.
+    """Cases to ask: (kind, masked text, target) triples, as `pzlib.evaluation.small_world.spans` returns, under a
+    template's prompt.
 
     >>> masked_cases([("capital", "Rome is in [mask] .", "Italy")])["prompt"].tolist()
     ['Passage : Rome is in [mask] . Answer :']
@@ -153,7 +146,6 @@ def masked_cases(items, template: str = "tiny") -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=["kind", "prompt", "target"])
     table.insert(0, "case", table["prompt"].map(case_of))
     return table.drop_duplicates("case", ignore_index=True)
-
 
 
 def answers(run, cases: pd.DataFrame, path, *, source: str, step: int = 0, samples: int = 4) -> pd.DataFrame:
@@ -177,29 +169,18 @@ def answers(run, cases: pd.DataFrame, path, *, source: str, step: int = 0, sampl
     return table
 
 
-
 def _asked(run, cases, samples):
-    import torch
+    from pzlib.engine.models import load  # these load torch
+    from pzlib.evaluation.small_world import complete
 
-    from pzlib.engine.models import load
-    from pzlib.engine.sampling import sample
-
-    model, tokenizer = load(run)
-    ids = tokenizer(cases["prompt"].tolist())["input_ids"]
-    drawn = sample(
-        model, ids, samples, max_new_tokens=run.max_completion_tokens, eos_ids=[tokenizer.eos_token_id],
-        pad_id=tokenizer.pad_token_id, temperature=run.temperature, top_p=run.top_p, max_rows=run.micro_batch_rows,
-        generator=torch.Generator(device=model.device).manual_seed(run.seed),
+    texts, lengths = complete(
+        *load(run), cases["prompt"].tolist(), samples, run.temperature, run.seed, run.max_completion_tokens,
+        run.top_p, run.micro_batch_rows,
     )  # fmt: skip
     table = cases.loc[cases.index.repeat(samples)].reset_index(drop=True)
-    table["completion"] = tokenizer.batch_decode(drawn.completion_ids, skip_special_tokens=True)
-    table["length"] = [len(tokens) for tokens in drawn.completion_ids]
-    table["sample"] = list(range(samples)) * len(cases)
-    predictions = [parse_boxed(said) for said in table["completion"]]
-    pairs = zip(predictions, table["target"], strict=True)
-    right = [predictor_reward(said, target) for said, target in pairs]
-    return tidy(table.assign(prediction=predictions, right=right))
-
+    table = table.assign(completion=texts, length=lengths, sample=list(range(samples)) * len(cases))
+    table["prediction"] = [parse_boxed(text) for text in texts]
+    return tidy(table.assign(right=_judged(table)))
 
 
 def models_of(run) -> dict:
@@ -215,60 +196,3 @@ def models_of(run) -> dict:
     steps = {int(path.name.rpartition("-")[2]): path for path in found if path.name.rpartition("-")[2].isdigit()}
     earlier = {step: replace(run, model=str(steps[step])) for step in sorted(steps) if step < run.steps}
     return earlier | {run.steps: replace(run, model=run.run_id)}
-
-
-
-def lined_up(table: pd.DataFrame, sources=None) -> pd.DataFrame:
-    """The rows of those cases that every one of `sources` (default: all in `table`) has answered; perhaps none."""
-    names = list(sources or dict.fromkeys(table["source"]))
-    rows = table[table["source"].isin(names)]
-    return rows[rows.groupby("case")["source"].transform("nunique") == len(names)]
-
-
-
-def changes(table: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
-    """By case, what changes from source `first` to `second`: columns accuracy (difference) and structure (distance).
-
-    table: `pzlib.studies.patterns.measured`. accuracy: share of right answers, second minus first, null where not judged.
-    structure: the mean of seven differences in [0, 1]: of the share of answers with each structural mark, and of the
-    mean lengths in words, divided by the longer. Errors: ValueError where the two share no case.
-    """
-    rows = lined_up(table, [first, second])
-    if rows.empty:
-        raise ValueError(f"case: {first!r} and {second!r} have no case in common; ask both the same passages")
-    means = rows.groupby(["case", "source"], sort=False)[["right", *STRUCTURE, "words"]].mean().unstack("source")
-    before, after = (means.xs(name, axis=1, level="source") for name in (first, second))
-    apart = (after - before).abs()[list(STRUCTURE)]
-    longer = np.maximum(after["words"], before["words"])
-    apart["words"] = ((after["words"] - before["words"]).abs() / longer).fillna(0.0)  # two empty answers are alike
-    return pd.DataFrame({"accuracy": after["right"] - before["right"], "structure": apart.mean(axis=1)})
-
-
-
-def chosen(changed: pd.DataFrame, n: int = 2, seed: int = 0) -> dict[str, list[str]]:
-    """Up to `n` cases by each of `RULES`: {rule: case ids}; no case twice, the rules take turns in their order.
-
-    changed: `changes`. Of equal changes the one that a shuffle by `seed` puts first is taken; a gain or loss of 0 is
-    none, so a rule may find fewer than `n`.
-
-    >>> changed = pd.DataFrame({"accuracy": [0.5, -1.0, 0.0], "structure": [0.1, 0.2, 0.9]}, index=["a", "b", "c"])
-    >>> chosen(changed, n=1)
-    {'largest gain': ['a'], 'largest loss': ['b'], 'largest change in structure': ['c'], 'random': []}
-    """
-    order = list(changed.index)
-    random.Random(f"cases/{seed}").shuffle(order)
-    mixed = changed.loc[order]
-    ranked = {
-        "largest gain": mixed[mixed["accuracy"] > 0].sort_values("accuracy", ascending=False, kind="stable"),
-        "largest loss": mixed[mixed["accuracy"] < 0].sort_values("accuracy", kind="stable"),
-        "largest change in structure": mixed[mixed["structure"] > 0].sort_values(
-            "structure", ascending=False, kind="stable"
-        ),
-        "random": mixed,
-    }
-    found = {rule: [] for rule in RULES}
-    for _ in range(n):
-        for rule in RULES:
-            taken = {case for cases in found.values() for case in cases}
-            found[rule] += [case for case in ranked[rule].index if case not in taken][:1]
-    return found

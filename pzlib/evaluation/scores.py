@@ -16,9 +16,7 @@ from pzlib.stats import clustered_ci, paired_test, pass_at_k
 from pzlib.verify import MathVerifier, Verdict, bbeh_right, boxed_letter, exact, final_answer, stock_letter
 
 DRAWN = "random option"  # a `why` beside `pzlib.verify.WHYS`
-
 _STATED = re.compile(r"[Tt]he (?:final )?answer is:?[ \t]*(\S.*?)(?=\.\s|\.?$)", re.MULTILINE)  # to the sentence's end
-
 
 
 def answer(task: str, completion: str, style: str, options: int = 0) -> str | None:
@@ -41,43 +39,41 @@ def answer(task: str, completion: str, style: str, options: int = 0) -> str | No
     return final_answer(completion)
 
 
-
 def mark(
     task: str,
     items: Sequence[Item],
-    said: Sequence[dict],
+    asked: Sequence[dict],
     style: str = "boxed",
     verifier: MathVerifier | None = None,
     random_option: int | None = None,
 ) -> list[dict]:
     r"""One record a question: its id, key, source, gold, prompt, and for each sample completion, answer, right and why.
 
-    said: `pzlib.evaluation.harness.ask`'s; verifier: needed by the benchmarks of mathematics, all of whose answers go to it at
-    once; random_option: the seed of a random letter for each completion in which there is none, as General-Reasoner's
-    scripts draw it (papers.md 1.11), None for none. why: one of `pzlib.verify.WHYS`, or DRAWN.
+    asked: what `pzlib.evaluation.harness.ask` returns; verifier: needed by the benchmarks of mathematics, all of whose
+    answers go to it at once; random_option: the seed of a random letter for each completion in which there is none, as
+    General-Reasoner's scripts draw it (papers.md 1.11), None for none. why: one of `pzlib.verify.WHYS`, or DRAWN.
 
     >>> from pzlib.evaluation.benchmarks import items
-    >>> asked = items("mmlu_pro", [{"question": "Which?", "options": ["this", "that"], "answer": "B"}])
-    >>> said = [{"prompt": "Which? ...", "completions": [r"\boxed{B}", r"\boxed{A}", "Hm."], "cut": False}]
-    >>> mark("mmlu_pro", asked, said)[0]["why"]
+    >>> choices = items("mmlu_pro", [{"question": "Which?", "options": ["this", "that"], "answer": "B"}])
+    >>> asked = [{"prompt": "Which? ...", "completions": [r"\boxed{B}", r"\boxed{A}", "Hm."], "cut": False}]
+    >>> mark("mmlu_pro", choices, asked)[0]["why"]
     ['right', 'wrong', 'no answer']
     """
     rng = random.Random(f"option/{random_option}")
     found = [[answer(task, completion, style, item.options) for completion in one["completions"]]
-             for item, one in zip(items, said, strict=True)]  # fmt: skip
+             for item, one in zip(items, asked, strict=True)]  # fmt: skip
     pairs = [(item.gold, reply) for item, replies in zip(items, found, strict=True) for reply in replies]
     verdicts = iter(_verdicts(BENCHMARKS[task].kind, pairs, verifier))
     records = []
-    for item, one, replies in zip(items, said, found, strict=True):
+    for item, one, replies in zip(items, asked, found, strict=True):
         marks = [next(verdicts) for _ in replies]
         right, why = [verdict.right for verdict in marks], [verdict.why for verdict in marks]
         for i, reply in enumerate(replies):
             if reply is None and random_option is not None and item.options and item.gold:
                 right[i], why[i] = rng.choice(LETTERS[: item.options]) == item.gold, DRAWN
-        told = {"id": item.id, "key": item.key, "source": item.source, "gold": item.gold}
-        records.append(told | one | {"answers": replies, "right": right, "why": why})
+        own = {"id": item.id, "key": item.key, "source": item.source, "gold": item.gold}
+        records.append(own | one | {"answers": replies, "right": right, "why": why})
     return records
-
 
 
 def _verdicts(kind: str, pairs: list[tuple[str | None, str | None]], verifier: MathVerifier | None) -> list[Verdict]:
@@ -96,7 +92,6 @@ def _verdicts(kind: str, pairs: list[tuple[str | None, str | None]], verifier: M
     return verdicts
 
 
-
 def score(records: Sequence[dict]) -> list[dict]:
     """Rows of scores: the mean over questions of the share of samples that are right, and with several samples pass@k.
 
@@ -106,37 +101,28 @@ def score(records: Sequence[dict]) -> list[dict]:
     prompts_cut.
     """
     n, k = len(records), len(records[0]["right"])
-    named = [record["source"] for record in records]
-    clusters = named if all(named) else None
-    whys = [why for record in records for why in record["why"]]
-    unparsed = sum(reply is None for record in records for reply in record["answers"])
-    unparsed += whys.count("unparsable answer")
+    clusters = [record["source"] for record in records]
+    clusters = clusters if all(clusters) else None
+    whys = Counter(why for record in records for why in record["why"])
+    unparsed = sum(reply is None for record in records for reply in record["answers"]) + whys["unparsable answer"]
     shared = {
-        "sources": len(set(named)) if clusters else None,
+        "sources": len(set(clusters)) if clusters else None,
         "unparsed": unparsed,
         "unparsed_share": round(unparsed / (n * k), 6),
-        "drawn": whys.count(DRAWN),
-        "timeouts": sum(whys.count(why) for why in ("timeout", "too long", "crashed")),
+        "drawn": whys[DRAWN],
+        "timeouts": whys["timeout"] + whys["too long"] + whys["crashed"],
         "unparsable_golds": sum(record["gold"] is None or "unparsable gold" in record["why"] for record in records),
         "prompts_cut": sum(record["cut"] for record in records),
     }
-    rows = []
-    for metric, values in _values(records, k).items():
-        low, high = clustered_ci(values, clusters)
-        mean = sum(values) / n
-        rows.append({"metric": metric, "n": n, "k": k, "score": mean, "low": low, "high": high, **shared})
-    return rows
-
-
-
-def _values(records: Sequence[dict], k: int) -> dict[str, list[float]]:
-    """{metric: its value for each question}; the first is the mean over samples."""
     hits = [sum(record["right"]) for record in records]
-    values = {"accuracy" if k == 1 else f"mean@{k}": [c / k for c in hits]}
+    metrics = {"accuracy" if k == 1 else f"mean@{k}": [c / k for c in hits]}
     for draws in sorted({min(8, k), k} - {1}):
-        values[f"pass@{draws}"] = [pass_at_k(k, c, draws) for c in hits]
-    return values
-
+        metrics[f"pass@{draws}"] = [pass_at_k(k, c, draws) for c in hits]
+    rows = []
+    for metric, values in metrics.items():
+        low, high = clustered_ci(values, clusters)
+        rows.append({"metric": metric, "n": n, "k": k, "score": sum(values) / n, "low": low, "high": high, **shared})
+    return rows
 
 
 def compare(ours: Sequence[dict], theirs: Sequence[dict]) -> dict:
@@ -152,19 +138,17 @@ def compare(ours: Sequence[dict], theirs: Sequence[dict]) -> dict:
             f"compare: {len(a.keys() & b.keys())} questions are common to the {len(a)} of one and the {len(b)} of the "
             "other; evaluate both with the same data and limit"
         )
-    named = [record["source"] for record in a.values()]
-    clusters = dict.fromkeys(named if all(named) else a)
-    sums = {key: [0.0, 0.0] for key in clusters}
+    clustered = all(record["source"] for record in a.values())
+    sums = {record["source"] if clustered else key: [0.0, 0.0] for key, record in a.items()}
     for key, record in a.items():
-        pair = sums[record["source"] if all(named) else key]
+        pair = sums[record["source"] if clustered else key]
         for i, one in enumerate((record, b[key])):
             # Scaled so that the mean over sources is the mean over questions, however large each source is.
             pair[i] += sum(one["right"]) / len(one["right"]) * len(sums) / len(a)
     test = paired_test(*zip(*sums.values(), strict=True))
     low, high = test["interval"]
-    told = {"difference": test["difference"], "low": low, "high": high, "p": test["p"], "n": len(a)}
-    return told | {"sources": len(sums) if all(named) else None}
-
+    found = {"difference": test["difference"], "low": low, "high": high, "p": test["p"], "n": len(a)}
+    return found | {"sources": len(sums) if clustered else None}
 
 
 def _by_key(records: Sequence[dict]) -> dict[tuple[str, int], dict]:
@@ -176,37 +160,33 @@ def _by_key(records: Sequence[dict]) -> dict[tuple[str, int], dict]:
     return found
 
 
-
 def notices(task: str, row: dict) -> list[str]:
     """What must not be overlooked in a score, a line each.
 
     >>> notices("gsm8k", {"unparsed": 3, "unparsed_share": 1.0, "n": 3, "k": 1, "score": 0.0})
     ['gsm8k: NOTHING COULD BE PARSED: none of 3 completions gives an answer; the score says nothing of the model']
     """
-    told, asked = [], row["n"] * row["k"]
-    if row["unparsed_share"] == 1:
-        told.append(
-            f"NOTHING COULD BE PARSED: none of {asked} completions gives an answer; the score says nothing of the model"
-        )
-    elif row["unparsed"]:
-        told.append(f"{row['unparsed']} of {asked} completions give no answer")
+    asked = row["n"] * row["k"]
     words = {
+        "unparsed": f"of {asked} completions give no answer",
         "drawn": "completions without an answer were given a random option",
         "timeouts": "answers went beyond the grader's limits of time or size and count as wrong",
         "unparsable_golds": "golds cannot be read; their questions count as wrong",
         "prompts_cut": "prompts were longer than the model reads and lost their beginning",
     }
-    told += [f"{int(row[name])} {said}" for name, said in words.items() if row.get(name)]
-    return [f"{task}: {line}" for line in told]
-
+    lines = [f"{int(row[name])} {said}" for name, said in words.items() if row.get(name)]
+    if row["unparsed_share"] == 1:
+        why = f"none of {asked} completions gives an answer; the score says nothing of the model"
+        lines[0] = f"NOTHING COULD BE PARSED: {why}"
+    return [f"{task}: {line}" for line in lines]
 
 
 def shown(table: pd.DataFrame) -> str:
     """The columns of a score table that a person reads, as text; percentages."""
     percent = table[["score", "low", "high"]] * 100
-    told = table[["task", "metric", "n", "k"]].assign(
+    columns = table[["task", "metric", "n", "k"]].assign(
         score=percent["score"].map("{:.1f}".format),
         interval=[f"[{low:.1f}, {high:.1f}]" for low, high in zip(percent["low"], percent["high"], strict=True)],
         unparsed=table["unparsed_share"].map("{:.1%}".format),
     )
-    return told.to_string(index=False)
+    return columns.to_string(index=False)

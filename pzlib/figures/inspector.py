@@ -100,7 +100,7 @@ CELL = "text-align:left;vertical-align:top;padding:4px 8px;border:1px solid #8c8
 
 
 def casebook(table: pd.DataFrame, chosen: dict[str, list[str]], labels: dict[str, str] | None = None) -> str:
-    """HTML of the `chosen` cases (rule -> case ids, as `pzlib.evaluation.cases.chosen` gives) of a table of completions.
+    """HTML of the `chosen` cases (rule -> case ids, as `pzlib.studies.patterns.chosen` gives) of a table of completions.
 
     A column a source, in the table's order, headed by its label and its share of right answers; its first answer (of
     the lowest seed) in full, the others below it to unfold, equal ones once with their number. Everything is escaped.

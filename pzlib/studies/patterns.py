@@ -3,12 +3,15 @@ Left out: models of variance between seeds and cases together; each is tested on
 
 from __future__ import annotations
 
+import random
 import re
 from collections import Counter
 from functools import cache
 
+import numpy as np
 import pandas as pd
 
+from pzlib.evaluation.cases import lined_up
 from pzlib.prompts import parse_boxed
 from pzlib.stats import bootstrap_ci, holm, paired_test, wilson
 
@@ -32,6 +35,9 @@ STEPS = 2  # lines that begin as a step before a response counts as written in s
 FEW = 5  # words: an answer with fewer before it is a guess
 RUN = 5  # words in a row that must be the prompt's to count as restated
 BOX = "\\boxed"
+
+RULES = ("largest gain", "largest loss", "largest change in structure", "random")  # by which cases are chosen
+
 _NUMBERED = re.compile(r"^[#>*_\- \t]*(?:step[ \t]+\d{1,2}\b|\d{1,2}[.)](?=[\s*]))", re.IGNORECASE | re.MULTILINE)
 _BOLD = re.compile(r"^[#>\-\d.) \t]*\*\*(?=[^\s*])[^*\n]{1,200}\*\*", re.MULTILINE)
 
@@ -219,3 +225,48 @@ def compare(table: pd.DataFrame, first: str, second: str, patterns=PATTERNS, ove
     tested = found["p"].notna()
     found.loc[tested, "p (Holm)"] = holm(found.loc[tested, "p"]) if tested.any() else None
     return found.set_index("pattern")
+
+
+def changes(table: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
+    """By case, what changes from source `first` to `second`: columns accuracy (difference) and structure (distance).
+
+    table: `measured`. accuracy: share of right answers, second minus first, null where not judged. structure: the mean
+    of seven differences in [0, 1]: of the share of answers with each structural mark, and of the mean lengths in words,
+    divided by the longer. Errors: ValueError where the two share no case.
+    """
+    rows = lined_up(table, [first, second])
+    if rows.empty:
+        raise ValueError(f"case: {first!r} and {second!r} have no case in common; ask both the same passages")
+    means = rows.groupby(["case", "source"], sort=False)[["right", *STRUCTURE, "words"]].mean().unstack("source")
+    before, after = (means.xs(name, axis=1, level="source") for name in (first, second))
+    apart = (after - before).abs()[list(STRUCTURE)]
+    longer = np.maximum(after["words"], before["words"])
+    apart["words"] = ((after["words"] - before["words"]).abs() / longer).fillna(0.0)  # two empty answers are alike
+    return pd.DataFrame({"accuracy": after["right"] - before["right"], "structure": apart.mean(axis=1)})
+
+
+def chosen(changed: pd.DataFrame, n: int = 2, seed: int = 0) -> dict[str, list[str]]:
+    """Up to `n` cases by each of `RULES`: {rule: case ids}; no case twice, the rules take turns in their order.
+
+    changed: `changes`. Of equal changes the one that a shuffle by `seed` puts first is taken; a gain or loss of 0 is
+    none, so a rule may find fewer than `n`.
+
+    >>> changed = pd.DataFrame({"accuracy": [0.5, -1.0, 0.0], "structure": [0.1, 0.2, 0.9]}, index=["a", "b", "c"])
+    >>> chosen(changed, n=1)
+    {'largest gain': ['a'], 'largest loss': ['b'], 'largest change in structure': ['c'], 'random': []}
+    """
+    order = list(changed.index)
+    random.Random(f"cases/{seed}").shuffle(order)
+    gain, structure = (changed.loc[order, name] for name in ("accuracy", "structure"))
+    ranked = {
+        "largest gain": gain[gain > 0].sort_values(ascending=False, kind="stable"),
+        "largest loss": gain[gain < 0].sort_values(kind="stable"),
+        "largest change in structure": structure[structure > 0].sort_values(ascending=False, kind="stable"),
+        "random": gain,
+    }
+    found = {rule: [] for rule in RULES}
+    for _ in range(n):
+        for rule in RULES:
+            taken = {case for cases in found.values() for case in cases}
+            found[rule] += [case for case in ranked[rule].index if case not in taken][:1]
+    return found

@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plainpage import Page
 
-from pzlib.evaluation.cases import RULES, tidy
+from pzlib.evaluation.cases import tidy
 from pzlib.figures import inspector
 from pzlib.figures.inspector import MANY, casebook
+from pzlib.studies.patterns import RULES
 
 TAGS = {"div", "p", "b", "br", "mark", "details", "summary", "table", "tr", "th", "td", "span"}
 WILD = ["<script>alert(1)</script>", "</div></td></table>", "$x_1$ and \\(y\\)", "<!-- ", "&lt;b&gt;", "\x00\x1b[31m"]

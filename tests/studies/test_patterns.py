@@ -19,8 +19,11 @@ from pzlib.studies import arms_of
 from pzlib.studies.patterns import (
     KEYWORDS,
     PATTERNS,
+    RULES,
     STRUCTURE,
     by_run,
+    changes,
+    chosen,
     compare,
     keyword_counts,
     keywords_in,
@@ -187,6 +190,51 @@ def test_paired_tests_over_cases_and_over_seeds_by_hand():
 def test_a_table_without_completions_is_refused():
     with pytest.raises(ValueError, match="'completion' is not a column; it has \\['said'\\]"):
         measured(pd.DataFrame({"said": ["x"]}))
+
+
+def answers_of(rows):
+    rows = pd.DataFrame(rows, columns=["source", "case", "right", "completion"])
+    return measured(rows.assign(prompt=None, seed=0, sample=0))
+
+
+def test_changes_by_hand():
+    steps = "1. one\n2. two\nso it is \\boxed{x}"  # eight words in numbered steps
+    rows = [("a", "p", 0.0, "\\boxed{x}"), ("a", "p", 1.0, "\\boxed{x}"), *[("b", "p", 1.0, steps)] * 2]
+    found = changes(answers_of(rows), "a", "b").loc["p"]
+    assert found["accuracy"] == 0.5
+    # Numbered steps 0 -> 1, direct guess 1 -> 0, length 1 -> 8 words; bold, thinks and no answer stay; no prompt.
+    assert found["structure"] == pytest.approx((1 + 1 + 7 / 8) / 6)
+    with pytest.raises(ValueError, match="'a' and 'c' have no case in common"):
+        changes(answers_of(rows), "a", "c")
+
+
+def test_empty_answers_are_alike():
+    assert changes(answers_of([("a", "p", 0.0, ""), ("b", "p", 0.0, "")]), "a", "b")["structure"].item() == 0
+
+
+CHANGED = st.lists(
+    st.tuples(st.sampled_from([-1.0, -0.5, 0.0, 0.5, 1.0]), st.sampled_from([0.0, 0.1, 0.5])), min_size=1, max_size=12
+)
+
+
+@given(CHANGED, st.integers(1, 4), st.integers(0, 3))
+def test_cases_are_chosen_by_rule(rows, n, seed):
+    frame = pd.DataFrame(rows, columns=["accuracy", "structure"], index=[f"c{i}" for i in range(len(rows))])
+    found = chosen(frame, n, seed)
+    assert found == chosen(frame, n, seed) and tuple(found) == RULES
+    flat = [case for cases in found.values() for case in cases]
+    assert len(flat) == len(set(flat)) and all(len(cases) <= n for cases in found.values())
+    best, worst = frame["accuracy"].max(), frame["accuracy"].min()
+    assert [frame.loc[case, "accuracy"] for case in found["largest gain"][:1]] == ([best] if best > 0 else [])
+    assert [frame.loc[case, "accuracy"] for case in found["largest loss"][:1]] == ([worst] if worst < 0 else [])
+    assert all(frame.loc[case, "structure"] > 0 for case in found["largest change in structure"])
+    assert found["random"] or len(flat) == len(rows)
+
+
+def test_ties_and_random_cases_go_by_the_seed():
+    frame = pd.DataFrame({"accuracy": 0.5, "structure": 0.1}, index=[f"c{i}" for i in range(30)])
+    assert len({str(chosen(frame, 1, seed)) for seed in range(5)}) > 1
+    assert chosen(frame, 1, 0)["largest gain"] != ["c0"] or chosen(frame, 1, 1)["largest gain"] != ["c0"]
 
 
 def answered(seeds=3, marks=0.0):

@@ -1,4 +1,4 @@
-"""RPT's splits: nested by entropy, scored by hand, and what a run of the small world is asked along training."""
+"""Next tokens: RPT's splits, nested by entropy and scored by hand; perplexity against a slow loop and a blank model."""
 
 import math
 import re
@@ -6,19 +6,28 @@ from dataclasses import replace
 
 import pytest
 import torch
+from skilled import passages as nine_words
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pzlib.engine.likelihood import entropies
 from pzlib.evaluation import next_tokens as module
-from pzlib.evaluation import small_world
-from pzlib.evaluation.next_tokens import Position, held_out, next_tokens, outright, rows
+from pzlib.evaluation.next_tokens import (
+    Position,
+    held_out,
+    next_tokens,
+    perplexity,
+    predicted_directly,
+    rows,
+    surprises,
+)
+from pzlib.masking import Passage
 from pzlib.objectives.targets import target_at, token_offsets
 from pzlib.paths import REPO
-from pzlib.run import Run
 from pzlib.runs.folder import EVAL_COLUMNS
 from pzlib.world import tinywiki
 
 TEXT = "Anna lives in Rome near the old river ."
+LABELLED = Passage("p", "", "Anna is tall and red", 5, kinds=((0, 4, "irreducible"), (8, 12, "sum"), (17, 20, "sum")))
 OFFSETS = [match.span() for match in re.finditer(r"\S+", TEXT)]
 
 
@@ -44,7 +53,7 @@ def test_splits_are_nested(tokenizer):
 
 
 def test_rows_by_hand(tokenizer):
-    # " Rome" at 1.2 nats, " near" at 2 nats; two answers to each, the second position's right outright
+    # " Rome" at 1.2 nats, " near" at 2 nats; two answers to each, the second position's right predicted_directly
     asked = [position(tokenizer, 3, 1.2), position(tokenizer, 4, 2.0)]
     said = ["\\boxed{ Rome }", "Think : a . \\boxed{ Oslo }", "Think : b . \\boxed{ near the }", "\\boxed{ near }"]
     found = {row["task"]: row for row in rows(asked, said, [4, 8, 9, 4], [False, True], "tiny")}
@@ -69,11 +78,11 @@ def test_the_standard_prediction_is_the_likeliest_token_of_the_bare_text(tiny_mo
         true = best if place != 5 else best - 1  # a text that goes on as the model thinks, but for one
         asked += [replace(one, ids=(*one.ids[:place], true)), replace(one, target=target_at(TEXT, OFFSETS, 1))]
     model.train()
-    found = outright(model, [asked[0], asked[2], asked[4]])
+    found = predicted_directly(model, [asked[0], asked[2], asked[4]])
     assert found == [True, False, True] and model.training
-    both = outright(model, asked)  # two positions of each text are read in one go
+    both = predicted_directly(model, asked)  # two positions of each text are read in one go
     assert both[::2] == found
-    assert outright(model, [asked[1]]) == [both[1]] == [both[3]] == [both[5]]
+    assert predicted_directly(model, [asked[1]]) == [both[1]] == [both[3]] == [both[5]]
 
 
 def test_held_out_positions_are_uncertain_have_context_and_depend_on_their_seed_alone(base):
@@ -96,12 +105,34 @@ def test_a_model_of_another_tokenizer_is_refused(base, tiny_model, tokenizer):
         ask(AutoModelForCausalLM.from_pretrained(tiny_model), tokenizer, 0)
 
 
-def test_only_rpt_is_asked_for_next_tokens_and_the_rest_is_as_before(base, monkeypatch):
-    monkeypatch.setattr(small_world, "spans", lambda *_, **__: [("sum", "Rome is [mask]", "old")])
-    run = Run(tier="smoke", objective="rpt", eval_items=2)
-    both = module.evaluation_of(run)(*base, 0)
-    common = module.evaluation_of(Run(tier="smoke", eval_items=2))(*base, 0)
-    assert both[: len(common)] == common == small_world.small_world(2)(*base, 0)
-    assert {row["group"] for row in both[len(common) :]} == {module.REASONING, module.DIRECT}
-    assert len({row["task"] for row in both}) == len(both)  # a task has one row a step
-    assert module.evaluation_of(Run(tier="paper", objective="rpt")) is None
+@pytest.fixture
+def model(tiny_model):
+    return AutoModelForCausalLM.from_pretrained(tiny_model)
+
+
+def test_surprises_are_those_of_a_slow_loop(model, tokenizer):
+    ids = tokenizer(LABELLED.text)["input_ids"]
+    model.train()
+    found, single = surprises(model, [ids, ids[:1]])
+    assert model.training and single == [] and len(found) == 4
+    model.eval()
+    for i, nats in enumerate(found, 1):
+        logits = model(input_ids=torch.tensor([ids[:i]])).logits[0, -1].tolist()
+        assert nats == pytest.approx(math.log(sum(map(math.exp, logits))) - logits[ids[i]], abs=1e-5)
+
+
+def test_a_model_that_knows_nothing_has_the_perplexity_of_its_vocabulary(model, tokenizer):
+    with torch.no_grad():
+        model.get_input_embeddings().weight.zero_()
+    table = perplexity(model, tokenizer, nine_words(2)).set_index("task")
+    assert table["perplexity"].to_dict() == pytest.approx({"text": len(tokenizer)})
+    assert table["tokens"]["text"] == 2 * 9  # of ten words each, the first has nothing before it
+
+
+def test_classes_of_labelled_text_add_up_to_the_whole(model, tokenizer):
+    table = perplexity(model, tokenizer, [LABELLED]).set_index("task")
+    assert table["tokens"].to_dict() == {"text": 4, "trivial": 2, "reasoning": 2}  # the first word is never predicted
+    total = (table["tokens"] * table["nats"]).drop("text").sum()
+    assert total == pytest.approx(4 * table["nats"]["text"]) and table["group"].tolist() == ["text", *["classes"] * 2]
+    with pytest.raises(ValueError, match="passages: none has two tokens"):
+        perplexity(model, tokenizer, [replace(LABELLED, text="Anna", kinds=())])

@@ -10,7 +10,7 @@ from pzlib.evaluation import harness, stored
 from pzlib.evaluation.benchmarks import PAPERS
 from pzlib.evaluation.harness import Protocol
 
-harness_of_theirs = pytest.importorskip("lm_eval.tasks", reason="needs the extra eval")
+pytest.importorskip("lm_eval.tasks", reason="needs the extra eval")
 
 
 @pytest.fixture(scope="module")
@@ -168,62 +168,6 @@ def test_a_chat_template_wraps_the_prompt_when_asked_for(ask, model, tmp_path):
     prompt = stored.samples(folder / "bbeh")[0]["prompt"]
     assert prompt.startswith("<user>Sort b, a.\nPlease") and prompt.endswith("</user>")
     assert table["chat"].all()
-
-
-@pytest.mark.parametrize(
-    ("broken", "settings", "said"),
-    [
-        ("other", {}, "the tokenizer of 'broken' has 303 tokens, its weights 40; it is another model's"),
-        ("none", {}, "no tokenizer.json or .* lies beside the weights of 'broken'; add it"),
-        ("half", {}, "cannot read config and tokenizer of 'broken'; are its files whole?"),
-        ("", {"max_tokens": 2048}, "no room for a prompt in the 2048 tokens that 'broken' reads; give at most 1024"),
-        ("", {"chat": True}, "the tokenizer of 'broken' has no chat template"),
-        ("", {"backend": "vllm"}, "vLLM is not installed; pip install"),
-    ],
-)
-def test_an_unfit_model_is_said_in_words(tmp_path, model, broken, settings, said):
-    folder = tmp_path / "broken"
-    shutil.copytree(model, folder)
-    if broken == "other":
-        config = json.loads((folder / "config.json").read_text())
-        (folder / "config.json").write_text(json.dumps(config | {"vocab_size": 40}))
-    if broken == "none":
-        for path in folder.glob("tokenizer*"):
-            path.unlink()
-    if broken == "half":
-        (folder / "tokenizer.json").write_text((folder / "tokenizer.json").read_text()[:100])
-    with pytest.raises(ValueError, match=said):
-        harness.load(harness.find(str(folder)), Protocol(**{"max_tokens": 8} | settings))
-
-
-def test_the_weights_are_told_apart(tmp_path, model):
-    other = tiny_bpe(tmp_path / "random", seed=1)
-    one, two = harness.find(model), harness.find(other)
-    assert one.label == two.label == "random" and one.revision != two.revision
-    with pytest.raises(FileNotFoundError, match="holds no safetensors file"):
-        harness.find(str(tmp_path))
-
-
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        ({"prompts": "boxd"}, "prompts: 'boxd' is not one of boxed, stock, tiny"),
-        ({"limit": 0}, "limit: must be at least 1, got 0"),
-        ({"samples": 4, "temperature": 0.0}, "at 0 all 4 samples of a question are one"),
-        ({"temperature": float("nan")}, "temperature: must be 0 or more"),
-    ],
-)
-def test_impossible_protocols_are_refused(settings, said):
-    with pytest.raises(ValueError, match=said):
-        Protocol(**settings)
-
-
-def test_the_yaml_tasks_stand_alone(benchmark_files):  # noqa: F811
-    """`lm_eval --include_path pzlib/tasks` asks the same: a user of the harness needs nothing else of ours."""
-    told = {"metadata": {"source": str(benchmark_files / "gsm8k_test.jsonl")}}
-    manager = harness_of_theirs.TaskManager(include_path=str(harness.TASKS), include_defaults=False, **told)
-    task = manager.load(["pz_gsm8k"])["tasks"]["pz_gsm8k"]
-    assert task.doc_to_text(task.test_docs()[1]).startswith("Ann loses 3?\nPlease reason")
 
 
 @pytest.mark.slow

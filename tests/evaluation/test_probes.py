@@ -8,7 +8,7 @@ from transformers import AutoTokenizer
 
 from pzlib.engine.likelihood import after
 from pzlib.engine.models import load
-from pzlib.evaluation.next_tokens import paid
+from pzlib.evaluation.probes import paid
 from pzlib.objectives.rlp import names
 from pzlib.run import Run
 from pzlib.world.tinywiki import kind_class
