@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pzlib.engine.memory import Architecture, Device, GiB, device, memory, peak, size_of, spread, vllm_cache
-from pzlib.engine.processes import end_with_parent, start
 from pzlib.engine.shares import growing, packed, reading, shares
-from pzlib.runs.folder import RunFolder
 
 BANDWIDTH = 0.6  # of a device's, reached in decoding: an assumption, like the share of arithmetic that is reached
 LAUNCH = 4e-4  # seconds a layer and token of transformers' sampling, whose kernels are started one by one
@@ -315,6 +313,9 @@ def measure(run):
     """
     from transformers import AutoTokenizer
 
+    from pzlib.engine.processes import start
+    from pzlib.runs.folder import RunFolder
+
     run = replace(run, steps=STEPS, random_span_steps=0, eval_every=0, save_every=100, processes=1, name="measured",
                   model=run.model_source, corpus=run.corpus_source)  # fmt: skip
     with tempfile.TemporaryDirectory() as home:
@@ -333,6 +334,8 @@ def measure(run):
 
 def _first_steps(home):
     import torch
+
+    from pzlib.engine.processes import end_with_parent
 
     end_with_parent()
     _train(home, "before")  # what is loaded once and stays (libraries, thread pools, kernels) is no part of the run
