@@ -19,9 +19,9 @@ def check_drop_rows(args):
     """ValueError, naming `drop_rows`, where leaving out rows of zero advantage would change the gradient.
 
     args: the GRPOConfig. With a loss that is a sum of advantage x ratio over tokens, divided by a count fixed before
-    dropping (TRL's `dapo` and `cispo`), such a row adds exactly nothing. A KL term or an entropy bonus acts on all rows, an entropy
-    quantile ranks all tokens: there every row is needed. Dropout, which draws for all rows, and a loss that balances
-    experts are off in every run.
+    dropping (TRL's `dapo` and `cispo`), such a row adds exactly nothing. A KL term or an entropy bonus acts on all
+    rows, an entropy quantile ranks all tokens: there every row is needed. Dropout, which draws for all rows, and a loss
+    that balances experts are off in every run.
     """
     reasons = {
         f"loss_type is {args.loss_type}, not dapo or cispo": args.loss_type not in ("dapo", "cispo"),
@@ -157,10 +157,8 @@ def lay_out(sequences, dtype, device):
         positions.append(place + [0] * rest)
         targets.append(target + [-100] * rest)
     owner, targets = torch.tensor(owners, device=device), torch.tensor(targets, device=device)
-    # A prompt position's own owner is PROMPT, so it sees the prompt; nothing sees what comes after it.
-    mask = visibility(owner, owner, dtype)
-    later = torch.ones(width, width, dtype=torch.bool, device=device).triu(1)
-    mask = mask.masked_fill(later, torch.finfo(dtype).min)
+    # A prompt position's own owner is PROMPT, so it sees the prompt up to itself.
+    mask = visibility(owner, owner, dtype, causal=True)
     tensors = {
         "input_ids": torch.tensor(ids, device=device),
         "attention_mask": mask,

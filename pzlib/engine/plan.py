@@ -11,11 +11,10 @@ import tempfile
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
 from pzlib.engine.memory import Architecture, Device, GiB, device, memory, peak, size_of, spread, vllm_cache
-from pzlib.engine.processes import end_with_parent, start
 from pzlib.engine.shares import growing, packed, reading, shares
-from pzlib.runs.folder import RunFolder
 
 BANDWIDTH = 0.6  # of a device's, reached in decoding: an assumption, like the share of arithmetic that is reached
 LAUNCH = 4e-4  # seconds a layer and token of transformers' sampling, whose kernels are started one by one
@@ -26,13 +25,12 @@ SMALL = {"tier": "smoke", "steps": 1, "passages": 1, "group": 2, "corpus_limit":
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0", "MALLOC_ARENA_MAX": "1"}
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(NamedTuple):
     """Of one step, all processes: token counts, floating-point operations, seconds."""
 
-    prompt_tokens: int  # read by generation; a group's prompt once
-    completion_tokens: int
-    trained_tokens: int  # read by the loss
+    tokens_read: int  # by generation; a group's prompt once
+    tokens_written: int
+    tokens_trained_on: int  # read by the loss
     generation_flops: float
     training_flops: float
     generation_seconds: float
@@ -111,10 +109,10 @@ def misfits(run, arch, device):
         left, row = vllm_cache(run, arch, device)
         if left < row:
             found.append(f"vLLM's share has {left / GiB:.1f} GiB for keys and values, one row can take {row / GiB:.1f}")
-    elif spread(run) and not run.method.supervised:
-        found.append(f"transformers cannot sample from weights that {run.sharding} spreads over GPUs: use_vllm")
-    if spread(run) and (needed := run.method.needs_whole_weights(run)):
-        found.append(f"with weights that {run.sharding} spreads over GPUs no process can {needed[0]}")
+    if spread(run):
+        samples = not run.use_vllm and not run.method.supervised and ("sample by itself", None)
+        if needed := run.method.needs_whole_weights(run) or samples:
+            found.append(f"with weights that {run.sharding} spreads over GPUs no process can {needed[0]}")
     phase, most = peak(memory(run, arch, device))
     if most > device.usable:
         over = (most - device.usable) / GiB
@@ -238,13 +236,9 @@ def _step(p):
     yield _row("", "at most", "at the mean")
     lengths = (run.max_prompt_tokens, run.max_completion_tokens), (p.prompt, p.completion)
     yield _row("prompt / completion tokens a row", *(f"{a:,} / {b:,}" for a, b in lengths))
-    for name, field, form in (
-        ("tokens read", "prompt_tokens", ","), ("tokens written", "completion_tokens", ","),
-        ("tokens trained on", "trained_tokens", ","), ("generation, FLOPs", "generation_flops", ".2e"),
-        ("training, FLOPs", "training_flops", ".2e"), ("generation, seconds", "generation_seconds", ",.1f"),
-        ("training, seconds", "training_seconds", ",.1f"),
-    ):  # fmt: skip
-        yield _row(name, *(format(getattr(work, field), form) for work in both))
+    for field, *values in zip(Work._fields, *both, strict=True):
+        form = ",.1f" if field.endswith("seconds") else ".2e" if field.endswith("flops") else ","
+        yield _row(field.replace("_", " ").replace("flops", "FLOPs"), *(format(value, form) for value in values))
     hours = [run.steps * work.seconds / 3600 for work in both]
     yield _row(f"{run.steps:,} steps, hours", *(f"{h:,.1f}" for h in hours))
     yield _row("GPU-hours" if p.device.gpu else "process-hours", *(f"{run.processes * h:,.1f}" for h in hours))
@@ -319,6 +313,9 @@ def measure(run):
     """
     from transformers import AutoTokenizer
 
+    from pzlib.engine.processes import start
+    from pzlib.runs.folder import RunFolder
+
     run = replace(run, steps=STEPS, random_span_steps=0, eval_every=0, save_every=100, processes=1, name="measured",
                   model=run.model_source, corpus=run.corpus_source)  # fmt: skip
     with tempfile.TemporaryDirectory() as home:
@@ -337,6 +334,8 @@ def measure(run):
 
 def _first_steps(home):
     import torch
+
+    from pzlib.engine.processes import end_with_parent
 
     end_with_parent()
     _train(home, "before")  # what is loaded once and stays (libraries, thread pools, kernels) is no part of the run
@@ -364,8 +363,8 @@ def _train(home, name):
 
 
 def _resident(field):
-    with open("/proc/self/status") as file:
-        return next(1024 * int(line.split()[1]) for line in file if line.startswith(field))
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(field))
 
 
 if __name__ == "__main__":

@@ -15,20 +15,20 @@ PROMPT, IDLE = -1, -2  # owners of a cached position: all branches of its sequen
 _branches = weakref.WeakKeyDictionary()  # model -> the verdict of `can_branch`, asked once per model
 
 
-def visibility(queries, keys, dtype):
+def visibility(queries, keys, dtype, causal=False):
     """The additive attention mask (B, 1, Q, K) under which a branch sees the prompt and itself only.
 
-    queries (B, Q) and keys (B, K) hold the owner of each position: a branch's number, PROMPT or IDLE. An idle
-    query sees the prompt, so that no row of the mask is empty; nobody who counts ever sees an idle key.
+    queries (B, Q) and keys (B, K) hold the owner of each position: a branch's number, PROMPT or IDLE. An idle query
+    sees the prompt, so that no row of the mask is empty; nobody who counts ever sees an idle key. causal: of Q = K
+    positions none sees a later one.
 
     >>> mask = visibility(torch.tensor([[0, 1]]), torch.tensor([[PROMPT, 0, 1]]), torch.float32)
     >>> (mask[0, 0] == 0).tolist()
     [[True, True, False], [True, False, True]]
     """
     seen = (keys[:, None, :] == queries[:, :, None]) | (keys[:, None, :] == PROMPT)  # (B, Q, K)
-    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(
-        ~seen, torch.finfo(dtype).min
-    )[:, None]
+    seen = seen.tril() if causal else seen
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, torch.finfo(dtype).min)[:, None]
 
 
 def can_branch(model):
@@ -58,8 +58,7 @@ def _branches_stay_apart(model):
     ids = torch.arange(8, device=model.device)[None] % model.config.get_text_config().vocab_size  # 4 shared, 2 + 2 own
     owner = torch.tensor([[PROMPT] * 4 + [0, 0, 1, 1]], device=model.device)
     position = torch.tensor([[0, 1, 2, 3, 4, 5, 4, 5]], device=model.device)
-    mask = visibility(owner, owner, model.dtype)
-    mask = mask.masked_fill(torch.ones_like(mask[0, 0], dtype=torch.bool).triu(1), torch.finfo(mask.dtype).min)
+    mask = visibility(owner, owner, model.dtype, causal=True)
     try:
         # in the weights' own precision: under a run's autocast, rounding would decide
         with evaluating(model), torch.autocast(model.device.type, enabled=False):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -293,11 +294,13 @@ def test_other_kinds_of_model_are_refused_in_words():
         Architecture.from_config({"model_type": "qwen2", "layer_types": ["sliding_attention"]})
 
 
-def test_a_plan_needs_neither_torch_nor_tables():
+def test_a_plan_needs_neither_torch_nor_tables_and_is_there_at_once():
     heavy = "{'torch', 'transformers', 'pandas'} & {*sys.modules}"
     code = f"import sys; from pzlib.__main__ import main; main(['plan']); print({heavy})"
+    begun = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "set()"
+    assert time.monotonic() - begun < 5  # below a second on cores that nobody else uses
 
 
 def test_settings_of_a_command_line_have_the_settings_types():
