@@ -31,8 +31,9 @@ _SILENT = re.compile(  # templates without output in the running text
     r"cite .*|citation( needed| style)?|harv\w*|sfn\w*|ref\w*|efn.*|rp|r|use .*|pp\b.*|cn|fact|clarify|by whom\??|"
     r"(who|when|which|what)\??|(additional )?citations? .*|page needed|dubious.*|verif.*|not in .*|better source.*|"
     r"(subscrip|registra|disputed|original research|update|weasel|peacock|contradict|inconsistent|attribut).*|"
-    r"listen|dead link|wayback|webarchive|anchor|main|see also|further.*|clear|-|0|link note|vague|"
-    r"failed verification|inflation-fn|flag ?icon|nowrap (begin|end)|hatnote|short description|about|specify|year needed"
+    r"listen|dead link|wayback|webarchive|anchor|main|see also|further.*|clear|-|0|link note|"
+    r"vague|failed verification|inflation-fn|flag ?icon|nowrap (begin|end)|hatnote|short description|about|specify|"
+    r"year needed"
 )
 _PRINTED = {  # what templates print of their arguments; a name that ends with "-" is that of a family
     "{0}": "nowrap,small,smaller,nihongo,flag,abbr,tooltip,ill,interlanguage link,vanchor,code,math,mvar,var,kbd,samp,"

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from pzlib.corpus.passages import load_passages
-from pzlib.engine import generation, sampling
+from pzlib.engine import sampling
 from pzlib.engine.models import load
 from pzlib.masking import MASK, apply_mask, random_span
 from pzlib.prompts import PAPER, generator_prompt, parse_boxed, parse_mask, predictor_prompt
@@ -122,7 +122,7 @@ def script(monkeypatch):
                         drawn.completion_ids[at], drawn.clipped[at] = row, row[-1] != eos_ids[0]
             return drawn
 
-        monkeypatch.setattr(generation, "sample", sample)
+        monkeypatch.setattr(sampling, "sample", sample)
 
     original = sampling.sample
     return install
