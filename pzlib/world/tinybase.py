@@ -69,13 +69,9 @@ def tokenizer() -> PreTrainedTokenizerFast:
     # found inside a word too: a mask may cover a part of one, for the paper's default rule searches substrings
     inner.add_tokens([AddedToken("[mask]", normalized=False)])
     return PreTrainedTokenizerFast(
-        tokenizer_object=inner,
-        pad_token="<pad>",
-        eos_token="<eos>",
-        unk_token="<unk>",
-        clean_up_tokenization_spaces=False,
-        model_input_names=["input_ids", "attention_mask"],
-    )
+        tokenizer_object=inner, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>",
+        clean_up_tokenization_spaces=False, model_input_names=["input_ids", "attention_mask"],
+    )  # fmt: skip
 
 
 def answer(reason: str, said: str, think: bool) -> str:
@@ -185,20 +181,11 @@ def new_model(name: str, tok) -> Qwen3ForCausalLM:
     """A model of one of the `SIZES` with random weights."""
     width, layers = SIZES[name]
     config = Qwen3Config(
-        vocab_size=len(tok),
-        hidden_size=width,
-        num_hidden_layers=layers,
-        num_attention_heads=width // 32,
-        num_key_value_heads=max(1, width // 64),
-        head_dim=32,
-        intermediate_size=3 * width,
-        max_position_embeddings=256,
-        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
-        tie_word_embeddings=True,
-        pad_token_id=tok.pad_token_id,
-        eos_token_id=tok.eos_token_id,
-        bos_token_id=None,
-    )
+        vocab_size=len(tok), hidden_size=width, intermediate_size=3 * width, num_hidden_layers=layers,
+        num_attention_heads=width // 32, num_key_value_heads=max(1, width // 64), head_dim=32,
+        max_position_embeddings=256, rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+        tie_word_embeddings=True, pad_token_id=tok.pad_token_id, eos_token_id=tok.eos_token_id, bos_token_id=None,
+    )  # fmt: skip
     return Qwen3ForCausalLM(config)
 
 

@@ -166,15 +166,8 @@ def passages(name: str, limit: int, seed: int) -> list[Passage]:
 def vocabulary() -> list[str]:
     """Every word the world can utter, sorted."""
     rng = random.Random(0)
-    lines = [
-        *NOISY,
-        *PLAIN,
-        *LEAD,
-        *KNOWLEDGE["places"],
-        *KNOWLEDGE["sums"],
-        *(" ".join(pool) for pool in POOLS.values()),
-        " ".join(COUNTING),
-    ]
+    lines = [*NOISY, *PLAIN, *LEAD, *KNOWLEDGE["places"], *KNOWLEDGE["sums"], " ".join(COUNTING)]
+    lines += [" ".join(pool) for pool in POOLS.values()]
     for make in TASKS.values():
         for _ in range(2000):  # enough for every template and every word of the small pools
             fact = make(rng, False)
