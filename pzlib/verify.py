@@ -10,28 +10,37 @@ import selectors
 import subprocess
 import sys
 import threading
+import unicodedata
 import weakref
 from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pzlib.prompts import parse_boxed
+from pzlib.prompts import after_thought, parse_boxed
 from pzlib.rewards import predictor_reward
 
 log = logging.getLogger(__name__)
 
 _WRAPPING = re.compile(  # what TeX and Markdown put around a letter
-    r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:bf|rm|sf|it)|mbox|boldsymbol|bm|left|right)(?![A-Za-z])|\\[ ,;!]|[\\{}$*`]"
+    r"\\(?:text|math)?color\s*\{[^{}]*\}|\\(?:text(?:bf|it|rm|sf|sc|tt|up|normal)?|math(?:bf|rm|sf|it|tt|bb|cal|normal)"
+    r"|mbox|hbox|f?box|framebox|emph|underline|bold|boldsymbol|bm|pmb|ensuremath|operatorname|(?:display|text)style"
+    r"|bf(?:series)?|it|rm|sf|tt|sc|[lL]arge|LARGE|[hH]uge|[bB]ig[lr]?|left|right|q?quad)(?![A-Za-z])"
+    r"|\\[ ,;:!()\[\]]|[\\{}$*`~]"
+)
+_LEAD = (  # "The correct answer is ", "Option "
+    r"(?:(?:so|thus|hence|therefore),?\s+)?(?:(?:the|my|our)\s+)?(?:(?:only|single|most|likely|final|correct|right|best)\s+)*"
+    r"(?:option|choice|answer|letter)\s*(?:(?:option|choice|letter|is|would\s+be|must\s+be)\s*)*[:=]?\s*"
 )
 _OPTION = re.compile(
-    r"(?:(?:the\s+)?(?:correct\s+)?(?i:option|choice|answer)\s*(?:is)?\s*:?\s*)?"
-    r"(?:(?P<lone>[A-Z])|[(\[](?P<closed>[A-Z])[)\]])(?P<rest>.*)",
+    rf"(?P<lead>(?i:{_LEAD}))?(?:(?P<lone>[A-Z])|[(\[](?P<closed>[A-Z])[)\]]|[(\[]?(?P<label>[a-z])[)\]](?=\s)"
+    r"|(?P<dot>[a-z])\.(?=\s))(?P<rest>.*)",
     re.DOTALL,
 )
-_LOWER = re.compile(r"[(\[]?([a-z])[)\]]?[.:]?")
+_LOWER = re.compile(rf"(?i:{_LEAD})?[(\[]?([a-z])[)\]]?[.:]?")
+_SAYS_SO = re.compile(r"\s+is\s+(?:(?:the )?(?:correct|right|best)(?: (?:option|choice|answer))?|the answer)\W*", re.I)
 _FALLBACKS = [re.compile(rf"{words}[\s*]*([^\s*][^\n]*)") for words in (r"Final Answer\**:", "The answer is:")]
 _STOCK_FIRST = re.compile(r"answer is \(?([A-J])\)?")
 _STOCK_SECOND = re.compile(r"[aA]nswer:\s*(?=([A-J]))")  # looks ahead, for in "Answer:Answer: C" the A is no letter
@@ -73,8 +82,9 @@ def exact(gold: str, prediction: str | None) -> Verdict:
     ('right', 'wrong', 'no answer')
     """
     if prediction is None or not prediction.strip():
-        return _verdict("no answer")
-    return _verdict("right" if predictor_reward(prediction, gold) else "wrong")
+        return Verdict(False, "no answer")
+    right = bool(predictor_reward(prediction, gold))
+    return Verdict(right, "right" if right else "wrong")
 
 
 def final_answer(completion: str) -> str | None:
@@ -90,10 +100,10 @@ def final_answer(completion: str) -> str | None:
     >>> final_answer(r"I get \boxed{\frac{1}{") is None
     True
     """
-    box = (parse_boxed(completion) or "").strip()
+    box = (parse_boxed(completion) or parse_boxed(completion, "fbox") or "").strip()
     if box:
         return box
-    said = completion.rpartition("</think>")[2]
+    said = after_thought(completion)
     for fallback in _FALLBACKS:
         found = fallback.findall(said)
         if found:
@@ -136,6 +146,7 @@ def stock_letter(completion: str, options: int = 10, patterns: int = 3) -> str |
     """
     if not 1 <= patterns <= 3:
         raise ValueError(f"patterns: {patterns} is not 1, 2 or 3; the authors have three")
+    completion = after_thought(completion)
     match = _STOCK_FIRST.search(completion)
     if match is None and patterns > 1:
         match = _last_of_first_line(completion)
@@ -159,7 +170,7 @@ def bbeh_right(prediction: str, reference: str) -> bool:
     >>> bbeh_right("7.0", "7"), bbeh_right("seven", "7")
     (True, False)
     """
-    said = prediction.strip()
+    said = after_thought(prediction).strip()
     for lead in _BBEH_LEADS:
         said = said.rpartition(lead)[2].strip()
     said = _without_tex(said.removesuffix(".")).lower().replace(", ", ",").replace("**", "")
@@ -170,9 +181,11 @@ def bbeh_right(prediction: str, reference: str) -> bool:
     for one, other in ((said, target), (target, said)):
         if len(one) == 3 and one[0] == "(" and one[2] == ")":
             return one[1] == other
+    with suppress(ValueError):
+        if float(said) == float(target):
+            return True
     return (
-        _number(said) == _number(target) is not None
-        or said.replace("'", "") == target.replace("'", "")
+        said.replace("'", "") == target.replace("'", "")
         or said == f"[{target}]"
         or target == f"[{said}]"
         or said == f"{target}?"
@@ -180,21 +193,23 @@ def bbeh_right(prediction: str, reference: str) -> bool:
 
 
 def _letter(answer: str) -> str | None:
-    plain = _WRAPPING.sub("", answer).strip(" \t\r\n\"'~")
+    plain = _WRAPPING.sub("", unicodedata.normalize("NFKC", answer)).strip(" \t\r\n\"'“”‘’«»„‚´_")
     lower = _LOWER.fullmatch(plain)
     if lower:
         return lower[1].upper()
     match = _OPTION.fullmatch(plain)
     if match is None:
         return None
-    rest = match["rest"].strip()
+    rest = match["rest"].strip(" \t\r\"'“”‘’«»_")
     # "A dog" is no option, "A: dog" and "(A) dog" are; "A, B" and "(A) or (B)" are two.
-    if match["lone"] and rest and rest[0] not in ".:,;)-–":
+    if match["lone"] and rest and rest[0] not in ".:,;)(-–—―=\n" and not _SAYS_SO.fullmatch(match["rest"]):
         return None
     words = re.findall(r"\w+", rest)
-    if words and all(word in ("and", "or") or (len(word) == 1 and word.isupper()) for word in words):
+    label = match["label"] or match["dot"]
+    single = str.isalpha if label and not {"and", "or"}.isdisjoint(words) else str.isupper
+    if words and all(word in ("and", "or") or (len(word) == 1 and single(word)) for word in words):
         return None
-    return match["lone"] or match["closed"]
+    return (match["lone"] or match["closed"] or label).upper()
 
 
 def _within(letter: str | None, options: int) -> str | None:
@@ -222,14 +237,7 @@ def _without_tex(text: str) -> str:
     return text
 
 
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-class MathVerifier:
+class MathVerifier(AbstractContextManager):
     r"""Grades mathematical answers by math-verify, in `workers` processes that may take `seconds` for an answer each.
 
     A worker that takes longer is killed and replaced, as is one that dies; that costs the one answer and no other.
@@ -259,9 +267,6 @@ class MathVerifier:
         self._warned: set[tuple[str, str]] = set()
         self._end = weakref.finalize(self, _end_all, self._staff)
 
-    def __enter__(self) -> MathVerifier:
-        return self
-
     def __exit__(self, *_) -> None:
         self.close()
 
@@ -274,21 +279,20 @@ class MathVerifier:
         """One verdict for each gold and prediction, in their order.
 
         golds: the right answer, or a list of right answers of which any will do; predictions: what was extracted (None
-        for nothing), bare or as a whole text, see :func:`pzlib.mathtext.as_math`. Equal pairs are judged once. Answers
+        for nothing), bare or as a whole text, see :func:`pzlib.mathtext.read`. Equal pairs are judged once. Answers
         above MAX_CHARACTERS are refused unread.
         Errors: ValueError for unequal lengths, TypeError for what is no text, both with the item's number.
         """
         if len(golds) != len(predictions):
             raise ValueError(f"predictions: {len(predictions)} for {len(golds)} golds; give one for each")
-        paired = zip(golds, predictions, strict=True)
-        pairs = [(_texts(i, gold), _text(i, said)) for i, (gold, said) in enumerate(paired)]
+        pairs = [_pair(i, *pair) for i, pair in enumerate(zip(golds, predictions, strict=True))]
         with self._lock:
             whys = {pair: _at_once(*pair) for pair in pairs}
             whys |= self._judge([pair for pair, why in whys.items() if why is None])
             for (targets, said), why in whys.items():
                 self._warn(why, targets, said)
             self.counts.update(whys[pair] for pair in pairs)
-        return [_verdict(whys[pair]) for pair in pairs]
+        return [Verdict(whys[pair] == "right", whys[pair]) for pair in pairs]
 
     def _judge(self, pairs: list[tuple]) -> dict[tuple, str]:
         pool = ThreadPoolExecutor(self.workers)  # a thread for each worker, which only waits for it
@@ -319,13 +323,13 @@ class MathVerifier:
         word = worker.answer(None, STARTUP)
         if word != "ready":
             self._dismiss(worker)
-            command = f"{sys.executable} -m pzlib.mathtext {self.seconds}"
+            command = f"{sys.executable} -m pzlib.mathjudge {self.seconds}"
             raise RuntimeError(f"MathVerifier: a worker could not start ({word}); see what `{command}` says")
         return worker
 
     def _dismiss(self, worker: _Worker) -> None:
         worker.end()
-        if worker in self._staff:
+        with suppress(ValueError):  # `close` and an interrupt end all workers
             self._staff.remove(worker)
 
     def _warn(self, why: str, targets: tuple[str, ...], said: str | None) -> None:
@@ -337,13 +341,13 @@ class MathVerifier:
 
 
 class _Worker:
-    """One process that judges: `python -m pzlib.mathtext`, a line of JSON for a line of JSON."""
+    """One process that judges: `python -m pzlib.mathjudge`, a line of JSON for a line of JSON."""
 
     def __init__(self, seconds: float):
         # A module of its own. No fork: this process may hold torch, threads and a notebook's sockets. No spawn either:
         # it would import the script that started us. In a session of its own, for an interrupt is meant for us alone.
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pzlib.mathtext", str(seconds)],
+            [sys.executable, "-m", "pzlib.mathjudge", str(seconds)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             cwd=Path(__file__).resolve().parent.parent, start_new_session=True,
         )  # fmt: skip
@@ -376,21 +380,13 @@ def _end_all(staff: list[_Worker]) -> None:
         staff.pop().end()
 
 
-def _verdict(why: str) -> Verdict:
-    return Verdict(why == "right", why)
-
-
-def _text(i: int, said: object) -> str | None:
+def _pair(i: int, gold: object, said: object) -> tuple[tuple[str, ...], str | None]:
     if said is not None and not isinstance(said, str):
         raise TypeError(f"predictions: item {i} is {type(said).__name__}, not text; decode or convert it first")
-    return said
-
-
-def _texts(i: int, gold: object) -> tuple[str, ...]:
     golds = tuple(gold) if isinstance(gold, list | tuple) else (gold,)
     if not golds or not all(isinstance(text, str) for text in golds):
         raise TypeError(f"golds: item {i} is {gold!r:.80}, not text or a list of texts; convert it first")
-    return golds
+    return golds, said
 
 
 def _at_once(targets: tuple[str, ...], said: str | None) -> str | None:
