@@ -11,10 +11,10 @@ import resource
 import signal
 import sys
 from dataclasses import replace
+from fractions import Fraction
 from functools import lru_cache
 
 from math_verify import ExprExtractionConfig, LatexExtractionConfig, grader, parse, verify
-from sympy import Abs, Rational
 
 from pzlib.mathtext import Reading, read
 
@@ -36,9 +36,9 @@ def close(a, b, float_rounding: int, numeric_precision: int) -> bool:
     if not (hasattr(a, "free_symbols") and hasattr(a, "is_Matrix") and not a.is_Matrix):
         return True
     symbols = sorted(a.free_symbols | b.free_symbols, key=str)
-    places = {symbol: Rational(13 + 2 * i, 11) for i, symbol in enumerate(symbols)}
+    places = {symbol: Fraction(13 + 2 * i, 11) for i, symbol in enumerate(symbols)}
     try:
-        sizes = [Abs(side.doit().subs(places)).evalf(30) for side in (a, b, a - b)]
+        sizes = [abs(side.doit().subs(places)).evalf(30) for side in (a, b, a - b)]
         return not (0 < max(sizes[:2]) < SMALL) or bool(sizes[2] <= DIGITS * max(sizes[:2]))
     except Exception:  # what has no size was not compared as a number
         return True

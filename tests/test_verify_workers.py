@@ -34,7 +34,7 @@ def workers():
     """The worker processes that were started since the test began, as a function."""
 
     def running():
-        return {child for child in psutil.Process().children() if "pzlib.mathtext" in child.cmdline()}
+        return {child for child in psutil.Process().children() if "pzlib.mathjudge" in child.cmdline()}
 
     before = running()
     return lambda: sorted(running() - before, key=lambda child: child.pid)
