@@ -18,7 +18,6 @@ RPT_V0 = (
 )
 
 
-
 @dataclass(frozen=True)
 class Template:
     r"""The wording of the four prompts; each holds the slot ``{text}`` once, all other braces are literal.
@@ -76,7 +75,6 @@ TINY = Template(
 TEMPLATES = {"paper": PAPER, "tiny": TINY}
 
 
-
 def generator_prompt(text: str, template: Template = PAPER) -> str:
     r"""The prompt that asks for a mask of the passage ``text`` (PretrainZero Fig. 5).
 
@@ -88,7 +86,6 @@ def generator_prompt(text: str, template: Template = PAPER) -> str:
     return template.generator.replace(_SLOT, text)
 
 
-
 def predictor_prompt(masked: str, template: Template = PAPER) -> str:
     r"""The prompt that asks for the words under ``[mask]`` in the passage ``masked`` (PretrainZero Fig. 5).
 
@@ -96,7 +93,6 @@ def predictor_prompt(masked: str, template: Template = PAPER) -> str:
     'Passage : [mask] is old . Answer :'
     """
     return template.predictor.replace(_SLOT, masked)
-
 
 
 def next_token_prompt(text: str, template: Template = PAPER) -> str:
@@ -108,7 +104,6 @@ def next_token_prompt(text: str, template: Template = PAPER) -> str:
     return template.next_token.replace(_SLOT, text)
 
 
-
 def question_prompt(text: str, template: Template = PAPER) -> str:
     r"""The prompt that puts the problem ``text`` outright, as evaluation and RLVR do: no passage, no mask.
 
@@ -117,6 +112,17 @@ def question_prompt(text: str, template: Template = PAPER) -> str:
     """
     return template.question.replace(_SLOT, text)
 
+
+def after_thought(completion: str) -> str:
+    """What a completion says once it has thought: what follows the last ``</think>``, and nothing while one is open.
+
+    Every parser reads only this: a box in a thought, finished or cut off, is no answer (as in RPT, arXiv:2506.08007).
+
+    >>> after_thought("<think>B?</think> It is C."), after_thought("It is C."), after_thought("<think>I guess B")
+    (' It is C.', 'It is C.', '')
+    """
+    said = completion.rpartition("</think>")[2]
+    return "" if "<think>" in said else said
 
 
 def parse_mask(completion: str) -> str | None:
@@ -132,15 +138,14 @@ def parse_mask(completion: str) -> str | None:
     return (_last_balanced(completion, "mask") or "").strip() or None
 
 
-
-def parse_boxed(completion: str) -> str | None:
+def parse_boxed(completion: str, command: str = "boxed") -> str | None:
     r"""The answer a completion gives: the content of the last balanced ``\boxed{...}``, spaces kept.
 
     None when no box closes. An empty box is the empty answer ``""``, which no reward accepts. The time is
-    linear in the length of the completion, whatever it holds.
+    linear in the length of the completion, whatever it holds. command: boxed, or TeX's own fbox.
 
     * *Last* goes by the opening: of two nested boxes the inner one counts; a box left open is passed over.
-    * A box before the last ``</think>`` is a thought and no answer (as in RPT, arXiv:2506.08007).
+    * A box in a thought is no answer, see :func:`after_thought`.
     * ``\{``, ``\}`` and ``\\`` are TeX's: they open and close nothing. Only where no box closes under that
       reading is a backslash before a brace an ordinary character, as in ``\boxed{C:\}``.
     * TeX allows spaces between command and brace, and so do we; ``\boxed 5`` without braces is not read.
@@ -154,8 +159,7 @@ def parse_boxed(completion: str) -> str | None:
     >>> parse_boxed(r"\boxed{\left\{ x \right.}")
     '\\left\\{ x \\right.'
     """
-    return _last_balanced(completion, "boxed")
-
+    return _last_balanced(completion, command)
 
 
 def _tokens(command: str, escapes: bool) -> re.Pattern[str]:
@@ -163,12 +167,11 @@ def _tokens(command: str, escapes: bool) -> re.Pattern[str]:
     escaped = rf"|\\(?!\\{command})[\\{{}}]" if escapes else ""
     return re.compile(rf"(?P<open>\\{command}\s*\{{){escaped}|(?P<brace>[{{}}])")
 
-_TOKENS = {command: [_tokens(command, escapes) for escapes in (True, False)] for command in ("mask", "boxed")}
-
+_TOKENS = {command: [_tokens(command, escapes) for escapes in (True, False)] for command in ("mask", "boxed", "fbox")}
 
 
 def _last_balanced(completion: str, command: str) -> str | None:
-    answer = completion.rpartition("</think>")[2]  # all of it where there is no </think>
+    answer = after_thought(completion)
     first = answer.find("\\" + command)
     if first < 0:
         return None
@@ -177,7 +180,6 @@ def _last_balanced(completion: str, command: str) -> str | None:
         if content is not None:
             return content
     return None
-
 
 
 def _scan(text: str, tokens: re.Pattern[str]) -> str | None:

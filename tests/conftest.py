@@ -35,6 +35,15 @@ def real_data():
 
 
 @pytest.fixture(scope="session")
+def cases():
+    """The folder of reported faults beside the checkout, or PZLIB_CASES; its tests are skipped elsewhere."""
+    folder = Path(os.environ.get("PZLIB_CASES") or REPO.parent / "shared/cases")
+    if not folder.is_dir():
+        pytest.skip(f"no reported cases at {folder}; set PZLIB_CASES")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory):
     """A folder with a random Qwen3 (2 layers of 32) and a word-level tokenizer of MARKERS and WORDS."""
     import torch

@@ -32,6 +32,11 @@ MEGABYTE = 2**20
         ("Final Answer:\n **\n", None),
         (r"\boxed{\frac{1}{2}", None),  # cut in mid-brace
         (r"\boxed{7} and then \boxed{\frac{1}", "7"),
+        (r"<think>\boxed{1}", None),  # cut off in mid-thought
+        (r"<think>a</think> \boxed{1} <think> or", None),
+        ("<think>Final Answer: 3", None),
+        (r"\fbox{5}", "5"),
+        (r"\boxed{4} or \fbox{5}", "4"),
         ("", None),
         ("\udcff\ud800\x00", None),  # bytes that are no text, as Python decodes them
         ("\\boxed{\udcff}", "\udcff"),
@@ -79,10 +84,59 @@ def test_final_answer(completion, answer):
         (r"\frac{A}{B}", None),
         ("", None),
         ("É", None),
+        # dashes and quotes
+        ("C — because", "C"),
+        ("C - because", "C"),
+        ("C (because it floats)", "C"),
+        ("“C”", "C"),
+        ("«C»", "C"),
+        ("``C''", "C"),
+        ("C — D", None),
+        ("(C) — (D)", None),
+        ("C/D", None),
+        # TeX's fonts, sizes, boxes, colours
+        (r"\displaystyle C", "C"),
+        (r"{\bf C}", "C"),
+        (r"\mathbb{C}", "C"),
+        (r"\underline{\large C}", "C"),
+        (r"\fbox{C}", "C"),
+        (r"\textcolor{red}{C}", "C"),
+        (r"\alpha", None),
+        # sentences
+        (r"\text{The answer is C}", "C"),
+        ("Thus, the correct option is (C).", "C"),
+        ("My final answer: c", "C"),
+        ("Option C is correct.", "C"),
+        ("C is not correct", None),
+        ("The answer is a dog", None),
+        ("The answer is A or B", None),
+        # small letters before their option
+        ("c) dog", "C"),
+        ("(d) 12 m/s", "D"),
+        ("e. none of these", "E"),
+        ("a) and b)", None),
+        ("e.g. a dog", None),
+        # full-width and circled letters
+        ("Ｃ", "C"),
+        ("（ｃ）", "C"),
+        ("Ⓒ", "C"),
     ],
 )
 def test_boxed_letter(box, letter):
     assert boxed_letter(rf"Hence \boxed{{{box}}}.") == letter
+
+
+def test_reported_letters(cases):
+    rows = [json.loads(line) for line in (cases / "letters.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(rows) > 5
+    assert [row for row in rows if boxed_letter(row["completion"]) != row["letter"]] == []
+
+
+def test_no_letter_is_read_in_a_thought():
+    for thought in (r"<think>I guess \boxed{B}", "<think>the answer is (B)", "<think>The answer is: B"):
+        assert boxed_letter(thought) is stock_letter(thought) is None and not bbeh_right(thought, "B")
+        assert boxed_letter(thought + r"</think> \fbox{C}") == "C"
+        assert stock_letter(thought + "</think> so the answer is (C)") == "C"
 
 
 def test_boxed_letter_falls_back_and_counts_options():

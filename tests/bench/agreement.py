@@ -20,7 +20,6 @@ from pzlib.verify import MathVerifier, final_answer, stock_letter
 END = 160  # characters of an answer's end that are shown
 
 
-
 @dataclass
 class Measure:
     """One count: `hits` of `n` answers of a file; `seconds` it took, where it was timed."""
@@ -47,7 +46,6 @@ class Measure:
         return asdict(self) | {name: round(value, 4) for name, value in numbers.items()} | {"seconds": seconds}
 
 
-
 @dataclass
 class Difference:
     """An answer on which we and the file differ."""
@@ -61,7 +59,6 @@ class Difference:
     def __str__(self) -> str:
         head = f"{self.where}: gold {self.gold!r}, ours {self.ours!r}, theirs {self.theirs!r}"
         return f"{head}\n    ...{self.end[-END:]!r}"
-
 
 
 def letters(path: Path) -> tuple[list[Measure], list[Difference]]:
@@ -103,7 +100,6 @@ def letters(path: Path) -> tuple[list[Measure], list[Difference]]:
     return [found for found in measures if found.n], differences
 
 
-
 def qwen_math(path: Path, verifier: MathVerifier) -> tuple[list[Measure], list[Difference]]:
     """Chains of thought on MATH: our answer against `pred`, our verdict on it against `score`.
 
@@ -131,7 +127,6 @@ def qwen_math(path: Path, verifier: MathVerifier) -> tuple[list[Measure], list[D
     return [Measure(path.name, "verdict", len(rows), sum(agreed), seconds), answered], differences
 
 
-
 def triples(path: Path, verifier: MathVerifier) -> tuple[list[Measure], list[Difference]]:
     """math-verify's own test cases: our verdict against `expected`. Columns read: gold, pred, expected."""
     rows = _rows(path, "gold", "pred", "expected")
@@ -144,7 +139,6 @@ def triples(path: Path, verifier: MathVerifier) -> tuple[list[Measure], list[Dif
         if verdict.right != bool(row["expected"])
     ]
     return [Measure(path.name, "verdict", len(rows), len(rows) - len(differences), seconds)], differences
-
 
 
 def measure(folder: Path, verifier: MathVerifier) -> Iterator[tuple[list[Measure], list[Difference]]]:
@@ -161,7 +155,6 @@ def measure(folder: Path, verifier: MathVerifier) -> Iterator[tuple[list[Measure
         yield kind(path)
 
 
-
 def _rows(path: Path, *columns: str) -> list[dict]:
     rows = records(path, "graded")
     for i, row in enumerate(rows):
@@ -169,7 +162,6 @@ def _rows(path: Path, *columns: str) -> list[dict]:
         if missing:
             raise ValueError(f"{path.name}: line {i + 1} has no {', '.join(missing)}; its columns: {', '.join(row)}")
     return rows
-
 
 
 def main() -> None:
@@ -192,6 +184,7 @@ def main() -> None:
     writer.writerows(rows)
     (root() / "data/results").mkdir(parents=True, exist_ok=True)
     write_atomic(root() / "data/results/graders.csv", table.getvalue())
+
 
 if __name__ == "__main__":
     main()
