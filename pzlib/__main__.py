@@ -293,9 +293,9 @@ def train(task):
 
     It holds {"settings": as of `Run.to_dict`, "evaluation": the name of one of `pzlib.evaluation`, or null}.
     """
-    from pzlib.engine.processes import last_words
+    from pzlib.engine.processes import as_child
 
-    with last_words(task):
+    with as_child():
         import torch
         from accelerate import PartialState
 

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from pzlib.objectives.supervised import answer as boxed
-from pzlib.prompts import parse_boxed
+from pzlib.prompts import after_thought, parse_boxed
 from pzlib.rewards import predictor_reward
 
 OPENING = "\\boxed{"
@@ -58,7 +58,7 @@ def placed(answer, target, template, tokenizer, opening=OPENING):
     a token that holds the brace and the target's first letters counts as the target's, as the model would write it.
     """
     at = answer.text.rfind(opening)
-    if at < 0 or answer.clipped:
+    if at < len(answer.text) - len(after_thought(answer.text)) or answer.clipped:  # none, or in a thought
         return None
 
     def decoded(n):

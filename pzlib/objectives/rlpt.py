@@ -12,7 +12,7 @@ from pzlib.engine.generation import in_turn
 from pzlib.game import Block, Objective, Row
 from pzlib.masking import MASK, MaskedPassage
 from pzlib.objectives import likelihood
-from pzlib.prompts import TINY, next_token_prompt, parse_boxed, predictor_prompt
+from pzlib.prompts import TINY, after_thought, next_token_prompt, parse_boxed, predictor_prompt
 from pzlib.words import kind_of
 
 OPENING, CLOSING = "<|startofprediction|>", "<|endofprediction|>"
@@ -55,9 +55,8 @@ def parse_prediction(completion: str, template: str) -> str | None:
     """
     if template == "tiny":
         return parse_boxed(completion)
-    after = completion.rpartition("</think>")[2]
-    found = re.findall(rf"{re.escape(OPENING)}(.*?){re.escape(CLOSING)}", after, re.DOTALL)
-    return found[-1].strip() if found and "<think>" not in after else None
+    found = re.findall(rf"{re.escape(OPENING)}(.*?){re.escape(CLOSING)}", after_thought(completion), re.DOTALL)
+    return found[-1].strip() if found else None
 
 
 class RLPT(Objective):

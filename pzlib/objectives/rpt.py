@@ -17,7 +17,7 @@ from pzlib.objectives.targets import (
     uncertain,
     whole_weights,
 )
-from pzlib.prompts import RPT_V0, TINY, next_token_prompt, parse_boxed
+from pzlib.prompts import RPT_V0, TINY, after_thought, next_token_prompt, parse_boxed
 from pzlib.words import kind_of
 
 _SMALL = {"entropy_model": "base", "entropy_threshold": 0.5}
@@ -162,7 +162,7 @@ def rpt_prompt(context: str, template: str = "paper", version: str = "v0") -> st
 def predicted(completion, template):
     r"""What the last box after `</think>` holds, every space kept (RPT sec. 3.3); None where there is no such box.
 
-    A thought that was opened and never closed gives no prediction, whatever boxes stand in it. The tiny model writes a
+    A thought that was opened and never closed gives no prediction, whatever boxes are in it. The tiny model writes a
     space on either side of what it boxes: the first is its word's own, as in the text, the last is dropped.
 
     >>> predicted(r"<think> \boxed{ a} </think> \boxed{ size}", "paper"), predicted(r"\boxed{ size }", "tiny")
@@ -170,14 +170,8 @@ def predicted(completion, template):
     >>> predicted(r"<think> so it is \boxed{ size}", "paper") is None
     True
     """
-    if _left_open(completion):
-        return None
-    said = parse_boxed(completion)
-    return said.removesuffix(" ") if said and template == "tiny" else said
-
-
-def _left_open(completion):
-    return "<think>" in completion.rpartition("</think>")[2]
+    found = parse_boxed(completion)
+    return found.removesuffix(" ") if found and template == "tiny" else found
 
 
 def verdict(completion, prediction, target):
@@ -189,7 +183,7 @@ def verdict(completion, prediction, target):
     ['right', 'right', 'inside a token', 'wrong', 'no answer']
     """
     if prediction is None:
-        return "thought not closed" if _left_open(completion) else "no answer"
+        return "thought not closed" if completion and not after_thought(completion) else "no answer"
     if rpt_reward(prediction, target.continuation, target.boundaries):
         return "right"
     return "inside a token" if prediction and target.continuation.startswith(prediction) else "wrong"
