@@ -17,7 +17,7 @@ from pzlib.objectives.targets import (
     uncertain,
     whole_weights,
 )
-from pzlib.prompts import RPT_V0, TINY, after_thought, next_token_prompt, parse_boxed
+from pzlib.prompts import RPT_V0, TINY, next_token_prompt, parse_boxed
 from pzlib.words import kind_of
 
 _SMALL = {"entropy_model": "base", "entropy_threshold": 0.5}
@@ -183,7 +183,7 @@ def verdict(completion, prediction, target):
     ['right', 'right', 'inside a token', 'wrong', 'no answer']
     """
     if prediction is None:
-        return "thought not closed" if completion and not after_thought(completion) else "no answer"
+        return "thought not closed" if "<think>" in completion.rpartition("</think>")[2] else "no answer"
     if rpt_reward(prediction, target.continuation, target.boundaries):
         return "right"
     return "inside a token" if prediction and target.continuation.startswith(prediction) else "wrong"
