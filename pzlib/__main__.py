@@ -299,13 +299,14 @@ def train(task):
         import torch
         from accelerate import PartialState
 
-        from pzlib.evaluation import named
+        from pzlib import evaluation
         from pzlib.train import train
 
         told = json.loads(Path(task).read_text())
         state = PartialState(cpu=not torch.cuda.is_available())  # on processors accelerate has to be told
         run, name = Run.from_dict(told["settings"]), told["evaluation"]
-        train(run, evaluate=named(name, run) if name and state.is_main_process else None)  # the others are never asked
+        asks = name and state.is_main_process  # the others are never asked
+        train(run, evaluate=evaluation.named(name, run) if asks else None)
         if state.num_processes > 1:
             state.destroy_process_group()
     return 0

@@ -188,11 +188,11 @@ def test_a_signal_is_an_interruption_of_every_command_one_line_and_exit_code_130
 
 def test_an_interrupted_training_says_in_that_line_where_it_goes_on(monkeypatch, capsys):
     def collect(*_):
-        raise Interrupted("mine: interrupted at step 3 of 12; the same command goes on from step 0")
+        raise Interrupted(RunFolder("mine"))
 
     monkeypatch.setattr("pzlib.studies.results.collect", collect)
     assert main(["results"]) == 130
-    assert capsys.readouterr().err == "mine: interrupted at step 3 of 12; the same command goes on from step 0\n"
+    assert capsys.readouterr().err == f"{Interrupted(RunFolder('mine'))}\n"
 
 
 def test_settings_on_the_command_line_become_a_run():

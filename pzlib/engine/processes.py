@@ -16,7 +16,7 @@ import time
 import traceback
 from pathlib import Path
 
-from pzlib.runs.folder import RunFolder
+from pzlib.runs.folder import Interrupted, RunFolder
 
 PARENT = "PZLIB_PARENT"  # names, to a process that ends with its parent, which that is
 TRAIN = (sys.executable, "-m", "pzlib", "train")  # and a JSON file {"settings": ..., "evaluation": a name or None}
@@ -223,9 +223,9 @@ def launch(run, view=None, evaluate=None):
             view.update(folder, seen, run.steps)
 
     def note(reason):
-        """Mark the run failed, if it had begun, and is not complete all the same or another start's now."""
+        """Mark the run failed (without a reason: resumable), if it had begun, and is not complete all the same or another start's now."""
         if folder.status() != before and folder.state() not in ("complete", "running"):
-            folder.set_status("failed", error=reason)
+            folder.set_status("failed" if reason else "resumable", error=reason)
 
     with tempfile.TemporaryDirectory(prefix="pzlib-") as scratch:
         task = Path(scratch) / "task.json"
@@ -235,7 +235,9 @@ def launch(run, view=None, evaluate=None):
             failed = follow(workers, look)
         except BaseException as error:
             stop(*workers)
-            note(f"{type(error).__name__}: {error}")
+            note(f"{type(error).__name__}: {error}" if isinstance(error, Exception) else None)
+            if isinstance(error, KeyboardInterrupt):
+                raise Interrupted(folder) from None
             raise
     if failed:
         rank, reason = failed

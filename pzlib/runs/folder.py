@@ -18,10 +18,7 @@ from importlib import metadata
 from pathlib import Path
 
 import filelock
-import pandas as pd
 import psutil
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pzlib.errors import refuse_unknown
 from pzlib.paths import REPO, stamp
@@ -35,13 +32,12 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP)  # what a cluster's disk 
 
 # A row is one completion; reward is raw (null: none was given), length in tokens, entropy in nats per token; position
 # is where its mask begins, as a share of the passage's characters; verdict is the verifier's, null where there is none.
-EPISODES = pa.schema(
-    [("step", pa.int64()), ("role", pa.string()), ("passage_id", pa.string()), ("block", pa.int64()),
-     ("group_index", pa.int64()), ("row", pa.int64()), ("mask", pa.string()), ("kind", pa.string()),
-     ("legal", pa.bool_()), ("count", pa.int64()), ("position", pa.float64()), ("prompt", pa.string()),
-     ("completion", pa.string()), ("prediction", pa.string()), ("reward", pa.float64()), ("advantage", pa.float64()),
-     ("length", pa.int64()), ("clipped", pa.bool_()), ("entropy", pa.float64()), ("verdict", pa.string())]
-)  # fmt: skip
+EPISODES = {
+    "step": "int64", "role": "string", "passage_id": "string", "block": "int64", "group_index": "int64", "row": "int64",
+    "mask": "string", "kind": "string", "legal": "bool", "count": "int64", "position": "double", "prompt": "string",
+    "completion": "string", "prediction": "string", "reward": "double", "advantage": "double", "length": "int64",
+    "clipped": "bool", "entropy": "double", "verdict": "string",
+}  # fmt: skip
 
 
 def write_atomic(path, content):
@@ -203,6 +199,8 @@ class RunFolder:
 
     def metrics(self):
         """metrics.jsonl as a DataFrame, one row per optimizer step; empty before the first."""
+        import pandas as pd
+
         rows = self._metric_rows()
         return pd.DataFrame(rows, columns=None if rows else ["step"])
 
@@ -213,9 +211,12 @@ class RunFolder:
 
     def write_episodes(self, step, rank, rows):
         """Store the episodes (dicts by EPISODES' columns) of one step and process, whole or not at all."""
-        refuse_unknown({k: None for row in rows for k in row}, EPISODES.names, "column of episodes")
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        refuse_unknown({k: None for row in rows for k in row}, EPISODES, "column of episodes")
         buffer = pa.BufferOutputStream()
-        table = pa.Table.from_pylist([{"step": step, **row} for row in rows], schema=EPISODES)
+        table = pa.Table.from_pylist([{"step": step, **row} for row in rows], schema=pa.schema(list(EPISODES.items())))
         pq.write_table(table, buffer, write_page_checksum=True)
         path = self.path / "episodes" / f"step_{step:06d}.rank{rank}.parquet"
         write_atomic(path, buffer.getvalue().to_pybytes())
@@ -225,9 +226,12 @@ class RunFolder:
 
         Raises ValueError, with the remedy, for a file that was cut short or changed since it was written.
         """
+        import pyarrow as pa
+
         tables = [_episodes(path) for step, _, path in self._episode_files() if steps is None or step in set(steps)]
         # A column that an earlier version did not have yet is null there.
-        return pa.concat_tables([EPISODES.empty_table(), *tables], promote_options="default").to_pandas()
+        none = pa.schema(list(EPISODES.items())).empty_table()
+        return pa.concat_tables([none, *tables], promote_options="default").to_pandas()
 
     def episode_steps(self):
         """The steps that have episodes, sorted: the live view reads the last few only."""
@@ -241,6 +245,8 @@ class RunFolder:
 
     def append_eval(self, rows):
         """Add rows (dicts by EVAL_COLUMNS); a step's task that is measured again replaces its old row."""
+        import pandas as pd
+
         for row in rows:
             refuse_unknown(row, EVAL_COLUMNS, "column of eval.csv")
             refuse_unknown(("step", "task"), row, "column of this evaluation row")
@@ -254,6 +260,8 @@ class RunFolder:
 
     def evals(self):
         """eval.csv as a DataFrame; empty before the first evaluation."""
+        import pandas as pd
+
         path = self.path / "eval.csv"
         return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=EVAL_COLUMNS)
 
@@ -270,6 +278,9 @@ class RunFolder:
 
 
 def _episodes(path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         return pq.ParquetFile(path, page_checksum_verification=True).read()
     except (pa.ArrowException, OSError) as error:  # pyarrow has no more exact words for what is wrong in it
@@ -333,7 +344,10 @@ def held(folder):
 
 
 class Interrupted(KeyboardInterrupt):
-    """A training that a person or the system stopped: one line in a notebook, in the place of a traceback."""
+    """A training that a person stopped: one line in a notebook, in the place of a traceback."""
+
+    def __init__(self, folder):
+        super().__init__(f"{folder.path.name}: interrupted {folder.progress()}")
 
     def _render_traceback_(self):  # IPython asks an exception for it
         return [str(self)]
@@ -363,7 +377,7 @@ def training(folder, run, facts, main=True):
                     else:
                         folder.set_status("resumable")
             if isinstance(error, KeyboardInterrupt):
-                raise Interrupted(f"{run.run_id}: interrupted {folder.progress()}") from None
+                raise Interrupted(folder) from None
             if error is not raised:
                 raise error from raised
             raise

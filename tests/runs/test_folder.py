@@ -61,7 +61,7 @@ def test_reading_creates_nothing(tmp_path):
     assert folder.state() == "new"
     assert folder.status() == {}
     assert len(folder.metrics()) == len(folder.evals()) == len(folder.episodes()) == 0
-    assert list(folder.episodes().columns) == EPISODES.names
+    assert list(folder.episodes().columns) == [*EPISODES]
     assert not (tmp_path / "none").exists()
 
 
@@ -103,7 +103,7 @@ def test_episodes_from_before_a_column_was_there_are_read_with_nulls(folder):
     pq.write_table(pq.read_table(first).drop_columns("verdict"), first)
     folder.write_episodes(2, 0, [{"role": "predictor", "reward": 0.0, "verdict": "wrong"}])
     found = folder.episodes()
-    assert list(found.columns) == EPISODES.names and found["verdict"].isna().tolist() == [True, False]
+    assert list(found.columns) == [*EPISODES] and found["verdict"].isna().tolist() == [True, False]
 
 
 def test_other_package_versions_are_told_at_a_resume(folder):
@@ -282,7 +282,7 @@ def test_a_file_that_cannot_be_opened_is_not_called_damaged(folder, monkeypatch)
     def full(*_, **__):
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr("pzlib.runs.folder.pq.ParquetFile", full)
+    monkeypatch.setattr("pyarrow.parquet.ParquetFile", full)
     with pytest.raises(OSError, match="Too many open files"):
         folder.episodes()
 
@@ -364,7 +364,7 @@ def test_an_interrupt_is_one_line_that_says_where_it_goes_on(folder):
         folder.set_status("running", step=5)
         raise KeyboardInterrupt
     where = "interrupted at step 5 of 12; the same command goes on from step 0, as there is no checkpoint yet"
-    assert str(stop.value) == f"{RUN.run_id}: {where}"
+    assert str(stop.value) == f"run: {where}"
     assert stop.value.__suppress_context__
     for step in (6, 10):
         (folder.path / f"checkpoints/checkpoint-{step}").mkdir()
@@ -373,17 +373,18 @@ def test_an_interrupt_is_one_line_that_says_where_it_goes_on(folder):
     assert folder.progress() == "at step 11 of 12; the same command goes on from step 6"
 
 
-def test_an_interrupt_is_one_line_in_a_notebook(capsys):
+def test_an_interrupt_is_one_line_in_a_notebook(folder, capsys):
     from IPython.core.interactiveshell import InteractiveShell
 
     shell = InteractiveShell.instance()
-    shell.push({"Interrupted": Interrupted})
+    shell.push({"stop": Interrupted(folder)})
     try:
-        shell.run_cell("def deep():\n    raise Interrupted('mine: interrupted at step 3 of 12')\ndeep()")
+        shell.run_cell("def deep():\n    raise stop\ndeep()")
     finally:
         InteractiveShell.clear_instance()
     said = capsys.readouterr()
-    assert (said.out + said.err).strip() == "mine: interrupted at step 3 of 12"
+    assert (said.out + said.err).strip().startswith("run: interrupted at step 0 of None; the same command")
+    assert (said.out + said.err).count("\n") == 1
 
 
 def test_the_other_processes_of_a_run_write_nothing(tmp_path):
