@@ -292,3 +292,13 @@ def test_who_had_lost_its_parent_before_it_could_look_ends_itself():
 def test_a_sharding_without_processes_is_not_passed_over(tiny_model):
     with pytest.raises(ValueError, match="sharding: one process has nobody to share 'fsdp' with; raise processes"):
         train(Run(tier="smoke", model=str(tiny_model), sharding="fsdp"))
+
+
+@pytest.mark.parametrize(
+    ("given", "found"), [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "")]
+)
+def test_openmps_threads_spin_briefly_wherever_pzlib_is_imported_first(given, found):
+    code = "import pzlib, os; print(os.environ.get('GOMP_SPINCOUNT', ''))"
+    plain = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    done = subprocess.run([sys.executable, "-c", code], env=plain | given, capture_output=True, text=True)
+    assert done.stdout.strip() == found
