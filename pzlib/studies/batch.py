@@ -14,8 +14,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pzlib.errors import duration, parse_value, refuse_unknown
-from pzlib.headless import announced_in, read_parameters, run_notebook
+from pzlib.errors import duration
+from pzlib.headless import announced_in, find, parse_parameters, run_notebook
 from pzlib.paths import root
 from pzlib.runs.folder import RunFolder, write_atomic
 from pzlib.studies.queue import Cluster, Here, counts, work
@@ -84,22 +84,24 @@ def matrix(notebook, axes, seeds=()):
     """{name: parameters} of every job, in order, the last axis fastest.
 
     axes: (name, [text, ...]) pairs as typed on a command line; seeds: texts such as `0-4`, for the parameter `seed`.
-    The rules are those of one run: ValueError for an unknown name, a wrong type or anything that is given twice.
+    The rules are those of one run (`pzlib.headless.parse_parameters`): ValueError for an unknown name, a wrong type, a
+    value that is impossible, or anything that is given twice.
     """
-    defaults, values = read_parameters(notebook), {}
-    axes = [*axes, ("seed", seeds_of(seeds))] if seeds else axes
-    refuse_unknown([name for name, _ in axes], defaults, f"parameter of {Path(notebook).name}")
-    for name, texts in axes:
-        if name in values:
+    axes = [*axes, ("seed", seeds_of(seeds))] if seeds else list(axes)
+    for place, (name, texts) in enumerate(axes):
+        if name in dict(axes[:place]):
             raise ValueError(f"{name}: given twice; give each parameter once, with all its values")
         if not texts:
             raise ValueError(f"{name}: has no value; give one or more after it")
-        values[name] = [parse_value(name, text, defaults[name]) for text in texts]
-        for value in values[name]:
-            if values[name].count(value) > 1:
+    names, chosen = [name for name, _ in axes], list(itertools.product(*(texts for _, texts in axes)))
+    found = [parse_parameters(notebook, list(zip(names, texts, strict=True))) for texts in chosen]
+    for place, (name, texts) in enumerate(axes):
+        value_of = {each[place]: parameters[name] for each, parameters in zip(chosen, found, strict=True)}
+        values = [value_of[text] for text in texts]
+        for value in values:
+            if values.count(value) > 1:
                 raise ValueError(f"{name}: the value {value!r} is given twice")
-    combinations = [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
-    return {name_of(parameters) or Path(notebook).stem: parameters for parameters in combinations}
+    return {name_of(parameters) or Path(notebook).stem: parameters for parameters in found}
 
 
 def seeds_of(texts):
@@ -161,7 +163,7 @@ def batch(notebook, axes, seeds=(), output=None, jobs=None, gpus=None, address=N
             raise ValueError(f"{name}: must be at least {lowest}, got {value}")
     if (address or "").startswith("ray://"):
         raise ValueError("address: wants HOST:PORT or auto; run the command on a machine of the cluster")
-    notebook, stream, began = Path(notebook).resolve(), stream or sys.stdout, time.monotonic()
+    notebook, stream, began = find(notebook).resolve(), stream or sys.stdout, time.monotonic()
     output = Path(output or root() / "data/runs/notebooks" / notebook.stem).resolve()
     parameters, version = matrix(notebook, axes, seeds), version_of(notebook)
     found = [NotebookJob(name, str(notebook), version, given, str(output)) for name, given in parameters.items()]

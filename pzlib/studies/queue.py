@@ -21,7 +21,7 @@ from filelock import FileLock
 
 from pzlib.engine.processes import FAILED, as_child, how_it_ended, start, stop
 from pzlib.errors import duration
-from pzlib.headless import announce_failures
+from pzlib.headless import announce_failures, progress
 from pzlib.paths import root
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
@@ -71,7 +71,7 @@ class RunJob:
         return self.runs()[0].state() == "complete"
 
     def execute(self) -> int:
-        from pzlib.evaluation.next_tokens import evaluation_of
+        from pzlib.evaluation import evaluation_of
         from pzlib.train import train
 
         run = Run.from_dict(self.run)
@@ -241,12 +241,6 @@ def headline(rows: list[Row]) -> str:
     going = [str(row) for row in rows if row.state == "running"]
     left = seconds_left(rows) if going else None
     return counts(rows) + (f", about {duration(left)} left" if left else "") + f" ({'; '.join(going)})" * bool(going)
-
-
-@contextlib.contextmanager
-def progress(text, stream):
-    print(text(), file=stream, flush=True)
-    yield
 
 
 def work(jobs: list[Job], on: Callable, stream=None, done: Callable = lambda job: None) -> list[Row]:
