@@ -71,7 +71,7 @@ class RunJob:
         return self.runs()[0].state() == "complete"
 
     def execute(self) -> int:
-        from pzlib.evaluation.next_tokens import evaluation_of
+        from pzlib.evaluation import evaluation_of
         from pzlib.train import train
 
         run = Run.from_dict(self.run)

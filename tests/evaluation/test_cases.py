@@ -94,9 +94,9 @@ def test_bad_files_are_told_in_words(tmp_path, text, columns, words):
     assert words in str(error.value)
 
 
-def test_half_a_character_is_read_as_a_question_mark(tmp_path):
+def test_half_a_character_is_read_as_a_replacement_for_one(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"completion": "cut \\ud83d"}\n')
-    assert read_completions(tmp_path / "a.jsonl")["completion"].tolist() == ["cut ?"]
+    assert read_completions(tmp_path / "a.jsonl")["completion"].tolist() == ["cut \ufffd"]
 
 
 def asked():
