@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pzlib.corpus import formats
 from pzlib.corpus.formats import records
 from pzlib.errors import near_names
 from pzlib.prompts import PAPER, TINY, parse_boxed, question_prompt
@@ -254,11 +255,12 @@ def _in_folders(task: str, folders: Sequence[Path]) -> Path | None:
 def rows(task: str, path: Path | None = None, split: str | None = None) -> tuple[list[dict], str]:
     """(a benchmark's rows as published, the sha256 that names them): of the file's bytes, else of the rows as JSON.
 
-    Errors: FileNotFoundError or ValueError in words, for a file or a hub data set that cannot be read.
+    Errors: those of `pzlib.corpus.formats.rows`, for a file or a hub data set that cannot be read.
     """
     if path is not None:
-        return _file(path), hashlib.sha256(path.read_bytes()).hexdigest()
-    found = _hub(task, split or BENCHMARKS[task].split) if BENCHMARKS[task].hub else _tinybench()
+        return records(path, "data"), hashlib.sha256(path.read_bytes()).hexdigest()
+    hub, split = BENCHMARKS[task].hub, split or BENCHMARKS[task].split
+    found = [row.item for row in formats.rows(hub, "data", split)] if hub else _tinybench()
     if task == "bbeh_mini":
         found = [row for row in found if row.get("mini")]
     return found, hashlib.sha256(json.dumps(found, sort_keys=True, default=str).encode()).hexdigest()
@@ -268,33 +270,7 @@ def validation_rows(task: str, path: Path | None) -> list[dict]:
     """The worked examples of a benchmark: its validation split, or the file `TASK_validation` beside `path`."""
     if path is None:
         return rows(task, split="validation")[0]
-    return _file(path.with_name(f"{task}{VALIDATION}{path.suffix}"))
-
-
-def _file(path: Path) -> list[dict]:
-    if path.suffix != ".json":
-        return records(path, "data")
-    try:
-        whole = json.loads(path.read_text(encoding="utf-8"))
-        found = whole.get("examples") if isinstance(whole, dict) else whole  # BBEH's files hold {"examples": [...]}
-    except ValueError as error:
-        raise ValueError(f"data: {path} is not JSON ({error}); give the whole file") from error
-    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
-        raise ValueError(f"data: {path} does not hold a list of objects, one a question")
-    return found
-
-
-def _hub(task: str, split: str) -> list[dict]:
-    import datasets
-
-    name, _, config = BENCHMARKS[task].hub.partition(":")
-    try:
-        return list(datasets.load_dataset(name, config or None, split=split))
-    except (OSError, ValueError) as error:
-        raise FileNotFoundError(
-            f"data: {task} comes from the hub's {name!r}, which cannot be read ({error}); is the network up? With a "
-            f"file of the same columns: --data {task}=PATH"
-        ) from error
+    return records(path.with_name(f"{task}{VALIDATION}{path.suffix}"), "data")
 
 
 def _tinybench() -> list[dict]:

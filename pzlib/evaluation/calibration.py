@@ -52,7 +52,8 @@ def next_tokens(model, tokenizer, texts: Iterable[str]) -> pd.DataFrame:
         entropy = -(logp.exp() * logp).sum(-1)
         top = torch.zeros_like(entropy, dtype=torch.bool)
         top[entropy.topk(len(entropy) // 5).indices] = True
-        columns = {"entropy": entropy, "top_fifth": top, "right": logp.argmax(-1) == logp.new_tensor(ids[1:], dtype=torch.long)}
+        right = logp.argmax(-1) == torch.tensor(ids[1:], device=logp.device)
+        columns = {"entropy": entropy, "top_fifth": top, "right": right}
         tables.append(pd.DataFrame({"passage": number} | {name: x.cpu().numpy() for name, x in columns.items()}))
     return pd.concat(tables, ignore_index=True)
 

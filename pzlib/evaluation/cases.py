@@ -119,8 +119,7 @@ def _split(row: dict, own: dict[str, str], where: str) -> Iterator[dict]:
                 if len(cell) != len(texts):
                     raise ValueError(f"{where}: {own[name]!r} has {len(cell)} values for {len(texts)} completions")
                 cell = cell[i]
-            # Half a character, where a text was cut within one, is no UTF-8 and fits in no table.
-            one[name] = cell.encode(errors="replace").decode() if isinstance(cell, str) else cell
+            one[name] = cell
         yield one
 
 

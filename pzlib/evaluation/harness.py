@@ -1,6 +1,6 @@
 """Asks a model a benchmark's questions through lm-evaluation-harness, and returns every completion with its prompt.
-Leaves out the harness's own scores: it compares strings, one by one, under an alarm that a thread never hears. What is
-logged is graded afterwards, all samples at once, in processes that a time limit does stop (`pzlib.evaluation.scores`)."""
+Leaves out the harness's own scores: it compares strings, one by one, under an alarm that a thread never hears; see
+`pzlib.evaluation.scores`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STYLES, BACKENDS = ("boxed", "stock", "tiny"), ("hf", "vllm")
 # The harness's own tasks, whose few-shot prompts are the usual ones; it has none for the other sets.
 STOCK = {"gsm8k": ("gsm8k", "gsm8k_cot"), "math500": ("minerva_math", "minerva_math500"), "mmlu_pro": ("mmlu_pro", "")}
 
-# What a task of the harness has here: nothing is scored; ours have a ready prompt, and nothing ends an answer but its end.
+# Of a task of the harness: nothing is scored; ours have a ready prompt, and nothing stops an answer but its end.
 _UNSCORED = {
     "metric_list": [{"metric": "bypass", "aggregation": "bypass", "higher_is_better": True}],
     "process_results": None,

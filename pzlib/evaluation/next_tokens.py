@@ -27,7 +27,6 @@ THRESHOLDS = {"easy": 0.5, "medium": 1.0, "hard": 1.5}  # nats of top-16 entropy
 REASONING, DIRECT = "next token", "next token, direct"  # their groups in eval.csv
 SPLIT_TEXTS, EACH = 64, 4  # held-out passages of a world, and positions of each, for 64 questions a task of TinyBench
 SAMPLES = 4  # answers to each position
-PERPLEXITY_TEXTS = 200  # held-out passages of a world: about 12,000 tokens
 
 
 @dataclass(frozen=True)

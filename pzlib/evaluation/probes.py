@@ -1,20 +1,120 @@
-"""What a model's reasoning does: here what RLP pays thoughts that only repeat a word, the true token or another one.
+"""Does the reasoning do anything? A model's own replaced by others; and what RLP pays thoughts that only repeat a word.
 Left out: every remedy. RLP has none, and a policy can name the token only by predicting it: it is not shown."""
 
 from __future__ import annotations
 
+import math
 import random
+from collections.abc import Sequence
 
 import pandas as pd
 import torch
 
 from pzlib.engine.generation import Answer
+from pzlib.engine.likelihood import likelihoods
 from pzlib.engine.sampling import sample
+from pzlib.objectives.likelihood import OPENING, placed
 from pzlib.objectives.rlp import RLP, names
+from pzlib.prompts import parse_boxed
+from pzlib.rewards import predictor_reward
+from pzlib.stats import paired_test
 from pzlib.world.tinywiki import kind_class
 
-SAYING = {"tiny": "Think : {} . ", "paper": " {} "}  # a thought that is one word, before its closing tag
+OWN, REPLACED = "own", ("another's", "blank", "generic")
+GENERIC = {"tiny": "Think : the word is here . ", "paper": "<think> Let me think about it step by step. </think> "}
+BLANK = " ."  # one token of nearly every tokenizer; no model here was trained to go on after many of them
 
+
+def reasoning(completion: str) -> str:
+    r"""What a completion says before its last box; all of it, with a space after it, where there is none.
+
+    >>> reasoning(r"Think : it is 5 . \boxed{ 5 }"), reasoning("Think : it"), reasoning(r"\boxed{ 5 }")
+    ('Think : it is 5 . ', 'Think : it ', '')
+    """
+    before, found, after = completion.rpartition(OPENING)
+    return before if found else f"{after} "
+
+
+def replacements(
+    reasonings: Sequence[str], targets: Sequence[str], lengths: Sequence[int], template: str
+) -> dict[str, list[str]]:
+    """{way: a reasoning for each item}: its own; that of the next item with another target, the first following the
+    last; blanks, as many as the lengths say (tokens of its own); one that says nothing of the item.
+
+    Errors: ValueError where all targets are equal.
+
+    >>> replacements(["a ", "b ", "c "], ["x", "x", "y"], [1, 2, 3], "tiny")["another's"]
+    ['c ', 'c ', 'a ']
+    """
+    others = []
+    for i, target in enumerate(targets):
+        order = [*range(i + 1, len(targets)), *range(i)]
+        other = next((j for j in order if targets[j] != target), None)
+        if other is None:
+            raise ValueError("targets: all are equal, so nobody reasons about another word; ask more items")
+        others.append(reasonings[other])
+    replaced = (others, [f"{BLANK * length} " for length in lengths], [GENERIC[template]] * len(targets))
+    return {OWN: list(reasonings)} | dict(zip(REPLACED, replaced, strict=True))
+
+
+def probed(model, tokenizer, table: pd.DataFrame, template: str = "tiny") -> pd.DataFrame:
+    """What answers become when their reasoning is replaced: a row an answer and way, those of `replacements`.
+
+    table: completions (`pzlib.evaluation.cases`) of one model, of which it keeps those that say something before their
+    box. Columns case, sample, kind, way, right (whether the model's most likely answer is the target) and nats
+    (log-likelihood of the target in the box). Errors: ValueError where no answer holds a reasoning.
+    """
+    kept = table.assign(reasoning=table["completion"].map(reasoning))
+    kept = kept[kept["reasoning"].str.strip() != ""]
+    if kept.empty:
+        raise ValueError("completions: none says anything before its box, so there is no reasoning to replace")
+    lengths = [len(ids) for ids in tokenizer(kept["reasoning"].tolist(), add_special_tokens=False)["input_ids"]]
+    prompts, targets = tokenizer(kept["prompt"].tolist())["input_ids"], kept["target"].tolist()
+    parts = []
+    for way, texts in replacements(kept["reasoning"].tolist(), targets, lengths, template).items():
+        coded = tokenizer([text + OPENING for text in texts], add_special_tokens=False)["input_ids"]
+        words = tokenizer.batch_decode(coded, clean_up_tokenization_spaces=False)
+        answers = [Answer(*one, entropy=0.0, clipped=False) for one in zip(prompts, coded, words, strict=True)]
+        places = [placed(answer, target, template, tokenizer) for answer, target in zip(answers, targets, strict=True)]
+        logps = likelihoods(model, [(prompt, [place]) for prompt, place in zip(prompts, places, strict=True)])
+        drawn = sample(
+            model, [[*prompt, *branch] for prompt, (branch, _) in zip(prompts, places, strict=True)], 1,
+            max_new_tokens=max(len(ids) for _, ids in places) + 4, eos_ids=[tokenizer.eos_token_id],
+            pad_id=tokenizer.pad_token_id, temperature=0.0, top_p=1.0,
+            generator=torch.Generator(device=model.device).manual_seed(0), max_rows=256,
+        )  # fmt: skip
+        ids = [[*branch, *new] for (branch, _), new in zip(places, drawn.completion_ids, strict=True)]
+        found = map(parse_boxed, tokenizer.batch_decode(ids, skip_special_tokens=True))
+        right = [predictor_reward(word, target) for word, target in zip(found, targets, strict=True)]
+        nats = [math.fsum(own) for (own,) in logps]
+        parts.append(kept[["case", "sample", "kind"]].assign(way=way, right=right, nats=nats))
+    return pd.concat(parts, ignore_index=True)
+
+
+def effects(rows: pd.DataFrame) -> pd.DataFrame:
+    """What each replacement changes: a row a way and measure (right, nats), with n, own, mean, change, low, high and p.
+
+    rows: `probed`. Answers to one case are alike, so a case counts once, by its mean over samples; change is the
+    replaced minus the own, its 95 % interval and p by `pzlib.stats.paired_test` over cases.
+
+    >>> told = [("p", "own", 1.0), ("p", "blank", 0.0), ("q", "own", 1.0), ("q", "blank", 1.0)]
+    >>> table = pd.DataFrame(told, columns=["case", "way", "right"]).assign(nats=-1.0)
+    >>> effects(table)[["way", "measure", "n", "own", "mean", "change"]].values.tolist()[0]
+    ['blank', 'right', 2, 1.0, 0.5, -0.5]
+    """
+    means = rows.groupby(["case", "way"], sort=False)[["right", "nats"]].mean().unstack("way")
+    found = []
+    for way in (way for way in REPLACED if way in set(rows["way"])):
+        for measure in ("right", "nats"):
+            own, other = means[measure, OWN], means[measure, way]
+            test = paired_test(other, own)
+            low, high = test["interval"]
+            row = {"way": way, "measure": measure, "n": test["n"], "own": own.mean(), "mean": other.mean()}
+            found.append(row | {"change": test["difference"], "low": low, "high": high, "p": test["p"]})
+    return pd.DataFrame(found)
+
+
+SAYING = {"tiny": "Think : {} . ", "paper": " {} "}  # a thought that is one word, before its closing tag
 
 
 def paid(run, model, tokenizer, passages, seed: int = 0) -> pd.DataFrame:

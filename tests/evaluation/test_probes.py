@@ -1,5 +1,6 @@
-"""Thoughts that only repeat a word: each is paid for what it says, and no word is taken for another."""
+"""Reasonings replaced, by hand and on tinybase; thoughts that only repeat a word are paid for what they say."""
 
+import pandas as pd
 import pytest
 import torch
 from skilled import passages as nine_words
@@ -8,7 +9,9 @@ from transformers import AutoTokenizer
 
 from pzlib.engine.likelihood import after
 from pzlib.engine.models import load
-from pzlib.evaluation.probes import paid
+from pzlib.evaluation.cases import answers, masked_cases
+from pzlib.evaluation.probes import GENERIC, effects, paid, probed, reasoning, replacements
+from pzlib.evaluation.small_world import held_out, spans
 from pzlib.objectives.rlp import names
 from pzlib.run import Run
 from pzlib.world.tinywiki import kind_class
@@ -49,3 +52,59 @@ def test_every_thought_is_paid_for_what_it_says(skilled):
         own = rows[rows["way"].str.startswith("its own")]
         assert len(own) == 3
         assert [names(text, token) for text in own["thought"]] == [way.endswith(", naming it") for way in own["way"]]
+
+
+def test_replacements_by_hand():
+    found = replacements(["a . ", "b . ", "c . "], ["Rome", "Rome", "Oslo"], [2, 5, 1], "tiny")
+    assert list(found) == ["own", "another's", "blank", "generic"]
+    assert found["own"] == ["a . ", "b . ", "c . "]
+    assert found["another's"] == ["c . ", "c . ", "a . "]  # about another word: b's is about Rome, as a's
+    assert found["blank"] == [" . . ", " . . . . . ", " . "] and found["generic"] == [GENERIC["tiny"]] * 3
+    with pytest.raises(ValueError, match="targets: all are equal"):
+        replacements(["a", "b"], ["Rome", "Rome"], [1, 1], "tiny")
+
+
+def test_effects_by_hand():
+    told = [("p", "own", 1.0, -1.0), ("p", "own", 0.0, -3.0), ("q", "own", 1.0, -2.0), ("r", "own", 1.0, 0.0)]
+    told += [("p", "blank", 0.0, -4.0), ("p", "blank", 0.0, -4.0), ("q", "blank", 1.0, -1.0), ("r", "blank", 0.0, -2.0)]
+    rows = effects(pd.DataFrame(told, columns=["case", "way", "right", "nats"])).set_index("measure")
+    assert rows["way"].tolist() == ["blank"] * 2 and rows["n"].tolist() == [3, 3]  # two answers to p are one case
+    assert rows.loc["right", ["own", "mean", "change"]].tolist() == pytest.approx([2.5 / 3, 1 / 3, -1.5 / 3])
+    assert rows.loc["nats", ["own", "mean", "change"]].tolist() == pytest.approx([-4 / 3, -7 / 3, -1.0])  # -2, 1, -2
+    assert rows.loc["right", "p"] == 0.5 and rows.loc["nats", "p"] == 0.5  # 4 of the 8 patterns of signs
+    assert rows.loc["nats", "low"] < -1 < rows.loc["nats", "high"]
+
+
+def test_a_replaced_reasoning_is_scored_as_by_hand(skilled):
+    model, tokenizer = load(Run(tier="smoke", model=str(skilled)))
+    prompts = ["Passage : Anna lives in [mask] . Answer :", "Passage : [mask] has two cats . Answer :"]
+    said = ["Think : near the river . \\boxed{ Oslo }", "Think : a . \\boxed{ Bela }", "\\boxed{ Rome }", "Think : it"]
+    table = pd.DataFrame({"prompt": [*prompts, *prompts], "target": ["Rome", "Bela"] * 2, "completion": said,
+                          "case": list("pqpq"), "sample": [0, 0, 1, 1], "kind": "name"})  # fmt: skip
+    rows = probed(model, tokenizer, table)
+    assert rows["way"].value_counts().to_dict() == dict.fromkeys(("own", "another's", "blank", "generic"), 3)
+    assert [*zip(rows["case"], rows["sample"], strict=True)][:3] == [("p", 0), ("q", 0), ("q", 1)]  # one had none
+    texts = {"own": "Think : near the river .", "another's": "Think : a .", "blank": ". . . . . ."}
+    texts |= {"generic": GENERIC["tiny"]}
+    for way, text in texts.items():
+        row = rows[(rows["way"] == way) & (rows["case"] == "p")].iloc[0]
+        ids = tokenizer(f"{prompts[0]} {text} \\boxed{{ Rome", return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            logits = model.eval()(input_ids=ids).logits[0]
+        assert row["nats"] == pytest.approx(logits[-2].log_softmax(-1)[ids[0, -1]].item(), abs=1e-4), way
+        grown = ids[:, :-1]
+        for _ in range(2):
+            grown = torch.cat([grown, model(input_ids=grown).logits[:, -1:].argmax(-1)], 1)
+        assert row["right"] == (tokenizer.decode(grown[0, -2:]) == "Rome }")
+    with pytest.raises(ValueError, match="none says anything before its box"):
+        probed(model, tokenizer, table[2:3])
+
+
+def test_the_base_answers_by_what_it_reasons(tmp_path):
+    run = Run(tier="mini")
+    items = [item for item in spans(held_out("tinywiki", 100), 4, seed=-1) if item[0] in ("two_step", "sum", "weekday")]
+    table = answers(run, masked_cases(items), tmp_path / "answers.jsonl", source="base", samples=4)
+    rows = probed(*load(run), table)
+    assert rows["case"].nunique() > 6 and len(rows) == 4 * (table["completion"].map(reasoning).str.strip() != "").sum()
+    found = effects(rows).set_index(["way", "measure"])["change"]
+    assert found["another's", "right"] < -0.2 and found["another's", "nats"] < -1
