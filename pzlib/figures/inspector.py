@@ -9,9 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
-from matplotlib.colors import to_hex
 
-from pzlib.figures.run_view import ACCURACY, heat_of
 from pzlib.masking import MASK
 from pzlib.prompts import TEMPLATES, Template, parse_boxed
 from pzlib.runs.episodes import is_right
@@ -34,7 +32,6 @@ MASKED, BOXED = "#ffe08a", "#bfe0ff"  # grounds of a mask and of a box, also tol
 WORDS = {True: "✓ right", False: "✗ wrong", None: "not judged"}
 
 
-
 def escaped(text: str) -> str:
     """Text as HTML that shows it and does nothing: no tag, no quote, no control character survives.
 
@@ -44,12 +41,10 @@ def escaped(text: str) -> str:
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", "\N{REPLACEMENT CHARACTER}", html.escape(text))
 
 
-
 def passage(text: str) -> str:
     """A prompt or passage with every `[mask]` marked; of a long one, the part around the first mask is in sight."""
     at = max(0, text.find(MASK) - ENDS)
     return _folded(text, _with_masks, text[at : at + 2 * ENDS] if len(text) > LONG else None, at)
-
 
 
 def completion(text: str) -> str:
@@ -64,15 +59,12 @@ def completion(text: str) -> str:
     return _folded(text, lambda part: whole if part is text else escaped(part), _ends(text))
 
 
-
 def _ends(text: str) -> str | None:
     return f"{text[:ENDS]} … {text[-ENDS:]}" if len(text) > LONG else None
 
 
-
 def _with_masks(text: str) -> str:
     return MARKED.format(MASKED, MASK).join(escaped(part) for part in text.split(MASK))
-
 
 
 def _folded(text: str, mark, glimpse: str | None, at: int = 0) -> str:
@@ -81,7 +73,6 @@ def _folded(text: str, mark, glimpse: str | None, at: int = 0) -> str:
         return f"<div>{mark(text)}</div>"
     seen = f"<div>{'… ' if at else ''}{mark(glimpse)}</div>"
     return f"{seen}<details><summary>all {len(text):,} characters</summary><div>{mark(text)}</div></details>"
-
 
 
 def judged(right: float | None) -> str:
@@ -96,7 +87,6 @@ def judged(right: float | None) -> str:
 MANY = 8  # different answers of one source that are listed; more are counted
 
 CELL = "text-align:left;vertical-align:top;padding:4px 8px;border:1px solid #8c8c8c"
-
 
 
 def casebook(table: pd.DataFrame, chosen: dict[str, list[str]], labels: dict[str, str] | None = None) -> str:
@@ -118,7 +108,6 @@ def casebook(table: pd.DataFrame, chosen: dict[str, list[str]], labels: dict[str
     return FRAME.format("".join(parts))
 
 
-
 def _case(rows: pd.DataFrame, rule: str, labels: dict[str, str]) -> str:
     one = rows.iloc[0]
     facts = [f"<b>{escaped(rule)}</b>", f"case {escaped(str(one['case']))}"]
@@ -132,13 +121,11 @@ def _case(rows: pd.DataFrame, rule: str, labels: dict[str, str]) -> str:
     return f'<div style="margin:16px 0px">{head}{table}</div>'
 
 
-
 def _score(rows: pd.DataFrame) -> str:
     known = rows["right"].dropna()
     counted = f"{int((known > 0).sum())} of {len(known)} right" if len(known) else f"{len(rows)} not judged"
     seeds = rows["seed"].nunique()
     return f'<span style="font-weight:normal">{counted}{f", {seeds} seeds" if seeds > 1 else ""}</span>'
-
 
 
 def _answers(rows: pd.DataFrame) -> str:
@@ -156,7 +143,6 @@ def _answers(rows: pd.DataFrame) -> str:
 MANY = 8  # different predictions of one mask that are listed; more are counted
 
 NESTED = "margin:4px 0px 4px 18px"
-
 
 
 def inspector(runs: dict, steps: int = 3, passages: int = 2) -> str:
@@ -179,10 +165,8 @@ def inspector(runs: dict, steps: int = 3, passages: int = 2) -> str:
     return FRAME.format("".join(parts))
 
 
-
 def _unfolding(head: str, body: str, opened: bool = False) -> str:
     return f'<details style="{NESTED}"{" open" * opened}><summary>{head}</summary>{body}</details>'
-
 
 
 def _legend() -> str:
@@ -193,10 +177,12 @@ def _legend() -> str:
     )
 
 
-
 def _coloured(text: str, share: float) -> str:
-    return f'<span style="background-color:{to_hex(ACCURACY(share))};color:#000000">{escaped(text)}</span>'
+    from matplotlib.colors import to_hex
 
+    from pzlib.figures.run_view import ACCURACY
+
+    return f'<span style="background-color:{to_hex(ACCURACY(share))};color:#000000">{escaped(text)}</span>'
 
 
 def _step(step: int, rows: pd.DataFrame, template: Template, limit: int, opened: bool) -> str:
@@ -212,7 +198,6 @@ def _step(step: int, rows: pd.DataFrame, template: Template, limit: int, opened:
         inner.append(_passage(str(name), own, template, opened and not place))
     head = f"step {step} · {len(names)} passages, {len(inner)} shown{legal}{said}"
     return _unfolding(head, "".join(inner), opened)
-
 
 
 def _passage(name: str, rows: pd.DataFrame, template: Template, opened: bool) -> str:
@@ -235,14 +220,12 @@ def _passage(name: str, rows: pd.DataFrame, template: Template, opened: bool) ->
     return _unfolding(head, f'<div style="{TEXT}">{_over(text, covered)}</div>{"".join(lines)}', opened)
 
 
-
 def _heat(group: pd.DataFrame, template: Template):
-    if MASK not in group["prompt"].iloc[0]:
-        raise ValueError(
-            f"prompt: holds no {MASK}; only masked passages can be inspected"
-        )
-    return heat_of(group, template)
+    from pzlib.figures.run_view import heat_of
 
+    if MASK not in group["prompt"].iloc[0]:
+        raise ValueError(f"prompt: holds no {MASK}; only masked passages can be inspected")
+    return heat_of(group, template)
 
 
 def _over(text: str, covered: list[tuple[int, int, float, int]]) -> str:
@@ -258,7 +241,6 @@ def _over(text: str, covered: list[tuple[int, int, float, int]]) -> str:
         ending = [f"{number}: {share:.0%}" for _, end, share, number in covered if end == right]
         html += [f"<sub>{', '.join(ending)}</sub>"] if ending else []
     return "".join(html)
-
 
 
 def _mask(number: int, group: pd.DataFrame, made: pd.DataFrame) -> str:

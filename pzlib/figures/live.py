@@ -8,11 +8,11 @@ import pandas as pd
 
 from pzlib.prompts import TEMPLATES
 from pzlib.runs.folder import RunFolder, write_atomic
+from pzlib.studies.metrics import label_of
 
 DRAWING = 0.1  # the largest share of a run's time that its own pictures may take
 
 RECENT = 20  # steps whose time tells how long the rest will take
-
 
 
 class LiveView:
@@ -66,7 +66,6 @@ class LiveView:
             self._handle.update(Image(data=png, format="png"))
 
 
-
 class Lines:
     """Says what a grid of runs does: each line in a terminal; in a notebook the first, the latest, and every failure.
 
@@ -92,7 +91,6 @@ class Lines:
             self._handle.update(shown, raw=True)
 
 
-
 def draw(figure, *tables: pd.DataFrame) -> None:
     """Show `figure(*tables)` in a notebook, or say that the study has no rows: what was not run is said to be so.
 
@@ -107,7 +105,6 @@ def draw(figure, *tables: pd.DataFrame) -> None:
         display(figure(*tables))
 
 
-
 def _in_notebook() -> bool:
     """Whether a kernel runs this, which can show pictures; a terminal IPython cannot."""
     ipython = sys.modules.get("IPython")
@@ -115,23 +112,19 @@ def _in_notebook() -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
-
 def picture(folder: RunFolder, step: int, steps: int):
     """The run's view from its files alone; of the episodes only the latest step is read."""
     from pzlib.figures.run_view import run_view  # matplotlib is loaded only where a picture is drawn
-    from pzlib.figures.style import METHODS
 
     params, metrics = folder.params(), folder.metrics()
-    method = METHODS.get(params["objective"])
     words = [
-        method.label if method else params["objective"],
+        label_of(params["objective"]),
         f"seed {params['seed']}",
         f"step {step} of {steps}",
     ]
     words.append(_left(metrics, step, steps))
     latest = folder.episode_steps()[-1:]
     return run_view(metrics, folder.episodes(latest), title=" · ".join(words), template=TEMPLATES[params["template"]])
-
 
 
 def seconds_left(metrics: pd.DataFrame, step: int, steps: int) -> float | None:
@@ -143,7 +136,6 @@ def seconds_left(metrics: pd.DataFrame, step: int, steps: int) -> float | None:
     if "seconds" not in metrics or metrics["seconds"].dropna().empty:
         return None
     return float(metrics["seconds"].dropna().tail(RECENT).mean() * max(0, steps - step))
-
 
 
 def _left(metrics: pd.DataFrame, step: int, steps: int) -> str:
@@ -164,7 +156,6 @@ def _left(metrics: pd.DataFrame, step: int, steps: int) -> str:
     return "about " + " ".join(f"{number} {unit}" for number, unit in parts[first : first + 2]) + " left"
 
 
-
 def progress_line(metrics: pd.DataFrame, step: int, steps: int) -> str:
     """One line for a terminal: step, reward and groups without signal of each role, time left.
 
@@ -179,7 +170,6 @@ def progress_line(metrics: pd.DataFrame, step: int, steps: int) -> str:
         if pd.notna(reward) and pd.notna(dead):
             words.append(f"{role}: reward {reward:.2f}, without signal {dead:.0%}".replace("%", " %"))
     return " · ".join([*words, _left(metrics, step, steps)])
-
 
 
 def episode_table(episodes: pd.DataFrame):

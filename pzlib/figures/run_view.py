@@ -27,14 +27,12 @@ ADVANCE = 0.602  # width of one character of that font, in font sizes
 LEADING = 1.55  # distance of two lines, in font sizes
 
 
-
 class Heat(NamedTuple):
     """A passage and the masks tried on it: (start, end, share of right predictions), by characters."""
 
     passage_id: str
     text: str
     masks: list[tuple[int, int, float]]
-
 
 
 def heat_of(episodes: pd.DataFrame, template: Template, passage_id: str | None = None) -> Heat | None:
@@ -66,7 +64,6 @@ def heat_of(episodes: pd.DataFrame, template: Template, passage_id: str | None =
     return Heat(str(chosen), text, masks)
 
 
-
 def _lines(text: str, columns: int) -> list[tuple[int, int]]:
     """Character ranges of the lines of `text`, broken at blanks (inside a word only if it fills a line)."""
     lines, start = [], 0
@@ -80,11 +77,9 @@ def _lines(text: str, columns: int) -> list[tuple[int, int]]:
     return lines
 
 
-
 def _room(width: float, height: float) -> tuple[int, int]:
     """Columns and lines of monospace text that fit into so many inches."""
     return int(width * 72 / (ADVANCE * SIZE)), int(height * 72 / (LEADING * SIZE) + 1e-6)
-
 
 
 def _grid(ax) -> tuple[int, int]:
@@ -93,7 +88,6 @@ def _grid(ax) -> tuple[int, int]:
     ax.set(xlim=(0, width * 72 / (ADVANCE * SIZE)), ylim=(height * 72 / (LEADING * SIZE), 0))
     ax.set_axis_off()
     return _room(width, height)
-
 
 
 @styled
@@ -133,7 +127,6 @@ def passage_heat(ax, text: str, masks: list[tuple[int, int, float]]) -> tuple[in
     return first, min(room, len(lines)), len(lines)
 
 
-
 def _heat_panel(ax, heat: Heat | None) -> None:
     """Heat map with its title and colour bar; a line of words while there is nothing to show."""
     if heat is None:
@@ -151,7 +144,6 @@ def _heat_panel(ax, heat: Heat | None) -> None:
         bar.text(place, 0.5, words, ha=side, va="center", fontsize=8, transform=bar.transAxes)
 
 
-
 @styled
 def heat_map(heat: Heat, width: float = 10.0) -> Picture:
     """One passage with its masks as a figure of its own, as high as the text needs (at most 20 lines)."""
@@ -161,7 +153,6 @@ def heat_map(heat: Heat, width: float = 10.0) -> Picture:
     place = (0.2 / width, 0.08 / height, 1 - 0.4 / width, inner / height)
     _heat_panel(figure.add_axes(place), heat)
     return figure
-
 
 
 def sample_episodes(episodes: pd.DataFrame) -> pd.DataFrame:
@@ -182,7 +173,6 @@ def sample_episodes(episodes: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([part for part in chosen if len(part)])
 
 
-
 def _episode_lines(row, columns: int, room: int) -> list[str]:
     """One episode as lines of monospace text: what was decided, then the end of the completion."""
     if row.role == "generator":
@@ -198,7 +188,6 @@ def _episode_lines(row, columns: int, room: int) -> list[str]:
     return [head[:columns], *("  " + line for line in body)]
 
 
-
 def _episode_panel(ax, episodes: pd.DataFrame) -> None:
     columns, room = _grid(ax)
     samples, line = sample_episodes(episodes), 0
@@ -209,10 +198,10 @@ def _episode_panel(ax, episodes: pd.DataFrame) -> None:
             line += 1
     ax.set_title("Sample episodes of the latest step (completions: their end)" if line else "No episode yet")
 
+
 PANELS = {"reward": "Reward", "dead_groups": "Groups without signal (share)"}
 
 PANELS |= {"length": "Length (tokens)", "entropy": "Entropy (nats a token)"}
-
 
 
 def _curves(figure: Picture, places: list, metrics: pd.DataFrame) -> None:
@@ -242,7 +231,6 @@ def _curves(figure: Picture, places: list, metrics: pd.DataFrame) -> None:
         if panel == "reward" and ax.has_data():
             place = {"loc": "upper right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.6, "ncols": 2}
             figure.legend(*ax.get_legend_handles_labels(), **place)
-
 
 
 @styled

@@ -1,0 +1,102 @@
+"""Every figure again: each study's record names its figures, and a figure's form says which tables it takes.
+Left out: what a form looks like, which is in the module that has it; nothing here loads torch."""
+
+import gc
+import inspect
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+
+from pzlib import studies
+from pzlib.figures import accuracy, ledger, paper, training
+from pzlib.figures.style import save
+from pzlib.studies import claims
+from pzlib.studies.records import LEDGER, STUDIES
+from pzlib.studies.results import read
+
+
+def form_of(name: str) -> Callable:
+    """The function that draws a figure of a study, by the name in the study's record.
+
+    >>> form_of("main_result").__module__
+    'pzlib.figures.accuracy'
+    """
+    return next(getattr(module, name) for module in (training, accuracy, paper, ledger) if hasattr(module, name))
+
+
+def tables_of(form: Callable) -> list[str]:
+    """The tables of data/results that a form takes: its parameters without a default.
+
+    >>> tables_of(form_of("by_tokens"))
+    ['tinybench', 'training']
+    """
+    return [
+        name for name, parameter in inspect.signature(form).parameters.items() if parameter.default is parameter.empty
+    ]
+
+
+def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> list[Path]:
+    """Draw the ledger of claims, and every figure of a study whose arms all have rows of `tier` in `results_dir`, of the
+    same seeds; print what the others lack.
+
+    Two processes draw, since a figure takes about a second. Returns the files written: a PNG and a PDF for each
+    figure. Raises FileNotFoundError if there is no such folder.
+    """
+    results_dir = Path(results_dir)
+    if not results_dir.is_dir():
+        raise FileNotFoundError(f"results: no folder {results_dir}; run `python -m pzlib results` first")
+    stored = {path.stem: read(path) for path in sorted(results_dir.glob("*.csv"))}
+    jobs = []
+    if {"training", "tinybench"} <= set(stored):
+        jobs.append((_ledger, [stored, tier], {}, LEDGER.name, out_dir))  # first, since it takes longest
+    for study, figure in [(name, figure) for name, record in STUDIES.items() for figure in record.figures]:
+        form = form_of(figure.form)
+        names = tables_of(form)
+        if lacking := [f"{name}.csv" for name in names if name not in stored]:
+            print(f"{figure.name}: not drawn, {results_dir} has no {' and no '.join(lacking)}")
+            continue
+        found = {
+            one: [_rows(stored[name], one, figure.arms, tier) for name in names] for one in (study, *figure.others)
+        }
+        lacking = [_lacking(tables, one, figure.arms) for one, tables in found.items()]
+        if any(lacking):
+            print(f"{figure.name}: not drawn, {' and '.join(filter(None, lacking))} lack runs at tier {tier}")
+            continue
+        if figure.others:
+            tables = [dict(zip(found, tables, strict=True)) for tables in zip(*found.values(), strict=True)]
+            jobs.append((form, tables, {}, figure.name, out_dir))
+        else:
+            source = f"{inspect.signature(form).parameters['source'].default}, study {study}"
+            jobs.append((form, found[study], {"source": source}, figure.name, out_dir))
+    # without the collector, which would look again and again through what is gone with the processes anyway
+    with ProcessPoolExecutor(2, initializer=gc.disable) as pool:
+        return [path for paths in pool.map(_drawn, jobs) for path in paths]
+
+
+def _rows(table: pd.DataFrame, study: str, arms: tuple, tier: str) -> pd.DataFrame:
+    """The rows of these arms of the study (no arms: all); a table that is not of runs as it is."""
+    if "run_id" not in table:
+        return table
+    rows = studies.select(table, study, tier)
+    return rows[rows["arm"].isin(arms)] if arms else rows
+
+
+def _lacking(tables: list[pd.DataFrame], study: str, arms: tuple) -> str:
+    """Which arms of a study lack a seed that another has, or all of them, in words; "" if none does."""
+    arms, tables = arms or tuple(STUDIES[study].arms), [rows for rows in tables if "seed" in rows]
+    seeds = {seed for rows in tables for seed in rows["seed"]}
+    whole = [
+        arm for arm in arms if seeds and all(set(rows.loc[rows["arm"] == arm, "seed"]) == seeds for rows in tables)
+    ]
+    return "" if len(whole) == len(arms) else f"{len(arms) - len(whole)} of {len(arms)} arms of {study}"
+
+
+def _ledger(tables: dict[str, pd.DataFrame], tier: str):
+    return ledger.ledger_figure(claims.ledger(claims.load(), tables, tier))
+
+
+def _drawn(job: tuple) -> list[Path]:
+    form, tables, source, file, folder = job
+    return save(form(*tables, **source), file, folder)
