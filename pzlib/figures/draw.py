@@ -32,14 +32,12 @@ def tables_of(form: Callable) -> list[str]:
     >>> tables_of(form_of("by_tokens"))
     ['tinybench', 'training']
     """
-    return [
-        name for name, parameter in inspect.signature(form).parameters.items() if parameter.default is parameter.empty
-    ]
+    return [one.name for one in inspect.signature(form).parameters.values() if one.default is one.empty]
 
 
 def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> list[Path]:
-    """Draw the ledger of claims, and every figure of a study whose arms all have rows of `tier` in `results_dir`, of the
-    same seeds; print what the others lack.
+    """Draw the ledger of claims, and every figure whose arms all have rows of `tier` in `results_dir` and the same seeds;
+    print what the others lack.
 
     Two processes draw, since a figure takes about a second. Returns the files written: a PNG and a PDF for each
     figure. Raises FileNotFoundError if there is no such folder.
@@ -57,12 +55,10 @@ def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> 
         if lacking := [f"{name}.csv" for name in names if name not in stored]:
             print(f"{figure.name}: not drawn, {results_dir} has no {' and no '.join(lacking)}")
             continue
-        found = {
-            one: [_rows(stored[name], one, figure.arms, tier) for name in names] for one in (study, *figure.others)
-        }
-        lacking = [_lacking(tables, one, figure.arms) for one, tables in found.items()]
-        if any(lacking):
-            print(f"{figure.name}: not drawn, {' and '.join(filter(None, lacking))} lack runs at tier {tier}")
+        shown = {one: figure.arms or tuple(STUDIES[one].arms) for one in (study, *figure.others)}
+        found = {one: [_rows(stored[name], one, arms, tier) for name in names] for one, arms in shown.items()}
+        if lacking := [words for one, arms in shown.items() if (words := _lacking(found[one], one, arms))]:
+            print(f"{figure.name}: not drawn, {' and '.join(lacking)} lack runs at tier {tier}")
             continue
         if figure.others:
             tables = [dict(zip(found, tables, strict=True)) for tables in zip(*found.values(), strict=True)]
@@ -76,21 +72,17 @@ def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> 
 
 
 def _rows(table: pd.DataFrame, study: str, arms: tuple, tier: str) -> pd.DataFrame:
-    """The rows of these arms of the study (no arms: all); a table that is not of runs as it is."""
-    if "run_id" not in table:
-        return table
-    rows = studies.select(table, study, tier)
-    return rows[rows["arm"].isin(arms)] if arms else rows
+    """The rows of these arms of the study; a table that is not of runs as it is."""
+    rows = studies.select(table, study, tier) if "run_id" in table else table
+    return rows[rows["arm"].isin(arms)]
 
 
 def _lacking(tables: list[pd.DataFrame], study: str, arms: tuple) -> str:
-    """Which arms of a study lack a seed that another has, or all of them, in words; "" if none does."""
-    arms, tables = arms or tuple(STUDIES[study].arms), [rows for rows in tables if "seed" in rows]
-    seeds = {seed for rows in tables for seed in rows["seed"]}
-    whole = [
-        arm for arm in arms if seeds and all(set(rows.loc[rows["arm"] == arm, "seed"]) == seeds for rows in tables)
-    ]
-    return "" if len(whole) == len(arms) else f"{len(arms) - len(whole)} of {len(arms)} arms of {study}"
+    """How many arms of a study lack a seed that another has, or all seeds, in words; "" if none does."""
+    own = [rows.groupby("arm")["seed"].agg(set) for rows in tables if "seed" in rows]
+    seeds = set().union(*(one for table in own for one in table))
+    absent = [arm for arm in arms if not seeds or any(table.get(arm) != seeds for table in own)]
+    return f"{len(absent)} of {len(arms)} arms of {study}" if absent else ""
 
 
 def _ledger(tables: dict[str, pd.DataFrame], tier: str):

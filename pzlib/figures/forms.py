@@ -1,4 +1,4 @@
-"""The forms of every figure: lines along training, stacks, rows of seeds, uprights; what is checked, what is said below.
+"""The forms of all figures: lines along training, stacks, bars, rows of seeds; what is checked and written below them.
 Left out of the papers: nothing of theirs, since they show single runs; seeds and intervals are ours."""
 
 import textwrap
@@ -30,10 +30,10 @@ class Panel(NamedTuple):
     column: str
     title: str
     unit: float = 1
-    ends: tuple = (None, None)
+    ends: tuple = ()
 
 
-def panel_of(metric: str, unit: str = "", ends: tuple = (None, None)) -> Panel:
+def panel_of(metric: str, unit: str = "", ends: tuple = ()) -> Panel:
     """The Panel of a metric: its own column, and its title with `unit` behind it.
 
     >>> panel_of("entropy", " (nats a token)")[:2]
@@ -51,20 +51,16 @@ def checked(table: pd.DataFrame, name: str, columns: list[str]) -> pd.DataFrame:
     Traceback (most recent call last):
     ValueError: training: 'objective' is not a column; it has ['run_id']; collect the runs again
     """
-    if absent := [column for column in [*RUN, *columns] if column not in table.columns]:
-        raise ValueError(
-            f"{name}: {absent[0]!r} is not a column; it has {sorted(table.columns)}; collect the runs again"
-        )
+    if absent := [column for column in [*RUN, *columns] if column not in table]:
+        raise ValueError(f"{name}: {absent[0]!r} is not a column; it has {sorted(table)}; collect the runs again")
     if table.empty:
         raise ValueError(f"{name}: no rows; run notebook 04, then `python -m pzlib results`")
-    tiers = sorted(table["tier"].unique())
-    if len(tiers) > 1:
-        raise ValueError(f"{name}: rows of the tiers {', '.join(tiers)}; give those of one")
+    if table["tier"].nunique() > 1:
+        raise ValueError(f"{name}: rows of the tiers {', '.join(sorted(table['tier'].unique()))}; give those of one")
     table = armed(table)
     for (arm, seed), ids in table.groupby(["arm", "seed"])["run_id"].unique().items():
         if len(ids) > 1:
-            remedy = "give one, as pzlib.studies.select does"
-            raise ValueError(f"{name}: several runs of {arm}, seed {seed}: {', '.join(ids)}; {remedy}")
+            raise ValueError(f"{name}: several runs of {arm}, seed {seed}: {', '.join(ids)}; give those of one study")
     if table.duplicated(["run_id", "step", *{"task", "pattern"}.intersection(columns)]).any():
         raise ValueError(f"{name}: a run has two rows for one step; collect the runs again")
     return table
@@ -99,35 +95,21 @@ def wide(rows: pd.DataFrame, column: str, window: int = 1) -> pd.DataFrame:
     return table.rolling(window, min_periods=1, center=True).mean() if window > 1 else table
 
 
-def binned(training: pd.DataFrame) -> int:
-    """How many steps a row is the mean of: 1 in a run's own metrics, more in training.csv.
+def averaged(training: pd.DataFrame) -> tuple[int, str]:
+    """Over how many rows of a run a curve is smoothed, and the caption's words for it.
 
-    >>> binned(pd.DataFrame({"run_id": "a", "step": [10, 20, 30]})), binned(pd.DataFrame({"run_id": "a", "step": [1]}))
-    (10, 1)
-    """
-    gaps = training.sort_values("step").groupby("run_id")["step"].diff()
-    return int(gaps.median()) if gaps.notna().any() else 1
-
-
-def smoothing(training: pd.DataFrame) -> int:
-    """The running mean's length in rows: a twentieth of the run; 1, so none, for rows that are means already.
-
-    >>> [smoothing(pd.DataFrame({"run_id": "a", "step": steps})) for steps in (range(1, 201), [1, 2], [100, 200])]
-    [10, 1, 1]
-    """
-    return 1 if binned(training) > 1 else max(1, int(training["step"].max()) // 20)
-
-
-def averaged(training: pd.DataFrame) -> str:
-    """The caption's words for `binned` or `smoothing`; none where a point is one step.
+    A row of training.csv is a mean over steps already and stays; of a run's own steps it is a twentieth of the run.
 
     >>> averaged(pd.DataFrame({"run_id": "a", "step": [10, 20]}))
-    'Each point: mean over the 10 steps up to it.'
+    (1, 'Each point: mean over the 10 steps up to it.')
+    >>> [averaged(pd.DataFrame({"run_id": "a", "step": steps})) for steps in (range(1, 201), [1])]
+    [(10, 'Running mean over 10 steps.'), (1, '')]
     """
-    width, window = binned(training), smoothing(training)
-    if width > 1:
-        return f"Each point: mean over the {width} steps up to it."
-    return f"Running mean over {window} steps." if window > 1 else ""
+    gaps = training.sort_values("step").groupby("run_id")["step"].diff()
+    if gaps.median() >= 2:
+        return 1, f"Each point: mean over the {int(gaps.median())} steps up to it."
+    window = max(1, int(training["step"].max()) // 20)
+    return window, f"Running mean over {window} steps." if window > 1 else ""
 
 
 def curve(ax, table: pd.DataFrame, mark: Mark, label: str, line: str = "") -> None:
@@ -168,7 +150,7 @@ def lines(ax, table: pd.DataFrame, panel: Panel, window: int = 1, roles: dict | 
     if x == "step":
         ax.set_xlabel("Step")
         ax.xaxis.get_major_locator().set_params(integer=True)
-    if panel.ends != (None, None):
+    if panel.ends:
         ax.set_ylim(*panel.ends)
 
 
@@ -176,7 +158,7 @@ def along(figure, table: pd.DataFrame, panels: list[Panel], roles: dict | None =
     """Rows of three `lines` along training, lettered, with one legend. Returns their axes."""
     axes = figure.subplots(len(panels) // 3, 3, squeeze=False).flatten()
     for ax, letter, panel in zip(axes, ascii_lowercase, panels, strict=False):
-        lines(ax, table, panel._replace(title=f"({letter}) {panel.title}"), smoothing(table), roles)
+        lines(ax, table, panel._replace(title=f"({letter}) {panel.title}"), averaged(table)[0], roles)
     legend(figure, axes)
     return axes
 
@@ -193,30 +175,22 @@ def stacks(figure, table: pd.DataFrame, shares_of: Callable, colours_of: Callabl
         ax.set_axis_off()
     for ax, letter, (rows, mark) in zip(axes.flat, letters, arms, strict=False):
         shares = shares_of(rows)
-        means = [wide(rows.assign(share=shares[name]), "share", smoothing(table)).mean(axis=1) for name in shares]
+        means = [wide(rows.assign(share=shares[name]), "share", averaged(table)[0]).mean(axis=1) for name in shares]
         means = pd.concat(means, axis=1, keys=shares.columns).dropna(how="all")  # spans a step without masks
         look = {"colors": colours_of(list(shares)), "linewidth": 0.3, "edgecolor": "white"}
-        ax.stackplot(means.index, means.to_numpy().T, labels=[in_words(name) for name in means], **look)
+        ax.stackplot(means.index, means.to_numpy().T, labels=[str(name).replace("_", " ") for name in means], **look)
         start, end = means.index.min(), means.index.max()
         ax.set(title=f"({letter}) {title(mark.label)}", xlabel="Step", ylim=(0, 1), xlim=(start, max(end, start + 1)))
         ax.grid(visible=False)
     return axes
 
 
-def in_words(name) -> str:
-    """The name of a kind or share as a person writes it.
-
-    >>> in_words("two_hop")
-    'two hop'
-    """
-    return str(name).replace("_", " ")
-
-
 def bar(ax, place: float, shares: dict, colours: list[str], named: bool, **look) -> None:
     """Shares that add up to 1 as one bar from left to right; `named`: for the legend."""
     left = 0.0
     for (name, share), colour in zip(shares.items(), colours, strict=True):
-        ax.barh(place, share, left=left, color=colour, label=in_words(name) if named else None, **look)
+        label = name.replace("_", " ") if named else None
+        ax.barh(place, share, left=left, color=colour, label=label, **look)
         left += share
 
 
@@ -321,12 +295,16 @@ def legend_of(figure, looks: dict[str, dict], columns: int) -> None:
     figure.legend(handles=handles, loc="outside upper left", ncols=columns)
 
 
-def explain(figure: Picture, table: pd.DataFrame, source: str, words: str, *, lines: bool = True) -> None:
-    """Write under the figure how to read it, then the table's name with its numbers of rows and of seeds."""
+def explain(figure: Picture, table: pd.DataFrame, source: str, words: str = "", *, lines: bool = True) -> None:
+    """Write under the figure how to read it, then the table's name with its numbers of rows and of seeds.
+
+    lines: whether it has `lines`, along training where the table knows no tasks.
+    """
     seeds = table.groupby("arm", sort=False)["seed"].nunique()
     usual, marks = int(seeds.mode().iloc[0]), marks_of(seeds.index)
     others = ", ".join(f"{marks[arm].label} {count}" for arm, count in seeds.items() if count != usual)
     counts = f"{usual} an arm" if len(seeds) > 1 else str(usual)
     how = ALONE if seeds.max() == 1 else BAND if lines else ""
+    how += f" {averaged(table)[1]}" if lines and "task" not in table else ""
     origin = f"{source}, tier {table['tier'].iloc[0]}: {len(table)} rows; seeds: {counts}"
     caption(figure, " ".join(f"{how} {words}".split()), origin + (f", but {others}" if others else "") + ".")

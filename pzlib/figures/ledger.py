@@ -1,4 +1,4 @@
-"""The ledger of claims as a forest: each effect with its interval, right of zero as claimed, and what the paper printed.
+"""The ledger of claims as a forest: each effect with its interval, right of zero as claimed, and the paper's own.
 Left out: claims on other metrics than accuracy, which share no axis; they are in the table."""
 
 import textwrap

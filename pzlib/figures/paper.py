@@ -1,5 +1,5 @@
 """The papers' printed numbers beside ours: PretrainZero's Tables 1 to 4, RPT's Table 1 and Fig. 5, RLP's Fig. 2.
-Left out: the math and science panels of RLP's Fig. 2, one mean here."""
+Left out: the math and science panels of RLP's Fig. 2, one mean here. Tables, `source` and errors as in `accuracy`."""
 
 from string import ascii_lowercase
 
@@ -29,20 +29,15 @@ LIKE = {
 
 
 @styled
-def baselines_beside(
-    tinybench: dict[str, pd.DataFrame], source: str = TINYBENCH, printed: pd.DataFrame | None = None
-) -> Picture:
+def baselines_beside(tinybench: dict[str, pd.DataFrame], source: str = TINYBENCH) -> Picture:
     """PretrainZero's Tables 1 and 2 on the left, the same methods on TinyBench by size of the base on the right.
 
-    tinybench: study -> its rows of tinybench.csv, of one tier; small, middle and large base in this order, others after.
-    printed: the two tables as `pzlib.studies.paper.reported` gives them; read from data/paper if left out.
-    Errors: ValueError where no study has rows.
+    tinybench: study of `SIZES` -> its rows, of one tier. Errors: ValueError where no study has rows.
     """
-    if printed is None:
-        printed = pd.concat([reported("pretrainzero 1"), reported("pretrainzero 2")])
-    ours = {name: armed(tinybench[name]) for name in [*SIZES, *tinybench] if len(tinybench.get(name, ()))}
+    printed = pd.concat([reported("pretrainzero 1"), reported("pretrainzero 2")])
+    ours = {name: armed(tinybench[name]) for name in SIZES if len(tinybench.get(name, ()))}
     if not ours:
-        raise ValueError("ours: no study has rows; run the baselines, then `python -m pzlib results`")
+        raise ValueError("tinybench: no study has rows; run the baselines, then `python -m pzlib results`")
     figure, axes = _two_sides(7.2, [f"Paper, {where}" for where, _ in LIKE.values()],
                               ["Ours: general and math", "Ours: general", "Ours: math"])  # fmt: skip
     for (left, right), (metric, (_, benchmarks)) in zip(axes, LIKE.items(), strict=True):
@@ -50,8 +45,7 @@ def baselines_beside(
         models = [model for model in MODELS if model in means]
         names = [model.removesuffix("-Base").replace("-", "\n", 1) for model in models]
         _ladders(left, names, [{method: means[model][[method]] for method in means[model].index} for model in models])
-        names = [SIZES.get(name, name) for name in ours]
-        _ladders(right, names, [_accuracies(rows, metric) for rows in ours.values()])
+        _ladders(right, [SIZES[name] for name in ours], [_accuracies(rows, metric) for rows in ours.values()])
     legend_of(figure, {METHODS[m].label: {"color": METHODS[m].colour, "marker": METHODS[m].marker} for m in LADDER}, 3)
     tiers = sorted({tier for rows in ours.values() for tier in rows["tier"]})
     words = "Left: as printed, without intervals. Right: small marks are seeds, large marks their mean with its 95 % "
@@ -108,10 +102,7 @@ RLVR_PRINTED = {
 
 @styled
 def rlvr_beside(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture:
-    """PretrainZero's Tables 3 and 4 (Qwen3-4B-Base) on the left, the same starts on TinyBench on the right.
-
-    `tinybench`: rows of the study rlvr, with a column `arm`; errors as in `pzlib.figures.accuracy.follow_on`.
-    """
+    """PretrainZero's Tables 3 and 4 (Qwen3-4B-Base) on the left, the same starts on TinyBench on the right."""
     table = evaluated(tinybench)
     marks = {arm: mark for arm, mark in marks_of(table["arm"]).items() if arm in RLVR_PRINTED}
     titles = [METRICS[part].title for part in PARTS]
@@ -164,8 +155,7 @@ RPT_PRINTED = {  # (model, method) of Table 1 -> (whose mark, whether it reasons
 def next_tokens_beside(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture:
     """RPT's Table 1 on the left; on the right the same for every arm that was asked: before and after, both ways.
 
-    `tinybench`: rows of one tier with a column `arm`; step 0 is the base. Raises ValueError where no arm was asked for
-    next tokens, and as `pzlib.figures.training.training_dynamics`.
+    Errors: ValueError also where no arm was asked for next tokens.
     """
     table = _asked(tinybench)
     asked, marks = next_token_accuracy(table), marks_of(table["arm"])
@@ -224,8 +214,7 @@ def scaling(
 ) -> Picture:  # fmt: skip
     """RPT's Fig. 5: next-token accuracy after a reasoning by RL compute and split, with the law fitted to the means.
 
-    A panel an arm that was asked for next tokens. Tables of one tier and study, with a column `arm` in the first;
-    errors as in `next_tokens_beside`, and ValueError for a run whose tokens `training` lacks.
+    A panel an arm that was asked for next tokens; errors also as in `next_tokens_beside`.
     """
     table = _asked(tinybench)
     asked, marks = along_compute(table, training, runs), marks_of(table["arm"])
@@ -270,8 +259,7 @@ def _law(ax, rows: pd.DataFrame, mark: Mark, law) -> None:
 def ablation_beside(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture:
     """One ablation of RLP: left its mean accuracy as printed (Tables S.1 and S.6), right ours, overall, by setting.
 
-    `tinybench`: rows of one of the studies rlp_rollouts, rlp_thoughts, rlp_kl, rlp_ema, whose arms are named as the
-    paper's rows ("rlp, rollouts 4"). Errors as in `pzlib.figures.accuracy.tinybench_curves`.
+    The arms are named as the paper's rows ("rlp, rollouts 4").
     """
     table, mark = evaluated(tinybench), METHODS["rlp"]
     arms = sorted(set(table["arm"]), key=lambda arm: float(_setting(arm)))

@@ -103,13 +103,13 @@ class Picture(Figure):
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
             super().draw(renderer)
 
-    def png(self, dpi: float = 110) -> bytes:
+    def png(self) -> bytes:
         """The picture as a PNG file's bytes; no date or version inside, so equal data give equal bytes.
 
         256 colours, which halves it: a notebook with ten pictures should stay under a megabyte.
         """
         full, small = io.BytesIO(), io.BytesIO()
-        self.savefig(full, format="png", dpi=dpi)
+        self.savefig(full, format="png")
         Image.open(full).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "png", optimize=True)
         return small.getvalue()
 

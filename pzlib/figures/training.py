@@ -1,12 +1,14 @@
 """Figures along training: PretrainZero's Fig. 6, what its generator masks, what collapses, and RLP's thoughts.
-Left out: PretrainZero's own curves, which are known only as images."""
+Left out: PretrainZero's own curves, which are known only as images.
+
+Each takes rows of training.csv, or of a run's metrics.jsonl with the run's facts; else as in `accuracy`."""
 
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 
 from pzlib.figures import forms
-from pzlib.figures.forms import TRAINING, Panel, along, averaged, by_arm, checked, explain, folded, panel_of, stacks
+from pzlib.figures.forms import TRAINING, Panel, along, by_arm, checked, explain, folded, panel_of, stacks
 from pzlib.figures.style import CLASS_COLOURS, GREYS, Picture, colours_of_kinds, sheet, styled
 from pzlib.studies.metrics import CLASSES, class_accuracy, hits_shares, kind_shares
 from pzlib.world.tinywiki import kind_class
@@ -20,17 +22,14 @@ SHARE = (0, 1.02)  # the ends of an axis of shares
 def training_dynamics(training: pd.DataFrame, source: str = TRAINING) -> Picture:
     """PretrainZero's Fig. 6: output entropy, response length and reward by step, for each arm and role.
 
-    `training` has rows of training.csv, or of a run's metrics.jsonl with the run's facts; an arm is a column `arm` or
-    else the objective; `source` is named below the figure. The paper averages over all samples; here the roles are
-    kept apart, since the common mean of two players says nothing.
-    Raises ValueError for a missing column, rows of several tiers, or two runs of one arm and seed.
+    The paper averages over all samples; here the roles are apart, since the common mean of two players says nothing.
     """
     panels = [panel_of("entropy", " (nats a token)"), panel_of("response length", " (tokens)"), panel_of("reward")]
     panels = [panel._replace(ends=(0, None)) for panel in panels]
     table = checked(training, "training", [panel.column for panel in panels])
     figure = sheet(3.1)
     along(figure, table, panels, {"predictor": "", "generator": "--"})
-    explain(figure, table, source, averaged(table))
+    explain(figure, table, source)
     return figure
 
 
@@ -38,8 +37,7 @@ def training_dynamics(training: pd.DataFrame, source: str = TRAINING) -> Picture
 def generator_dynamics(training: pd.DataFrame, source: str = TRAINING) -> Picture:
     """What becomes of the masks: accuracy on them, legal share, groups without signal, and kinds, by step.
 
-    `training`, `source` and errors as in `training_dynamics`; needs columns `mask/<kind>`, the share of the
-    legal masks that are of a kind. At most four arms.
+    Needs columns `mask/<kind>`, the share of the legal masks that are of a kind. At most four arms.
     """
     table = checked(training, "training", ["predictor/accuracy", "predictor/dead_groups"])
     shares = kind_shares(table)
@@ -57,15 +55,14 @@ def generator_dynamics(training: pd.DataFrame, source: str = TRAINING) -> Pictur
     handles, labels = axes[0, 0].get_legend_handles_labels()
     lower.legend(handles[::-1], labels[::-1], loc="outside right center")
     words = "(c) Groups whose rewards are all equal. (d) Each kind with its inverse."
-    explain(figure, table, source, f"{averaged(table)} {words}")
+    explain(figure, table, source, words)
     return figure
 
 
 @styled
 def collapse_anatomy(training: pd.DataFrame, source: str = TRAINING) -> Picture:
-    """What collapse is: groups without signal and which way, the policy's entropy, accuracy and picks by class of kind.
-
-    `training`, `source` and errors as in `training_dynamics`; at most four arms.
+    """What collapse is: groups without signal and which way, the policy's entropy, accuracy and picks by class of kind;
+    of at most four arms.
     """
     panels = [panel_of(name, " (share)", ends=SHARE) for name in ("dead_wrong", "dead_right")]
     panels += [panel_of("entropy", " (nats a token)", ends=(0, None))]
@@ -83,7 +80,7 @@ def collapse_anatomy(training: pd.DataFrame, source: str = TRAINING) -> Picture:
     lower.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
     words = "(a, b) Groups whose G predictions are all wrong or right teach nothing. (d-f) On the masks of a class. "
     words += "Stacks: what was masked; set phrases, words that reasoning can deduce, words that can only be guessed."
-    explain(figure, table, source, f"{averaged(table)} {words}")
+    explain(figure, table, source, words)
     return figure
 
 
@@ -91,9 +88,8 @@ def collapse_anatomy(training: pd.DataFrame, source: str = TRAINING) -> Picture:
 def generator_profile(training: pd.DataFrame, source: str = TRAINING) -> Picture:
     """The generator along training: legal share, length and place of its masks, and how many predictions found them.
 
-    The stacks ask whether it sits at the learnable border: groups in which some of the G predictions are right and
-    some wrong. `training`, `source` and errors as in `training_dynamics`, and ValueError where no arm has a
-    generator; arms without one are left out.
+    The stacks ask whether it sits at the learnable border: groups in which some of the G predictions are right and some
+    wrong. Arms without a generator are left out; ValueError where none has one.
     """
     panels = [panel_of("legal", " (share)", ends=SHARE), panel_of("mask words", " (words)", ends=(0, None))]
     panels += [panel_of("mask position", ends=(0, 1))]
@@ -113,7 +109,7 @@ def generator_profile(training: pd.DataFrame, source: str = TRAINING) -> Picture
     bar.set_label("Right predictions\n(share)")
     words = "Stacks: legal masks by how many of their G predictions were right; grey, and nothing is learned: none "
     words += "(dark) or all (light)."
-    explain(figure, table, source, f"{averaged(table)} {words}")
+    explain(figure, table, source, words)
     return figure
 
 
@@ -123,10 +119,7 @@ def _hit_colour(share: float):
 
 @styled
 def masks_by_arm(training: pd.DataFrame, source: str = TRAINING) -> Picture:
-    """What every arm ended up masking: kinds over the last quarter of training, and the irreducible share by seed.
-
-    `training`, `source` and errors as in `training_dynamics`; arms without masks are left out.
-    """
+    """What every arm ended up masking: kinds over the last quarter of training, and the irreducible share by seed."""
     table = checked(training, "training", [])
     shares = kind_shares(table).dropna()
     late = table.loc[shares.index]
@@ -152,10 +145,9 @@ def masks_by_arm(training: pd.DataFrame, source: str = TRAINING) -> Picture:
 
 @styled
 def thoughts(training: pd.DataFrame, source: str = TRAINING) -> Picture:
-    """RLP's thoughts along training, for each arm: gain, share that helps, length, share empty, naming the token, closed.
+    """RLP's thoughts along training: gain, share that helps, length, share empty, naming the token, closed.
 
-    `training`: rows of training.csv of RLP runs (others, which have no thoughts, are left out); errors as in
-    `training_dynamics`.
+    Runs that have no thoughts are left out.
     """
     panels = [
         Panel("predictor/reward", "Gain (nats)"),
@@ -171,5 +163,5 @@ def thoughts(training: pd.DataFrame, source: str = TRAINING) -> Picture:
     along(figure, table, panels)[0].axhline(0, color="#595959", linewidth=0.6)
     words = "(a) log-likelihood of the true token after a thought, minus that of the moving average without one. "
     words += "(b) gain above 0. (e) thoughts that hold the true token as a word."
-    explain(figure, table, source, f"{averaged(table)} {words}")
+    explain(figure, table, source, words)
     return figure

@@ -55,8 +55,7 @@ def spans_by_kind(table: pd.DataFrame) -> Picture:
 def keyword_bars(table: pd.DataFrame, source: str) -> Picture:
     """RPT's Fig. 6: for each of its six keyword groups the share of responses with a keyword of it, a bar a source.
 
-    table: rows of `pzlib.studies.patterns.means` by a column `source`, one a source and group. Bars carry their intervals.
-    Raises ValueError where a source has two rows of one group.
+    table: of `pzlib.studies.patterns.means` by a column `source`, one row a source and group, else ValueError.
     """
     rows = table[table["pattern"].isin(list(KEYWORDS))]
     if rows.duplicated(["source", "pattern"]).any():
