@@ -36,7 +36,7 @@ def tables_of(form: Callable) -> list[str]:
 
 
 def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> list[Path]:
-    """Draw the ledger of claims, and every figure whose arms all have rows of `tier` in `results_dir` and the same seeds;
+    """Draw the ledger of claims, and every figure whose arms all have rows of `tier` in `results_dir`, of equal seeds;
     print what the others lack.
 
     Two processes draw, since a figure takes about a second. Returns the files written: a PNG and a PDF for each

@@ -6,7 +6,7 @@ import time
 
 import pandas as pd
 
-from pzlib.headless import duration
+from pzlib.errors import duration
 from pzlib.prompts import TEMPLATES
 from pzlib.runs.folder import RunFolder, write_atomic
 from pzlib.studies.metrics import label_of
@@ -15,24 +15,7 @@ DRAWING = 0.1  # the largest share of a run's time that its own pictures may tak
 RECENT = 20  # steps whose time tells how long the rest will take
 
 
-class _Output:
-    """One output of a notebook's cell, redrawn in place; `notebook`: whether a kernel runs this, which can show it."""
-
-    def __init__(self) -> None:
-        ipython = sys.modules.get("IPython")
-        shell = ipython.get_ipython() if ipython else None
-        self.notebook, self._handle = getattr(shell, "kernel", None) is not None, None
-
-    def show(self, what, **how) -> None:
-        from IPython.display import display
-
-        if self._handle is None:
-            self._handle = display(what, display_id=True, **how)
-        else:
-            self._handle.update(what, **how)
-
-
-class LiveView(_Output):
+class LiveView:
     """Shows a running training; `train` calls `update` after a step and `close` at the end.
 
     `seconds`: the least time between two pictures; it grows where drawing would take over a tenth of the run.
@@ -42,10 +25,12 @@ class LiveView(_Output):
     """
 
     def __init__(self, seconds: float = 3.0) -> None:
-        super().__init__()
         if seconds < 0:
             raise ValueError(f"seconds: {seconds} is below 0; give the least time between two pictures")
-        self.seconds, self._next = seconds, 0.0
+        ipython = sys.modules.get("IPython")
+        shell = ipython.get_ipython() if ipython else None
+        self.notebook = getattr(shell, "kernel", None) is not None  # a terminal IPython shows no pictures
+        self.seconds, self._next, self._handle = seconds, 0.0, None
 
     def update(self, folder: RunFolder, step: int, steps: int) -> None:
         """Show step `step` of `steps` unless the last picture is too fresh. A failure is only told."""
@@ -73,44 +58,12 @@ class LiveView(_Output):
             print(f"the last view is saved as {folder.path / 'view.png'}", flush=True)
 
     def _show(self, png: bytes) -> None:
-        from IPython.display import Image
+        from IPython.display import Image, display
 
-        self.show(Image(data=png, format="png"))
-
-
-class Lines(_Output):
-    """What a batch of runs does: each line in a terminal; in a notebook the first, the latest, and every failure.
-
-    >>> Lines()("3 runs: 3 stored, 0 to make")
-    3 runs: 3 stored, 0 to make
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.kept = []
-
-    def __call__(self, line: str) -> None:
-        if not self.notebook:
-            print(line, flush=True)
-            return
-        shown = {"text/plain": "\n".join([*self.kept, line])}
-        if not self.kept or ": failed: " in line:
-            self.kept.append(line)
-        self.show(shown, raw=True)
-
-
-def draw(figure, *tables: pd.DataFrame) -> None:
-    """Show `figure(*tables)` in a notebook, or print that the study has no rows.
-
-    >>> draw(print, pd.DataFrame())
-    not run: no rows are stored
-    """
-    from IPython.display import display
-
-    if any(table.empty for table in tables):
-        print("not run: no rows are stored")
-    else:
-        display(figure(*tables))
+        if self._handle is None:
+            self._handle = display(Image(data=png, format="png"), display_id=True)
+        else:
+            self._handle.update(Image(data=png, format="png"))
 
 
 def picture(folder: RunFolder, step: int, steps: int):
