@@ -21,7 +21,7 @@ from pzlib.studies.patterns import STRUCTURE
 ALWAYS = ("direct guess", "no answer", "words")  # of structural marks: shown even where no response has them
 TITLES = {"words": "Length (words)", "right": "Right answers (%)", "thinks": "Announced reasoning (%)"}
 PAIRED = "to the first row in points, paired by seed [95 % interval]."
-SAME_QUESTIONS = f"All seeds answer one fixed set of questions. {NOT_AT_ZERO}"
+SAME_QUESTIONS = f"All seeds answer one fixed set of questions. {NOT_AT_ZERO}."
 BUDGET = f"Dashed: what every run has used. The vertical axes do not start at zero. {MASKED_WORDS}"
 
 
@@ -53,7 +53,7 @@ def _by_group(axes, table: pd.DataFrame, groups: tuple, what: str, x: str = "ste
 @styled
 def collapse_curves(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture:
     """PretrainZero's Fig. 3a-b: accuracy by step for every masking strategy, on masked words and on questions."""
-    return _curves(tinybench, f"Step 0 is the base. {NOT_AT_ZERO} {MASKED_WORDS}", source)
+    return _curves(tinybench, f"Step 0 is the base. {NOT_AT_ZERO}. {MASKED_WORDS}", source)
 
 
 def _curves(tinybench: pd.DataFrame, words: str, source: str, x: str = "step", label: str = "", behind=()) -> Picture:
@@ -199,7 +199,7 @@ def structure_by_arm(patterns: pd.DataFrame, source: str = "data/results/pattern
         title = f"({letter}) {TITLES.get(name, f'{name.capitalize()} (%)')}"
         forms.dots(ax, [*zip(marks_of(rows_of).values(), own, strict=True)], title)
     n = f"{int(after['n'].max())} answers of each run to {int(after['cases'].max())} masked passages"
-    words = f"{n}. {SEEDS} The base is asked with every seed. {NOT_AT_ZERO}"
+    words = f"{n}. {SEEDS} The base is asked with every seed. {NOT_AT_ZERO}."
     explain(figure, table, source, words, lines=False)
     return figure
 

@@ -21,7 +21,7 @@ BAND = "Line: mean over seeds; band: 95 % bootstrap interval over seeds; thin li
 SEEDS = "Large marks: mean; bars: 95 % bootstrap interval over seeds; small marks: single seeds."
 ALONE = "One seed only, so no interval."
 MASKED_WORDS = "Masked words: words of unseen passages that reasoning can deduce."
-NOT_AT_ZERO = "The axes do not start at zero."
+NOT_AT_ZERO = "The axes do not start at zero"
 
 
 class Panel(NamedTuple):

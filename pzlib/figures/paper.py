@@ -49,7 +49,7 @@ def baselines_beside(tinybench: dict[str, pd.DataFrame], source: str = TINYBENCH
     legend_of(figure, {METHODS[m].label: {"color": METHODS[m].colour, "marker": METHODS[m].marker} for m in LADDER}, 3)
     tiers = sorted({tier for rows in ours.values() for tier in rows["tier"]})
     words = "Left: as printed, without intervals. Right: small marks are seeds, large marks their mean with its 95 % "
-    words += f"bootstrap interval over seeds; the base is one model. {NOT_AT_ZERO[:-1]}, and the two sides "
+    words += f"bootstrap interval over seeds; the base is one model. {NOT_AT_ZERO}, and the two sides "
     words += "share no scale: compare the order of the methods."
     count = sum(map(len, ours.values()))
     seeds = ", ".join(f"{rows['seed'].nunique()} ({name})" for name, rows in ours.items())
@@ -117,7 +117,7 @@ def rlvr_beside(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture:
             columns(ax, [folded(mark.label, 12) for mark in marks.values()])
     words = "Open marks: before RLVR, filled: after it. Left as printed for Qwen3-4B-Base (half way before RLVR: not "
     words += "printed; math of random spans: Table 3's mean, since Table 4 repeats the row from before). Right: means, "
-    words += f"bars: 95 % bootstrap interval over seeds after RLVR, small marks: single seeds. {NOT_AT_ZERO[:-1]} and "
+    words += f"bars: 95 % bootstrap interval over seeds after RLVR, small marks: single seeds. {NOT_AT_ZERO} and "
     words += "the two sides share no scale: compare the order."
     origin = f"data/paper/pretrainzero.csv, Tables 1 and 3; {source}, tier {table['tier'].iloc[0]}: {len(table)} rows, "
     caption(figure, words, f"{origin}{table['seed'].nunique()} seeds.")
@@ -235,7 +235,7 @@ def scaling(
         ax.legend(loc="best", frameon=True, framealpha=0.9, edgecolor="none")  # over dotted lines
     axes[0].set_ylabel("Next-token accuracy (%)")
     words = "Marks: means over seeds at evaluations, bars: 95 % bootstrap interval. Lines: P(C) = A / C^alpha + P*, "
-    words += f"fitted to the means. Dotted: the base outright, without reasoning. {NOT_AT_ZERO} A few "
+    words += f"fitted to the means. Dotted: the base outright, without reasoning. {NOT_AT_ZERO}. A few "
     words += "points over so short a range fit many curves: R² says nothing of what lies beyond."
     explain(figure, table, source, words, lines=False)
     return figure
