@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 
 from pzlib.figures import forms
 from pzlib.figures.forms import MASKED_WORDS, NOT_AT_ZERO, SEEDS, TINYBENCH, TRAINING, Panel, evaluated, explain, lines
-from pzlib.figures.style import METHODS, Picture, marks_of, sheet, styled
+from pzlib.figures.style import METHODS, Picture, grid, marks_of, sheet, styled
 from pzlib.studies import metrics
 from pzlib.studies.metrics import GROUPS, METRICS
 from pzlib.studies.paper import reported
@@ -30,16 +30,14 @@ def tinybench_curves(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Pictur
     """PretrainZero's Fig. 7 on TinyBench: mean accuracy of general and of math tasks, answer length, by step."""
     table = evaluated(tinybench, "n", "length")
     asked = table[table["group"].isin(metrics.QUESTIONS)].assign(asked="questions")
-    figure = sheet(3.0)
-    axes = figure.subplots(1, 3)
+    figure, axes = grid(3.0, 1, 3)
     _by_group(axes[:2], asked, metrics.QUESTIONS, "mean accuracy")
     length = Panel("length", "(c) Answer length (tokens)", ends=(0, None))
     lines(axes[2], forms.group_means(asked, "length", "asked"), length)
     forms.legend(figure, axes)
     items, tasks = int(asked.drop_duplicates("task")["n"].sum()), asked["task"].nunique()
     words = f"{items} answers in {tasks} tasks. The accuracy axes do not start at zero."
-    explain(figure, table, source, words)
-    return figure
+    return explain(figure, table, source, words)
 
 
 def _by_group(axes, table: pd.DataFrame, groups: tuple, what: str, x: str = "step") -> None:
@@ -59,15 +57,13 @@ def collapse_curves(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture
 def _curves(tinybench: pd.DataFrame, words: str, source: str, x: str = "step", label: str = "", behind=()) -> Picture:
     """Masked words first, where the game is played, then the questions to which it should carry over."""
     table = evaluated(tinybench)
-    figure = sheet(3.2)
-    axes = figure.subplots(1, 3)
+    figure, axes = grid(3.2, 1, 3)
     _by_group(axes, table, ("spans", "general", "math"), "accuracy", x)
     for ax in axes if label else ():
         ax.axvline(metrics.at_equal(table, x)["budget"].iloc[0], color="#595959", linestyle="--", linewidth=0.8)
         ax.set(xlabel=label, xlim=(0, None))
     forms.legend(figure, axes)
-    explain(figure, pd.concat([table, *behind]), source, words)
-    return figure
+    return explain(figure, pd.concat([table, *behind]), source, words)
 
 
 @styled
@@ -94,7 +90,7 @@ def main_result(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture:
     difference to the first, paired by seed.
     """
     table = evaluated(tinybench, "n")
-    after, base = _ends(forms.group_means(table).assign(accuracy=lambda rows: rows["accuracy"] * 100))
+    after, base = forms.ends(forms.group_means(table).assign(accuracy=lambda rows: rows["accuracy"] * 100))
     arms = list(after["arm"].unique())
     marks = [*marks_of(arms).values(), METHODS["base"]]
     figure = sheet(1.6 + 0.44 * len(marks))
@@ -108,14 +104,7 @@ def main_result(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture:
     steps = sorted(after["step"].unique())
     steps = f"{steps[0]} to {steps[-1]}" if len(steps) > 1 else f"{steps[0]}" if steps else "no"
     words = f"After {steps} steps. {SEEDS} {f'Under them: difference {PAIRED}' * (len(arms) > 1)} {SAME_QUESTIONS}"
-    explain(figure, table, source, f"{words} {_spans(table)}", lines=False)
-    return figure
-
-
-def _ends(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of each run's last step, and those of step 0."""
-    last = table["step"] == table.groupby("run_id")["step"].transform("max")
-    return table[last & (table["step"] > 0)], table[table["step"] == 0]
+    return explain(figure, table, source, f"{words} {_spans(table)}", lines=False)
 
 
 def _groups(figure: Picture, table: pd.DataFrame) -> list:
@@ -151,8 +140,7 @@ def follow_on(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture:
         before = [metrics.values(rows, group, "base").mean() for rows, _ in arms]
         forms.dots(ax, after, METRICS[group].title, compared=len(arms), before=before)
     words = f"Open marks: the mean before RLVR. {SEEDS} Under them: difference after RLVR {PAIRED} {SAME_QUESTIONS}"
-    explain(figure, table, source, f"{words} {_spans(table)}", lines=False)
-    return figure
+    return explain(figure, table, source, f"{words} {_spans(table)}", lines=False)
 
 
 @styled
@@ -172,8 +160,7 @@ def perplexities(perplexity: pd.DataFrame, source: str = "data/results/perplexit
     before, after = (printed[method, "Wikitext-103 perplexity"] for method in ("base", "rlp"))
     words = f"Text without a prompt, from the left. {SEEDS} Lower is better; the axes do not start at zero. RLP's own, "
     words += f"on Wikitext-103: {before} before, {after} after (Table S.8)."
-    explain(figure, table, source, words, lines=False)
-    return figure
+    return explain(figure, table, source, words, lines=False)
 
 
 @styled
@@ -185,23 +172,19 @@ def structure_by_arm(patterns: pd.DataFrame, source: str = "data/results/pattern
     table = forms.checked(patterns, "patterns", ["pattern", "mean", "n", "cases"])
     some = table.groupby("pattern")["mean"].max() > 0
     wanted = [name for name in (*STRUCTURE, "words", "right") if name in some and (some[name] or name in ALWAYS)]
-    after, base = _ends(table)
+    after, base = forms.ends(table)
     rows_of = {arm: after[after["arm"] == arm] for arm in after["arm"].unique()}
     rows_of["base"] = base.drop_duplicates(["seed", "pattern"])
     deep = -(-len(wanted) // 3)
-    figure = sheet(0.9 + deep * (0.6 + 0.3 * len(rows_of)))
-    axes = figure.subplots(deep, 3, squeeze=False, sharey=True)
-    for ax in axes.flat[len(wanted) :]:
-        ax.set_axis_off()
-    for ax, letter, name in zip(axes.flat, ascii_lowercase, wanted, strict=False):
+    figure, axes = grid(0.9 + deep * (0.6 + 0.3 * len(rows_of)), deep, 3, squeeze=False, sharey=True)
+    for ax, letter, name in zip(forms.some(axes, len(wanted)).flat, ascii_lowercase, wanted, strict=False):
         unit = 1 if name == "words" else 100
         own = [rows.loc[rows["pattern"] == name, "mean"] * unit for rows in rows_of.values()]
         title = f"({letter}) {TITLES.get(name, f'{name.capitalize()} (%)')}"
         forms.dots(ax, [*zip(marks_of(rows_of).values(), own, strict=True)], title)
     n = f"{int(after['n'].max())} answers of each run to {int(after['cases'].max())} masked passages"
     words = f"{n}. {SEEDS} The base is asked with every seed. {NOT_AT_ZERO}."
-    explain(figure, table, source, words, lines=False)
-    return figure
+    return explain(figure, table, source, words, lines=False)
 
 
 @styled
@@ -210,18 +193,17 @@ def searching_map(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture:
 
     ValueError where no place has two arms to compare.
     """
-    table = evaluated(tinybench)
-    cells = metrics.map_differences(table)
+    rows = evaluated(tinybench)
+    cells = metrics.map_differences(rows)
     if cells.empty:
         raise ValueError("tinybench: no place on the map has two arms with two seeds in common; run the study map")
     densities, noises = sorted(cells["density"].unique()), sorted(cells["noise"].unique())
-    figure = sheet(1.5 + 0.62 * len(densities))
-    axes = figure.subplots(1, len(metrics.PAIRS), sharey=True)
+    figure, axes = grid(1.5 + 0.62 * len(densities), 1, len(metrics.PAIRS), sharey=True)
     reach = max(cells["difference"].abs().max(), 0.1)
     for ax, letter, (first, second) in zip(axes, ascii_lowercase, metrics.PAIRS, strict=False):
         own = cells[(cells["first"] == first) & (cells["second"] == second)]
-        grid = own.pivot(index="density", columns="noise", values="difference").reindex(densities, columns=noises)
-        image = ax.imshow(grid, cmap="PuOr_r", vmin=-reach, vmax=reach, origin="lower", aspect="auto")
+        table = own.pivot(index="density", columns="noise", values="difference").reindex(densities, columns=noises)
+        image = ax.imshow(table, cmap="PuOr_r", vmin=-reach, vmax=reach, origin="lower", aspect="auto")
         for cell in own.itertuples():
             x, y = noises.index(cell.noise), densities.index(cell.density)
             dark = np.dot(image.cmap(image.norm(cell.difference))[:3], (0.3, 0.6, 0.1)) < 0.45
@@ -242,5 +224,4 @@ def searching_map(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture:
         "interval]; framed: the interval leaves zero out. Density: sentences that state something deducible; noise: "
     )
     words += f"names, codes and years among the others. {MASKED_WORDS}"
-    explain(figure, table, source, words, lines=False)
-    return figure
+    return explain(figure, rows, source, words, lines=False)

@@ -66,6 +66,12 @@ def checked(table: pd.DataFrame, name: str, columns: list[str]) -> pd.DataFrame:
     return table
 
 
+def ends(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of each run's last step, and those of step 0."""
+    last = table["step"] == table.groupby("run_id")["step"].transform("max")
+    return table[last & (table["step"] > 0)], table[table["step"] == 0]
+
+
 def evaluated(tinybench: pd.DataFrame, *columns: str) -> pd.DataFrame:
     """`checked` rows of tinybench.csv."""
     return checked(tinybench, "tinybench", ["task", "group", "accuracy", *columns])
@@ -170,9 +176,7 @@ def stacks(figure, table: pd.DataFrame, shares_of: Callable, colours_of: Callabl
     rows of panels. Returns the axes, (deep, arms a row).
     """
     arms, letters = by_arm(table), ascii_lowercase[ascii_lowercase.index(first) :]
-    axes = figure.subplots(deep, -(-len(arms) // deep), squeeze=False, sharey=True)
-    for ax in axes.flat[len(arms) :]:
-        ax.set_axis_off()
+    axes = some(figure.subplots(deep, -(-len(arms) // deep), squeeze=False, sharey=True), len(arms))
     for ax, letter, (rows, mark) in zip(axes.flat, letters, arms, strict=False):
         shares = shares_of(rows)
         means = [wide(rows.assign(share=shares[name]), "share", averaged(table)[0]).mean(axis=1) for name in shares]
@@ -182,6 +186,13 @@ def stacks(figure, table: pd.DataFrame, shares_of: Callable, colours_of: Callabl
         start, end = means.index.min(), means.index.max()
         ax.set(title=f"({letter}) {title(mark.label)}", xlabel="Step", ylim=(0, 1), xlim=(start, max(end, start + 1)))
         ax.grid(visible=False)
+    return axes
+
+
+def some(axes: np.ndarray, many: int) -> np.ndarray:
+    """A grid of axes of which only so many are seen."""
+    for ax in axes.flat[many:]:
+        ax.set_axis_off()
     return axes
 
 
@@ -295,8 +306,8 @@ def legend_of(figure, looks: dict[str, dict], columns: int) -> None:
     figure.legend(handles=handles, loc="outside upper left", ncols=columns)
 
 
-def explain(figure: Picture, table: pd.DataFrame, source: str, words: str = "", *, lines: bool = True) -> None:
-    """Write under the figure how to read it, then the table's name with its numbers of rows and of seeds.
+def explain(figure: Picture, table: pd.DataFrame, source: str, words: str = "", *, lines: bool = True) -> Picture:
+    """The figure with how to read it written below, then the table's name with its numbers of rows and of seeds.
 
     lines: whether it has `lines`, along training where the table knows no tasks.
     """
@@ -307,4 +318,4 @@ def explain(figure: Picture, table: pd.DataFrame, source: str, words: str = "", 
     how = ALONE if seeds.max() == 1 else BAND if lines else ""
     how += f" {averaged(table)[1]}" if lines and "task" not in table else ""
     origin = f"{source}, tier {table['tier'].iloc[0]}: {len(table)} rows; seeds: {counts}"
-    caption(figure, " ".join(f"{how} {words}".split()), origin + (f", but {others}" if others else "") + ".")
+    return caption(figure, " ".join(f"{how} {words}".split()), origin + (f", but {others}" if others else "") + ".")

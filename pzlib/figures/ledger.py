@@ -51,8 +51,7 @@ def ledger_figure(ledger: pd.DataFrame, source: str = f"{CLAIMS} on {TINYBENCH}"
     words += "inconclusive. The printed differences are of other models and benchmarks. "
     words += "CPT: continued pretraining; SFT: supervised fine-tuning; overall: mean of general and math."
     origin = f"{source}, tier {ledger['tier'].iloc[0]}: {len(tested)} of {len(accuracy)} claims "
-    caption(figure, words, origin + "on accuracy were run. Claims on other metrics are in the ledger only.")
-    return figure
+    return caption(figure, words, origin + "on accuracy were run. Claims on other metrics are in the ledger only.")
 
 
 def _label(row: dict) -> str:

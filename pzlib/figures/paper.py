@@ -9,7 +9,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from pzlib.figures import forms
 from pzlib.figures.forms import NOT_AT_ZERO, SEEDS, TINYBENCH, TRAINING, columns, evaluated, explain, folded, legend_of
-from pzlib.figures.style import METHODS, SPLIT_LOOKS, Mark, Picture, caption, marks_of, sheet, styled
+from pzlib.figures.style import METHODS, SPLIT_LOOKS, Mark, Picture, caption, grid, marks_of, sheet, styled
 from pzlib.stats import bootstrap_ci
 from pzlib.studies.metrics import METRICS, SPLITS, armed, values
 from pzlib.studies.paper import reported
@@ -45,7 +45,10 @@ def baselines_beside(tinybench: dict[str, pd.DataFrame], source: str = TINYBENCH
         models = [model for model in MODELS if model in means]
         names = [model.removesuffix("-Base").replace("-", "\n", 1) for model in models]
         _ladders(left, names, [{method: means[model][[method]] for method in means[model].index} for model in models])
-        _ladders(right, [SIZES[name] for name in ours], [_accuracies(rows, metric) for rows in ours.values()])
+        found = [{arm: values(own, metric) for arm, own in rows.groupby("arm")} for rows in ours.values()]
+        for methods, rows in zip(found, ours.values(), strict=True):
+            methods["base"] = values(rows, metric, "base").iloc[:1]  # step 0 of all runs, which is one model
+        _ladders(right, [SIZES[name] for name in ours], found)
     legend_of(figure, {METHODS[m].label: {"color": METHODS[m].colour, "marker": METHODS[m].marker} for m in LADDER}, 3)
     tiers = sorted({tier for rows in ours.values() for tier in rows["tier"]})
     words = "Left: as printed, without intervals. Right: small marks are seeds, large marks their mean with its 95 % "
@@ -54,26 +57,18 @@ def baselines_beside(tinybench: dict[str, pd.DataFrame], source: str = TINYBENCH
     count = sum(map(len, ours.values()))
     seeds = ", ".join(f"{rows['seed'].nunique()} ({name})" for name, rows in ours.items())
     origin = f"data/paper/pretrainzero.csv, Tables 1 and 2; {source}, tier {', '.join(tiers)}: {count} rows; "
-    caption(figure, words, f"{origin}seeds: {seeds}.")
-    return figure
+    return caption(figure, words, f"{origin}seeds: {seeds}.")
 
 
 def _two_sides(height: float, left: list[str], right: list[str], **shared):
     """A figure with a row for each of `PARTS`: the paper on the left, ours on the right, lettered."""
-    figure = sheet(height)
-    axes = figure.subplots(len(PARTS), 2, **shared)
+    figure, axes = grid(height, len(PARTS), 2, **shared)
     titles = [title for row in zip(left, right, strict=True) for title in row]
     for ax, letter, title in zip(axes.flat, ascii_lowercase, titles, strict=False):
         ax.set_title(f"({letter}) {title}")
     for ax in axes[:, 0]:
         ax.set_ylabel("Accuracy (%)")
     return figure, axes
-
-
-def _accuracies(rows: pd.DataFrame, metric: str) -> dict[str, pd.Series]:
-    """Method -> accuracy by seed after training, in %; the base is step 0 of all runs, which is one model."""
-    found = {arm: values(own, metric) for arm, own in rows.groupby("arm") if arm in LADDER}
-    return {"base": values(rows, metric, "base").iloc[:1]} | found
 
 
 def _ladders(ax, names: list[str], groups: list[dict[str, pd.Series]]) -> None:
@@ -120,8 +115,7 @@ def rlvr_beside(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture:
     words += f"bars: 95 % bootstrap interval over seeds after RLVR, small marks: single seeds. {NOT_AT_ZERO} and "
     words += "the two sides share no scale: compare the order."
     origin = f"data/paper/pretrainzero.csv, Tables 1 and 3; {source}, tier {table['tier'].iloc[0]}: {len(table)} rows, "
-    caption(figure, words, f"{origin}{table['seed'].nunique()} seeds.")
-    return figure
+    return caption(figure, words, f"{origin}{table['seed'].nunique()} seeds.")
 
 
 def paper_value(metric: str, method: str | None) -> float | None:
@@ -159,16 +153,15 @@ def next_tokens_beside(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Pict
     """
     table = _asked(tinybench)
     asked, marks = next_token_accuracy(table), marks_of(table["arm"])
-    figure = sheet(3.4)
-    axes = figure.subplots(1, 1 + len(marks))
+    figure, axes = grid(3.4, 1, 1 + len(marks))
     printed = reported("rpt 1").pivot(index=["model", "method"], columns="benchmark", values="value")
     for key, (whose, way) in RPT_PRINTED.items():
         _splits(axes[0], printed.loc[key, list(SPLITS)].to_numpy(float)[:, None], whose, way)
     axes[0].set(title="(a) Paper, Table 1", ylabel="Next-token accuracy (%)")
     for ax, letter, (arm, mark) in zip(axes[1:], ascii_lowercase[1:], marks.items(), strict=False):
         own = asked[asked["arm"] == arm]
-        last = own["step"] == own.groupby("run_id")["step"].transform("max")
-        for whose, rows in (("base", own[own["step"] == 0]), ("rpt", own[last])):
+        after, base = forms.ends(own)
+        for whose, rows in (("base", base), ("rpt", after)):
             for way in ("outright", "reasoning"):
                 wide = rows[rows["way"] == way].pivot(index="split", columns="seed", values="accuracy")
                 _splits(ax, wide.reindex(list(SPLITS)).to_numpy(float), whose, way)
@@ -182,8 +175,7 @@ def next_tokens_beside(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Pict
     words = "Open marks, dotted: the most likely next token; filled: predicted after a reasoning. Nested splits: the "
     words += f"base has an entropy of 0.5, 1.0, 1.5 nats or more over its 16 likeliest tokens. {SEEDS} The paper has "
     words += "one run and does not print RPT outright. Panels share no scale."
-    explain(figure, table, f"data/paper/rpt.csv, Table 1; {source}", words, lines=False)
-    return figure
+    return explain(figure, table, f"data/paper/rpt.csv, Table 1; {source}", words, lines=False)
 
 
 def _asked(tinybench: pd.DataFrame) -> pd.DataFrame:
@@ -237,8 +229,7 @@ def scaling(
     words = "Marks: means over seeds at evaluations, bars: 95 % bootstrap interval. Lines: P(C) = A / C^alpha + P*, "
     words += f"fitted to the means. Dotted: the base outright, without reasoning. {NOT_AT_ZERO}. A few "
     words += "points over so short a range fit many curves: R² says nothing of what lies beyond."
-    explain(figure, table, source, words, lines=False)
-    return figure
+    return explain(figure, table, source, words, lines=False)
 
 
 def _law(ax, rows: pd.DataFrame, mark: Mark, law) -> None:
@@ -267,8 +258,7 @@ def ablation_beside(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture
     printed = pd.concat([reported("rlp S.1"), reported("rlp S.6")])
     printed = printed[printed["method"].str.startswith(f"rlp, {varied} ")]
     printed = printed.sort_values("method", key=lambda names: names.map(_setting).astype(float))
-    figure = sheet(2.9)
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = grid(2.9, 1, 2)
     left.plot(range(len(printed)), printed["value"], color=mark.colour, marker="o")  # its own mark has no clear middle
     left.set(title="(a) Paper: mean accuracy (%)", xlabel=varied)
     left.set_xticks(range(len(printed)), [_setting(method) for method in printed["method"]])
@@ -282,8 +272,7 @@ def ablation_beside(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture
     right.set_xticks(range(len(arms)), [_setting(arm) for arm in arms])
     words = "Paper: Qwen3-1.7B-Base, one run each, as printed. Ours: plain mean of general and math after training. "
     words += f"{SEEDS} Dashed: the base. The vertical axes do not start at zero and share no scale: compare the order."
-    explain(figure, table, f"data/paper/rlp.csv; {source}", words, lines=False)
-    return figure
+    return explain(figure, table, f"data/paper/rlp.csv; {source}", words, lines=False)
 
 
 def _setting(name: str) -> str:

@@ -122,6 +122,12 @@ def sheet(height: float) -> Picture:
     return Picture(WIDTH, height, layout="constrained")
 
 
+def grid(height: float, rows: int, columns: int, **shared) -> tuple:
+    """Such a picture with its axes; `shared` as matplotlib's `subplots` takes it."""
+    figure = sheet(height)
+    return figure, figure.subplots(rows, columns, **shared)
+
+
 def styled(function):
     """Decorator: draw under `STYLE`, and leave the caller's matplotlib settings as they were."""
 
@@ -167,14 +173,15 @@ def colours_of_kinds(kinds: list[str]) -> list[str]:
     return [GREYS.get(kind) or chosen[kind] for kind in kinds]
 
 
-def caption(figure: Figure, words: str, source: str) -> None:
-    """Write what the marks mean, and then where the numbers come from, under a constrained-layout figure."""
+def caption(figure: Figure, words: str, source: str) -> Figure:
+    """The constrained-layout figure, with what the marks mean and then where the numbers come from written under it."""
     lines = textwrap.wrap(words.replace(" %", "\u00a0%"), CAPTION_COLUMNS)  # no line begins with a %
     text = "\n".join([*lines, *textwrap.wrap(source, CAPTION_COLUMNS)]).replace("\u00a0", " ")
     height = figure.get_figheight()
     share = (text.count("\n") + 1) * 8 * 1.25 / 72 / height + 0.06 / height
     figure.text(0.006, 0.04 / height, text, fontsize=8, va="bottom", color="#404040", linespacing=1.2)
     figure.get_layout_engine().set(rect=(0, share, 1, 1 - share))
+    return figure
 
 
 def save(figure: Figure, name: str, folder: str | Path = "figures") -> list[Path]:

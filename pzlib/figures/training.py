@@ -9,7 +9,7 @@ from matplotlib.cm import ScalarMappable
 
 from pzlib.figures import forms
 from pzlib.figures.forms import TRAINING, Panel, along, by_arm, checked, explain, folded, panel_of, stacks
-from pzlib.figures.style import CLASS_COLOURS, GREYS, Picture, colours_of_kinds, sheet, styled
+from pzlib.figures.style import CLASS_COLOURS, GREYS, Picture, colours_of_kinds, grid, sheet, styled
 from pzlib.studies.metrics import CLASSES, class_accuracy, hits_shares, kind_shares
 from pzlib.world.tinywiki import kind_class
 
@@ -29,8 +29,7 @@ def training_dynamics(training: pd.DataFrame, source: str = TRAINING) -> Picture
     table = checked(training, "training", [panel.column for panel in panels])
     figure = sheet(3.1)
     along(figure, table, panels, {"predictor": "", "generator": "--"})
-    explain(figure, table, source)
-    return figure
+    return explain(figure, table, source)
 
 
 @styled
@@ -55,8 +54,7 @@ def generator_dynamics(training: pd.DataFrame, source: str = TRAINING) -> Pictur
     handles, labels = axes[0, 0].get_legend_handles_labels()
     lower.legend(handles[::-1], labels[::-1], loc="outside right center")
     words = "(c) Groups whose rewards are all equal. (d) Each kind with its inverse."
-    explain(figure, table, source, words)
-    return figure
+    return explain(figure, table, source, words)
 
 
 @styled
@@ -80,8 +78,7 @@ def collapse_anatomy(training: pd.DataFrame, source: str = TRAINING) -> Picture:
     lower.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
     words = "(a, b) Groups whose G predictions are all wrong or right teach nothing. (d-f) On the masks of a class. "
     words += "Stacks: what was masked; set phrases, words that reasoning can deduce, words that can only be guessed."
-    explain(figure, table, source, words)
-    return figure
+    return explain(figure, table, source, words)
 
 
 @styled
@@ -102,19 +99,17 @@ def generator_profile(training: pd.DataFrame, source: str = TRAINING) -> Picture
     figure = sheet(3.0 + 1.75 * deep)
     upper, lower = figure.subfigures(2, 1, height_ratios=[2.1, 1.75 * deep])
     along(upper, table, panels)[2].set_yticks([0, 0.5, 1], ["start", "middle", "end"])
-    axes = stacks(lower, table, hits_shares, lambda shares: list(map(_hit_colour, shares)), folded, "d", deep)
+    axes = stacks(
+        lower, table, hits_shares, lambda shares: [HITS({0: -1.0, 1: 2.0}.get(share, share)) for share in shares],
+        folded, "d", deep,
+    )  # fmt: skip
     for row in axes:
         row[0].set_ylabel("Share of masks")
     bar = lower.colorbar(ScalarMappable(cmap=HITS), ax=axes, extend="both", extendfrac=0.12, ticks=[0, 0.5, 1])
     bar.set_label("Right predictions\n(share)")
     words = "Stacks: legal masks by how many of their G predictions were right; grey, and nothing is learned: none "
     words += "(dark) or all (light)."
-    explain(figure, table, source, words)
-    return figure
-
-
-def _hit_colour(share: float):
-    return HITS(-1.0 if share == 0 else 2.0 if share == 1 else share)
+    return explain(figure, table, source, words)
 
 
 @styled
@@ -126,8 +121,7 @@ def masks_by_arm(training: pd.DataFrame, source: str = TRAINING) -> Picture:
     late = late[late["step"] > 0.75 * late.groupby("run_id")["step"].transform("max")]
     runs = shares.loc[late.index].groupby([late["arm"], late["seed"]], sort=False).mean()
     arms = by_arm(late)
-    figure = sheet(1.6 + 0.34 * len(arms))
-    left, right = figure.subplots(1, 2, sharey=True, width_ratios=[2, 1.2])
+    figure, (left, right) = grid(1.6 + 0.34 * len(arms), 1, 2, sharey=True, width_ratios=[2, 1.2])
     noise = []
     for place, (rows, mark) in enumerate(arms):
         own, look = runs.loc[rows["arm"].iloc[0]], {"height": 0.72, "edgecolor": "white", "linewidth": 0.5}
@@ -139,8 +133,7 @@ def masks_by_arm(training: pd.DataFrame, source: str = TRAINING) -> Picture:
     right.set(xlabel="Share of legal masks", xlim=(-0.02, 1.02))
     figure.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=6)
     words = "Means over the last quarter of training; (a) over seeds, each kind with its inverse. (b) "
-    explain(figure, late, source, words + forms.SEEDS, lines=False)
-    return figure
+    return explain(figure, late, source, words + forms.SEEDS, lines=False)
 
 
 @styled
@@ -163,5 +156,4 @@ def thoughts(training: pd.DataFrame, source: str = TRAINING) -> Picture:
     along(figure, table, panels)[0].axhline(0, color="#595959", linewidth=0.6)
     words = "(a) log-likelihood of the true token after a thought, minus that of the moving average without one. "
     words += "(b) gain above 0. (e) thoughts that hold the true token as a word."
-    explain(figure, table, source, words)
-    return figure
+    return explain(figure, table, source, words)

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 
 from pzlib.figures.forms import bar
-from pzlib.figures.style import CLASS_COLOURS, HATCHES, WAY_LOOKS, Picture, caption, marks_of, sheet, styled
+from pzlib.figures.style import CLASS_COLOURS, HATCHES, WAY_LOOKS, Picture, caption, grid, marks_of, sheet, styled
 from pzlib.studies.patterns import KEYWORDS
 
 
@@ -39,8 +39,7 @@ def entropy_of_worlds(tables: dict[str, pd.DataFrame]) -> Picture:
 def spans_by_kind(table: pd.DataFrame) -> Picture:
     """Base accuracy on masked spans by kind: answered directly, as it likes, and with a reasoning (`base_spans`)."""
     kinds = table[table.way == "free"].sort_values(["class", "pass@1"])["kind"].tolist()
-    figure = sheet(1.2 + 0.24 * len(kinds))
-    axes = figure.subplots(1, 2, sharey=True)
+    figure, axes = grid(1.2 + 0.24 * len(kinds), 1, 2, sharey=True)
     for ax, score in zip(axes, ("pass@1", "pass@8"), strict=True):
         for way, (colour, marker) in WAY_LOOKS.items():
             scores = table[table.way == way].set_index("kind").loc[kinds, score]
@@ -77,5 +76,4 @@ def keyword_bars(table: pd.DataFrame, source: str) -> Picture:
     words = "Whole words of RPT's Table 9, case ignored. Bars: share of responses; whiskers: 95 % interval over cases."
     counts = rows.groupby("source", sort=False)[["n", "cases"]].max()
     told = "; ".join(f"{marks[name].label} {row.n} responses to {row.cases} cases" for name, row in counts.iterrows())
-    caption(figure, words, f"{source}: {told}.")
-    return figure
+    return caption(figure, words, f"{source}: {told}.")
