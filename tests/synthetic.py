@@ -172,3 +172,27 @@ MAP = {
     f"pretrainzero, {PLACE}": [0.5, 0.7, 0.6], f"random_span, {PLACE}": [0.4, 0.5, 0.3],
     f"entropy_next_token, {PLACE}": [0.3, 0.6], "pretrainzero, density 0.5, noise 1": [0.9, 0.9],
 }  # fmt: skip
+
+
+def thoughts(seeds):
+    """A training.csv of RLP: thoughts that are empty less and less often."""
+    rows = training(("rlp",), seeds=seeds)
+    share = rows["step"] / rows["step"].max()
+    return rows.assign(**{"thought/empty": 0.5 - 0.4 * share, "thought/naming": 0.1 * share, "predictor/parsed": 1.0})
+
+
+def costs(arms):
+    """A costs.csv: the later the arm, the dearer."""
+    return pd.DataFrame({"arm": list(arms), "seconds": 2.0 + np.arange(len(arms)), "device": "made up"})
+
+
+def perplexity(arms, seeds):
+    """A perplexity.csv: training makes every text a little less likely."""
+    rows = []
+    for arm in arms:
+        for seed in range(seeds):
+            for step in (0, 200):
+                for task, level in (("text", 4), ("trivial", 1.5), ("reasoning", 9), ("irreducible", 140)):
+                    key = {"run_id": f"{arm}-{seed}", "objective": "rlp", "tier": "mini", "seed": seed, "step": step}
+                    rows.append(key | {"arm": arm, "task": task, "perplexity": level + (step > 0) * (0.1 + seed / 50)})
+    return pd.DataFrame(rows)

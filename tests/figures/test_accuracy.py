@@ -1,10 +1,8 @@
 """Figures of scores are readable with their studies' arms, and say what was worked out by hand from small tables."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import synthetic
-from readable import assert_readable
 
 from pzlib.figures import accuracy
 from pzlib.studies import STUDIES
@@ -17,27 +15,6 @@ def tinybench(study, seeds=3):
 
 def training(study, seeds=3):
     return synthetic.training(tuple(STUDIES[study].arms), seeds, 100, every=10)
-
-
-def perplexity(seeds):
-    rows = []
-    for arm in STUDIES["rlp"].arms:
-        for seed in range(seeds):
-            for step in (0, 200):
-                for task, level in (("text", 4), ("trivial", 1.5), ("reasoning", 9), ("irreducible", 140)):
-                    key = {"run_id": f"{arm}-{seed}", "objective": "rlp", "tier": "mini", "seed": seed, "step": step}
-                    rows.append(key | {"arm": arm, "task": task, "perplexity": level + (step > 0) * (0.1 + seed / 50)})
-    return pd.DataFrame(rows)
-
-
-@pytest.mark.parametrize("seeds", [3, 1])
-def test_text_is_readable_and_nothing_collides(seeds):
-    assert_readable(accuracy.collapse_curves(tinybench("collapse", seeds)))
-    assert_readable(accuracy.by_tokens(tinybench("collapse", seeds), training("collapse", seeds)))
-    assert_readable(accuracy.main_result(tinybench("guessable_noise", seeds)))  # six arms of long names
-    assert_readable(accuracy.follow_on(synthetic.follow_on(STUDIES["rlvr"].arms, seeds)))
-    assert_readable(accuracy.perplexities(perplexity(seeds)))
-    assert_readable(accuracy.searching_map(tinybench("map", max(seeds, 2))))
 
 
 def test_curves_on_tinybench_are_plain_means_over_the_tasks_of_a_group():
@@ -105,7 +82,7 @@ def test_the_result_at_equal_tokens_keeps_the_base_and_compares_earlier_steps():
 
 
 def test_the_perplexity_of_the_base_is_that_of_step_0():
-    figure = accuracy.perplexities(perplexity(2))
+    figure = accuracy.perplexities(synthetic.perplexity(STUDIES["rlp"].arms, 2))
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels[0] == "Base" and len(labels) == 1 + len(STUDIES["rlp"].arms)
     assert [ax.get_title("left") for ax in figure.axes] == ["All tokens", *CLASSES.values()]

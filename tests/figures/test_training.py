@@ -4,9 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
-from readable import assert_readable
 
-from pzlib.figures.training import collapse_anatomy, generator_dynamics, generator_profile, masks_by_arm, thoughts
+from pzlib.figures.training import collapse_anatomy, generator_dynamics, generator_profile, masks_by_arm
 from pzlib.stats import bootstrap_ci
 from pzlib.studies import STUDIES
 
@@ -15,20 +14,6 @@ MASKING = tuple(STUDIES["collapse"].arms)
 
 def training(study, seeds=3, steps=100, **changed):
     return synthetic.training(tuple(STUDIES[study].arms), seeds, steps, every=10, **changed)
-
-
-def of_thoughts(seeds):
-    rows = synthetic.training(("rlp",), seeds=seeds)
-    share = rows["step"] / rows["step"].max()
-    return rows.assign(**{"thought/empty": 0.5 - 0.4 * share, "thought/naming": 0.1 * share, "predictor/parsed": 1.0})
-
-
-@pytest.mark.parametrize("seeds", [3, 1])
-def test_text_is_readable_and_nothing_collides(seeds):
-    assert_readable(collapse_anatomy(training("collapse", seeds)))
-    assert_readable(masks_by_arm(training("guessable_noise", seeds)))  # six arms of long names
-    assert_readable(generator_profile(training("guessable_noise", seeds)))
-    assert_readable(thoughts(of_thoughts(seeds)))
 
 
 def test_stacked_kinds_reach_one_and_end_with_the_irreducible():
