@@ -19,7 +19,6 @@ from pzlib.studies.metrics import (
 )
 
 
-
 def test_values_of_the_evaluations_by_hand():
     rows = curve({0: 0.4, 10: 0.6, 20: 0.3, 30: 0.7})
     assert values(rows, "general").to_dict() == pytest.approx({0: 70, 1: 71, 2: 72})
