@@ -118,3 +118,81 @@ def curve(shares, arm="a", seeds=3, **more):
 def bins(**columns):
     """Twenty bins of one run: step 10 to 200."""
     return pd.DataFrame({"arm": "a", "seed": 0, "step": range(10, 201, 10)} | columns)
+
+
+def follow_on(arms, seeds=5, shift=0.01):
+    """Made-up rows: every start lies 5 points above the one before; RLVR adds 20 to the first, 5 less to the next."""
+    found = []
+    for place, arm in enumerate(arms):
+        for seed in range(seeds):
+            for step in (0, 10, 20):
+                for task, group in (("east", "general"), ("sum", "math"), ("reasoning", "spans")):
+                    gain = (0.20 - 0.05 * place) * step / 20
+                    accuracy = 0.3 + 0.05 * place + gain + shift * seed * (step > 0) + 0.2 * (group == "general")
+                    row = {"arm": arm, "run_id": f"{arm}-{seed}", "objective": "rlvr", "tier": "mini", "seed": seed}
+                    row |= {"step": step, "task": task, "group": group, "n": 64, "accuracy": accuracy, "length": 9.0}
+                    found.append(row)
+    return pd.DataFrame(found)
+
+
+RPT = ("rpt", "rpt, clean text")
+STEPS = (0, 25, 50, 75, 100, 150, 200)
+
+
+def next_tokens(arms=RPT, seeds=3, steps=STEPS):
+    """(tinybench, training, runs): reasoning follows 50 - 20 / sqrt(step) points, seed s is s points above."""
+    asked, trained, runs = [], [], []
+    for arm in arms:
+        for seed in range(seeds):
+            run = {"arm": arm, "run_id": f"{arm}-{seed}", "objective": "rpt", "tier": "mini", "seed": seed}
+            runs.append(run | {"parameters": 1000})
+            trained.append(run | {"step": max(steps), "tokens_prompt": 90.0, "tokens_completion": 10.0})
+            for step in steps:
+                for place, split in enumerate(("easy", "medium", "hard")):
+                    right = (0.5 - 0.2 / np.sqrt(step) - 0.1 * place + 0.01 * seed) if step else 0.05
+                    row = run | {"step": step, "n": 64, "length": 9.0}
+                    task = {"task": f"next token, {split}", "group": "next token", "accuracy": right}
+                    direct = {"task": f"next token, {split}, direct", "group": "next token, direct"}
+                    asked += [row | task, row | direct | {"accuracy": 0.4 - 0.1 * place}]
+                asked.append(row | {"task": "sum", "group": "math", "accuracy": 0.3})
+    return pd.DataFrame(asked), pd.DataFrame(trained), pd.DataFrame(runs)
+
+
+def mapped(accuracies):
+    """accuracies: {arm: by seed}; a tinybench of two tasks whose mean they are."""
+    rows = [{"arm": arm, "run_id": f"{arm}-{seed}", "objective": arm.split(",")[0], "tier": "mini", "seed": seed,
+             "step": step, "task": task, "group": "spans", "n": 4, "accuracy": (value if step else 0.1) + off}
+            for arm, values in accuracies.items() for seed, value in enumerate(values)
+            for step in (0, 10) for task, off in (("a", -0.1), ("b", 0.1))]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+PLACE = "density 0.25, noise 0.6"
+MAP = {
+    f"pretrainzero, {PLACE}": [0.5, 0.7, 0.6], f"random_span, {PLACE}": [0.4, 0.5, 0.3],
+    f"entropy_next_token, {PLACE}": [0.3, 0.6], "pretrainzero, density 0.5, noise 1": [0.9, 0.9],
+}  # fmt: skip
+
+
+def thoughts(seeds):
+    """A training.csv of RLP: thoughts that are empty less and less often."""
+    rows = training(("rlp",), seeds=seeds)
+    share = rows["step"] / rows["step"].max()
+    return rows.assign(**{"thought/empty": 0.5 - 0.4 * share, "thought/naming": 0.1 * share, "predictor/parsed": 1.0})
+
+
+def costs(arms):
+    """A costs.csv: the later the arm, the dearer."""
+    return pd.DataFrame({"arm": list(arms), "seconds": 2.0 + np.arange(len(arms)), "device": "made up"})
+
+
+def perplexity(arms, seeds):
+    """A perplexity.csv: training makes every text a little less likely."""
+    rows = []
+    for arm in arms:
+        for seed in range(seeds):
+            for step in (0, 200):
+                for task, level in (("text", 4), ("trivial", 1.5), ("reasoning", 9), ("irreducible", 140)):
+                    key = {"run_id": f"{arm}-{seed}", "objective": "rlp", "tier": "mini", "seed": seed, "step": step}
+                    rows.append(key | {"arm": arm, "task": task, "perplexity": level + (step > 0) * (0.1 + seed / 50)})
+    return pd.DataFrame(rows)

@@ -6,13 +6,13 @@ import time
 
 import pandas as pd
 
+from pzlib.errors import duration
 from pzlib.prompts import TEMPLATES
 from pzlib.runs.folder import RunFolder, write_atomic
+from pzlib.studies.metrics import label_of
 
 DRAWING = 0.1  # the largest share of a run's time that its own pictures may take
-
 RECENT = 20  # steps whose time tells how long the rest will take
-
 
 
 class LiveView:
@@ -27,16 +27,16 @@ class LiveView:
     def __init__(self, seconds: float = 3.0) -> None:
         if seconds < 0:
             raise ValueError(f"seconds: {seconds} is below 0; give the least time between two pictures")
-        self.seconds = seconds
-        self.notebook = _in_notebook()
-        self._handle = None
-        self._next = 0.0
+        ipython = sys.modules.get("IPython")
+        shell = ipython.get_ipython() if ipython else None
+        self.notebook = getattr(shell, "kernel", None) is not None  # a terminal IPython shows no pictures
+        self.seconds, self._next, self._handle = seconds, 0.0, None
 
     def update(self, folder: RunFolder, step: int, steps: int) -> None:
         """Show step `step` of `steps` unless the last picture is too fresh. A failure is only told."""
-        if time.monotonic() < self._next:
-            return
         start = time.monotonic()
+        if start < self._next:
+            return
         try:
             if self.notebook:
                 self._show(picture(folder, step, steps).png())
@@ -44,8 +44,8 @@ class LiveView:
                 print(progress_line(folder.metrics(), step, steps), flush=True)
         except Exception as error:  # a picture is not worth a run
             print(f"live view: step {step} could not be shown ({type(error).__name__}: {error})", flush=True)
-        took = time.monotonic() - start
-        self._next = time.monotonic() + max(self.seconds, took / DRAWING)
+        end = time.monotonic()
+        self._next = end + max(self.seconds, (end - start) / DRAWING)
 
     def close(self, folder: RunFolder) -> None:
         """Draw the last view, leave it as the notebook's output, and save it as the run folder's view.png."""
@@ -66,103 +66,29 @@ class LiveView:
             self._handle.update(Image(data=png, format="png"))
 
 
-
-class Lines:
-    """Says what a grid of runs does: each line in a terminal; in a notebook the first, the latest, and every failure.
-
-    >>> Lines()("3 runs: 3 stored, 0 to make")
-    3 runs: 3 stored, 0 to make
-    """
-
-    def __init__(self) -> None:
-        self.kept, self._handle = [], None
-
-    def __call__(self, line: str) -> None:
-        if not _in_notebook():
-            print(line, flush=True)
-            return
-        from IPython.display import display
-
-        shown = {"text/plain": "\n".join([*self.kept, line])}
-        if not self.kept or ": failed: " in line:
-            self.kept.append(line)
-        if self._handle is None:
-            self._handle = display(shown, raw=True, display_id=True)
-        else:
-            self._handle.update(shown, raw=True)
-
-
-
-def draw(figure, *tables: pd.DataFrame) -> None:
-    """Show `figure(*tables)` in a notebook, or say that the study has no rows: what was not run is said to be so.
-
-    >>> draw(print, pd.DataFrame())
-    not run: no rows are stored
-    """
-    from IPython.display import display
-
-    if any(table.empty for table in tables):
-        print("not run: no rows are stored")
-    else:
-        display(figure(*tables))
-
-
-
-def _in_notebook() -> bool:
-    """Whether a kernel runs this, which can show pictures; a terminal IPython cannot."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    return getattr(shell, "kernel", None) is not None
-
-
-
 def picture(folder: RunFolder, step: int, steps: int):
     """The run's view from its files alone; of the episodes only the latest step is read."""
     from pzlib.figures.run_view import run_view  # matplotlib is loaded only where a picture is drawn
-    from pzlib.figures.style import METHODS
 
     params, metrics = folder.params(), folder.metrics()
-    method = METHODS.get(params["objective"])
-    words = [
-        method.label if method else params["objective"],
-        f"seed {params['seed']}",
-        f"step {step} of {steps}",
-    ]
-    words.append(_left(metrics, step, steps))
-    latest = folder.episode_steps()[-1:]
-    return run_view(metrics, folder.episodes(latest), title=" · ".join(words), template=TEMPLATES[params["template"]])
+    words = [label_of(params["objective"]), f"seed {params['seed']}", f"step {step} of {steps}"]
+    title = " · ".join([*words, time_left(metrics, step, steps)])
+    episodes = folder.episodes(folder.episode_steps()[-1:])
+    return run_view(metrics, episodes, title=title, template=TEMPLATES[params["template"]])
 
 
+def time_left(metrics: pd.DataFrame, step: int, steps: int) -> str:
+    """In words: the steps left times the mean time of the last twenty.
 
-def seconds_left(metrics: pd.DataFrame, step: int, steps: int) -> float | None:
-    """The steps left times the mean time of the last twenty; None before the first step.
-
-    >>> seconds_left(pd.DataFrame({"seconds": [1.0, 3.0]}), step=2, steps=12)
-    20.0
-    """
-    if "seconds" not in metrics or metrics["seconds"].dropna().empty:
-        return None
-    return float(metrics["seconds"].dropna().tail(RECENT).mean() * max(0, steps - step))
-
-
-
-def _left(metrics: pd.DataFrame, step: int, steps: int) -> str:
-    """The time left in words.
-
-    >>> _left(pd.DataFrame({"seconds": [30.0]}), step=1, steps=6)
+    >>> time_left(pd.DataFrame({"seconds": [20.0, 40.0]}), step=1, steps=6)
     'about 2 min 30 s left'
     """
-    seconds = seconds_left(metrics, step, steps)
+    seconds = metrics.get("seconds", pd.Series(dtype=float)).dropna().tail(RECENT)
     if step >= steps > 0:
         return "finished"
-    if seconds is None:
+    if seconds.empty:
         return "time left unknown yet"
-    hours, rest = divmod(round(seconds), 3600)
-    minutes, rest = divmod(rest, 60)
-    parts = [(hours, "h"), (minutes, "min"), (rest, "s")]
-    first = next((i for i, (number, _) in enumerate(parts) if number), 2)
-    return "about " + " ".join(f"{number} {unit}" for number, unit in parts[first : first + 2]) + " left"
-
+    return f"about {duration(seconds.mean() * max(0, steps - step))} left"
 
 
 def progress_line(metrics: pd.DataFrame, step: int, steps: int) -> str:
@@ -177,9 +103,8 @@ def progress_line(metrics: pd.DataFrame, step: int, steps: int) -> str:
     for role in ("predictor", "generator"):
         reward, dead = last.get(f"{role}/reward"), last.get(f"{role}/dead_groups")
         if pd.notna(reward) and pd.notna(dead):
-            words.append(f"{role}: reward {reward:.2f}, without signal {dead:.0%}".replace("%", " %"))
-    return " · ".join([*words, _left(metrics, step, steps)])
-
+            words.append(f"{role}: reward {reward:.2f}, without signal {100 * dead:.0f} %")
+    return " · ".join([*words, time_left(metrics, step, steps)])
 
 
 def episode_table(episodes: pd.DataFrame):
@@ -189,17 +114,7 @@ def episode_table(episodes: pd.DataFrame):
     """
     from pzlib.figures.run_view import sample_episodes
 
-    columns = [
-        "step",
-        "role",
-        "passage_id",
-        "mask",
-        "kind",
-        "completion",
-        "prediction",
-        "reward",
-        "advantage",
-    ]
+    columns = ["step", "role", "passage_id", "mask", "kind", "completion", "prediction", "reward", "advantage"]
     style = sample_episodes(episodes)[columns].style.format(escape="html", precision=3, na_rep="–")
     look = {"white-space": "pre-wrap", "text-align": "left", "vertical-align": "top"}
     # The class keeps MathJax away from dollar signs in the text.

@@ -1,5 +1,5 @@
 """What one run looks like: curves of both roles, masks as a heat map over their passage, sample episodes.
-Left out: runs side by side (`figures`), a run's files (`live`), scripts the font lacks, such as Chinese."""
+Left out: runs side by side (`training`), a run's files (`live`), scripts the font lacks, such as Chinese."""
 
 import textwrap
 from itertools import pairwise
@@ -17,15 +17,16 @@ from pzlib.prompts import Template
 
 # Light enough for black text on every colour; falling in lightness, so it can be read without colour vision.
 ACCURACY = LinearSegmentedColormap.from_list("accuracy", ["#FFF3C4", "#F5C26B", "#7FC4B8", "#4A9BC7"])
-
-MONO = {"family": "DejaVu Sans Mono", "parse_math": False, "va": "center", "ha": "left"}
-
-SIZE = 8.5  # pt
-
-ADVANCE = 0.602  # width of one character of that font, in font sizes
-
-LEADING = 1.55  # distance of two lines, in font sizes
-
+WIDE = 10.0  # inches, of a screen
+SIZE = 8.5  # pt of the monospace text
+ADVANCE, LEADING = 0.602, 1.55  # width of one character of that font and distance of two lines, in font sizes
+MONO = {"family": "DejaVu Sans Mono", "parse_math": False, "va": "center", "ha": "left", "fontsize": SIZE}
+PANELS = {
+    "reward": "Reward",
+    "dead_groups": "Groups without signal (share)",
+    "length": "Length (tokens)",
+    "entropy": "Entropy (nats a token)",
+}
 
 
 class Heat(NamedTuple):
@@ -36,12 +37,9 @@ class Heat(NamedTuple):
     masks: list[tuple[int, int, float]]
 
 
-
-def heat_of(episodes: pd.DataFrame, template: Template, passage_id: str | None = None) -> Heat | None:
-    """Read a passage and its masks back from the predictor's prompts; None where no mask was legal.
-
-    Without `passage_id`, the first passage of the latest step. The prompts themselves say where the masks
-    stood, so this holds for every rule of `pzlib.masking`.
+def heat_of(episodes: pd.DataFrame, template: Template) -> Heat | None:
+    """The first passage of the latest step and its masks, read back from the predictor's prompts; None where no mask
+    was legal. The prompts themselves say where the masks are, so this holds for every rule of `pzlib.masking`.
 
     >>> rows = {"role": "predictor", "passage_id": "p", "mask": "two", "block": 0, "group_index": 0}
     >>> rows |= {"step": 1, "prompt": "Passage : one [mask] . Answer :", "reward": [1.0, 0.0]}
@@ -49,8 +47,6 @@ def heat_of(episodes: pd.DataFrame, template: Template, passage_id: str | None =
     Heat(passage_id='p', text='one two .', masks=[(4, 7, 0.5)])
     """
     rows = episodes[(episodes["role"] == "predictor") & episodes["mask"].notna() & episodes["reward"].notna()]
-    if passage_id is not None:
-        rows = rows[rows["passage_id"] == passage_id]
     if rows.empty:
         return None
     rows = rows[rows["step"] == rows["step"].max()]
@@ -66,7 +62,6 @@ def heat_of(episodes: pd.DataFrame, template: Template, passage_id: str | None =
     return Heat(str(chosen), text, masks)
 
 
-
 def _lines(text: str, columns: int) -> list[tuple[int, int]]:
     """Character ranges of the lines of `text`, broken at blanks (inside a word only if it fills a line)."""
     lines, start = [], 0
@@ -80,11 +75,14 @@ def _lines(text: str, columns: int) -> list[tuple[int, int]]:
     return lines
 
 
-
 def _room(width: float, height: float) -> tuple[int, int]:
     """Columns and lines of monospace text that fit into so many inches."""
     return int(width * 72 / (ADVANCE * SIZE)), int(height * 72 / (LEADING * SIZE) + 1e-6)
 
+
+def _height(text: str, width: float, most: int) -> float:
+    """Inches that `text` needs on so many inches of width, of at most so many lines."""
+    return min(most, len(_lines(text, _room(width, 1)[0]))) * LEADING * SIZE / 72
 
 
 def _grid(ax) -> tuple[int, int]:
@@ -95,24 +93,19 @@ def _grid(ax) -> tuple[int, int]:
     return _room(width, height)
 
 
-
 @styled
 def passage_heat(ax, text: str, masks: list[tuple[int, int, float]]) -> tuple[int, int, int]:
     """Lay `text` out in `ax`, its characters coloured by the mean accuracy on the masks that covered them.
 
-    White was never masked; a dashed edge marks accuracy 0 or 1, where no prediction teaches anything. Of a
-    text too long for `ax` the part with most masks is shown.
-    Returns (first line shown, lines shown, lines in all).
+    White was never masked; a dashed edge marks accuracy 0 or 1, where no prediction teaches anything. Of a text too
+    long for `ax` the part with most masks is shown. Returns (first line shown, lines shown, lines in all).
     """
     columns, room = _grid(ax)
     text = "".join(" " if character.isspace() else character for character in text)
-    total, count = np.zeros(len(text)), np.zeros(len(text))
-    for start, end, accuracy in masks:
-        total[start:end] += accuracy
-        count[start:end] += 1
-    heat = np.divide(total, count, out=np.full(len(text), np.nan), where=count > 0)
+    over = [[accuracy for start, end, accuracy in masks if start <= place < end] for place in range(len(text))]
+    heat = np.array([sum(found) / len(found) if found else np.nan for found in over])
     lines = _lines(text, columns)
-    masked = np.array([(count[start:end] > 0).sum() for start, end in lines])
+    masked = np.array([(~np.isnan(heat[start:end])).sum() for start, end in lines])
     covered = np.array([masked[line : line + room].sum() for line in range(max(1, len(lines) - room + 1))])
     best = np.flatnonzero(covered == covered.max())
     first = int(best[len(best) // 2])  # of equal places the middle one, with context on both sides
@@ -128,14 +121,15 @@ def passage_heat(ax, text: str, masks: list[tuple[int, int, float]]) -> tuple[in
         column = start
         for word in text[start:end].split(" "):  # word by word, so that rounded letter widths do not add up
             if word:
-                ax.text(column - start, row + 0.5, word, fontsize=SIZE, **MONO)
+                ax.text(column - start, row + 0.5, word, **MONO)
             column += len(word) + 1
     return first, min(room, len(lines)), len(lines)
 
 
-
-def _heat_panel(ax, heat: Heat | None) -> None:
-    """Heat map with its title and colour bar; a line of words while there is nothing to show."""
+def _heat_panel(figure: Picture, place: tuple, heat: Heat | None) -> None:
+    """Heat map with its title and colour bar at a place in inches; a line of words while there is nothing to show."""
+    size = figure.get_size_inches()
+    ax = figure.add_axes(np.divide(place, [*size, *size]))
     if heat is None:
         ax.set_axis_off()
         ax.set_title("No legal mask in the latest step", y=1, pad=5)
@@ -144,24 +138,20 @@ def _heat_panel(ax, heat: Heat | None) -> None:
     part = f", lines {first + 1}–{first + shown} of {lines}" if shown < lines else ""
     passage = textwrap.shorten(heat.passage_id, 40, placeholder="…")
     ax.set_title(f"Masks on passage {passage}{part} (dashed: all right or all wrong)", y=1, pad=5)
-    width, height = ax.get_position().size * ax.figure.get_size_inches()
+    width, height = place[2:]
     bar = ax.inset_axes([1 - 1.4 / width, 1 + 0.08 / height, 1.2 / width, 0.1 / height])
-    ax.figure.colorbar(ScalarMappable(cmap=ACCURACY), cax=bar, orientation="horizontal", ticks=[])
-    for place, words, side in ((0, "accuracy 0 ", "right"), (1, " 1", "left")):
-        bar.text(place, 0.5, words, ha=side, va="center", fontsize=8, transform=bar.transAxes)
-
+    figure.colorbar(ScalarMappable(cmap=ACCURACY), cax=bar, orientation="horizontal", ticks=[])
+    for at, words, side in ((0, "accuracy 0 ", "right"), (1, " 1", "left")):
+        bar.text(at, 0.5, words, ha=side, va="center", fontsize=8, transform=bar.transAxes)
 
 
 @styled
-def heat_map(heat: Heat, width: float = 10.0) -> Picture:
+def heat_map(heat: Heat) -> Picture:
     """One passage with its masks as a figure of its own, as high as the text needs (at most 20 lines)."""
-    lines = min(20, len(_lines(heat.text, _room(width - 0.4, 1)[0])))
-    inner, height = lines * LEADING * SIZE / 72, lines * LEADING * SIZE / 72 + 0.4
-    figure = Picture(width, height)
-    place = (0.2 / width, 0.08 / height, 1 - 0.4 / width, inner / height)
-    _heat_panel(figure.add_axes(place), heat)
+    height = _height(heat.text, WIDE - 0.4, 20)
+    figure = Picture(WIDE, height + 0.4)
+    _heat_panel(figure, (0.2, 0.08, WIDE - 0.4, height), heat)
     return figure
-
 
 
 def sample_episodes(episodes: pd.DataFrame) -> pd.DataFrame:
@@ -182,8 +172,7 @@ def sample_episodes(episodes: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([part for part in chosen if len(part)])
 
 
-
-def _episode_lines(row, columns: int, room: int) -> list[str]:
+def _episode(row, columns: int, room: int) -> list[str]:
     """One episode as lines of monospace text: what was decided, then the end of the completion."""
     if row.role == "generator":
         reward = "none" if pd.isna(row.reward) else f"{row.reward:.3f}"
@@ -198,21 +187,15 @@ def _episode_lines(row, columns: int, room: int) -> list[str]:
     return [head[:columns], *("  " + line for line in body)]
 
 
-
 def _episode_panel(ax, episodes: pd.DataFrame) -> None:
     columns, room = _grid(ax)
     samples, line = sample_episodes(episodes), 0
     for row in samples.itertuples():
-        for number, text in enumerate(_episode_lines(row, columns, max(1, room // len(samples) - 1))):
+        for number, text in enumerate(_episode(row, columns, max(1, room // len(samples) - 1))):
             look = {"weight": "bold"} if number == 0 else {"color": "#333333"}
-            ax.text(0, line + 0.5, text, fontsize=SIZE, **MONO, **look)
+            ax.text(0, line + 0.5, text, **MONO, **look)
             line += 1
     ax.set_title("Sample episodes of the latest step (completions: their end)" if line else "No episode yet")
-
-PANELS = {"reward": "Reward", "dead_groups": "Groups without signal (share)"}
-
-PANELS |= {"length": "Length (tokens)", "entropy": "Entropy (nats a token)"}
-
 
 
 def _curves(figure: Picture, places: list, metrics: pd.DataFrame) -> None:
@@ -231,10 +214,10 @@ def _curves(figure: Picture, places: list, metrics: pd.DataFrame) -> None:
                 ax.plot(metrics["step"], values, color=mark.colour, linewidth=0.5, alpha=0.35)
             ax.plot(metrics["step"], smooth, mark.line, **look, label=mark.label)
         lowest, highest = ax.dataLim.intervaly
-        if panel != "reward":
-            ax.set_ylim(*((-0.02, 1.02) if panel == "dead_groups" else (0, None)))
-        elif lowest >= 0 and highest <= 1:  # RLP's rewards are no shares
+        if panel == "dead_groups" or panel == "reward" and lowest >= 0 and highest <= 1:  # RLP's rewards are no shares
             ax.set_ylim(-0.02, 1.02)
+        elif panel != "reward":
+            ax.set_ylim(0, None)
         ax.set(title=title, xlabel="Step")
         ax.xaxis.get_major_locator().set_params(integer=True, nbins=4)
         if len(metrics) == 1:
@@ -244,19 +227,17 @@ def _curves(figure: Picture, places: list, metrics: pd.DataFrame) -> None:
             figure.legend(*ax.get_legend_handles_labels(), **place)
 
 
-
 @styled
 def run_view(metrics: pd.DataFrame, episodes: pd.DataFrame, *, title: str, template: Template) -> Picture:
-    """The picture of one run: reward, groups without signal, length and entropy of each role by step; the
-    masks of the latest step over their passage; sample episodes.
+    """The picture of one run: reward, groups without signal, length and entropy of each role by step; the masks of the
+    latest step over their passage; sample episodes.
 
-    `metrics` and `episodes` as a run folder has them (the latest step's episodes are enough); both may be
-    empty. A run without a generator simply lacks its lines.
-    Raises ValueError where `metrics` has rows but no "step".
+    `metrics` and `episodes` as a run folder has them (the latest step's episodes are enough); both may be empty. A run
+    without a generator simply lacks its lines. Raises ValueError where `metrics` has rows but no "step".
     """
     if len(metrics) and "step" not in metrics:
         raise ValueError(f"metrics: 'step' is not a column; it has {sorted(metrics.columns)}")
-    width, height = 10.0, 5.6
+    width, height = WIDE, 5.6
     figure = Picture(width, height)
     figure.text(0.2 / width, 1 - 0.1 / height, title, fontsize=11, weight="bold", va="top")
     across = (width - 0.75) / 4
@@ -264,8 +245,7 @@ def run_view(metrics: pd.DataFrame, episodes: pd.DataFrame, *, title: str, templ
     _curves(figure, places, metrics)
     heat = heat_of(episodes, template) if len(episodes) else None
     inner = width - 0.4
-    lines = min(6, len(_lines(heat.text, _room(inner, 1)[0]))) if heat else 0
-    high = lines * LEADING * SIZE / 72  # the heat map takes what its text needs, the episodes the rest
-    _heat_panel(figure.add_axes((0.2 / width, (2.8 - high) / height, inner / width, (high or 0.01) / height)), heat)
+    high = _height(heat.text, inner, 6) if heat else 0  # the heat map takes what its text needs, the episodes the rest
+    _heat_panel(figure, (0.2, 2.8 - high, inner, high or 0.01), heat)
     _episode_panel(figure.add_axes((0.2 / width, 0.05 / height, inner / width, (2.35 - high) / height)), episodes)
     return figure

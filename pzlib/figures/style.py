@@ -1,4 +1,4 @@
-"""How every picture of this project looks: fonts, colours of the methods and roles, captions, files.
+"""How every picture of this project looks: fonts, colours and marks of the methods and roles, captions, files.
 Left out of the papers: their colours and layouts; methods and roles keep one colour and marker everywhere."""
 
 import functools
@@ -15,10 +15,10 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 from PIL import Image
 
+from pzlib.studies.metrics import label_of
+
 WIDTH = 7.0  # inches: the text width of a paper, so that the font sizes below are those in print
-
 CAPTION_COLUMNS = 116  # characters of 8 pt on that width
-
 
 
 class Mark(NamedTuple):
@@ -29,39 +29,38 @@ class Mark(NamedTuple):
     marker: str
     line: str = "-"
 
+
 # Okabe & Ito's palette: told apart by people with any of the common colour blindnesses.
-METHODS = {
-    "base": Mark("Base", "#595959", "D"),
-    "pretrainzero": Mark("PretrainZero", "#0072B2", "o"),
-    "random_span": Mark("Random spans", "#D55E00", "s"),
-    "random_next_token": Mark("Random next tokens", "#009E73", "^"),
-    "entropy_next_token": Mark("Entropy next tokens", "#CC79A7", "v"),
-    "sft": Mark("Supervised fine-tuning", "#E69F00", "P"),
-    "mixed_sft": Mark("Mixed SFT", "#999933", "p"),
-    "continued_pretraining": Mark("Continued pretraining", "#56B4E9", "X"),
-    "rlvr": Mark("RLVR", "#882255", "*"),
-    "rpt": Mark("RPT", "#332288", "<"),
-    "rlp": Mark("RLP", "#117733", ">"),
+_LOOKS = {
+    "base": ("#595959", "D"),
+    "pretrainzero": ("#0072B2", "o"),
+    "random_span": ("#D55E00", "s"),
+    "random_next_token": ("#009E73", "^"),
+    "entropy_next_token": ("#CC79A7", "v"),
+    "sft": ("#E69F00", "P"),
+    "mixed_sft": ("#999933", "p"),
+    "continued_pretraining": ("#56B4E9", "X"),
+    "rlvr": ("#882255", "*"),
+    "rpt": ("#332288", "<"),
+    "rlp": ("#117733", ">"),
 }
-
+METHODS = {name: Mark(label_of(name), *look) for name, look in _LOOKS.items()}
 _NAMED = {words.lower(): name for name, mark in METHODS.items() for words in (name.replace("_", " "), mark.label)}
-
 _NAMED["the base"] = "base"
-
-ROLES = {
-    "predictor": Mark("predictor", "#009E73", "o"),
-    "generator": Mark("generator", "#CC79A7", "^", "--"),
-}
+ROLES = {"predictor": Mark("predictor", "#009E73", "o"), "generator": Mark("generator", "#CC79A7", "^", "--")}
 
 # Kinds of span: greys for what teaches nothing, colours in the order of the names for all others (the last three are
 # of P. Tol's muted scheme).
 GREYS = {"trivial": "#D9D9D9", "function": "#D9D9D9", "other": "#A6A6A6", "irreducible": "#404040"}
-
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#882255", "#332288", "#DDCC77")
+CLASS_COLOURS = {"trivial": GREYS["trivial"], "reasoning": "#0072B2", "irreducible": GREYS["irreducible"]}
+SPLIT_LOOKS = {"easy": ("#56B4E9", "o"), "medium": ("#0072B2", "s"), "hard": ("#332288", "^")}  # of next tokens
+WAY_LOOKS = {"direct": ("#D55E00", "s"), "free": ("#595959", "D"), "reasoning": ("#0072B2", "o")}  # of answering
+VERDICT_LOOKS = {"reproduced": ("#0072B2", "o"), "contradicted": ("#D55E00", "s"), "inconclusive": ("#8C8C8C", "D")}
 
 LINES = tuple(colour for colour in COLOURS if colour not in ("#F0E442", "#DDCC77"))  # too pale for a line on white
-
 MARKERS, DASHES = "os^vDPX*<>", ("-", "--", ":")
+HATCHES = ("", "//", "..", "xx")  # bars are told apart without colour too
 
 STYLE = {
     "font.family": "DejaVu Sans",
@@ -87,7 +86,6 @@ STYLE = {
 }
 
 
-
 class Picture(Figure):
     """A matplotlib Figure that a notebook shows as a PNG, without pyplot, its windows and its global state.
 
@@ -105,19 +103,29 @@ class Picture(Figure):
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
             super().draw(renderer)
 
-    def png(self, dpi: float = 110) -> bytes:
+    def png(self) -> bytes:
         """The picture as a PNG file's bytes; no date or version inside, so equal data give equal bytes.
 
         256 colours, which halves it: a notebook with ten pictures should stay under a megabyte.
         """
         full, small = io.BytesIO(), io.BytesIO()
-        self.savefig(full, format="png", dpi=dpi)
+        self.savefig(full, format="png")
         Image.open(full).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "png", optimize=True)
         return small.getvalue()
 
     def _repr_png_(self) -> bytes:
         return self.png()
 
+
+def sheet(height: float) -> Picture:
+    """An empty picture of the text's width whose parts find their own places."""
+    return Picture(WIDTH, height, layout="constrained")
+
+
+def grid(height: float, rows: int, columns: int, **shared) -> tuple:
+    """Such a picture with its axes; `shared` as matplotlib's `subplots` takes it."""
+    figure = sheet(height)
+    return figure, figure.subplots(rows, columns, **shared)
 
 
 def styled(function):
@@ -129,23 +137,6 @@ def styled(function):
             return function(*args, **kwargs)
 
     return drawn
-
-
-
-def mark_of(objective: str) -> Mark:
-    """The colour, marker and name of a method; ValueError for one that `METHODS` lacks.
-
-    >>> mark_of("pretrainzero").label
-    'PretrainZero'
-    """
-    try:
-        return METHODS[objective]
-    except KeyError:
-        known = ", ".join(METHODS)
-        raise ValueError(
-            f"objective: {objective!r} has no colour; use one of {known}, or add it to pzlib.figures.style.METHODS"
-        ) from None
-
 
 
 def marks_of(arms: Iterable[str]) -> dict[str, Mark]:
@@ -164,18 +155,11 @@ def marks_of(arms: Iterable[str]) -> dict[str, Mark]:
     own |= {arm: METHODS[name]._replace(label=arm) for arm, name in started.items() if name and name not in own}
     taken = {part for mark in own.values() for part in mark}
     colours, markers = ([part for part in cycle if part not in taken] for cycle in (LINES, MARKERS))
-    variants = [arm for arm in arms if arm not in own]
-    marks = {}
-    for arm in arms:
-        if arm in own:
-            marks[arm] = own[arm]
-            continue
-        place, (head, *rest) = variants.index(arm), arm.split(", ")
-        label = ", ".join([METHODS[head].label if head in METHODS else head, *rest])
+    marks, variants = dict.fromkeys(arms) | own, [arm for arm in arms if arm not in own]
+    for place, arm in enumerate(variants):
         line = DASHES[place // len(colours) % len(DASHES)]
-        marks[arm] = Mark(label, colours[place % len(colours)], markers[place % len(markers)], line)
+        marks[arm] = Mark(label_of(arm), colours[place % len(colours)], markers[place % len(markers)], line)
     return marks
-
 
 
 def colours_of_kinds(kinds: list[str]) -> list[str]:
@@ -189,16 +173,15 @@ def colours_of_kinds(kinds: list[str]) -> list[str]:
     return [GREYS.get(kind) or chosen[kind] for kind in kinds]
 
 
-
-def caption(figure: Figure, words: str, source: str) -> None:
-    """Write what the marks mean, and then where the numbers come from, under a constrained-layout figure."""
+def caption(figure: Figure, words: str, source: str) -> Figure:
+    """The constrained-layout figure, with what the marks mean and then where the numbers come from written under it."""
     lines = textwrap.wrap(words.replace(" %", "\u00a0%"), CAPTION_COLUMNS)  # no line begins with a %
     text = "\n".join([*lines, *textwrap.wrap(source, CAPTION_COLUMNS)]).replace("\u00a0", " ")
     height = figure.get_figheight()
     share = (text.count("\n") + 1) * 8 * 1.25 / 72 / height + 0.06 / height
     figure.text(0.006, 0.04 / height, text, fontsize=8, va="bottom", color="#404040", linespacing=1.2)
     figure.get_layout_engine().set(rect=(0, share, 1, 1 - share))
-
+    return figure
 
 
 def save(figure: Figure, name: str, folder: str | Path = "figures") -> list[Path]:

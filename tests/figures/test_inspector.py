@@ -1,4 +1,5 @@
-"""The mask inspector: right numbers over the right words, every kind of run, and a real JupyterLab without scripts."""
+"""The mask inspector and the casebook: right numbers over the right words, every kind of run, every text shown and none
+obeyed, and a real JupyterLab without scripts."""
 
 import json
 import os
@@ -9,15 +10,22 @@ import nbformat
 import pandas as pd
 import pytest
 import synthetic
+from hypothesis import given
+from hypothesis import strategies as st
 from plainpage import Page
 from synthetic import fill
 from test_browser import driver, lab, wait_for  # noqa: F401  (fixtures)
 
 from pzlib.evaluation.cases import tidy
-from pzlib.figures.inspector import MANY, _over, casebook, inspector
+from pzlib.figures.inspector import LONG, MANY, casebook, completion, inspector, over, passage
 from pzlib.prompts import TEMPLATES, next_token_prompt
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
+from pzlib.studies.patterns import RULES
+
+TAGS = {"div", "p", "b", "i", "br", "mark", "details", "summary", "table", "tr", "th", "td", "span"}
+WILD = ["<script>alert(1)</script>", "</div></td></table>", "$x_1$ and \\(y\\)", "<!-- ", "&lt;b&gt;", "\x00\x1b[31m"]
+WILD += ["<img src=x onerror=alert(1)>", '" onclick="alert(1)', "\\boxed{</div>}", "</summary></details>"]
 
 
 def written(path, rows, objective="pretrainzero", **settings):
@@ -29,13 +37,13 @@ def written(path, rows, objective="pretrainzero", **settings):
 
 
 def test_masks_stand_over_their_words_with_their_accuracy():
-    html = _over("one two three", [(0, 7, 1.0, 1), (4, 13, 0.5, 2)])
+    html = over("one two three", [(0, 7, 1.0, 1), (4, 13, 0.5, 2)])
     page = Page(html)
     assert page.text == "one two1: 100% three2: 50%"
     # Three stretches: "one " under mask 1, "two" under both, at the mean of their shares, " three" under mask 2.
     colours = [part.partition(";")[0] for part in html.split("background-color:")[1:]]
     assert len(set(colours)) == 3 and page.tags.count("span") == 3
-    assert _over("none", []) == "none" and Page(_over("<b>", [(0, 3, 0.0, 1)])).text == "<b>1: 0%"
+    assert over("none", []) == "none" and Page(over("<b>", [(0, 3, 0.0, 1)])).text == "<b>1: 0%"
 
 
 def test_a_passage_with_its_masks_and_what_is_behind_them(tmp_path):
@@ -110,6 +118,87 @@ def test_its_size_is_bounded(tmp_path):
     page = Page(inspector({"a": written(tmp_path / "run", pd.concat(many))}, passages=2))
     assert "9 passages, 2 shown" in page.text and page.text.count("passage p") == 2
     assert "and 3 more, each different" in page.text and page.text.count("guess") == MANY
+
+
+def answered(said, prompt="Rome is in [mask] .", **columns):
+    """One case answered by the sources of `said`: {source: [(completion, right), ...]}."""
+    found = [{"source": source, "completion": text, "right": right, "prompt": prompt, "target": "Italy", **columns}
+             for source, answers in said.items() for text, right in answers]  # fmt: skip
+    return tidy(pd.DataFrame(found))
+
+
+def shown(table, rule="random", **given):
+    return Page(casebook(table, {rule: table["case"].unique().tolist()}, **given))
+
+
+@pytest.mark.parametrize("text", WILD)
+def test_what_a_model_says_is_shown_and_not_obeyed(text):
+    table = answered({text: [(text, 1.0)] * 2}, prompt=f"{text} [mask]", kind=text)
+    page = shown(table, rule=text)
+    visible = text.replace("\x00", "\ufffd").replace("\x1b", "\ufffd")
+    # The rule, the kind, the passage, the source and its two answers.
+    assert page.text.count(visible) == 6 and set(page.tags) <= TAGS
+
+
+@given(st.text(max_size=80), st.text(max_size=40))
+def test_any_text_comes_back_as_it_was(said, before):
+    page = Page(completion(said) + passage(before + "[mask]"))
+    assert set(page.tags) <= {"div", "mark"}
+    kept = "".join("\ufffd" if ord(c) < 32 and c not in "\t\n" or ord(c) == 127 else c for c in said)
+    assert page.text.startswith(kept.replace("\r", "\ufffd")) and page.marked[-1] == "[mask]"
+
+
+def test_the_box_that_counts_and_the_masks_are_marked():
+    page = Page(completion("First \\boxed{1}, or \\boxed {\\frac{1}{2}} I think"))
+    assert page.marked == ["\\boxed {\\frac{1}{2}}"]
+    assert Page(completion("\\boxed{3")).marked == [] == Page(completion("3")).marked
+    before, _, after = completion("<think>\\boxed{1}</think> \\boxed{1}").partition("/think")
+    assert "<mark" in after and "<mark" not in before  # the answer, not the equal thought
+    assert Page(passage("a [mask] b [mask]")).marked == ["[mask]", "[mask]"]
+
+
+def test_long_texts_fold_with_both_ends_or_the_mask_in_sight():
+    said = "Beginning " + "x" * 5000 + " end \\boxed{7}"
+    html = completion(said)
+    glimpse, _, whole = html.partition("<details>")
+    assert "Beginning" in glimpse and "\\boxed{7}" in glimpse and len(glimpse) < 1000
+    assert Page(html).text.count("x") > 5000 and "all 5,024 characters" in html and "<mark" in whole
+    folded = passage("y" * 4000 + " the [mask] word " + "z" * 4000)
+    seen = Page(folded.partition("<details>")[0])
+    assert "the [mask] word" in seen.text and len(seen.text) < 1000 and seen.text.startswith("…")
+    assert "<details>" not in completion("x" * LONG)
+
+
+def test_sources_stand_side_by_side_with_what_was_right():
+    right = ("\\boxed{Italy}", 1.0)
+    table = answered({"base": [("no", 0.0), right], "trained": [right] * 2, "new": [("?", None)]})
+    html = casebook(table, {"random": table["case"].unique().tolist()}, {"base": "Base"})
+    page = Page(html)
+    assert page.tags.count("th") == page.tags.count("td") == 3 and page.tags.count("table") == 1
+    assert "Base1 of 2 right" in page.text and "trained2 of 2 right" in page.text and "new1 not judged" in page.text
+    assert "✗ wrongno1 more1 × ✓ right\\boxed{Italy}" in page.text  # not told by colour alone
+    assert "target Italy" in page.text
+
+
+def test_equal_answers_stand_once_and_too_many_are_counted():
+    answers = [("first", 1.0), *[("same", 0.0)] * 5, *[(f"other {i}", 0.0) for i in range(MANY + 2)]]
+    page = shown(answered({"a": answers}))
+    assert page.text.count("same") == 1 and "5 × ✗ wrongsame" in page.text
+    assert page.text.count("other") == MANY - 1 and "and 3 more, each different" in page.text
+
+
+def test_the_first_answer_of_the_lowest_seed_is_in_sight():
+    table = answered({"a": [("late", 1.0), ("early", 0.0)]}).assign(seed=[1, 0], sample=0)
+    page = shown(table)
+    assert page.text.index("early") < page.text.index("1 more") < page.text.index("late") and "2 seeds" in page.text
+
+
+def test_a_rule_without_a_case_says_so_and_a_foreign_case_is_refused():
+    table = answered({"a": [("x", 1.0)]}, prompt=None, case="q7")
+    page = Page(casebook(table, {rule: [] for rule in RULES[:2]} | {"random": ["q7"]}))
+    assert page.text.count("no such case") == 2 and "the prompt is not stored" in page.text
+    with pytest.raises(ValueError, match="case: 'q8' is not in the table"):
+        casebook(table, {"random": ["q8"]})
 
 
 def notebook(path, *pages):

@@ -115,12 +115,12 @@ def test_a_full_disk_leaves_the_former_picture(tmp_path, monkeypatch):
     "seconds, words", [(9, "about 9 s left"), (0.2, "about 0 s left"), (3700, "about 1 h 1 min left")]
 )
 def test_time_left_in_words(seconds, words):
-    assert live._left(pd.DataFrame({"seconds": [seconds]}), 1, 2) == words
+    assert live.time_left(pd.DataFrame({"seconds": [seconds]}), 1, 2) == words
 
 
 def test_the_end_and_the_beginning_have_no_time_left():
-    assert live._left(pd.DataFrame({"seconds": [1.0]}), 12, 12) == "finished"
-    assert live._left(pd.DataFrame(), 0, 12) == "time left unknown yet"
+    assert live.time_left(pd.DataFrame({"seconds": [1.0]}), 12, 12) == "finished"
+    assert live.time_left(pd.DataFrame(), 0, 12) == "time left unknown yet"
 
 
 def test_the_episode_table_escapes_the_text():

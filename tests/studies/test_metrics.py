@@ -5,9 +5,18 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+import synthetic
 from synthetic import bins, curve
 
-from pzlib.studies.metrics import values
+from pzlib.stats import bootstrap_ci
+from pzlib.studies.metrics import (
+    class_accuracy,
+    equal_tokens,
+    kind_shares,
+    map_differences,
+    tokens_used,
+    values,
+)
 
 
 def test_values_of_the_evaluations_by_hand():
@@ -50,3 +59,61 @@ def test_a_moment_belongs_to_its_table():
     for metric, moment in (("general", "start"), ("entropy", "base"), ("entropy", "halfway"), ("general", "direct")):
         with pytest.raises(ValueError, match="^moment: "):
             values(curve({0: 0.4}), metric, moment)
+
+
+def test_shares_of_kinds_sum_to_one_also_where_a_kind_is_absent():
+    table = pd.DataFrame({"mask/trivial": [0.5, 1.0, None, 0.25, None, 1.0], "mask/words": 2.0, "mask/position": 0.5})
+    table["mask/sum"] = [0.5, None, None, 0.25, 0.5, None]
+    table["mask/sum_inverse"] = [None, None, None, 0.5, 0.5, None]
+    table["mask/chain"] = None  # of another world: no column
+    shares = kind_shares(table)
+    assert shares.columns.tolist() == ["trivial", "sum"]
+    np.testing.assert_array_equal(shares["sum"], [0.5, 0, np.nan, 0.75, 1, 0])
+    assert shares.dropna().sum(axis=1).tolist() == [1.0] * 5
+
+
+def test_tokens_are_counted_in_steps_between_rows():
+    rows = {"run_id": "a", "step": [10, 20, 25], "tokens_prompt": [3.0, 4.0, 10.0]}
+    rows["tokens_completion"] = [1.0, 2.0, 10.0]
+    asked = pd.DataFrame({"run_id": "a", "step": [0, 10, 15, 20, 25]})
+    # 10 steps of 4, 10 of 6, 5 of 20
+    assert tokens_used(asked, pd.DataFrame(rows)).tolist() == [0, 40, 70, 100, 200]
+    with pytest.raises(ValueError, match="of run b; collect"):
+        tokens_used(asked.assign(run_id="b"), pd.DataFrame(rows))
+    with pytest.raises(ValueError, match="of run a; collect"):
+        tokens_used(asked, pd.DataFrame(rows).assign(tokens_prompt=None))
+
+
+def test_equal_tokens_are_each_runs_last_evaluation_within_what_all_have_used():
+    # Runs of 20 steps: a uses 10 tokens a step, b 16, c 25. All have used 200: a at step 20, b at 12.5, c at 8.
+    runs = {"a": 10.0, "b": 16.0, "c": 25.0}
+    rows = [{"run_id": run, "step": step, "tokens_prompt": use - 1, "tokens_completion": 1.0}
+            for run, use in runs.items() for step in (10, 20)]  # fmt: skip
+    asked = pd.DataFrame([{"run_id": run, "step": step, "task": task, "accuracy": step / 100}
+                          for run in runs for step in (0, 5, 10, 15, 20) for task in ("sum", "east")])  # fmt: skip
+    found = equal_tokens(asked, pd.DataFrame(rows))
+    assert found.groupby("run_id")["step"].unique().map(list).to_dict() == {"a": [20], "b": [10], "c": [5]}
+    assert len(found) == 6 and set(found["budget"]) == {200}
+    assert found.groupby("run_id")["tokens"].first().to_dict() == {"a": 200, "b": 160, "c": 125}
+
+
+def test_accuracy_of_a_class_weighs_its_kinds_by_their_masks():
+    rows = {"mask/trivial": [0.5, 1.0], "mask/sum": [0.1, None], "mask/month_inverse": [0.3, None]}
+    rows |= {"accuracy/trivial": [0.8, 0.6], "accuracy/sum": [1.0, None], "accuracy/month_inverse": [0.2, None]}
+    rows |= {"mask/irreducible": [0.1, None], "accuracy/irreducible": [None, None]}
+    found = class_accuracy(pd.DataFrame(rows))
+    assert found.columns.tolist() == ["trivial", "reasoning", "irreducible"]
+    np.testing.assert_allclose(found, [[0.8, (0.1 * 1 + 0.3 * 0.2) / 0.4, np.nan], [0.6, np.nan, np.nan]])
+
+
+def test_the_map_pairs_seeds_at_every_place():
+    found = map_differences(synthetic.mapped(synthetic.MAP))
+    assert found[["first", "second", "density", "noise", "n"]].values.tolist() == [
+        ["pretrainzero", "random_span", 0.25, 0.6, 3],
+        ["entropy_next_token", "random_span", 0.25, 0.6, 2],  # seeds 0 and 1 only
+    ]
+    assert found["difference"].tolist() == pytest.approx([20, 0])
+    low, high = bootstrap_ci([10, 20, 30])
+    assert found.loc[0, ["low", "high"]].tolist() == pytest.approx([low, high])
+    with pytest.raises(ValueError, match="'sft' is no place on the map; name it"):
+        map_differences(synthetic.mapped({"sft": [0.1, 0.2]}))

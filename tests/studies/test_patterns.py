@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from readable import assert_readable
 
-from pzlib import figures
 from pzlib.evaluation.cases import read_completions
-from pzlib.figures import study
+from pzlib.figures.accuracy import structure_by_arm
+from pzlib.figures.draw import redraw
+from pzlib.figures.world import keyword_bars
 from pzlib.stats import wilson
 from pzlib.studies import arms_of
 from pzlib.studies.patterns import (
@@ -267,7 +268,7 @@ def test_the_marks_by_arm_are_readable_and_say_what_the_table_says(seeds, marks)
     rows, arms = answered(seeds, marks)
     half = rows[rows["source"] == "sft"].assign(source="sft, step 100", step=100, **{"direct guess": 1.0})
     kept = by_run(pd.concat([rows, half]), arms)  # models kept on the way are in the table, but not drawn
-    figure = study.structure_by_arm(kept)
+    figure = structure_by_arm(kept)
     assert_readable(figure)
     titles = [ax.get_title(loc="left") for ax in figure.axes if ax.get_title(loc="left")]
     assert ("(a) Numbered steps (%)" in titles) == bool(marks)  # a mark that nobody has takes no panel
@@ -282,21 +283,20 @@ def test_keyword_bars_are_readable_and_as_high_as_the_shares():
     texts = ["wait", "probably", "finally, in conclusion", "no"]
     rows = [(source, f"c{i}", 0, texts[(i * k) % 4]) for k, source in ((1, "base"), (2, "Model B")) for i in range(40)]
     told = means(measured(table(rows)), ["source"])
-    figure = study.keyword_bars(told, "made up")
+    figure = keyword_bars(told, "made up")
     assert_readable(figure)
     heights = [[patch.get_height() for patch in bars] for bars in figure.axes[0].containers if hasattr(bars, "patches")]
     first = told[told["source"] == "base"].set_index("pattern").loc[list(KEYWORDS), "mean"] * 100
     assert heights[0] == pytest.approx(first.tolist()) and len(heights) == 2
     with pytest.raises(ValueError, match="two rows of one keyword group"):
-        study.keyword_bars(pd.concat([told, told]), "made up")
+        keyword_bars(pd.concat([told, told]), "made up")
 
 
-def test_the_figure_is_drawn_from_the_committed_table_and_missed_in_words(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(figures, "PLAN", {"baselines_patterns": figures.PLAN["baselines_patterns"]})
-    assert figures.redraw(tmp_path, tmp_path / "out") == []
+def test_the_figure_is_drawn_from_the_committed_table_and_missed_in_words(tmp_path, capsys):
+    assert redraw(tmp_path, tmp_path / "out") == []
     assert "baselines_patterns: not drawn" in capsys.readouterr().out
     by_run(*answered(5)).to_csv(tmp_path / "patterns.csv", index=False)
-    assert [path.name for path in figures.redraw(tmp_path, tmp_path / "out")][0] == "baselines_patterns.png"
+    assert [path.name for path in redraw(tmp_path, tmp_path / "out")][0] == "baselines_patterns.png"
 
 
 def test_counting_needs_neither_torch_nor_a_picture_library():

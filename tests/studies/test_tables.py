@@ -6,6 +6,7 @@ import pytest
 import synthetic
 from conftest import REPO
 
+from pzlib.studies import STUDIES
 from pzlib.studies.metrics import seconds_used
 from pzlib.studies.tables import (
     END,
@@ -14,6 +15,7 @@ from pzlib.studies.tables import (
     budgets,
     cost_table,
     costs_of,
+    follow_on_table,
     main_table,
     rank_correlation,
     readme_tables,
@@ -208,3 +210,14 @@ def test_the_starts_of_rlvr_are_found_by_the_method_that_made_them():
     rows = pd.DataFrame({"arm": ["from mixed SFT", "from the base", "from RLP"], "run_id": list("abc")})
     found = {start: own["run_id"].tolist() for start, own in after_rlvr(rows).items()}
     assert found["mixed_sft"] == ["a"] and found["base"] == ["b"] and found["rlp"] == ["c"] and found["sft"] == []
+
+
+def test_the_follow_on_table_by_hand():
+    starts = tuple(STUDIES["rlvr"].arms)
+    lines = follow_on_table(synthetic.follow_on(starts, seeds=3)).split("\n")
+    cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
+    # overall before: mean of 50 and 30; after: 20 more, and the seeds' 0, 1 and 2 points
+    assert cells[:4] == ["from the base", "3", "40.0", "61.0 [60.0, 62.0]"] and cells[8] == ""
+    last = [cell.strip() for cell in lines[-1].strip("|").split("|")]
+    assert last[:3] == ["from PretrainZero", "3", "55.0"] and last[3].startswith("61.0") and last[8].startswith("+0.0")
+    assert len(lines) == 2 + len(starts) and {line.count("|") for line in lines} == {10}

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from readable import assert_readable, texts
 
-from pzlib.figures.study import CLASS_COLOURS, WAYS, entropy_of_worlds, spans_by_kind
-from pzlib.figures.style import GREYS
+from pzlib.figures.style import CLASS_COLOURS, WAY_LOOKS
+from pzlib.figures.world import entropy_of_worlds, spans_by_kind
 
 KINDS = {"trivial": ["trivial"], "reasoning": ["two_hop", "weekday", "sum_inverse"], "irreducible": ["irreducible"]}
 
@@ -65,18 +65,12 @@ def test_spans_by_kind_shows_every_kind_and_way():
     figure = spans_by_kind(table)
     assert_readable(figure)
     said = words(figure)
-    for label in [*table["kind"].unique(), *WAYS, "pass@1 at temperature 1", "pass@8 at temperature 1"]:
+    for label in [*table["kind"].unique(), *WAY_LOOKS, "pass@1 at temperature 1", "pass@8 at temperature 1"]:
         assert said.count(label) == 1, label
     kinds = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert kinds == ["irreducible", "sum_inverse", "weekday", "two_hop", "trivial"]  # by class, then by accuracy
     for ax, score in zip(figure.axes, ("pass@1", "pass@8"), strict=True):
-        for line, way in zip(ax.get_lines(), WAYS, strict=True):
+        for line, way in zip(ax.get_lines(), WAY_LOOKS, strict=True):
             rows = table[table["way"] == way].set_index("kind")
             assert line.get_xdata().tolist() == rows[score][kinds].tolist()
-            assert line.get_color() == WAYS[way][0]
-
-
-def test_classes_bear_the_colours_they_have_everywhere():
-    assert {kind: CLASS_COLOURS[kind] for kind in GREYS.keys() & CLASS_COLOURS} == {
-        kind: GREYS[kind] for kind in ("trivial", "irreducible")
-    }
+            assert line.get_color() == WAY_LOOKS[way][0]

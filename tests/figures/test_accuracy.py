@@ -1,0 +1,100 @@
+"""Figures of scores are readable with their studies' arms, and say what was worked out by hand from small tables."""
+
+import numpy as np
+import pytest
+import synthetic
+
+from pzlib.figures import accuracy
+from pzlib.studies import STUDIES
+from pzlib.studies.metrics import CLASSES
+
+
+def tinybench(study, seeds=3):
+    return synthetic.tinybench(tuple(STUDIES[study].arms), seeds, steps=(0, 50, 100))
+
+
+def training(study, seeds=3):
+    return synthetic.training(tuple(STUDIES[study].arms), seeds, 100, every=10)
+
+
+def test_curves_on_tinybench_are_plain_means_over_the_tasks_of_a_group():
+    table = synthetic.tinybench()
+    line = accuracy.tinybench_curves(table).axes[1].get_lines()[-1]  # math, random_span
+    rows = table[(table["group"] == "math") & (table["objective"] == "random_span")]
+    np.testing.assert_allclose(line.get_ydata(), rows.groupby("step")["accuracy"].mean() * 100)
+
+
+def test_the_result_shows_every_seed_the_base_and_the_paired_difference():
+    table = synthetic.tinybench()
+    axes = accuracy.main_result(table).axes
+    assert [ax.get_title(loc="left") for ax in axes] == ["General (2 tasks)", "Math (2 tasks)", "Masked words (1 task)"]
+    labels = [label.get_text() for label in axes[0].get_yticklabels()]
+    assert labels == ["PretrainZero", "Random spans", "Base"] and axes[0].yaxis_inverted()
+    small = [line for line in axes[0].get_lines() if line.get_alpha()]
+    assert [len(line.get_xdata()) for line in small] == [5, 5, 5]  # the seeds of two methods and of the base
+    after = table[(table["step"] == 60) & (table["group"] == "spans")].groupby("objective")["accuracy"].mean()
+    difference = 100 * (after["random_span"] - after["pretrainzero"])
+    assert [text.get_text()[:6] for text in axes[2].texts] == [f"{difference:+.1f} [".replace("-", "−")]
+
+
+def test_the_result_takes_arms_and_their_order_from_the_table():
+    names = {"random_span": "half", "pretrainzero": "whole", "sft": "none"}
+    table = synthetic.tinybench(tuple(names), seeds=2)
+    table = table.assign(arm=table["objective"].map(names), objective="pretrainzero")  # one objective, one seed an arm
+    ax = accuracy.main_result(table).axes[0]
+    arms = list(names.values())
+    assert [label.get_text() for label in ax.get_yticklabels()] == [*arms, "Base"]
+    assert len(ax.texts) == len(arms) - 1  # each but the first has a difference to the first
+    means = [bar[0].get_xdata()[0] for bar in ax.containers]
+    rows = table[(table["group"] == "general") & (table["step"] == 60)].groupby("arm")["accuracy"].mean() * 100
+    np.testing.assert_allclose(means, [*rows[arms], 40])
+
+
+def test_after_rlvr_every_start_has_its_open_mark_and_its_difference():
+    ax = accuracy.follow_on(synthetic.follow_on(STUDIES["rlvr"].arms, seeds=3)).axes[1]  # math
+    opened = [line.get_xdata()[0] for line in ax.get_lines() if line.get_markerfacecolor() == "white"]
+    assert opened == pytest.approx([30, 35, 40, 45])
+    words = [text.get_text() for text in ax.texts if text.get_text()]
+    assert [word[:4] for word in words] == ["+0.0"] * 3  # 5 points above, and 5 less gained
+
+
+def test_the_axis_of_tokens_shows_what_the_runs_have_used():
+    rows, bench = training("collapse"), tinybench("collapse")
+    ax = accuracy.by_tokens(bench, rows).axes[0]
+    lines = {line.get_label(): line for line in ax.get_lines()}
+    np.testing.assert_allclose(lines["PretrainZero"].get_xdata(), [0, 50 * 0.0225, 100 * 0.0225])  # millions
+    np.testing.assert_allclose(lines["Random spans"].get_xdata(), [0, 50 * 0.019, 100 * 0.019])
+    spans = bench[(bench["group"] == "spans") & (bench["objective"] == "pretrainzero")]
+    np.testing.assert_allclose(lines["PretrainZero"].get_ydata(), spans.groupby("step")["accuracy"].mean() * 100)
+    dashed = [line for line in ax.get_lines() if line.get_linestyle() == "--"]
+    assert dashed[0].get_xdata() == pytest.approx([1.9, 1.9])
+
+
+def test_the_result_at_equal_tokens_keeps_the_base_and_compares_earlier_steps():
+    bench = tinybench("collapse")
+    figure = accuracy.result_at_equal_tokens(bench, training("collapse"), "here")
+    ax = figure.axes[2]
+    after = {"pretrainzero": 50, "random_span": 100}  # 2.25 million tokens in 100 steps are more than 1.9
+    for place, (arm, step) in enumerate(after.items()):
+        rows = bench[(bench["objective"] == arm) & (bench["step"] == step) & (bench["group"] == "spans")]
+        assert ax.containers[place][0].get_xdata() == pytest.approx(rows["accuracy"].mean() * 100)
+    assert figure.axes[0].get_yticklabels()[-1].get_text() == "Base" and len(ax.containers) == 5
+
+
+def test_the_perplexity_of_the_base_is_that_of_step_0():
+    figure = accuracy.perplexities(synthetic.perplexity(STUDIES["rlp"].arms, 2))
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels[0] == "Base" and len(labels) == 1 + len(STUDIES["rlp"].arms)
+    assert [ax.get_title("left") for ax in figure.axes] == ["All tokens", *CLASSES.values()]
+
+
+def test_the_map_frames_what_leaves_zero_out():
+    figure = accuracy.searching_map(synthetic.mapped(synthetic.MAP))
+    ours, entropy = figure.axes[:2]
+    assert ours.get_title(loc="left") == "(a) PretrainZero − Random spans"
+    assert [text.get_text().split("\n")[0] for ax in (ours, entropy) for text in ax.texts] == ["+20.0", "+0.0"]
+    assert [len(ax.patches) for ax in (ours, entropy)] == [1, 0]
+    low, high = ours.images[0].get_clim()
+    assert low == -high
+    with pytest.raises(ValueError, match="run the study map"):
+        accuracy.searching_map(synthetic.mapped({f"pretrainzero, {synthetic.PLACE}": [0.5, 0.7]}))

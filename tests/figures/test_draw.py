@@ -1,0 +1,62 @@
+"""A figure of a study's record is drawn from a whole study only, without torch; what is missing is printed."""
+
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import synthetic
+
+from pzlib import studies
+from pzlib.figures.draw import form_of, redraw, tables_of
+from pzlib.figures.style import save
+from pzlib.studies import STUDIES, results
+
+MAIN = ("pretrainzero", "random_span")
+
+
+def rows_of(study, table, arms, seeds):
+    """Made-up rows of the study's real runs."""
+    made = table(arms, seeds=len(seeds)).assign(run_id=lambda rows: rows["objective"] + "-" + rows["seed"].astype(str))
+    runs = {f"{arm}-{run.seed}": run.run_id for arm, run in studies.arms_of(study, "mini", seeds)}
+    return made.assign(run_id=made["run_id"].map(runs))
+
+
+def test_a_record_names_forms_and_their_tables():
+    for study in STUDIES.values():
+        for figure in study.figures:
+            assert set(tables_of(form_of(figure.form))) <= set(results.MADE_BY), figure
+            assert set(figure.arms) <= set(study.arms), figure
+
+
+def test_redraw_needs_no_torch_and_says_what_is_missing(tmp_path):
+    rows_of("baselines", synthetic.training, MAIN, (0, 1)).to_csv(tmp_path / "training.csv", index=False)
+    code = "import sys; from pzlib.figures.draw import redraw\n"
+    code += f"print(len(redraw({str(tmp_path)!r}, {str(tmp_path)!r})))\n"
+    code += "assert not {'torch', 'transformers', 'trl'} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "main_result: not drawn" in done.stdout and "collapse_anatomy: not drawn" in done.stdout
+    assert done.stdout.endswith("\n6\n")  # of PretrainZero's rows two figures of training, and one of the generator
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        redraw(tmp_path / "absent", tmp_path)
+
+
+def test_redraw_takes_the_arms_of_the_study_and_names_it(tmp_path, capsys):
+    training = rows_of("baselines", synthetic.training, MAIN, (0, 1))
+    strange = synthetic.training(("sft",), seeds=1, tier="smoke")
+    pd.concat([training, strange]).to_csv(tmp_path / "training.csv", index=False)
+    files = redraw(tmp_path, tmp_path / "out")
+    drawn = ["training_dynamics", "generator_dynamics", "baselines_generator_profile"]
+    assert [path.stem for path in files[::2]] == drawn
+    stored = studies.select(results.read(tmp_path / "training.csv"), "baselines")
+    for path, arms in zip(files[::2], (MAIN, MAIN, MAIN[:1]), strict=True):
+        form = form_of(path.stem.removeprefix("baselines_"))
+        figure = form(stored[stored["arm"].isin(arms)], source="data/results/training.csv, study baselines")
+        assert path.read_bytes() == save(figure, path.stem, tmp_path)[0].read_bytes()
+    assert "of 4 arms of collapse lack runs at tier mini" in capsys.readouterr().out
+    one = training[(training["objective"] == "pretrainzero") | (training["seed"] == 1)]
+    one.to_csv(tmp_path / "training.csv", index=False)
+    assert [path.stem for path in redraw(tmp_path, tmp_path / "out")[::2]] == drawn[2:]
+    # half a study would look like a whole one
+    assert "training_dynamics: not drawn, 1 of 2 arms of baselines" in capsys.readouterr().out

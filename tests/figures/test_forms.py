@@ -1,0 +1,159 @@
+"""Every form is readable, draws what its table says, and refuses a wrong table in words."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+from readable import assert_readable
+
+from pzlib.figures import accuracy, paper
+from pzlib.figures import training as along
+from pzlib.figures.forms import averaged
+from pzlib.figures.style import METHODS
+from pzlib.figures.training import generator_dynamics, training_dynamics
+from pzlib.stats import bootstrap_ci
+from pzlib.studies import STUDIES
+from pzlib.studies.patterns import STRUCTURE
+
+
+def training(study, seeds):
+    return synthetic.training(tuple(STUDIES[study].arms), seeds, 100, every=10)
+
+
+def tinybench(study, seeds):
+    rows = synthetic.tinybench(tuple(STUDIES[study].arms), seeds, steps=(0, 50, 100))
+    return rows.assign(arm=rows["objective"])
+
+
+def patterns(seeds):
+    rows = synthetic.tinybench(tuple(STUDIES["baselines"].arms), seeds)
+    names = dict(zip(rows["task"].unique(), (*STRUCTURE[:2], "direct guess", "words", "right"), strict=True))
+    return rows.assign(pattern=rows["task"].map(names), mean=rows["accuracy"], cases=12).drop(columns="task")
+
+
+# Every form that a study's record names, with rows of its longest study: a new figure adds itself here.
+DRAWN = {
+    "training_dynamics": lambda seeds: along.training_dynamics(synthetic.training(seeds=seeds)),
+    "generator_dynamics": lambda seeds: along.generator_dynamics(synthetic.training(seeds=seeds)),
+    "collapse_anatomy": lambda seeds: along.collapse_anatomy(training("collapse", seeds)),
+    "generator_profile": lambda seeds: along.generator_profile(training("guessable_noise", seeds)),
+    "masks_by_arm": lambda seeds: along.masks_by_arm(training("guessable_noise", seeds)),
+    "thoughts": lambda seeds: along.thoughts(synthetic.thoughts(seeds)),
+    "tinybench_curves": lambda seeds: accuracy.tinybench_curves(tinybench("baselines", seeds)),
+    "collapse_curves": lambda seeds: accuracy.collapse_curves(tinybench("collapse", seeds)),
+    "by_tokens": lambda seeds: accuracy.by_tokens(tinybench("collapse", seeds), training("collapse", seeds)),
+    "by_time": lambda seeds: accuracy.by_time(tinybench("collapse", seeds), synthetic.costs(STUDIES["collapse"].arms)),
+    "main_result": lambda seeds: accuracy.main_result(tinybench("guessable_noise", seeds)),
+    "result_at_equal_tokens": lambda seeds: accuracy.result_at_equal_tokens(
+        tinybench("collapse", seeds), training("collapse", seeds)
+    ),
+    "follow_on": lambda seeds: accuracy.follow_on(synthetic.follow_on(STUDIES["side_rlvr"].arms, seeds)),
+    "perplexities": lambda seeds: accuracy.perplexities(synthetic.perplexity(STUDIES["rlp"].arms, seeds)),
+    "structure_by_arm": lambda seeds: accuracy.structure_by_arm(patterns(seeds)),
+    "searching_map": lambda seeds: accuracy.searching_map(tinybench("map", max(seeds, 2))),
+    "baselines_beside": lambda seeds: paper.baselines_beside({name: tinybench(name, seeds) for name in paper.SIZES}),
+    "rlvr_beside": lambda seeds: paper.rlvr_beside(synthetic.follow_on(STUDIES["rlvr"].arms, seeds)),
+    "next_tokens_beside": lambda seeds: paper.next_tokens_beside(synthetic.next_tokens(seeds=seeds)[0]),
+    "scaling": lambda seeds: paper.scaling(*synthetic.next_tokens(seeds=seeds)),
+    "ablation_beside": lambda seeds: paper.ablation_beside(tinybench("rlp_thoughts", seeds)),
+}
+FORMS = {
+    "training_dynamics": (training_dynamics, synthetic.training),
+    "generator_dynamics": (generator_dynamics, synthetic.training),
+    "tinybench_curves": (accuracy.tinybench_curves, synthetic.tinybench),
+    "main_result": (accuracy.main_result, synthetic.tinybench),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("seeds", [3, 1])
+def test_text_is_readable_and_nothing_collides(name, seeds):
+    assert_readable(DRAWN[name](seeds))
+
+
+def test_every_form_of_a_record_is_checked():
+    assert {figure.form for study in STUDIES.values() for figure in study.figures} == set(DRAWN)
+
+
+def test_twelve_arms_are_readable():
+    names = tuple(f"arm number {i}, with a rule" for i in range(12))
+    assert_readable(accuracy.main_result(synthetic.tinybench(names, seeds=2)))
+    assert_readable(along.masks_by_arm(synthetic.training(names, seeds=2, steps=8)))
+    assert_readable(accuracy.tinybench_curves(synthetic.tinybench(names, seeds=2)))
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_wrong_tables_are_refused_in_words(name):
+    function, make = FORMS[name]
+    table = make()
+    gone = "predictor/accuracy" if name == "generator_dynamics" else "predictor/reward"
+    gone = gone if "predictor/reward" in table else "accuracy"
+    with pytest.raises(ValueError, match=f"'{gone}' is not a column; it has .*'objective'"):
+        function(table.drop(columns=gone))
+    with pytest.raises(ValueError, match="no rows"):
+        function(table.iloc[:0])
+    with pytest.raises(ValueError, match="tiers mini, smoke"):
+        function(pd.concat([make(seeds=1), make(seeds=1, tier="smoke")]))
+    with pytest.raises(ValueError, match="several runs of pretrainzero, seed 0"):
+        function(table.replace({"run_id": "random_span-1", "seed": 1}, {"run_id": "random_span-1", "seed": 0}))
+
+
+def test_one_line_a_method_and_role_whose_points_are_the_means_over_seeds():
+    table = synthetic.training(steps=10)
+    axes = training_dynamics(table).axes
+    assert [ax.get_title(loc="left") for ax in axes] == [
+        "(a) Entropy (nats a token)", "(b) Response length (tokens)", "(c) Reward"
+    ]  # fmt: skip
+    lines = {line.get_label(): line for line in axes[2].get_lines() if not line.get_label().startswith("_")}
+    assert set(lines) == {"PretrainZero, predictor", "PretrainZero, generator", "Random spans, predictor"}
+    mine = table[table["objective"] == "random_span"].groupby("step")["predictor/reward"].mean()
+    assert lines["PretrainZero, generator"].get_linestyle() == "--"
+    np.testing.assert_allclose(lines["Random spans, predictor"].get_ydata(), mine)
+    assert lines["Random spans, predictor"].get_color() == METHODS["random_span"].colour
+
+
+def test_the_band_is_the_bootstrap_interval_over_seeds():
+    table = synthetic.training(("random_span",), steps=10)
+    band = training_dynamics(table).axes[2].collections[0].get_paths()[0].vertices
+    values = table[table["step"] == 4]["predictor/reward"]
+    np.testing.assert_allclose(sorted({y for x, y in band if x == 4}), bootstrap_ci(values, n=1000))
+
+
+def test_a_single_seed_has_no_band_and_the_caption_says_so():
+    figure = training_dynamics(synthetic.training(("pretrainzero",), seeds=1), source="this run")
+    assert not figure.axes[0].collections
+    words = " ".join(text.get_text() for text in figure.texts)
+    assert "One seed only" in words and "this run" in words and "60 rows" in words
+
+
+def test_a_mean_never_changes_its_seeds_along_the_line():
+    table = synthetic.training(("random_span",), seeds=2, steps=10)
+    table = table[(table["seed"] == 0) | (table["step"] <= 6)]  # seed 1 was killed at step 6
+    line = training_dynamics(table).axes[0].get_lines()[-1]
+    assert line.get_xdata().max() == 6
+
+
+def test_the_same_seed_may_stand_once_in_every_arm():
+    table = synthetic.training(seeds=2, steps=5)
+    with pytest.raises(ValueError, match="several runs of pretrainzero, seed 0: .*; give those of one study"):
+        training_dynamics(table.assign(objective="pretrainzero"))
+    arms = table["objective"].replace({"pretrainzero": "G = 4", "random_span": "G = 8"})
+    figure = training_dynamics(table.assign(objective="pretrainzero", arm=arms))
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["G = 4, predictor", "G = 4, generator", "G = 8, predictor"]
+
+
+def test_seeds_are_counted_in_few_words_and_exceptions_are_named():
+    table = synthetic.training(("pretrainzero", "random_span", "entropy_next_token"), seeds=3, steps=5)
+    table = table[(table["objective"] != "random_span") | (table["seed"] < 2)]
+    words = training_dynamics(table, source="here").texts[0].get_text()
+    assert words.endswith("here, tier mini: 40 rows; seeds: 3 an arm, but Random spans 2.")
+
+
+def test_steps_of_one_run_are_smoothed_and_means_over_steps_are_not():
+    assert averaged(synthetic.training(steps=200)) == (10, "Running mean over 10 steps.")
+    binned = synthetic.training(("random_span",), seeds=1, steps=200, every=10)
+    figure = training_dynamics(binned)
+    np.testing.assert_array_equal(figure.axes[2].get_lines()[0].get_ydata(), binned["predictor/reward"])
+    assert "mean over the 10 steps up to it" in " ".join(figure.texts[0].get_text().split())
+    assert "Running mean" not in figure.texts[0].get_text()

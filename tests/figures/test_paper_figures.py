@@ -1,0 +1,67 @@
+"""The papers' numbers on the left, ours on the right: readable, nothing dropped, refused where nothing was asked."""
+
+import numpy as np
+import pytest
+import synthetic
+from readable import assert_readable
+
+from pzlib.figures import paper
+from pzlib.studies import STUDIES
+from pzlib.studies.paper import reported
+
+ARMS = tuple(STUDIES["rlvr"].arms)
+
+
+def test_a_run_without_evaluations_between_has_no_law_and_is_readable():
+    tables = synthetic.next_tokens(seeds=1, steps=(0, 12))
+    assert_readable(paper.next_tokens_beside(tables[0]))
+    assert_readable(paper.scaling(*tables))
+
+
+def test_what_the_paper_prints():
+    methods = paper.RLVR_PRINTED
+    printed = {arm: [paper.paper_value("math", method) for method in methods[arm]] for arm in ARMS}
+    assert printed["from the base"] == [50.96, 42.53]
+    assert printed["from random spans"] == [51.49, 47.87]  # Table 3's mean: Table 4 repeats the row from before
+    assert printed["from PretrainZero, half way"] == [51.84, None]
+
+
+@pytest.mark.parametrize("name", ["rlp_rollouts", "rlp_thoughts", "rlp_kl", "rlp_ema"])
+def test_ablations_stand_beside_the_papers(name):
+    arms = tuple(STUDIES[name].arms)
+    rows = synthetic.tinybench(arms, seeds=3)
+    figure = paper.ablation_beside(rows.assign(arm=rows["objective"]))
+    assert_readable(figure)
+    left, right = figure.axes
+    printed = {"rlp_rollouts": 4, "rlp_thoughts": 7, "rlp_kl": 3, "rlp_ema": 4}[name]
+    assert len(left.lines[0].get_xdata()) == printed == len(left.get_xticklabels())
+    ticks = [label.get_text() for label in right.get_xticklabels()]
+    assert ticks == [arm.rpartition(" ")[2] for arm in arms]
+
+
+def test_the_ladders_are_the_papers_table_and_ours():
+    figure = paper.next_tokens_beside(synthetic.next_tokens()[0])
+    printed_axes, ours, _ = figure.axes
+    printed = reported("rpt 1").pivot(index=["model", "method"], columns="benchmark", values="value")
+    rpt = printed.loc[("RPT-14B", "reasoning"), ["easy", "medium", "hard"]].tolist()
+    assert rpt in [line.get_ydata().tolist() for line in printed_axes.get_lines()]
+    lines = [line.get_ydata() for line in ours.get_lines() if len(line.get_ydata()) == 3]
+    ends = 51 - 20 / np.sqrt(200) - np.array([0, 10, 20])
+    assert any(np.allclose(line, ends) for line in lines) and any(np.allclose(line, 5) for line in lines)
+
+
+def test_the_curve_is_the_law_and_dotted_is_the_base_outright():
+    figure = paper.scaling(*synthetic.next_tokens())
+    ax = figure.axes[0]
+    labels = ax.get_legend_handles_labels()[1]
+    assert [label.split(" (")[0] for label in labels] == ["Easy", "Medium", "Hard"] and "R² = 1.00" in labels[0]
+    dotted = [line.get_ydata()[0] for line in ax.get_lines() if line.get_linestyle() == ":"]
+    assert dotted == pytest.approx([40, 30, 20])
+
+
+def test_runs_that_were_not_asked_are_refused_in_words():
+    tinybench, training, runs = synthetic.next_tokens(seeds=1)
+    others = tinybench[tinybench["group"] == "math"]
+    for draw in (lambda: paper.next_tokens_beside(others), lambda: paper.scaling(others, training, runs)):
+        with pytest.raises(ValueError, match="tinybench: no run was asked for next tokens"):
+            draw()
