@@ -55,7 +55,8 @@ def machine(tmp_path):
 
 
 def test_pip_without_uv_by_the_first_python_that_fits(machine):
-    code, calls, output = machine([("python3.11", 1, 0), ("python3.12", 0, 0), ("python3.13", 0, 0)], arguments=["dev,eval"])
+    pythons = [("python3.11", 1, 0), ("python3.12", 0, 0), ("python3.13", 0, 0)]
+    code, calls, output = machine(pythons, arguments=["dev,eval"])
     assert code == 0 and calls == ["python3.12 -m venv .venv", "python -m pip install --quiet -e .[dev,eval]"]
     assert "by pip: 2.5 GB, or 7 GB" in output and "GB are free" in output
 
@@ -84,8 +85,8 @@ def test_an_empty_uv_means_pip(machine):
 @pytest.mark.parametrize("uv", [False, True])
 def test_a_torch_that_fits_is_kept(machine, uv):
     code, calls, output = machine([("python3.11", 0, 1)], uv=uv)
-    assert code == 0 and calls == ["python3.11 -m venv --system-site-packages .venv", "python -m pip install --quiet -e ."]
-    assert "of python3.11 is kept" in output
+    assert code == 0 and "of python3.11 is kept" in output
+    assert calls == ["python3.11 -m venv --system-site-packages .venv", "python -m pip install --quiet -e ."]
 
 
 def test_a_torch_that_is_named_comes_first(machine):

@@ -90,6 +90,9 @@ def test_what_is_imported_is_declared(folder, extras):
         assert declared & from_, f"{folder} imports {name}"
 
 
-@pytest.mark.parametrize("name", ["pyproject.toml", "environment.yml", "Makefile", ".ci/run", "requirements/install.sh"])
+FILES = ["pyproject.toml", "environment.yml", "Makefile", ".ci/run", "requirements/install.sh"]
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_no_file_names_a_package_index(name):
     assert not re.search(r"https?://|index-url|find-links", (REPO / name).read_text())

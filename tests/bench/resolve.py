@@ -25,7 +25,8 @@ HEADS = {
 # Resolved, and not run, for Python 3.12 to 3.14. Where torch comes with CUDA, its own libraries are pinned by torch.
 """,
     "gpu": """\
-# Exact versions of everything for GPUs: notebooks, benchmarks and vLLM. Resolved for Linux x86_64, Python 3.11 to 3.14. Not run.
+# Exact versions of everything for GPUs: notebooks, benchmarks and vLLM. Not run.
+# Resolved for Linux x86_64 with glibc 2.31 or newer, Python 3.11 to 3.14.
 # Use: PIP_CONSTRAINT=requirements/gpu.txt requirements/install.sh eval,vllm    (with uv: UV_CONSTRAINT=...)
 # torch is the index's CUDA 13.0 build. CUDA 13 needs an NVIDIA driver of series 580 or newer.
 """,
@@ -64,8 +65,8 @@ def resolve(python, extras, constraints=None, preferred=None):
     Raises ValueError with uv's words where there is no solution, or no wheel.
     """
     source = [*WITHOUT_WHEELS, *COMPILED.get(python, ())]
-    command = [sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", "--no-header", "--no-annotate", "--quiet"]
-    command += ["--python-version", python, "--python-platform", PLATFORM, "--only-binary", ":all:"]
+    command = [sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", "--quiet"]
+    command += ["--no-header", "--no-annotate", "--python-version", python, "--python-platform", PLATFORM, "--only-binary", ":all:"]
     command += [part for name in source for part in ("--no-binary", name)]
     command += [part for name in extras for part in ("--extra", name)]
     with tempfile.TemporaryDirectory() as folder:
@@ -80,7 +81,7 @@ def resolve(python, extras, constraints=None, preferred=None):
 
 
 def cpu_lock():
-    """What is installed here of the pinned set and what it needs; without the libraries of CUDA, where torch has none."""
+    """What is installed here of the pinned set and what it needs; without CUDA's libraries where torch has none."""
     here = {normal(dist.name): dist.version.split("+")[0] for dist in metadata.distributions()}
     found = resolve(PYTHONS[0], LOCKS["cpu"], here)
     return {name: version for name, version in found.items() if name in here}

@@ -1,4 +1,4 @@
-"""The pins resolve for every Python that people have, and so do the locks. Asks the package index; fetches no package."""
+"""Pins and locks resolve for every Python that people have. Asks the package index; fetches no package."""
 
 import pytest
 
@@ -17,7 +17,8 @@ def resolved(*args):
 
 
 def test_pins_are_read_from_lines():
-    assert pins("# a==1\nTorch==2.13.0\nlm_eval==0.4 ; python_version > '3'\n-e .\n") == {"torch": "2.13.0", "lm-eval": "0.4"}
+    text = "# a==1\nTorch==2.13.0\nlm_eval==0.4 ; python_version > '3'\n-e .\n"
+    assert pins(text) == {"torch": "2.13.0", "lm-eval": "0.4"}
 
 
 @pytest.mark.slow
