@@ -19,10 +19,8 @@ help:  ## this list
 
 # An environment of its own: vLLM for processors pins what it was built with. The packages taken out again come with it,
 # and beside a torch without CUDA the first of them breaks transformers' imports; nothing here needs any of them.
-.venv-vllm/installed: pyproject.toml tests_vllm/requirements.txt | .venv/installed
-	@echo "Installing into .venv-vllm; this takes a few minutes and 3 GB."
-	test -x .venv-vllm/bin/python || .venv/bin/python -m venv .venv-vllm
-	.venv-vllm/bin/python -m pip install --quiet -e ".[dev]"
+.venv-vllm/installed: pyproject.toml tests_vllm/requirements.txt
+	@requirements/install.sh dev .venv-vllm
 	.venv-vllm/bin/python -m pip install --quiet -r tests_vllm/requirements.txt
 	.venv-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec triton
 	@touch $@

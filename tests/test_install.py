@@ -23,7 +23,8 @@ esac
 """
 UV = """#!/bin/sh
 echo "uv $*" >>"$CALLS"
-case "$1" in venv) mkdir -p .venv/bin && touch .venv/bin/python .venv/pyvenv.cfg && chmod +x .venv/bin/python ;; esac
+for venv; do :; done  # the last argument
+case "$1" in venv) mkdir -p $venv/bin && touch $venv/bin/python $venv/pyvenv.cfg && chmod +x $venv/bin/python ;; esac
 """
 
 
@@ -75,6 +76,12 @@ def test_a_python_that_is_named_is_taken(machine):
     assert calls[0] == "python3.13 -m venv .venv"
     _, calls, _ = machine(uv=True, PYTHON="3.14")
     assert calls == ["uv pip install --quiet --python .venv/bin/python -e ."]  # .venv is there, and stays
+
+
+def test_another_folder_than_venv(machine):
+    _, calls, output = machine(uv=True, arguments=["dev", ".venv-vllm"])
+    assert calls[0].endswith(" .venv-vllm") and "Installing into .venv-vllm" in output
+    assert calls[1] == "uv pip install --quiet --python .venv-vllm/bin/python -e .[dev]"
 
 
 def test_an_empty_uv_means_pip(machine):

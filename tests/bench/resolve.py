@@ -66,7 +66,8 @@ def resolve(python, extras, constraints=None, preferred=None):
     """
     source = [*WITHOUT_WHEELS, *COMPILED.get(python, ())]
     command = [sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", "--quiet"]
-    command += ["--no-header", "--no-annotate", "--python-version", python, "--python-platform", PLATFORM, "--only-binary", ":all:"]
+    command += ["--no-header", "--no-annotate"]
+    command += ["--python-version", python, "--python-platform", PLATFORM, "--only-binary", ":all:"]
     command += [part for name in source for part in ("--no-binary", name)]
     command += [part for name in extras for part in ("--extra", name)]
     with tempfile.TemporaryDirectory() as folder:
