@@ -1,35 +1,26 @@
 # Works from a clean clone. `.venv` is filled once for every state of pyproject.toml: the stamps in it say so.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# requirements/install.sh fills it: by uv where it is installed, else by pip. make PYTHON=, TORCH= and UV= go to it.
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest -p no:cacheprovider
 
-.PHONY: help demo lab test test-slow test-browser test-vllm test-all mini mini-all sweep figures bench tinybase
+.PHONY: help demo lab test test-slow test-browser test-vllm test-all mini mini-all sweep figures bench tinybase lock
 .DEFAULT_GOAL := help
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
 
-.venv/bin/python:
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
-	{ echo "Python 3.11 is needed; name one: make PYTHON=/path/to/python3.11, or use environment.yml"; exit 1; }
-	"$(PYTHON)" -m venv .venv
-
-.venv/installed: pyproject.toml | .venv/bin/python
-	@echo "Installing into .venv; this takes a few minutes."
-	$(PY) -m pip install --quiet -e .
+.venv/installed: pyproject.toml
+	@requirements/install.sh
 	@touch $@
 
-.venv/installed-dev: pyproject.toml | .venv/bin/python
-	@echo "Installing into .venv, with what the tests need; this takes a few minutes."
-	$(PY) -m pip install --quiet -e ".[dev,eval]"
+.venv/installed-dev: pyproject.toml
+	@requirements/install.sh dev,eval
 	@touch $@ .venv/installed
 
 # An environment of its own: vLLM for processors pins what it was built with. The packages taken out again come with it,
 # and beside a torch without CUDA the first of them breaks transformers' imports; nothing here needs any of them.
-.venv-vllm/installed: pyproject.toml tests_vllm/requirements.txt | .venv/bin/python
-	@echo "Installing into .venv-vllm; this takes a few minutes and 3 GB."
-	test -x .venv-vllm/bin/python || .venv/bin/python -m venv .venv-vllm
-	.venv-vllm/bin/python -m pip install --quiet -e ".[dev]"
+.venv-vllm/installed: pyproject.toml tests_vllm/requirements.txt
+	@requirements/install.sh dev .venv-vllm
 	.venv-vllm/bin/python -m pip install --quiet -r tests_vllm/requirements.txt
 	.venv-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec triton
 	@touch $@
@@ -42,11 +33,16 @@ help:  ## this list
 demo: .venv/installed  ## the main run at the smallest size: a real RL run, its figures and its executed notebook
 	$(PY) -m pzlib run notebooks/04_pretrainzero.ipynb -p tier smoke
 
-lab: .venv/installed  ## the notebooks in JupyterLab
-	$(PY) -m jupyterlab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
+# As root, as in a container, JupyterLab wants its leave; without a display it prints its address and opens nothing.
+LAB = $(if $(filter 0,$(shell id -u)),--allow-root) \
+	$(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname)),,--no-browser) $(LAB_FLAGS)
 
-test: .venv/installed-dev  ## lint and the fast tests, under three minutes
+lab: .venv/installed  ## the notebooks in JupyterLab; LAB_FLAGS=... adds flags of its own
+	$(PY) -m jupyterlab $(LAB) --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
+
+test: .venv/installed-dev  ## lint, the order of imports, and the fast tests; under three minutes
 	$(PY) -m ruff check --no-cache .
+	.venv/bin/lint-imports --no-cache
 	$(PYTEST) -n 2 -m "not slow and not browser"
 
 test-slow: .venv/installed-dev .deepspeed/installed  ## the tests that `make test` leaves out, bar the browser
@@ -88,6 +84,9 @@ sweep: .venv/installed  ## the learning-rate sweep of every method, on seeds tha
 
 bench: .venv/installed  ## what a step costs, as ratios, into data/results/bench.csv
 	$(PY) -m tests.bench.steps
+
+lock: .venv/installed-dev  ## requirements/*.txt anew, from this environment and from the package index
+	$(PY) -m tests.bench.resolve --write
 
 tinybase: .venv/installed  ## pretrain data/tinybase and data/tinybase_small again, from scratch (an hour)
 	for size in tinybase tinybase_small; do $(PY) -m pzlib.world.tinybase --size $$size || exit 1; done

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from importlib import metadata
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from tests.bench.resolve import LOCKS, locked, normal
 
 REPO = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
@@ -27,11 +30,25 @@ def test_environment_yml_repeats_the_pins_of_pyproject():
     assert pip == [*PROJECT["dependencies"], *EXTRAS["eval"], *EXTRAS["vllm"]]
 
 
-def test_both_name_the_same_python():
+def test_environment_yml_names_the_python_that_is_tested():
     python = next(entry for entry in CONDA if str(entry).startswith("python="))
-    major, minor = map(int, python.removeprefix("python=").split("."))
-    assert PROJECT["requires-python"] == f">={major}.{minor},<{major}.{minor + 1}"
-    assert sys.version_info[:2] == (major, minor)
+    assert python == "python=3.11" and PROJECT["requires-python"] == ">=3.11,<3.15"
+
+
+@pytest.mark.parametrize("name", ["cpu", "gpu"])
+def test_a_lock_repeats_the_pins_of_pyproject(name):
+    wanted = [*PROJECT["dependencies"], *(pin for extra in LOCKS[name] for pin in EXTRAS[extra])]
+    versions = locked(name)
+    for pin in wanted:
+        package, version = split(pin)
+        assert versions.get(normal(package)) == version, f"{pin}: not in requirements/{name}.txt; run `make lock`"
+
+
+@pytest.mark.parametrize("target", ["py311", "py312", "py313", "py314"])
+def test_no_syntax_or_idiom_is_too_new_or_too_old_for_a_python(target):
+    checked = [sys.executable, "-m", "ruff", "check", "--no-cache", "--select", "E9,F,UP", "--target-version", target]
+    done = subprocess.run([*checked, "."], cwd=REPO, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("pin", [*PROJECT["dependencies"], *EXTRAS["dev"]])
@@ -73,6 +90,9 @@ def test_what_is_imported_is_declared(folder, extras):
         assert declared & from_, f"{folder} imports {name}"
 
 
-@pytest.mark.parametrize("name", ["pyproject.toml", "environment.yml", "Makefile", ".ci/run"])
+FILES = ["pyproject.toml", "environment.yml", "Makefile", ".ci/run", "requirements/install.sh"]
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_no_file_names_a_package_index(name):
     assert not re.search(r"https?://|index-url|find-links", (REPO / name).read_text())

@@ -1,0 +1,105 @@
+"""Plain present-day English in what a person reads: no word or turn of phrase of AVOIDED. To hold more files to it, add
+them to FILES: of notebooks the markdown is read, of Python the messages and the help."""
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parent.parent
+# Next: README.md, CONTRIBUTING.md, notebooks/*.ipynb, pzlib/**/*.py
+FILES = ["docs/*.md", "CHANGELOG.md"]
+
+UNITS = (
+    "answers?|blocks?|bytes?|characters?|cores?|episodes?|gpus?|groups?|hours?|items?|jobs?|lines?|masks?|minutes?|passages?|"
+    "points?|process|processes|prompts?|questions?|rows?|runs?|samples?|seconds?|seeds?|steps?|threads?|tokens?|updates?|words?"
+)
+EACH = (
+    "answer|arm|block|core|document|file|gpu|group|line|machine|mask|minute|model|passage|process|question|row|run|second|"
+    "seed|sentence|step|study|task|token|update|word"
+)
+AVOIDED = {
+    rf"({UNITS}) an? ({EACH})": "per, or each",
+    r"(lies?|lay|lying|stands?|stood|standing)(?!-)": "is, are",
+    r"told|said": "print, return, state",
+    r"mend(s|ed|ing)?": "fix",
+    r"outright": "",
+    r"in words": "as a message, clearly",
+    r"beforehand": "before, first",
+    r"from nothing": "from scratch",
+    r"dear(er|est)?": "expensive",
+    r"(?<!there )(is|are|was|were) no (?!longer|more)": "is not",
+    r"but for|bar the|save for": "except",
+    r"anew|upon|shall|whilst|hitherto|hence|thereof|therein|whereby|nought": "today's word",
+    r"in the place of": "instead of",
+    r"at hand": "available",
+    r"so (as to|many|much) a|of (its|one's|your) own accord": "plain words",
+}
+PATTERN = re.compile("|".join(f"(?P<_{i}>\\b(?:{avoided})\\b)" for i, avoided in enumerate(AVOIDED)), re.IGNORECASE)
+
+
+def markdown(text):
+    """Prose of a markdown text, line by line: without code, links' targets and quotations."""
+    text = re.sub(r"^```.*?^```", lambda block: "\n" * block[0].count("\n"), text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"`[^`\n]*`|\]\([^)\n]*\)|<!--.*?-->", " ", text)
+    return list(enumerate(text.splitlines(), 1))
+
+
+def notebook(text):
+    """The same of a notebook's markdown cells, numbered by cell."""
+    cells = [(n, cell) for n, cell in enumerate(json.loads(text)["cells"], 1) if cell["cell_type"] == "markdown"]
+    return [(n, line) for n, cell in cells for _, line in markdown("".join(cell["source"]))]
+
+
+def messages(text):
+    """What a module can say: the strings in its `raise` and `print`, and its help texts."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        speaks = isinstance(node, ast.Raise) or (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print")
+        if speaks or (isinstance(node, ast.keyword) and node.arg in ("help", "description", "epilog")):
+            constants = (part for part in ast.walk(node) if isinstance(part, ast.Constant))
+            found += [(part.lineno, part.value) for part in constants if isinstance(part.value, str)]
+    return found
+
+
+READERS = {".md": markdown, ".ipynb": notebook, ".py": messages}
+
+
+def faults(text, suffix):
+    """(line, phrase, remedy) of every phrase to avoid."""
+    remedies = list(AVOIDED.values())
+    return [
+        (number, match[0], remedies[int(match.lastgroup[1:])])
+        for number, line in READERS[suffix](text)
+        for match in PATTERN.finditer(line)
+    ]
+
+
+@pytest.mark.parametrize("path", sorted(path for glob in FILES for path in REPO.glob(glob)), ids=lambda path: path.name)
+def test_words_are_plain(path):
+    found = faults(path.read_text(), path.suffix)
+    assert not found, "\n".join(f"{path.name}:{line}: {phrase!r}; say: {remedy}" for line, phrase, remedy in found)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "phrases"),
+    [
+        ("It lies in the folder, as we said.", ["lies", "said"]),
+        ("A million tokens a step; five seeds an arm.", ["tokens a step", "seeds an arm"]),
+        ("It is no failure. There is no file, and it is no longer slow.", ["is no "]),
+        ("Mended outright, and refused in words.", ["Mended", "outright", "in words"]),
+        ("A stand-in for a standard answer: a run starts, a model answers. `it lies`", []),
+        ("```\nit lies\n```\n[x](lies.md) He understands a step.", []),
+    ],
+)
+def test_what_is_found(sentence, phrases):
+    assert [phrase for _, phrase, _ in faults(sentence, ".md")] == phrases
+
+
+def test_notebooks_and_messages_are_read_too():
+    cells = [{"cell_type": "code", "source": ["it lies"]}, {"cell_type": "markdown", "source": ["fine\n", "it lies"]}]
+    assert faults(json.dumps({"cells": cells}), ".ipynb") == [(2, "lies", "is, are")]
+    module = 'def f(x):\n    """It lies."""\n    y = "lies"\n    raise ValueError(f"{x} lies")\n\nadd(help="mend it")\n'
+    assert [(line, phrase) for line, phrase, _ in faults(module, ".py")] == [(4, "lies"), (6, "mend")]
