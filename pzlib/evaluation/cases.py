@@ -104,23 +104,20 @@ def read_completions(path, label: str | None = None, stop: str | None = None, **
 def _split(row: dict, own: dict[str, str], where: str) -> Iterator[dict]:
     """One dict by `COLUMNS` for each completion of a row of the file."""
     cells = {name: row.get(column) for name, column in own.items()}
-    if isinstance(cells["target"], list) and not isinstance(cells["completion"], list):
-        targets = cells["target"]
+    said, targets = cells["completion"], cells["target"]
+    if isinstance(targets, list) and not isinstance(said, list):
         if len(targets) != 1:
             raise ValueError(f"{where}: {own['target']!r} holds {len(targets)} targets; give one, or none and right")
         cells["target"] = targets[0]
-    texts = cells["completion"] if isinstance(cells["completion"], list) else [cells["completion"]]
+    texts = said if isinstance(said, list) else [said]
     for i, text in enumerate(texts):
         if not isinstance(text, str):
             raise ValueError(f"{where}: completion is {type(text).__name__}, not text; leave such rows out first")
-        one = {}
-        for name, cell in cells.items():
-            if isinstance(cell, list) and texts is cells["completion"]:
-                if len(cell) != len(texts):
-                    raise ValueError(f"{where}: {own[name]!r} has {len(cell)} values for {len(texts)} completions")
-                cell = cell[i]
-            one[name] = cell
-        yield one
+        lists = {name: cell for name, cell in cells.items() if isinstance(cell, list)} if texts is said else {}
+        for name, cell in lists.items():
+            if len(cell) != len(texts):
+                raise ValueError(f"{where}: {own[name]!r} has {len(cell)} values for {len(texts)} completions")
+        yield cells | {name: cell[i] for name, cell in lists.items()}
 
 
 def _judged(table: pd.DataFrame) -> list[float | None]:

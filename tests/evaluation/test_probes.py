@@ -11,8 +11,10 @@ from pzlib.engine.likelihood import after
 from pzlib.engine.models import load
 from pzlib.evaluation.cases import answers, masked_cases
 from pzlib.evaluation.probes import GENERIC, effects, paid, probed, reasoning, replacements
-from pzlib.evaluation.small_world import held_out, spans
+from pzlib.evaluation.small_world import complete, held_out, spans
 from pzlib.objectives.rlp import names
+from pzlib.prompts import parse_boxed
+from pzlib.rewards import predictor_reward
 from pzlib.run import Run
 from pzlib.world.tinywiki import kind_class
 
@@ -105,6 +107,12 @@ def test_the_base_answers_by_what_it_reasons(tmp_path):
     items = [item for item in spans(held_out("tinywiki", 100), 4, seed=-1) if item[0] in ("two_step", "sum", "weekday")]
     table = answers(run, masked_cases(items), tmp_path / "answers.jsonl", source="base", samples=4)
     rows = probed(*load(run), table)
-    assert rows["case"].nunique() > 6 and len(rows) == 4 * (table["completion"].map(reasoning).str.strip() != "").sum()
+    kept = table[table["completion"].map(reasoning).str.strip() != ""]
+    assert kept["case"].nunique() > 6 and len(rows) == 4 * len(kept)
+    begun = GENERIC["tiny"] + "\\boxed{"
+    texts, _ = complete(*load(run), (kept["prompt"] + " " + begun).tolist())  # what is most likely, each time
+    boxes = [parse_boxed(f"{begun} {text}") for text in texts]
+    right = [predictor_reward(box, target) for box, target in zip(boxes, kept["target"], strict=True)]
+    assert rows[rows["way"] == "generic"]["right"].tolist() == right and 0 < sum(right) < len(right)
     found = effects(rows).set_index(["way", "measure"])["change"]
     assert found["another's", "right"] < -0.2 and found["another's", "nats"] < -1
