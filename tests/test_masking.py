@@ -254,7 +254,10 @@ def test_every_random_span_can_be_answered_in_a_box(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["貓坐在墊子上。然後牠睡著了，狗走了。", "これはペンです。あれは本です。", "ภาษาไทยเขียนติดกันไม่มีช่องว่างระหว่างคำ", "ខ្ញុំសរសេរភាសាខ្មែរ"],
+    [
+        "貓坐在墊子上。然後牠睡著了，狗走了。", "これはペンです。あれは本です。",
+        "ภาษาไทยเขียนติดกันไม่มีช่องว่างระหว่างคำ", "ខ្ញុំសរសេរភាសាខ្មែរ",
+    ],  # fmt: skip
 )
 def test_a_script_without_blanks_has_words(text):
     rng = random.Random(0)

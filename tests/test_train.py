@@ -235,7 +235,7 @@ def test_against_trl_at_equal_positions_and_in_float64_the_gradients_agree(run, 
 
 @pytest.mark.parametrize("loss", ["grpo", "dr_grpo", "gspo"])
 def test_a_loss_that_needs_every_row_refuses_row_dropping_and_is_trls(run, loss):
-    with pytest.raises(ValueError, match="drop_rows: would change the gradient, since loss_type is .*set drop_rows to False"):
+    with pytest.raises(ValueError, match="drop_rows: would change the gradient, since loss_type is .*to False"):
         train(run(loss=loss))
     settings = run(loss=loss, drop_rows=False, filter="none", passages=4, group=8, steps=2)
     args = module.trl_arguments(settings, RunFolder(settings.folder))

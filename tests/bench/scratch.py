@@ -1,5 +1,5 @@
 """A small causal LM trained from nothing on any text, to place that text among the small worlds where no model of it is
-at hand: `python -m tests.bench.scratch articles.jsonl` writes rows to data/results/scratch.csv. Leaves out good models."""
+at hand: `python -m tests.bench.scratch articles.jsonl` fills data/results/scratch.csv. Leaves out good models."""
 
 import argparse
 import json

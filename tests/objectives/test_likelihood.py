@@ -54,7 +54,8 @@ def test_the_target_takes_the_answers_place_behind_the_reasoning(tokenizer):
     branch, target = placed(answer(tokenizer, "the old town \\boxed{ Oslo }"), "Rome", "tiny", tokenizer)
     assert tokenizer.decode(branch).split() == ["the", "old", "town", "\\boxed{"]
     assert tokenizer.decode(target).split() == ["Rome"]
-    for text, clipped in (("the old town", False), ("the \\boxed{ Oslo }", True), ("<think> \\boxed{ Oslo } </think> town", False)):
+    thought = "<think> \\boxed{ Oslo } </think> town"
+    for text, clipped in (("the old town", False), ("the \\boxed{ Oslo }", True), (thought, False)):
         assert placed(answer(tokenizer, text, clipped), "Rome", "tiny", tokenizer) is None
 
 
