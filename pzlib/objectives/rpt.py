@@ -306,7 +306,7 @@ class RPT(Objective):
         """(id, text) of a prediction's first token; tokenized by itself, so without what comes before it."""
         if not prediction:
             return None, None
-        (ids,), (offsets,) = token_offsets(self.tokenizer, [prediction])
+        (ids,), (offsets,) = token_offsets(self.tokenizer, [prediction], start=False)
         found = pieces(offsets)
         return (ids[0], prediction[: found[0][2]]) if found else (None, None)
 

@@ -126,13 +126,14 @@ def uncertain(offsets, nats: list[float], min_context: int, threshold: float) ->
     return [place for place, (first, _, _) in found if first >= min_context and nats[first] >= threshold]
 
 
-def token_offsets(tokenizer, texts: list[str]) -> tuple[list, list]:
-    """(token ids, character offsets) of each text, no special tokens. ValueError for a tokenizer without offsets."""
+def token_offsets(tokenizer, texts: list[str], start: bool = True) -> tuple[list, list]:
+    """(token ids, character offsets) of each text, which begins as a prompt does: with the start token, of offset (0, 0),
+    where the tokenizer has one. start: False for a piece that goes on from another. ValueError without offsets."""
     if not tokenizer.is_fast:
         raise ValueError("model: next-token targets need a fast tokenizer, this one gives no character offsets")
     if not texts:
         return [], []
-    encoded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+    encoded = tokenizer(texts, add_special_tokens=start, return_offsets_mapping=True)
     return encoded["input_ids"], encoded["offset_mapping"]
 
 

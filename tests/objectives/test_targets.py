@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pzlib.engine.generation import Answer
@@ -20,6 +21,7 @@ from pzlib.objectives.targets import (
     frozen_scorer,
     highest,
     positions,
+    target_at,
     token_offsets,
     uncertain,
 )
@@ -137,3 +139,20 @@ def test_equal_runs_are_equal_and_the_base_is_remembered(tiny_model, entropy_mod
     runs = [Run(**settings, entropy_model=entropy_model, name=name) for name in ("a", "b")]
     first, second = (train(run).episodes().drop(columns="advantage") for run in runs)
     assert first.equals(second) and first["legal"].all() and len(first)
+
+
+def test_a_text_begins_as_a_prompt_does_and_its_targets_stay_the_same(tokenizer, tiny_model):
+    """With a tokenizer that puts a start token before every text, as Gemma's and Llama's do."""
+    plain, started = tokenizer, AutoTokenizer.from_pretrained(tiny_model)
+    started.bos_token = started.eos_token  # any token serves as start here
+    single = [(started.bos_token, started.bos_token_id)]
+    started._tokenizer.post_processor = TemplateProcessing(single=f"{started.bos_token} $A", special_tokens=single)
+    (ids,), (offsets,) = token_offsets(started, [TEXT])
+    assert ids == started(TEXT)["input_ids"] and ids[0] == started.bos_token_id and offsets[0] == (0, 0)
+    assert token_offsets(started, [TEXT], start=False)[0] == token_offsets(plain, [TEXT])[0]
+    words = [TEXT[slice(*offsets[i])] for i in positions(TEXT, offsets, min_context=1)]
+    assert words == TEXT.split()  # the first word too: it has the start token before it
+    model = AutoModelForCausalLM.from_pretrained(tiny_model)
+    (nats,) = entropies(model, [ids])
+    assert math.isinf(nats[0]) and all(map(math.isfinite, nats[1:])) and len(nats) == len(offsets)
+    assert [target_at(TEXT, offsets, place).token.strip() for place in uncertain(offsets, nats, 1, 0.0)] == words
