@@ -1,18 +1,19 @@
 """docs/ and the papers of the repository: links lead somewhere, commands exist, dates and versions agree."""
 
 import ast
+import contextlib
 import re
 import shlex
 import tomllib
 from pathlib import Path
 
 import pytest
+import tyro
 import yaml
 
-from pzlib.__main__ import parser
-from pzlib.headless import parse_parameters
+from pzlib.__main__ import COMMANDS
+from pzlib.headless import find, parse_parameters
 from pzlib.run import Run
-from pzlib.studies.records import PLANS
 
 REPO = Path(__file__).resolve().parent.parent
 DOCS = sorted(REPO.glob("docs/*.md"))
@@ -38,47 +39,55 @@ def commands(path):
     """The words of every command in the code blocks and code spans of a page."""
     text = path.read_text()
     blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    spans = re.findall(r"`((?:make|python -m) [^`]+)`", text)
+    spans = re.findall(r"`((?:make|pzlib|python -m) [^`]+)`", text)
     for line in "\n".join([*blocks, *spans]).splitlines():
         for part in line.split(" && "):
             words = shlex.split(part, comments=True)
-            while words and re.match(r"[A-Z_]+=", words[0]):
-                words = words[1:]
-            yield words
+            while words and (re.match(r"[A-Z_]+=", words[0]) or words[:2] in (["docker", "run"], ["python", "-m"])):
+                words = _inner(words)
+            if words:
+                yield words
+
+
+def _inner(words):
+    """A command without what is before it: a variable, `python -m`, `docker run` with its image."""
+    if words[0] == "docker":
+        image = next(i for i, word in enumerate(words) if word in ("pzlib", "pzlib:gpu"))
+        return words[image + 1 :]
+    return words[2:] if words[0] == "python" else words[1:]
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
 def test_commands_exist(path):
     targets = re.findall(r"^([\w-]+):", (REPO / "Makefile").read_text(), re.MULTILINE)
-    checked = 0
-    for words in commands(path):
-        for i, word in enumerate(words):
-            if word == "make" and words[:1] == ["make"]:
-                assert all("=" in name or name in targets for name in words[1:]), words
-                checked += 1
-            if word == "-m" and words[i + 1] == "pzlib":
-                _check(words[i + 2 :])
-                checked += 1
-            elif word == "-m" and words[i + 1].startswith("tests."):
-                assert (REPO / f"{words[i + 1].replace('.', '/')}.py").is_file(), words
-        if words and "/" in words[0] and not words[0].startswith(("/", ".venv/")):
-            assert (REPO / words[0]).is_file(), words
+    checked = set()
+    for program, *words in commands(path):
+        checked.add(program)
+        if program == "make":
+            assert all("=" in word or word in targets for word in words), words
+        elif Path(program).name == "pzlib":
+            _check(words)
+        elif program.startswith("tests."):
+            assert (REPO / f"{program.replace('.', '/')}.py").is_file(), program
+        elif "/" in program and not program.startswith(("/", "#!")):
+            assert (REPO / program).is_file(), program
     assert checked or path.name == "glossary.md"
 
 
 def _check(words):
-    """The command's options parse; notebooks take the parameters, studies exist, settings are a run's."""
-    if words[-1] == "--help" or len(words) == 1:
-        assert words[0] in " ".join(parser().format_help().split())
-        return
-    args = parser().parse_args(words)
-    pairs = [(name, value) for name, *values in getattr(args, "parameter", ()) for value in values]
-    for name, value in pairs:
-        if hasattr(args, "notebook"):
-            parse_parameters(REPO / args.notebook, [(name, value.replace("$SLURM_ARRAY_TASK_ID", "1"))])
+    """pzlib takes the words; notebooks are there and take their parameters, settings are a run's."""
+    if len(words) > 1 and words[-1] != "--help":
+        tyro.extras.subcommand_cli_from_dict(COMMANDS, args=words, config=(tyro.conf.FlagCreatePairsOff,))
+    command, options = words[0], " ".join(words[1:]).replace("$SLURM_ARRAY_TASK_ID", "1")
+    assert command in COMMANDS
+    for name, *values in (option.split() for option in re.findall(r"(?<=-p )[^-].*?(?= -|$)", options)):
+        if command in ("run", "batch"):
+            path = find(words[1])
+            for value in values:
+                with contextlib.suppress(FileNotFoundError):  # the reader's own text
+                    parse_parameters(path, [(name, value)])
         else:
             assert name in Run.__dataclass_fields__, words
-    assert set(getattr(args, "names", ())) <= set(PLANS), words
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
