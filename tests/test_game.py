@@ -162,7 +162,7 @@ def test_refill_plays_other_passages_where_a_block_is_dead(tokenizer):
 
 
 def test_without_a_generator_single_groups_are_refilled(tokenizer):
-    """Of two groups one lives and one is dead: the dead one alone is replaced, by a living group of the other passage."""
+    """Of two groups one lives and one is dead: the dead one alone is replaced, by a living one of the other passage."""
     first = Passage("p", "", "Anna lives", 2)
     other = Passage("q", "", "Dora has", 2)
     right = {"Anna": ["Anna", "Dora"], "lives": ["Dora", "Dora"], "Dora": ["Dora", "Anna"], "has": ["Anna", "Anna"]}

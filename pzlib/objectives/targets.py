@@ -127,8 +127,8 @@ def uncertain(offsets, nats: list[float], min_context: int, threshold: float) ->
 
 
 def token_offsets(tokenizer, texts: list[str], start: bool = True) -> tuple[list, list]:
-    """(token ids, character offsets) of each text, which begins as a prompt does: with the start token, of offset (0, 0),
-    where the tokenizer has one. start: False for a piece that goes on from another. ValueError without offsets."""
+    """(token ids, character offsets) of each text, which begins as a prompt does: with the start token, of offset
+    (0, 0), where the tokenizer has one. start: False for a piece that goes on. ValueError without offsets."""
     if not tokenizer.is_fast:
         raise ValueError("model: next-token targets need a fast tokenizer, this one gives no character offsets")
     if not texts:
