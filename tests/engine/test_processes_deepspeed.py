@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import REPO
 from safetensors.torch import load_file
 
 from pzlib.engine.processes import follow, start_all
+from pzlib.paths import REPO
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
 from pzlib.train import train
