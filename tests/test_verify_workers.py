@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import REPO
 
+from pzlib.paths import REPO
 from pzlib.rewards import predictor_reward
 from pzlib.verify import MAX_CHARACTERS, WHYS, MathVerifier, Verdict, exact, final_answer
 

@@ -4,8 +4,8 @@ Synthetic tables, so no number here is a result."""
 import pandas as pd
 import pytest
 import synthetic
-from conftest import REPO
 
+from pzlib.paths import REPO
 from pzlib.studies import STUDIES
 from pzlib.studies.metrics import seconds_used
 from pzlib.studies.tables import (
