@@ -1,6 +1,5 @@
 """The prompts of the game as templates, and the parsers that read a mask or a boxed answer in a completion.
-Left out: chat templates, system prompts, stop words; the paper says nothing of them (a prompt is raw text).
-"""
+Left out: chat templates, system prompts, stop words; the paper says nothing of them (a prompt is raw text)."""
 
 from __future__ import annotations
 
@@ -41,23 +40,20 @@ class Template:
             if found != 1:
                 raise ValueError(f"{field.name}: holds the slot {_SLOT} {found} times; write it exactly once")
 
+
 PAPER = Template(
     # PretrainZero Fig. 5, word for word; its line breaks are unknown, and stand here where a block ends.
     generator=(
-        "Generate a mask to mask important words in the following paragraph, "
-        "satisfying the requirements below:\n"
-        "1) The mask should mask one or more entities in the passage. "
-        "The masked words should be continuous.\n"
+        "Generate a mask to mask important words in the following paragraph, satisfying the requirements below:\n"
+        "1) The mask should mask one or more entities in the passage. The masked words should be continuous.\n"
         "2) The masked words should exactly match words in the original passage.\n"
-        "3) The masked words could be predicted according to the context. "
-        "The difficulty to predict should be moderately challenging for you, "
-        "so the answer would be short and as unique as possible.\n"
+        "3) The masked words could be predicted according to the context. The difficulty to predict should be "
+        "moderately challenging for you, so the answer would be short and as unique as possible.\n"
         "Paragraph: {text}\n"
         "The final generated masked words must be placed inside \\mask{}."
     ),
     predictor=(
-        "There is a passage with masked words by [mask]:\n"
-        "{text}\n"
+        "There is a passage with masked words by [mask]:\n{text}\n"
         "Please reason step by step, and put the predicted masked words within \\boxed{}."
     ),
     # General-Reasoner's suffix: the recipe that PretrainZero's RLVR stage follows.
@@ -135,19 +131,19 @@ def parse_mask(completion: str) -> str | None:
     >>> parse_mask(r"\mask{}") is None, parse_mask("Marie Curie") is None
     (True, True)
     """
-    return (_last_balanced(completion, "mask") or "").strip() or None
+    return (parse_boxed(completion, "mask") or "").strip() or None
 
 
 def parse_boxed(completion: str, command: str = "boxed") -> str | None:
     r"""The answer a completion gives: the content of the last balanced ``\boxed{...}``, spaces kept.
 
-    None when no box closes. An empty box is the empty answer ``""``, which no reward accepts. The time is
-    linear in the length of the completion, whatever it holds. command: boxed, or TeX's own fbox.
+    None when no box closes. An empty box is the empty answer ``""``, which no reward accepts. The time is linear in the
+    length of the completion, whatever it holds. command: boxed, TeX's own fbox, or mask.
 
     * *Last* goes by the opening: of two nested boxes the inner one counts; a box left open is passed over.
     * A box in a thought is no answer, see :func:`after_thought`.
-    * ``\{``, ``\}`` and ``\\`` are TeX's: they open and close nothing. Only where no box closes under that
-      reading is a backslash before a brace an ordinary character, as in ``\boxed{C:\}``.
+    * ``\{``, ``\}`` and ``\\`` are TeX's: they open and close nothing. Only where no box closes under that reading is a
+      backslash before a brace an ordinary character, as in ``\boxed{C:\}``.
     * TeX allows spaces between command and brace, and so do we; ``\boxed 5`` without braces is not read.
 
     >>> parse_boxed(r"So it is \boxed{3}. Or rather \boxed{\frac{1}{2}}, not \boxed{0")
@@ -159,7 +155,12 @@ def parse_boxed(completion: str, command: str = "boxed") -> str | None:
     >>> parse_boxed(r"\boxed{\left\{ x \right.}")
     '\\left\\{ x \\right.'
     """
-    return _last_balanced(completion, command)
+    answer = after_thought(completion)
+    first = answer.find("\\" + command)
+    if first < 0:
+        return None
+    found = (_scan(answer[first:], tokens) for tokens in _TOKENS[command])  # braces before the first do not matter
+    return next((content for content in found if content is not None), None)
 
 
 def _tokens(command: str, escapes: bool) -> re.Pattern[str]:
@@ -167,19 +168,8 @@ def _tokens(command: str, escapes: bool) -> re.Pattern[str]:
     escaped = rf"|\\(?!\\{command})[\\{{}}]" if escapes else ""
     return re.compile(rf"(?P<open>\\{command}\s*\{{){escaped}|(?P<brace>[{{}}])")
 
+
 _TOKENS = {command: [_tokens(command, escapes) for escapes in (True, False)] for command in ("mask", "boxed", "fbox")}
-
-
-def _last_balanced(completion: str, command: str) -> str | None:
-    answer = after_thought(completion)
-    first = answer.find("\\" + command)
-    if first < 0:
-        return None
-    for tokens in _TOKENS[command]:
-        content = _scan(answer[first:], tokens)  # braces before the first box do not matter
-        if content is not None:
-            return content
-    return None
 
 
 def _scan(text: str, tokens: re.Pattern[str]) -> str | None:

@@ -10,7 +10,6 @@ from unicodedata import normalize
 _EPSILON = 1e-4  # TRL 1.16 adds it to the standard deviation
 
 
-
 def predictor_reward(prediction: str | None, target: str) -> float:
     """1.0 if the predicted span is the masked one, else 0.0: r = 1[x^ = x] (PretrainZero eq. 8).
 
@@ -39,7 +38,6 @@ def generator_reward(accuracy: float) -> float:
     return without_zero_rule(accuracy) if accuracy > 0 else _share(accuracy)
 
 
-
 def without_zero_rule(accuracy: float) -> float:
     """1 - accuracy, whatever it is: eq. 9 alone. Best is a mask that nobody can predict, or that stands nowhere.
 
@@ -47,7 +45,6 @@ def without_zero_rule(accuracy: float) -> float:
     [1.0, 0.75, 0.5, 0.25, 0.0]
     """
     return 1.0 - _share(accuracy)
-
 
 
 def negative_accuracy(accuracy: float) -> float:
@@ -61,7 +58,6 @@ def negative_accuracy(accuracy: float) -> float:
     return -_share(accuracy) if accuracy > 0 else _share(accuracy)
 
 
-
 def learnability(accuracy: float) -> float:
     """min(p, 1 - p) of the accuracy p: best is one half, as R-Zero's challenger is paid.
 
@@ -69,6 +65,7 @@ def learnability(accuracy: float) -> float:
     [0.0, 0.25, 0.5, 0.25, 0.0]
     """
     return min(_share(accuracy), 1.0 - accuracy)
+
 
 def spice(accuracy: float) -> float:
     """exp(-(p (1 - p) - 1/4)^2 / 0.02) of the accuracy p: a bell around 1/2, SPICE's challenger (arXiv:2510.24684).
@@ -92,21 +89,18 @@ GENERATOR_REWARDS = {
 }
 
 
-
 def _share(accuracy: float) -> float:
     if not 0 <= accuracy <= 1:  # also catches NaN
         raise ValueError(f"accuracy: {accuracy} is not a share; give right / all predictions, from 0 to 1")
     return float(accuracy)
 
 
-
 def group_advantages(rewards: Sequence[float | None], group: int) -> list[float]:
     """(r - mean) / (std + 1e-4) in each `group` consecutive rewards (PretrainZero eq. 10, left-hand side).
 
-    rewards: (N,), whole groups one after another; N advantages come back. The std is the unbiased one
-    (divisor n - 1), and 1e-4 is added, both as TRL 1.16 does. None or NaN is a row without a reward: it is
-    left out of mean and std and gets 0. A group whose rewards are all equal, or that has only one, is dead:
-    zeros.
+    rewards: (N,), whole groups one after another; N advantages come back. The std is the unbiased one (divisor n - 1),
+    and 1e-4 is added, both as TRL 1.16 does. None or NaN is a row without a reward: it is left out of mean and std and
+    gets 0. A group whose rewards are all equal, or that has only one, is dead: zeros.
     Errors: ValueError if the rewards are not whole groups, or one is infinite.
 
     >>> [round(a, 3) for a in group_advantages([1.0, 0.0, 0.0, 0.0,  1.0, 1.0, None, 1.0], group=4)]
@@ -117,7 +111,6 @@ def group_advantages(rewards: Sequence[float | None], group: int) -> list[float]
         std = math.sqrt(math.fsum(d * d for d in deviations) / (n - 1)) if any(deviations) else 0.0
         advantages += [d / (std + _EPSILON) for d in deviations]
     return advantages
-
 
 
 def group_deviations(rewards: Sequence[float | None], group: int):
