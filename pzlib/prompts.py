@@ -21,23 +21,20 @@ RPT_V0 = (
 class Template:
     r"""The wording of the four prompts; each holds the slot ``{text}`` once, all other braces are literal.
 
-    generator asks for a mask of a passage, predictor for the words under ``[mask]``, question for an answer,
-    next_token for what comes after a passage that was cut off.
     Errors: ValueError naming the field whose slot is missing or doubled.
 
     >>> Template("Mask this: {text}", "Fill \\boxed{} for: {text}", "Q: {text}").question
     'Q: {text}'
     """
 
-    generator: str
-    predictor: str
-    question: str
-    next_token: str = RPT_V0
+    generator: str  # asks for a mask of a passage
+    predictor: str  # for the words under [mask]
+    question: str  # for an answer
+    next_token: str = RPT_V0  # for what comes after a passage that was cut off
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            found = getattr(self, field.name).count(_SLOT)
-            if found != 1:
+            if (found := getattr(self, field.name).count(_SLOT)) != 1:
                 raise ValueError(f"{field.name}: holds the slot {_SLOT} {found} times; write it exactly once")
 
 
@@ -76,8 +73,6 @@ def generator_prompt(text: str, template: Template = PAPER) -> str:
 
     >>> generator_prompt("Rome is old .", TINY)
     'Passage : Rome is old . Mask :'
-    >>> generator_prompt("Rome is old.").endswith(r"must be placed inside \mask{}.")
-    True
     """
     return template.generator.replace(_SLOT, text)
 
@@ -101,7 +96,7 @@ def next_token_prompt(text: str, template: Template = PAPER) -> str:
 
 
 def question_prompt(text: str, template: Template = PAPER) -> str:
-    r"""The prompt that puts the problem ``text`` outright, as evaluation and RLVR do: no passage, no mask.
+    r"""The prompt that puts the problem ``text`` as it is, as evaluation and RLVR do: no passage, no mask.
 
     >>> question_prompt("What is 2 + 3 ?", TINY)
     'Question : What is 2 + 3 ? Answer :'
@@ -176,11 +171,9 @@ def _scan(text: str, tokens: re.Pattern[str]) -> str | None:
     stack: list[int] = []  # where the content of each open box starts; -1 for a plain brace
     start = end = -1
     for token in tokens.finditer(text):
-        if token["open"]:
-            stack.append(token.end())
-        elif token["brace"] == "{":
-            stack.append(-1)
-        elif token["brace"] == "}" and stack:  # a stray closing brace closes nothing
+        if token["open"] or token["brace"] == "{":
+            stack.append(token.end() if token["open"] else -1)
+        elif token["brace"] and stack:  # a stray closing brace closes nothing
             opened = stack.pop()
             if opened > start:
                 start, end = opened, token.start()

@@ -28,8 +28,8 @@ def predictor_reward(prediction: str | None, target: str) -> float:
 def generator_reward(accuracy: float) -> float:
     """1 - accuracy of a mask's G predictions, but 0 where none is right (PretrainZero eq. 9, zero rule).
 
-    Best is a mask that one prediction in G gets right. Without the zero rule the best would be one that
-    nobody can guess, or one that is not in the passage at all.
+    Best is a mask that one prediction in G gets right. Without the zero rule the best would be one that nobody can
+    guess, or one that is not in the passage at all.
     Errors: ValueError for an accuracy outside [0, 1].
 
     >>> [generator_reward(right / 4) for right in range(5)]

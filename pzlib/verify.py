@@ -47,7 +47,6 @@ _STOCK_SECOND = re.compile(r"[aA]nswer:\s*(?=([A-J]))")  # looks ahead, for in "
 _STOCK_THIRD = re.compile(r"\b[A-J]\b")
 _BBEH_LEADS = ("The answer is:", "The final answer is ", "The final answer is: ", "The answer is ")
 
-
 WHYS = (
     "right",
     "wrong",
@@ -100,15 +99,11 @@ def final_answer(completion: str) -> str | None:
     >>> final_answer(r"I get \boxed{\frac{1}{") is None
     True
     """
-    box = (parse_boxed(completion) or parse_boxed(completion, "fbox") or "").strip()
-    if box:
+    if box := (parse_boxed(completion) or parse_boxed(completion, "fbox") or "").strip():
         return box
     said = after_thought(completion)
-    for fallback in _FALLBACKS:
-        found = fallback.findall(said)
-        if found:
-            return found[-1].rstrip("* \t\r")
-    return None
+    found = next(filter(None, (fallback.findall(said) for fallback in _FALLBACKS)), None)
+    return found and found[-1].rstrip("* \t\r")
 
 
 def boxed_letter(completion: str, options: int = 10) -> str | None:
@@ -147,12 +142,8 @@ def stock_letter(completion: str, options: int = 10, patterns: int = 3) -> str |
     if not 1 <= patterns <= 3:
         raise ValueError(f"patterns: {patterns} is not 1, 2 or 3; the authors have three")
     completion = after_thought(completion)
-    match = _STOCK_FIRST.search(completion)
-    if match is None and patterns > 1:
-        match = _last_of_first_line(completion)
-    if match is not None:
-        return _within(match[1], options)
-    letters = _STOCK_THIRD.findall(completion) if patterns > 2 else []
+    match = _STOCK_FIRST.search(completion) or (_last_of_first_line(completion) if patterns > 1 else None)
+    letters = [match[1]] if match else _STOCK_THIRD.findall(completion) if patterns > 2 else []
     return _within(letters[-1] if letters else None, options)
 
 
@@ -184,21 +175,15 @@ def bbeh_right(prediction: str, reference: str) -> bool:
     with suppress(ValueError):
         if float(said) == float(target):
             return True
-    return (
-        said.replace("'", "") == target.replace("'", "")
-        or said == f"[{target}]"
-        or target == f"[{said}]"
-        or said == f"{target}?"
-    )
+    apart = said.replace("'", "") == target.replace("'", "")
+    return apart or said in (f"[{target}]", f"{target}?") or target == f"[{said}]"
 
 
 def _letter(answer: str) -> str | None:
     plain = _WRAPPING.sub("", unicodedata.normalize("NFKC", answer)).strip(" \t\r\n\"'“”‘’«»„‚´_")
-    lower = _LOWER.fullmatch(plain)
-    if lower:
+    if lower := _LOWER.fullmatch(plain):
         return lower[1].upper()
-    match = _OPTION.fullmatch(plain)
-    if match is None:
+    if (match := _OPTION.fullmatch(plain)) is None:
         return None
     rest = match["rest"].strip(" \t\r\"'“”‘’«»_")
     # "A dog" is no option, "A: dog" and "(A) dog" are; "A, B" and "(A) or (B)" are two.
@@ -318,10 +303,8 @@ class MathVerifier(AbstractContextManager):
         return why
 
     def _hire(self) -> _Worker:
-        worker = _Worker(self.seconds)
-        self._staff.append(worker)
-        word = worker.answer(None, STARTUP)
-        if word != "ready":
+        self._staff.append(worker := _Worker(self.seconds))
+        if (word := worker.answer(None, STARTUP)) != "ready":
             self._dismiss(worker)
             command = f"{sys.executable} -m pzlib.mathjudge {self.seconds}"
             raise RuntimeError(f"MathVerifier: a worker could not start ({word}); see what `{command}` says")

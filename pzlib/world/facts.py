@@ -86,7 +86,7 @@ def _deduced(rng, task: str, values: dict, reasons: dict[str, str], sentences: l
 
 
 def _draw(test: bool, task: str, make, key=tuple):
-    """Draw `make()` until the instance, `task` with what `key` makes of the values, is on the right side of the split."""
+    """Draw `make()` until the instance, `task` and what `key` makes of the values, is on that side of the split."""
     while held_out(task, *key(values := make())) != test:
         pass
     return values
