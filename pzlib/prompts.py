@@ -1,8 +1,6 @@
 """The prompts of the game as templates, and the parsers that read a mask or a boxed answer in a completion.
 Left out: chat templates, system prompts, stop words; the paper says nothing of them (a prompt is raw text)."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, fields
 

@@ -1,8 +1,6 @@
 """The rewards of PretrainZero as pure functions, and the group advantages that GRPO makes of any reward.
 Left out: a weight between the roles, which the paper does not give; other methods' rewards are in their own files."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from unicodedata import normalize

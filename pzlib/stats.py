@@ -1,8 +1,6 @@
 """The statistics behind every comparison: intervals for means and shares, pass@k, paired tests, Holm.
 Left out: models of variance between seeds and items together."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from statistics import NormalDist
@@ -85,12 +83,8 @@ def paired_test(a: Sequence[float], b: Sequence[float], n: int = 10_000, seed: i
             for done in range(0, n, rows)
         )
         at_least, tried = at_least + 1, n + 1  # the pattern seen is one of them, so p is never 0
-    return {
-        "difference": float(differences.mean()),
-        "interval": bootstrap_ci(differences, seed=seed),
-        "p": at_least / tried,
-        "n": m,
-    }
+    interval = bootstrap_ci(differences, seed=seed)
+    return {"difference": float(differences.mean()), "interval": interval, "p": at_least / tried, "n": m}
 
 
 def paired_t(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> dict:

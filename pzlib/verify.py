@@ -1,8 +1,6 @@
 """What counts as a right answer: final answers, option letters, BBEH's match, and mathematics with a hard time limit.
 Leaves out judging by a language model (General-Reasoner's verifier); mathematics is math-verify's, see `mathtext`."""
 
-from __future__ import annotations
-
 import json
 import logging
 import re
@@ -89,10 +87,9 @@ def exact(gold: str, prediction: str | None) -> Verdict:
 def final_answer(completion: str) -> str | None:
     r"""What a completion gives as its answer: its last balanced box, else what follows "Final Answer:".
 
-    As General-Reasoner's scripts do (eval_mmlupro.py and its neighbours): the last ``\boxed{}`` (see
-    :func:`pzlib.prompts.parse_boxed`: only what follows ``</think>``), and where there is none, or an empty one, the
-    rest of the line after the last "Final Answer:", else after the last "The answer is:". Unlike theirs, the line need
-    not end in a line break, and may begin on the next line. Outer whitespace is off; None where there is no answer.
+    As General-Reasoner's scripts do (eval_mmlupro.py and its neighbours): where :func:`pzlib.prompts.parse_boxed` finds
+    nothing, the rest of the line after the last "Final Answer:", else after the last "The answer is:". Unlike theirs,
+    that line need not end in a line break, and may begin on the next line. Outer whitespace is off; None for no answer.
 
     >>> final_answer(r"So $x$ is \boxed{ \frac{1}{2} }."), final_answer("**Final Answer:** 12 apples")
     ('\\frac{1}{2}', '12 apples')
@@ -302,7 +299,7 @@ class MathVerifier(AbstractContextManager):
             self._idle.append(worker)
         return why
 
-    def _hire(self) -> _Worker:
+    def _hire(self) -> "_Worker":
         self._staff.append(worker := _Worker(self.seconds))
         if (word := worker.answer(None, STARTUP)) != "ready":
             self._dismiss(worker)
@@ -310,7 +307,7 @@ class MathVerifier(AbstractContextManager):
             raise RuntimeError(f"MathVerifier: a worker could not start ({word}); see what `{command}` says")
         return worker
 
-    def _dismiss(self, worker: _Worker) -> None:
+    def _dismiss(self, worker: "_Worker") -> None:
         worker.end()
         with suppress(ValueError):  # `close` and an interrupt end all workers
             self._staff.remove(worker)

@@ -1,8 +1,6 @@
 """Paragraphs to pieces of a length in tokens, cut between sentences, never within one; all loss is counted.
 Left out: the paper's own segmentation of Wikipedia (PretrainZero sec. 4.1), which is unknown."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections import Counter

@@ -1,8 +1,6 @@
 """Rows of any source: files of every format, folders, hub data sets and lists, by one loader with errors in words.
 Left out: cleaning and cutting, done later. The paper reads one Wikipedia dump (PretrainZero sec. 4.1)."""
 
-from __future__ import annotations
-
 import bz2
 import codecs
 import csv

@@ -1,8 +1,6 @@
 """Any text to passages: drawn in a seeded order, cut at sentence ends, checked, counted and hashed.
 Left out: the paper's own filters of Wikipedia (PretrainZero sec. 4.1), which are not given."""
 
-from __future__ import annotations
-
 import hashlib
 import heapq
 import json
@@ -57,7 +55,7 @@ class Corpus(Sequence):
     def __len__(self) -> int:
         return len(self.items)
 
-    def joined(self, items, other: Corpus) -> Corpus:
+    def joined(self, items, other: "Corpus") -> "Corpus":
         """This corpus and `items`, which were made of `other`: reports added up, both digests in the digest."""
         report = {name: self.report.get(name, 0) + other.report.get(name, 0) for name in self.report | other.report}
         digest = hashlib.sha256(f"{self.digest} {other.digest}".encode()).hexdigest()

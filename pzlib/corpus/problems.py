@@ -1,8 +1,6 @@
 """Problem sets to problems: any rows with a question and an answer column, of a file, a data set or a list.
 Left out: what is asked of an answer (`objectives.rlvr`) and benchmarks, on which nobody trains."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

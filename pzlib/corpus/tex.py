@@ -1,8 +1,6 @@
 """LaTeX to paragraphs of prose: formulas stay, commands go; an empty paragraph is a section break.
 Left out: expanding macros. The paper trains on MathPile (PretrainZero sec. 4), cut in a way not said."""
 
-from __future__ import annotations
-
 import re
 from functools import cache
 

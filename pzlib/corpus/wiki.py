@@ -1,8 +1,6 @@
 """MediaWiki wikitext to paragraphs of plain prose; an empty paragraph is a section break.
 Left out: most templates. How the paper cleaned Wikipedia is unknown (PretrainZero sec. 4.1)."""
 
-from __future__ import annotations
-
 import re
 
 from pzlib.corpus.cutting import HOLE, LIST, SECTION, tidy

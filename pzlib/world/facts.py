@@ -1,8 +1,6 @@
 """The tasks of TinyWiki: facts that follow by arithmetic, from calendars, from knowledge and by counting.
 Left out: comparisons, whose answer repeats a word of the passage and so can't be masked alone."""
 
-from __future__ import annotations
-
 import hashlib
 import random
 from dataclasses import dataclass

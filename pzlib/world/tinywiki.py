@@ -1,8 +1,6 @@
 """TinyWiki: a seeded world of encyclopaedia-like prose in which the kind of every word is known.
 Left out: real text. The paper trains on Wikipedia (PretrainZero, section 4.1); at `smoke` and `mini` this stands in."""
 
-from __future__ import annotations
-
 import random
 from dataclasses import dataclass, replace
 
