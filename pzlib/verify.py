@@ -219,6 +219,41 @@ def _without_tex(text: str) -> str:
     return text
 
 
+class _Worker:
+    """One process that judges: `python -m pzlib.mathjudge`, a line of JSON for a line of JSON."""
+
+    def __init__(self, seconds: float):
+        # A module of its own. No fork: this process may hold torch, threads and a notebook's sockets. No spawn either:
+        # it would import the script that started us. In a session of its own, for an interrupt is meant for us alone.
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "pzlib.mathjudge", str(seconds)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            cwd=Path(__file__).resolve().parent.parent, start_new_session=True,
+        )  # fmt: skip
+
+    def answer(self, line: str | None, seconds: float) -> str:
+        """What the process says to `line` (None: without being asked); "timeout" if late, "crashed" if it is gone."""
+        try:
+            if line is not None:
+                self.process.stdin.write(line + "\n")
+                self.process.stdin.flush()
+            with selectors.DefaultSelector() as selector:
+                selector.register(self.process.stdout, selectors.EVENT_READ)
+                if not selector.select(seconds):
+                    return "timeout"
+            word = self.process.stdout.readline()
+        except (BrokenPipeError, ValueError):  # killed, or ended by `close`
+            return "crashed"
+        return json.loads(word) if word else "crashed"
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+        with suppress(BrokenPipeError):  # what it was never sent
+            self.process.stdin.close()
+
+
 class MathVerifier(AbstractContextManager):
     r"""Grades mathematical answers by math-verify, in `workers` processes that may take `seconds` for an answer each.
 
@@ -299,7 +334,7 @@ class MathVerifier(AbstractContextManager):
             self._idle.append(worker)
         return why
 
-    def _hire(self) -> "_Worker":
+    def _hire(self) -> _Worker:
         self._staff.append(worker := _Worker(self.seconds))
         if (word := worker.answer(None, STARTUP)) != "ready":
             self._dismiss(worker)
@@ -307,7 +342,7 @@ class MathVerifier(AbstractContextManager):
             raise RuntimeError(f"MathVerifier: a worker could not start ({word}); see what `{command}` says")
         return worker
 
-    def _dismiss(self, worker: "_Worker") -> None:
+    def _dismiss(self, worker: _Worker) -> None:
         worker.end()
         with suppress(ValueError):  # `close` and an interrupt end all workers
             self._staff.remove(worker)
@@ -318,41 +353,6 @@ class MathVerifier(AbstractContextManager):
             return
         self._warned.add((why, key))
         log.warning("%s: gold %.100s%s", why, " or ".join(map(repr, targets)), about and f", answer {about[:100]!r}")
-
-
-class _Worker:
-    """One process that judges: `python -m pzlib.mathjudge`, a line of JSON for a line of JSON."""
-
-    def __init__(self, seconds: float):
-        # A module of its own. No fork: this process may hold torch, threads and a notebook's sockets. No spawn either:
-        # it would import the script that started us. In a session of its own, for an interrupt is meant for us alone.
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "pzlib.mathjudge", str(seconds)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            cwd=Path(__file__).resolve().parent.parent, start_new_session=True,
-        )  # fmt: skip
-
-    def answer(self, line: str | None, seconds: float) -> str:
-        """What the process says to `line` (None: without being asked); "timeout" if late, "crashed" if it is gone."""
-        try:
-            if line is not None:
-                self.process.stdin.write(line + "\n")
-                self.process.stdin.flush()
-            with selectors.DefaultSelector() as selector:
-                selector.register(self.process.stdout, selectors.EVENT_READ)
-                if not selector.select(seconds):
-                    return "timeout"
-            word = self.process.stdout.readline()
-        except (BrokenPipeError, ValueError):  # killed, or ended by `close`
-            return "crashed"
-        return json.loads(word) if word else "crashed"
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-        with suppress(BrokenPipeError):  # what it was never sent
-            self.process.stdin.close()
 
 
 def _end_all(staff: list[_Worker]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from operator import ne
 from pathlib import Path
+from typing import Self
 
 from tqdm.auto import tqdm
 
@@ -55,7 +56,7 @@ class Corpus(Sequence):
     def __len__(self) -> int:
         return len(self.items)
 
-    def joined(self, items, other: "Corpus") -> "Corpus":
+    def joined(self, items, other: Self) -> Self:
         """This corpus and `items`, which were made of `other`: reports added up, both digests in the digest."""
         report = {name: self.report.get(name, 0) + other.report.get(name, 0) for name in self.report | other.report}
         digest = hashlib.sha256(f"{self.digest} {other.digest}".encode()).hexdigest()
