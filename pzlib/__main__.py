@@ -8,7 +8,7 @@ import json
 import signal
 import sys
 from dataclasses import fields
-from functools import wraps
+from functools import partial, wraps
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Literal
@@ -29,10 +29,7 @@ def command(example):
     """A function as a command of its name: its arguments are those of the command line, its docstring is the help."""
 
     def listed(function):
-        @wraps(function)
-        def later(*args, **options):
-            return lambda: function(*args, **options)
-
+        later = wraps(function)(lambda *args, **options: partial(function, *args, **options))
         later.__doc__ = f"{function.__doc__}\n\nExample: {example}"
         COMMANDS[function.__name__] = later
         return function
@@ -100,8 +97,7 @@ def study(
     from pzlib.studies import queue, runs_of, starts_of
     from pzlib.studies.records import STUDIES
 
-    chosen = [name for name, record in STUDIES.items() if all or (core and record.core)]
-    names = list(dict.fromkeys([*chosen, *names]))
+    names = list(dict.fromkeys([*(n for n, record in STUDIES.items() if all or (core and record.core)), *names]))
     if not names:
         raise ValueError(f"study: name one or more of {', '.join(STUDIES)}, or give --core or --all")
     runs, starts = runs_of(names, tier), starts_of(names, tier)
@@ -158,8 +154,7 @@ def evaluate(
     from pzlib.evaluation.harness import Protocol
     from pzlib.evaluation.scores import shown
 
-    protocol = Protocol(**{field.name: asked[field.name] for field in fields(Protocol)})
-    folders = []
+    protocol, folders = Protocol(**{field.name: asked[field.name] for field in fields(Protocol)}), []
     for one in filter(None, (model, against)):
         folder, table = stored.evaluate(one, tasks, protocol, data, random_option, output)
         print(f"\n{shown(table)}\nsamples, prompts and scores: {folder}")

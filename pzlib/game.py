@@ -46,12 +46,12 @@ class Block:
     item: object
     rows: list = field(default_factory=list)
 
-    def groups(self, group):
-        return [self.rows[i : i + group] for i in range(0, len(self.rows), group)]
+    def groups(self, group, first=0, last=None):
+        return [self.rows[i : i + group] for i in range(first, last or len(self.rows), group)]
 
     def live(self, group, first=0, last=None):
         """Whether some group of predictions or answers, of those in rows `first` to `last`, is not rewarded alike."""
-        groups = [self.rows[i : i + group] for i in range(first, last or len(self.rows), group)]
+        groups = self.groups(group, first, last)
         return any(rows[0].role == "predictor" and len({row.score for row in rows}) > 1 for rows in groups)
 
 
@@ -112,15 +112,12 @@ class Objective(Method):
         generator = torch.Generator().manual_seed(seed_of(run.seed, "rollout", step, 0))
         rng = random.Random(seed_of(run.seed, "masks", step, 0))
 
-        def answers(texts):
-            return self.ask(texts, trainer, generator)
-
         def read(*what, by="read"):
             policy = bare(trainer.accelerator.unwrap_model(trainer.model_wrapped))
             return getattr(self, by)(*what, policy=policy)
 
         def play(items):
-            return self.play(items, answers, rng, step, read)
+            return self.play(items, lambda texts: self.ask(texts, trainer, generator), rng, step, read)
 
         played = play(self._items_of(prompts))
         rule = "refill" if run.dynamic_from and step >= run.dynamic_from else run.filter
@@ -182,10 +179,10 @@ class Objective(Method):
             fresh = play(stream.choices(self.items, k=total)[before : before + wanted])
             living = [block.rows[i : i + part] for block in fresh for i in starts if block.live(G, i, i + part)]
             for (b, i), rows in zip(dead, living, strict=False):
+                moved = {"block": b} if self.has_generator else {"block": b, "group_index": i // G}
                 for row in rows:
                     if row.episode:
-                        moved = {} if self.has_generator else {"group_index": i // G}
-                        row.episode |= {"block": b, **moved}
+                        row.episode |= moved
                 played[b].rows[i : i + part] = rows
                 refilled += 1
         return refilled
@@ -195,10 +192,8 @@ class Objective(Method):
         size = self.groups(self.run) * self.run.group
         starts = range(0, len(prompts), size)
         if len(prompts) % size or any(len(set(prompts[i : i + size])) > 1 for i in starts):
-            raise ValueError(
-                f"passages: {len(prompts)} rows a process are not whole blocks of {size}; "
-                f"give a multiple of the number of processes, so that each holds whole blocks"
-            )
+            remedy = "give a multiple of the number of processes, so that each holds whole blocks"
+            raise ValueError(f"passages: {len(prompts)} rows a process are not whole blocks of {size}; {remedy}")
         return [self.by_id[prompts[i]] for i in starts]
 
 

@@ -62,10 +62,10 @@ def _parameters(path):
 
     path, found = find(path), {}
     try:
-        notebook = nbformat.read(path, as_version=4)
+        cells = nbformat.read(path, as_version=4).cells
     except Exception as error:  # nbformat raises what its JSON and schema readers raise
         raise ValueError(f"{path}: not a notebook ({str(error).splitlines()[0][:200]})") from error
-    cells = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
+    cells = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
     if len(cells) != 1:
         raise ValueError(f"{path}: {len(cells)} cells are tagged `parameters`; it needs exactly one")
     try:
@@ -164,8 +164,7 @@ def progress(text, stream=None, seconds=15):
     a new line, at most one every `seconds`. stream: stderr by default."""
     console = Console(file=stream or sys.stderr, highlight=False)
     if console.is_terminal:
-        shown = Live(get_renderable=lambda: Text(text(), overflow="ellipsis"), console=console, transient=True)
-        with shown:
+        with Live(get_renderable=lambda: Text(text(), overflow="ellipsis"), console=console, transient=True):
             yield
         return
     ended = threading.Event()
@@ -191,9 +190,8 @@ class Doing:
     RunFolders announced so far. Set `cell` (from 1) as cells start, and `heading` where one is a section's."""
 
     def __init__(self, name, cells, runs):
-        self.name, self.cells, self.runs = name, cells, runs
+        self.name, self.cells, self.runs, self._pace = name, cells, runs, Pace()
         self.cell, self.heading = 0, ""
-        self._pace = Pace()
 
     def text(self):
         """E.g. `04_pretrainzero: training, step 37 of 200, 1 min 20 s left`; where nothing trains, the section."""
@@ -212,17 +210,19 @@ def announce(run):
 
     Writes the run id for `run_notebook`; in a notebook that a person runs it does nothing.
     """
-    if path := os.environ.get(ANNOUNCE):
-        with open(path, "a") as file:
-            file.write(run.run_id + "\n")
+    _announce([run.run_id])
 
 
 def announce_failures(lines):
     """Called by a grid of runs in a notebook, with a line for each run that failed: the notebook then fails too, but at
     its end, so that what could be made is shown."""
+    _announce(f"!{' '.join(line.split())}" for line in lines)
+
+
+def _announce(lines):
     if path := os.environ.get(ANNOUNCE):
         with open(path, "a") as file:
-            file.writelines(f"!{' '.join(line.split())}\n" for line in lines)
+            file.writelines(f"{line}\n" for line in lines)
 
 
 def announced_in(path):
@@ -250,21 +250,21 @@ def run_notebook(path, parameters=None, output=None, announced=None):
         cells = len(nbformat.read(path, as_version=4).cells) + bool(parameters)  # papermill adds one for them
         doing = Doing(path.stem, cells, lambda: announced_in(announced)[0])
         with progress(doing.text):
-            code, problems = _execute(path, copy, parameters, announced, doing)
+            code, why = _execute(path, copy, parameters, announced, doing)
         folders, failures = announced_in(announced)
-        problems += [*filter(None, map(_unfinished, folders)), *failures]
+        problems = [*filter(None, [why, *map(_unfinished, folders)]), *failures]
         kept = _keep(copy, output, folders)
     if problems:
         print(f"{path}: {'; '.join(problems)}; executed copy: {kept}", file=sys.stderr)
         return code or 1
     old = [f.path.name for f in folders if f.state() == "complete" and f.status()["updated"] < began]
-    kept = f"{', '.join(old)} was complete before, and nothing was trained; executed copy: {kept}" if old else kept
-    print(f"{path}: done; {'run' if old else 'executed copy:'} {kept}")
+    before = f"run {', '.join(old)} was complete before, and nothing was trained; " if old else ""
+    print(f"{path}: done; {before}executed copy: {kept}")
     return 0
 
 
 def _execute(path, copy, parameters, announced, doing):
-    """The exit code, and what went wrong in words: a list of at most one."""
+    """(exit code, what went wrong in words, or None)."""
     import papermill
     from nbclient.exceptions import DeadKernelError
 
@@ -273,8 +273,7 @@ def _execute(path, copy, parameters, announced, doing):
         if cell.cell_type == "markdown" and cell.source.startswith("#"):
             doing.heading = cell.source.splitlines()[0].strip("# ")
 
-    code = 1
-    before = os.environ.get(ANNOUNCE)
+    code, before = 1, os.environ.get(ANNOUNCE)
     os.environ |= {ANNOUNCE: str(announced), "JUPYTER_PREFER_ENV_PATH": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     try:
         papermill.execute_notebook(
@@ -284,7 +283,7 @@ def _execute(path, copy, parameters, announced, doing):
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         text = " ".join(f"{error.ename}: {error.evalue}".split())
-        return code, [f"cell {error.cell_index + 1} (In [{error.exec_count}]) failed: {text[:500]}"]
+        return code, f"cell {error.cell_index + 1} (In [{error.exec_count}]) failed: {text[:500]}"
     except DeadKernelError:
         why = f"cell {doing.cell}: the kernel died (killed, or out of memory)"
     except RuntimeError as error:  # the kernel never answered
@@ -293,12 +292,12 @@ def _execute(path, copy, parameters, announced, doing):
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # its abandoned task would print a traceback
         code, why = 130, f"interrupted in cell {doing.cell}"
     else:
-        return 0, []
+        return 0, None
     finally:
         os.environ.pop(ANNOUNCE)
         os.environ |= {ANNOUNCE: before} if before else {}
     _mark_failed(copy, max(doing.cell - 1, 0), why)
-    return code, [why]
+    return code, why
 
 
 def _mark_failed(copy, index, why):
@@ -315,15 +314,11 @@ def _mark_failed(copy, index, why):
     nbformat.write(notebook, copy)
 
 
-ENDED = {"failed": "failed", "resumable": "was interrupted", "running": "is still running"}
-
-
 def _unfinished(folder):
     """In words, why an announced run is not complete; None where it is, or where nothing was trained."""
-    state, error = folder.state(), folder.status().get("error")
-    if state not in ENDED:
-        return None
-    return f"run {folder.path.name} {ENDED[state]}{f' ({error})' if error else ''} {folder.progress()}"
+    ended = {"failed": "failed", "resumable": "was interrupted", "running": "is still running"}.get(folder.state())
+    error = folder.status().get("error")
+    return ended and f"run {folder.path.name} {ended}{f' ({error})' if error else ''} {folder.progress()}"
 
 
 def _keep(copy, output, folders):

@@ -1,8 +1,6 @@
 """From a passage and a span to the masked passage: what is legal, what is replaced; and spans at random places.
 Left out of the paper: what becomes of an illegal mask (see `pzlib.objectives.pretrainzero`)."""
 
-from __future__ import annotations
-
 import random
 from dataclasses import dataclass
 

@@ -1,8 +1,6 @@
 """Whether an answer is the gold's mathematics, by math-verify; run as a process of its own, which `verify` may kill.
 Leaves out math-verify's own alarms, which could not interrupt a long multiplication anyway."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os

@@ -1,8 +1,6 @@
 """What mathematics a string holds: signs, spaces, typed functions, numbers and their units put in TeX for math-verify.
 Leaves out numbers in words, conversion between units, and variables of two letters."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections import Counter

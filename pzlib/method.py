@@ -54,6 +54,9 @@ class Method:
         """The longest prompts that an item leads to: it is left out where one is above `max_prompt_tokens`."""
         raise NotImplementedError
 
+    def begin_step(self, step):
+        """Called as the trainer begins `step`, which counts from 1."""
+
     @classmethod
     def stop_words(cls, run):
         """Strings that end a completion, beside the end token."""

@@ -1,8 +1,5 @@
 """The prompts of the game as templates, and the parsers that read a mask or a boxed answer in a completion.
-Left out: chat templates, system prompts, stop words; the paper says nothing of them (a prompt is raw text).
-"""
-
-from __future__ import annotations
+Left out: chat templates, system prompts, stop words; the paper says nothing of them (a prompt is raw text)."""
 
 import re
 from dataclasses import dataclass, fields
@@ -22,42 +19,36 @@ RPT_V0 = (
 class Template:
     r"""The wording of the four prompts; each holds the slot ``{text}`` once, all other braces are literal.
 
-    generator asks for a mask of a passage, predictor for the words under ``[mask]``, question for an answer,
-    next_token for what comes after a passage that was cut off.
     Errors: ValueError naming the field whose slot is missing or doubled.
 
     >>> Template("Mask this: {text}", "Fill \\boxed{} for: {text}", "Q: {text}").question
     'Q: {text}'
     """
 
-    generator: str
-    predictor: str
-    question: str
-    next_token: str = RPT_V0
+    generator: str  # asks for a mask of a passage
+    predictor: str  # for the words under [mask]
+    question: str  # for an answer
+    next_token: str = RPT_V0  # for what comes after a passage that was cut off
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            found = getattr(self, field.name).count(_SLOT)
-            if found != 1:
+            if (found := getattr(self, field.name).count(_SLOT)) != 1:
                 raise ValueError(f"{field.name}: holds the slot {_SLOT} {found} times; write it exactly once")
+
 
 PAPER = Template(
     # PretrainZero Fig. 5, word for word; its line breaks are unknown, and stand here where a block ends.
     generator=(
-        "Generate a mask to mask important words in the following paragraph, "
-        "satisfying the requirements below:\n"
-        "1) The mask should mask one or more entities in the passage. "
-        "The masked words should be continuous.\n"
+        "Generate a mask to mask important words in the following paragraph, satisfying the requirements below:\n"
+        "1) The mask should mask one or more entities in the passage. The masked words should be continuous.\n"
         "2) The masked words should exactly match words in the original passage.\n"
-        "3) The masked words could be predicted according to the context. "
-        "The difficulty to predict should be moderately challenging for you, "
-        "so the answer would be short and as unique as possible.\n"
+        "3) The masked words could be predicted according to the context. The difficulty to predict should be "
+        "moderately challenging for you, so the answer would be short and as unique as possible.\n"
         "Paragraph: {text}\n"
         "The final generated masked words must be placed inside \\mask{}."
     ),
     predictor=(
-        "There is a passage with masked words by [mask]:\n"
-        "{text}\n"
+        "There is a passage with masked words by [mask]:\n{text}\n"
         "Please reason step by step, and put the predicted masked words within \\boxed{}."
     ),
     # General-Reasoner's suffix: the recipe that PretrainZero's RLVR stage follows.
@@ -80,8 +71,6 @@ def generator_prompt(text: str, template: Template = PAPER) -> str:
 
     >>> generator_prompt("Rome is old .", TINY)
     'Passage : Rome is old . Mask :'
-    >>> generator_prompt("Rome is old.").endswith(r"must be placed inside \mask{}.")
-    True
     """
     return template.generator.replace(_SLOT, text)
 
@@ -105,7 +94,7 @@ def next_token_prompt(text: str, template: Template = PAPER) -> str:
 
 
 def question_prompt(text: str, template: Template = PAPER) -> str:
-    r"""The prompt that puts the problem ``text`` outright, as evaluation and RLVR do: no passage, no mask.
+    r"""The prompt that puts the problem ``text`` as it is, as evaluation and RLVR do: no passage, no mask.
 
     >>> question_prompt("What is 2 + 3 ?", TINY)
     'Question : What is 2 + 3 ? Answer :'
@@ -135,19 +124,19 @@ def parse_mask(completion: str) -> str | None:
     >>> parse_mask(r"\mask{}") is None, parse_mask("Marie Curie") is None
     (True, True)
     """
-    return (_last_balanced(completion, "mask") or "").strip() or None
+    return (parse_boxed(completion, "mask") or "").strip() or None
 
 
 def parse_boxed(completion: str, command: str = "boxed") -> str | None:
     r"""The answer a completion gives: the content of the last balanced ``\boxed{...}``, spaces kept.
 
-    None when no box closes. An empty box is the empty answer ``""``, which no reward accepts. The time is
-    linear in the length of the completion, whatever it holds. command: boxed, or TeX's own fbox.
+    None when no box closes. An empty box is the empty answer ``""``, which no reward accepts. The time is linear in the
+    length of the completion, whatever it holds. command: boxed, TeX's own fbox, or mask.
 
     * *Last* goes by the opening: of two nested boxes the inner one counts; a box left open is passed over.
     * A box in a thought is no answer, see :func:`after_thought`.
-    * ``\{``, ``\}`` and ``\\`` are TeX's: they open and close nothing. Only where no box closes under that
-      reading is a backslash before a brace an ordinary character, as in ``\boxed{C:\}``.
+    * ``\{``, ``\}`` and ``\\`` are TeX's: they open and close nothing. Only where no box closes under that reading is a
+      backslash before a brace an ordinary character, as in ``\boxed{C:\}``.
     * TeX allows spaces between command and brace, and so do we; ``\boxed 5`` without braces is not read.
 
     >>> parse_boxed(r"So it is \boxed{3}. Or rather \boxed{\frac{1}{2}}, not \boxed{0")
@@ -159,7 +148,12 @@ def parse_boxed(completion: str, command: str = "boxed") -> str | None:
     >>> parse_boxed(r"\boxed{\left\{ x \right.}")
     '\\left\\{ x \\right.'
     """
-    return _last_balanced(completion, command)
+    answer = after_thought(completion)
+    first = answer.find("\\" + command)
+    if first < 0:
+        return None
+    found = (_scan(answer[first:], tokens) for tokens in _TOKENS[command])  # braces before the first do not matter
+    return next((content for content in found if content is not None), None)
 
 
 def _tokens(command: str, escapes: bool) -> re.Pattern[str]:
@@ -167,30 +161,17 @@ def _tokens(command: str, escapes: bool) -> re.Pattern[str]:
     escaped = rf"|\\(?!\\{command})[\\{{}}]" if escapes else ""
     return re.compile(rf"(?P<open>\\{command}\s*\{{){escaped}|(?P<brace>[{{}}])")
 
+
 _TOKENS = {command: [_tokens(command, escapes) for escapes in (True, False)] for command in ("mask", "boxed", "fbox")}
-
-
-def _last_balanced(completion: str, command: str) -> str | None:
-    answer = after_thought(completion)
-    first = answer.find("\\" + command)
-    if first < 0:
-        return None
-    for tokens in _TOKENS[command]:
-        content = _scan(answer[first:], tokens)  # braces before the first box do not matter
-        if content is not None:
-            return content
-    return None
 
 
 def _scan(text: str, tokens: re.Pattern[str]) -> str | None:
     stack: list[int] = []  # where the content of each open box starts; -1 for a plain brace
     start = end = -1
     for token in tokens.finditer(text):
-        if token["open"]:
-            stack.append(token.end())
-        elif token["brace"] == "{":
-            stack.append(-1)
-        elif token["brace"] == "}" and stack:  # a stray closing brace closes nothing
+        if token["open"] or token["brace"] == "{":
+            stack.append(token.end() if token["open"] else -1)
+        elif token["brace"] and stack:  # a stray closing brace closes nothing
             opened = stack.pop()
             if opened > start:
                 start, end = opened, token.start()

@@ -1,14 +1,11 @@
 """The rewards of PretrainZero as pure functions, and the group advantages that GRPO makes of any reward.
 Left out: a weight between the roles, which the paper does not give; other methods' rewards are in their own files."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from unicodedata import normalize
 
 _EPSILON = 1e-4  # TRL 1.16 adds it to the standard deviation
-
 
 
 def predictor_reward(prediction: str | None, target: str) -> float:
@@ -29,15 +26,14 @@ def predictor_reward(prediction: str | None, target: str) -> float:
 def generator_reward(accuracy: float) -> float:
     """1 - accuracy of a mask's G predictions, but 0 where none is right (PretrainZero eq. 9, zero rule).
 
-    Best is a mask that one prediction in G gets right. Without the zero rule the best would be one that
-    nobody can guess, or one that is not in the passage at all.
+    Best is a mask that one prediction in G gets right. Without the zero rule the best would be one that nobody can
+    guess, or one that is not in the passage at all.
     Errors: ValueError for an accuracy outside [0, 1].
 
     >>> [generator_reward(right / 4) for right in range(5)]
     [0.0, 0.75, 0.5, 0.25, 0.0]
     """
     return without_zero_rule(accuracy) if accuracy > 0 else _share(accuracy)
-
 
 
 def without_zero_rule(accuracy: float) -> float:
@@ -47,7 +43,6 @@ def without_zero_rule(accuracy: float) -> float:
     [1.0, 0.75, 0.5, 0.25, 0.0]
     """
     return 1.0 - _share(accuracy)
-
 
 
 def negative_accuracy(accuracy: float) -> float:
@@ -61,7 +56,6 @@ def negative_accuracy(accuracy: float) -> float:
     return -_share(accuracy) if accuracy > 0 else _share(accuracy)
 
 
-
 def learnability(accuracy: float) -> float:
     """min(p, 1 - p) of the accuracy p: best is one half, as R-Zero's challenger is paid.
 
@@ -69,6 +63,7 @@ def learnability(accuracy: float) -> float:
     [0.0, 0.25, 0.5, 0.25, 0.0]
     """
     return min(_share(accuracy), 1.0 - accuracy)
+
 
 def spice(accuracy: float) -> float:
     """exp(-(p (1 - p) - 1/4)^2 / 0.02) of the accuracy p: a bell around 1/2, SPICE's challenger (arXiv:2510.24684).
@@ -92,21 +87,18 @@ GENERATOR_REWARDS = {
 }
 
 
-
 def _share(accuracy: float) -> float:
     if not 0 <= accuracy <= 1:  # also catches NaN
         raise ValueError(f"accuracy: {accuracy} is not a share; give right / all predictions, from 0 to 1")
     return float(accuracy)
 
 
-
 def group_advantages(rewards: Sequence[float | None], group: int) -> list[float]:
     """(r - mean) / (std + 1e-4) in each `group` consecutive rewards (PretrainZero eq. 10, left-hand side).
 
-    rewards: (N,), whole groups one after another; N advantages come back. The std is the unbiased one
-    (divisor n - 1), and 1e-4 is added, both as TRL 1.16 does. None or NaN is a row without a reward: it is
-    left out of mean and std and gets 0. A group whose rewards are all equal, or that has only one, is dead:
-    zeros.
+    rewards: (N,), whole groups one after another; N advantages come back. The std is the unbiased one (divisor n - 1),
+    and 1e-4 is added, both as TRL 1.16 does. None or NaN is a row without a reward: it is left out of mean and std and
+    gets 0. A group whose rewards are all equal, or that has only one, is dead: zeros.
     Errors: ValueError if the rewards are not whole groups, or one is infinite.
 
     >>> [round(a, 3) for a in group_advantages([1.0, 0.0, 0.0, 0.0,  1.0, 1.0, None, 1.0], group=4)]
@@ -117,7 +109,6 @@ def group_advantages(rewards: Sequence[float | None], group: int) -> list[float]
         std = math.sqrt(math.fsum(d * d for d in deviations) / (n - 1)) if any(deviations) else 0.0
         advantages += [d / (std + _EPSILON) for d in deviations]
     return advantages
-
 
 
 def group_deviations(rewards: Sequence[float | None], group: int):

@@ -1,8 +1,5 @@
 """The statistics behind every comparison: intervals for means and shares, pass@k, paired tests, Holm.
-Left out: models of variance between seeds and items together.
-"""
-
-from __future__ import annotations
+Left out: models of variance between seeds and items together."""
 
 import math
 from collections.abc import Sequence
@@ -12,9 +9,7 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 _EXACT = 16  # up to 2**16 sign patterns are all tried
-
 _BLOCK = 2_000_000  # resampled values held at a time
-
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
@@ -33,16 +28,12 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     return 1.0 - math.comb(n - c, k) / math.comb(n, k)
 
 
-
-def bootstrap_ci(
-    values: Sequence[float], level: float = 0.95, n: int = 10_000, seed: int = 0
-) -> tuple[float, float]:
+def bootstrap_ci(values: Sequence[float], level: float = 0.95, n: int = 10_000, seed: int = 0) -> tuple[float, float]:
     """A confidence interval (low, high) for the mean of `values`: percentile bootstrap with `n` resamples.
 
-    The percentiles are widened for few values (the "expanded percentile" interval of Hesterberg 2015: for m
-    values the tail is Phi(-sqrt(m / (m - 1)) t)), since a plain percentile interval over five seeds is far
-    too narrow. One value, or equal values, give an interval of no width. That is ignorance, not certainty:
-    show m beside it.
+    The percentiles are widened for few values (the "expanded percentile" interval of Hesterberg 2015: for m values the
+    tail is Phi(-sqrt(m / (m - 1)) t)), since a plain percentile interval over five seeds is far too narrow. One value,
+    or equal values, give an interval of no width. That is ignorance, not certainty: show m beside it.
     Errors: ValueError for no values, one that is not finite, or a level outside (0, 1).
 
     >>> bootstrap_ci([1, 2, 3, 4, 5])
@@ -51,8 +42,7 @@ def bootstrap_ci(
     (0.7, 0.7)
     """
     sample = _finite("values", values)
-    if not 0 < level < 1:
-        raise ValueError(f"level: {level} must lie between 0 and 1, such as 0.95")
+    _check_level(level)
     if n < 1:
         raise ValueError(f"n: {n} resamples; give at least 1, and thousands for a steady interval")
     m = len(sample)
@@ -60,9 +50,7 @@ def bootstrap_ci(
         return float(sample[0]), float(sample[0])
     rng = np.random.default_rng(seed)
     rows = max(1, _BLOCK // m)
-    means = [
-        sample[rng.integers(m, size=(min(rows, n - done), m))].mean(axis=1) for done in range(0, n, rows)
-    ]
+    means = [sample[rng.integers(m, size=(min(rows, n - done), m))].mean(axis=1) for done in range(0, n, rows)]
     tail = NormalDist().cdf(-math.sqrt(m / (m - 1)) * float(stdtrit(m - 1, (1 + level) / 2)))
     low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
     # Rounding must not push the ends of an interval over equal values past those values.
@@ -70,26 +58,20 @@ def bootstrap_ci(
     return float(low), float(high)
 
 
-
 def paired_test(a: Sequence[float], b: Sequence[float], n: int = 10_000, seed: int = 0) -> dict:
     """Whether `a` beats `b` on the same seeds or items: {"difference", "interval", "p", "n"}.
 
-    difference: mean of a - b; interval: its 95 % bootstrap interval; n: the number of pairs; p: two-sided,
-    the share of sign patterns of the differences whose mean is at least as far from 0 (all patterns up to 16
-    pairs, `n` random ones beyond). Five pairs cannot give a p below 1/16.
+    difference: mean of a - b; interval: its 95 % bootstrap interval; n: the number of pairs; p: two-sided, the share of
+    sign patterns of the differences whose mean is at least as far from 0 (all patterns up to 16 pairs, `n` random ones
+    beyond). Five pairs cannot give a p below 1/16.
     Errors: ValueError for unequal lengths, no values, or one that is not finite.
 
     >>> result = paired_test([3, 5, 7], [1, 2, 3])
     >>> result["difference"], result["p"], result["n"]  # of 8 sign patterns, +++ and --- are as extreme
     (3.0, 0.25, 3)
     """
-    left, right = _finite("a", a), _finite("b", b)
-    if len(left) != len(right):
-        raise ValueError(
-            f"b: has {len(right)} values, a has {len(left)}; give both for the same seeds or items"
-        )
-    differences = left - right
-    m = len(differences)
+    left, right = _pairs(a, b)
+    differences, m = left - right, len(left)
     if m <= _EXACT:
         signs = 1 - 2 * (np.arange(2**m)[:, None] >> np.arange(m) & 1)  # (2**m, m)
         at_least, tried = _as_extreme(signs, differences), 2**m
@@ -101,13 +83,8 @@ def paired_test(a: Sequence[float], b: Sequence[float], n: int = 10_000, seed: i
             for done in range(0, n, rows)
         )
         at_least, tried = at_least + 1, n + 1  # the pattern seen is one of them, so p is never 0
-    return {
-        "difference": float(differences.mean()),
-        "interval": bootstrap_ci(differences, seed=seed),
-        "p": at_least / tried,
-        "n": m,
-    }
-
+    interval = bootstrap_ci(differences, seed=seed)
+    return {"difference": float(differences.mean()), "interval": interval, "p": at_least / tried, "n": m}
 
 
 def paired_t(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> dict:
@@ -122,13 +99,10 @@ def paired_t(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> dic
     >>> result["difference"], round(result["p"], 4), [round(end, 3) for end in result["interval"]]
     (3.0, 0.0351, [0.516, 5.484])
     """
-    left, right = _finite("a", a), _finite("b", b)
-    if len(left) != len(right):
-        raise ValueError(f"b: has {len(right)} values, a has {len(left)}; give both for the same seeds")
+    left, right = _pairs(a, b)
     if len(left) < 2:
         raise ValueError("a: one pair has no spread to test against; give at least two")
-    if not 0 < level < 1:
-        raise ValueError(f"level: {level} must lie between 0 and 1, such as 0.95")
+    _check_level(level)
     differences, m = left - right, len(left)
     mean = float(differences.mean())
     rounding = 1e-12 * max(np.abs(left).max(), np.abs(right).max())
@@ -139,7 +113,6 @@ def paired_t(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> dic
         p = 2 * float(stdtr(m - 1, -abs(mean) / error))
         half = float(stdtrit(m - 1, (1 + level) / 2)) * error
     return {"difference": mean, "interval": (mean - half, mean + half), "p": p, "n": m}
-
 
 
 def holm(ps: Sequence[float]) -> list[float]:
@@ -161,10 +134,7 @@ def holm(ps: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-
-def clustered_ci(
-    values: Sequence[float], clusters: Sequence | None = None, level: float = 0.95
-) -> tuple[float, float]:
+def clustered_ci(values: Sequence[float], clusters: Sequence | None = None, level: float = 0.95) -> tuple[float, float]:
     """A confidence interval (low, high) for the mean of `values` in [0, 1], some of which share a source.
 
     values: one score a question (right or wrong, or the share of its samples that are right); clusters: the source
@@ -188,8 +158,7 @@ def clustered_ci(
     sample = _finite("values", values)
     if sample.min() < 0 or sample.max() > 1:
         raise ValueError("values: holds a score outside 0 to 1; give shares, not percentages")
-    if not 0 < level < 1:
-        raise ValueError(f"level: {level} must lie between 0 and 1, such as 0.95")
+    _check_level(level)
     n = len(sample)
     labels = list(range(n)) if clusters is None else list(clusters)
     if len(labels) != n:
@@ -201,14 +170,10 @@ def clustered_ci(
     mean = float(sample.mean())
     residuals = sample - mean
     sums = np.bincount([index[label] for label in labels], weights=residuals)  # (G,)
-    clustered = groups / (groups - 1) * float(sums @ sums) / n**2
-    alone = float(residuals @ residuals) / (n - 1) / n
-    variance = max(clustered, alone)
-    effective = mean * (1 - mean) / variance if np.ptp(sample) > 1e-9 else float(n)
+    clustered, alone = groups / (groups - 1) * float(sums @ sums) / n**2, float(residuals @ residuals) / (n - 1) / n
+    effective = mean * (1 - mean) / max(clustered, alone) if np.ptp(sample) > 1e-9 else float(n)
     t = float(stdtrit(groups - 1, (1 + level) / 2))
-    centre, half = _wilson(mean, effective, t)
-    return (0.0 if mean == 0 else centre - half), (1.0 if mean == 1 else centre + half)
-
+    return _wilson(mean, effective, t)
 
 
 def wilson(c: int, n: int, level: float = 0.95) -> tuple[float, float]:
@@ -222,19 +187,15 @@ def wilson(c: int, n: int, level: float = 0.95) -> tuple[float, float]:
     """
     if n < 1 or not 0 <= c <= n:
         raise ValueError(f"c: {c} hits in n = {n} trials is impossible")
-    if not 0 < level < 1:
-        raise ValueError(f"level: {level} must lie between 0 and 1, such as 0.95")
-    centre, half = _wilson(c / n, n, NormalDist().inv_cdf((1 + level) / 2))
-    return (0.0 if c == 0 else centre - half), (1.0 if c == n else centre + half)
-
+    _check_level(level)
+    return _wilson(c / n, n, NormalDist().inv_cdf((1 + level) / 2))
 
 
 def _wilson(share: float, n: float, z: float) -> tuple[float, float]:
-    """The middle and the half width of Wilson's score interval for a share seen in n trials."""
+    """Wilson's score interval for a share seen in n trials."""
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return centre, half
-
+    return (0.0 if share == 0 else centre - half), (1.0 if share == 1 else centre + half)
 
 
 def _as_extreme(signs: np.ndarray, differences: np.ndarray) -> int:
@@ -244,13 +205,22 @@ def _as_extreme(signs: np.ndarray, differences: np.ndarray) -> int:
     return int((np.abs(signs @ differences) >= seen - slack).sum())
 
 
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise ValueError(f"level: {level} must lie between 0 and 1, such as 0.95")
+
+
+def _pairs(a: Sequence[float], b: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    left, right = _finite("a", a), _finite("b", b)
+    if len(left) != len(right):
+        raise ValueError(f"b: has {len(right)} values, a has {len(left)}; give both for the same seeds or items")
+    return left, right
+
 
 def _finite(name: str, values: Sequence[float]) -> np.ndarray:
     array = np.asarray(values, dtype=float)
     if array.ndim != 1 or not len(array):
         raise ValueError(f"{name}: needs one or more numbers in a row, got shape {array.shape}")
     if not np.isfinite(array).all():
-        raise ValueError(
-            f"{name}: holds a value that is not finite; leave such rows out first and count them"
-        )
+        raise ValueError(f"{name}: holds a value that is not finite; leave such rows out first and count them")
     return array

@@ -107,12 +107,8 @@ class PZTrainer(GRPOTrainer):
             inputs = keep_moving_rows(inputs)
         if self.drop_rows or self.packs:
             alone_on_cpu = self.accelerator.num_processes == 1 and self.accelerator.device.type == "cpu"
-            model = PackedModel(
-                model,
-                models.bare(self.accelerator.unwrap_model(model)),
-                inputs["completion_ids"].shape[1],
-                at_once=TOKENS_AT_ONCE if alone_on_cpu else None,
-            )
+            bare, most = models.bare(self.accelerator.unwrap_model(model)), inputs["completion_ids"].shape[1]
+            model = PackedModel(model, bare, most, at_once=TOKENS_AT_ONCE if alone_on_cpu else None)
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
 
@@ -129,15 +125,12 @@ def make_trainer(run, model, tokenizer, items, folder, evaluate=None, view=None)
     if method.supervised:
         disable_dropout_in_model(model)  # as GRPOConfig's `disable_dropout` does
         rows = Dataset.from_dict({"row": range(run.steps * run.rows_per_step)})
-        trainer = SFTTrainer(**own, train_dataset=rows, data_collator=method.collate, callbacks=[BeginStep(method)])
+        trainer = SFTTrainer(**own, train_dataset=rows, data_collator=method.collate)
     else:
         with warnings.catch_warnings(), as_asked(run):
             warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
             trainer = PZTrainer(
-                **own,
-                train_dataset=blocks(items, run),
-                reward_funcs=method.reward_funcs(),
-                rollout_func=method.rollout,
+                **own, train_dataset=blocks(items, run), reward_funcs=method.reward_funcs(), rollout_func=method.rollout
             )
         # asked while the model is whole: it tries, and a sharded one would have to be tried by all processes at once
         trainer.packs = method.reads_shared_prompts and can_branch(model)
@@ -194,16 +187,6 @@ def trl_arguments(run, folder, processes=1):
         generation_kwargs=stop if stop["stop"] and run.use_vllm else None,
     )  # fmt: skip
     return GRPOConfig(**shared, **own | method.loss)
-
-
-class BeginStep(TrainerCallback):
-    """Has a supervised method count the rows of the step that begins."""
-
-    def __init__(self, method):
-        self.method = method
-
-    def on_step_begin(self, args, state, control, **_):
-        self.method.begin_step(state.global_step + 1)
 
 
 class Halfway(TrainerCallback):

@@ -1,8 +1,6 @@
 """What counts as a right answer: final answers, option letters, BBEH's match, and mathematics with a hard time limit.
 Leaves out judging by a language model (General-Reasoner's verifier); mathematics is math-verify's, see `mathtext`."""
 
-from __future__ import annotations
-
 import json
 import logging
 import re
@@ -47,7 +45,6 @@ _STOCK_SECOND = re.compile(r"[aA]nswer:\s*(?=([A-J]))")  # looks ahead, for in "
 _STOCK_THIRD = re.compile(r"\b[A-J]\b")
 _BBEH_LEADS = ("The answer is:", "The final answer is ", "The final answer is: ", "The answer is ")
 
-
 WHYS = (
     "right",
     "wrong",
@@ -90,25 +87,20 @@ def exact(gold: str, prediction: str | None) -> Verdict:
 def final_answer(completion: str) -> str | None:
     r"""What a completion gives as its answer: its last balanced box, else what follows "Final Answer:".
 
-    As General-Reasoner's scripts do (eval_mmlupro.py and its neighbours): the last ``\boxed{}`` (see
-    :func:`pzlib.prompts.parse_boxed`: only what follows ``</think>``), and where there is none, or an empty one, the
-    rest of the line after the last "Final Answer:", else after the last "The answer is:". Unlike theirs, the line need
-    not end in a line break, and may begin on the next line. Outer whitespace is off; None where there is no answer.
+    As General-Reasoner's scripts do (eval_mmlupro.py and its neighbours): where :func:`pzlib.prompts.parse_boxed` finds
+    nothing, the rest of the line after the last "Final Answer:", else after the last "The answer is:". Unlike theirs,
+    that line need not end in a line break, and may begin on the next line. Outer whitespace is off; None for no answer.
 
     >>> final_answer(r"So $x$ is \boxed{ \frac{1}{2} }."), final_answer("**Final Answer:** 12 apples")
     ('\\frac{1}{2}', '12 apples')
     >>> final_answer(r"I get \boxed{\frac{1}{") is None
     True
     """
-    box = (parse_boxed(completion) or parse_boxed(completion, "fbox") or "").strip()
-    if box:
+    if box := (parse_boxed(completion) or parse_boxed(completion, "fbox") or "").strip():
         return box
     said = after_thought(completion)
-    for fallback in _FALLBACKS:
-        found = fallback.findall(said)
-        if found:
-            return found[-1].rstrip("* \t\r")
-    return None
+    found = next(filter(None, (fallback.findall(said) for fallback in _FALLBACKS)), None)
+    return found and found[-1].rstrip("* \t\r")
 
 
 def boxed_letter(completion: str, options: int = 10) -> str | None:
@@ -147,12 +139,8 @@ def stock_letter(completion: str, options: int = 10, patterns: int = 3) -> str |
     if not 1 <= patterns <= 3:
         raise ValueError(f"patterns: {patterns} is not 1, 2 or 3; the authors have three")
     completion = after_thought(completion)
-    match = _STOCK_FIRST.search(completion)
-    if match is None and patterns > 1:
-        match = _last_of_first_line(completion)
-    if match is not None:
-        return _within(match[1], options)
-    letters = _STOCK_THIRD.findall(completion) if patterns > 2 else []
+    match = _STOCK_FIRST.search(completion) or (_last_of_first_line(completion) if patterns > 1 else None)
+    letters = [match[1]] if match else _STOCK_THIRD.findall(completion) if patterns > 2 else []
     return _within(letters[-1] if letters else None, options)
 
 
@@ -184,21 +172,15 @@ def bbeh_right(prediction: str, reference: str) -> bool:
     with suppress(ValueError):
         if float(said) == float(target):
             return True
-    return (
-        said.replace("'", "") == target.replace("'", "")
-        or said == f"[{target}]"
-        or target == f"[{said}]"
-        or said == f"{target}?"
-    )
+    apart = said.replace("'", "") == target.replace("'", "")
+    return apart or said in (f"[{target}]", f"{target}?") or target == f"[{said}]"
 
 
 def _letter(answer: str) -> str | None:
     plain = _WRAPPING.sub("", unicodedata.normalize("NFKC", answer)).strip(" \t\r\n\"'“”‘’«»„‚´_")
-    lower = _LOWER.fullmatch(plain)
-    if lower:
+    if lower := _LOWER.fullmatch(plain):
         return lower[1].upper()
-    match = _OPTION.fullmatch(plain)
-    if match is None:
+    if (match := _OPTION.fullmatch(plain)) is None:
         return None
     rest = match["rest"].strip(" \t\r\"'“”‘’«»_")
     # "A dog" is no option, "A: dog" and "(A) dog" are; "A, B" and "(A) or (B)" are two.
@@ -235,6 +217,41 @@ def _without_tex(text: str) -> str:
         if command in text and text.endswith("}"):
             text = text[:-1].split(command)[1]
     return text
+
+
+class _Worker:
+    """One process that judges: `python -m pzlib.mathjudge`, a line of JSON for a line of JSON."""
+
+    def __init__(self, seconds: float):
+        # A module of its own. No fork: this process may hold torch, threads and a notebook's sockets. No spawn either:
+        # it would import the script that started us. In a session of its own, for an interrupt is meant for us alone.
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "pzlib.mathjudge", str(seconds)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            cwd=Path(__file__).resolve().parent.parent, start_new_session=True,
+        )  # fmt: skip
+
+    def answer(self, line: str | None, seconds: float) -> str:
+        """What the process says to `line` (None: without being asked); "timeout" if late, "crashed" if it is gone."""
+        try:
+            if line is not None:
+                self.process.stdin.write(line + "\n")
+                self.process.stdin.flush()
+            with selectors.DefaultSelector() as selector:
+                selector.register(self.process.stdout, selectors.EVENT_READ)
+                if not selector.select(seconds):
+                    return "timeout"
+            word = self.process.stdout.readline()
+        except (BrokenPipeError, ValueError):  # killed, or ended by `close`
+            return "crashed"
+        return json.loads(word) if word else "crashed"
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+        with suppress(BrokenPipeError):  # what it was never sent
+            self.process.stdin.close()
 
 
 class MathVerifier(AbstractContextManager):
@@ -318,10 +335,8 @@ class MathVerifier(AbstractContextManager):
         return why
 
     def _hire(self) -> _Worker:
-        worker = _Worker(self.seconds)
-        self._staff.append(worker)
-        word = worker.answer(None, STARTUP)
-        if word != "ready":
+        self._staff.append(worker := _Worker(self.seconds))
+        if (word := worker.answer(None, STARTUP)) != "ready":
             self._dismiss(worker)
             command = f"{sys.executable} -m pzlib.mathjudge {self.seconds}"
             raise RuntimeError(f"MathVerifier: a worker could not start ({word}); see what `{command}` says")
@@ -338,41 +353,6 @@ class MathVerifier(AbstractContextManager):
             return
         self._warned.add((why, key))
         log.warning("%s: gold %.100s%s", why, " or ".join(map(repr, targets)), about and f", answer {about[:100]!r}")
-
-
-class _Worker:
-    """One process that judges: `python -m pzlib.mathjudge`, a line of JSON for a line of JSON."""
-
-    def __init__(self, seconds: float):
-        # A module of its own. No fork: this process may hold torch, threads and a notebook's sockets. No spawn either:
-        # it would import the script that started us. In a session of its own, for an interrupt is meant for us alone.
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "pzlib.mathjudge", str(seconds)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            cwd=Path(__file__).resolve().parent.parent, start_new_session=True,
-        )  # fmt: skip
-
-    def answer(self, line: str | None, seconds: float) -> str:
-        """What the process says to `line` (None: without being asked); "timeout" if late, "crashed" if it is gone."""
-        try:
-            if line is not None:
-                self.process.stdin.write(line + "\n")
-                self.process.stdin.flush()
-            with selectors.DefaultSelector() as selector:
-                selector.register(self.process.stdout, selectors.EVENT_READ)
-                if not selector.select(seconds):
-                    return "timeout"
-            word = self.process.stdout.readline()
-        except (BrokenPipeError, ValueError):  # killed, or ended by `close`
-            return "crashed"
-        return json.loads(word) if word else "crashed"
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-        with suppress(BrokenPipeError):  # what it was never sent
-            self.process.stdin.close()
 
 
 def _end_all(staff: list[_Worker]) -> None:

@@ -1,8 +1,6 @@
 """The words of a text in any script, and what kind of words a mask hides.
 Leaves out dictionaries: where a script writes no blanks, Unicode's word breaks decide, in Thai by syllables."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

@@ -1,12 +1,11 @@
 """Paragraphs to pieces of a length in tokens, cut between sentences, never within one; all loss is counted.
 Left out: the paper's own segmentation of Wikipedia (PretrainZero sec. 4.1), which is unknown."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 
 # Formulas, by pandoc's rule for dollars: no space inside, no digit after ("$5 and $6" is money).
 _FORMULA = re.compile(
@@ -113,11 +112,10 @@ class Cutter:
 
     def pieces(self, paragraphs: list[str]) -> Iterator[tuple[str, int] | None]:
         """Pieces of at most `high` tokens, in order; None where the text is broken."""
-        several = sum(map(bool, paragraphs)) > 1
+        several = sum(map(bool, paragraphs)) > 1  # a text of one paragraph is taken at its word
         for paragraph in paragraphs:
-            left_out = "unrendered" if HOLE in paragraph else "lists" if LIST in paragraph else ""
-            # a text of one paragraph is taken at its word
-            if left_out := left_out or ("torn" if several and _torn(paragraph) else ""):
+            torn = "torn" if several and _torn(paragraph) else ""
+            if left_out := "unrendered" if HOLE in paragraph else "lists" if LIST in paragraph else torn:
                 self.report[left_out] += 1
                 yield None
                 continue
@@ -146,18 +144,14 @@ class Cutter:
             self.report["too_long"] += 1
             yield None
         else:
-            ends, half = [], 0
-            for sentence in sentences[:-1]:
-                half += len(sentence)
-                ends.append(abs(2 * half - len(text)))
-            middle = ends.index(min(ends)) + 1
+            off = [abs(2 * end - len(text)) for end in accumulate(map(len, sentences[:-1]))]
+            middle = off.index(min(off)) + 1
             yield from self.halved(sentences[:middle])
             yield from self.halved(sentences[middle:])
 
     def joined(self, pieces: Iterable) -> Iterator[tuple[str, int]]:
         """Pieces shorter than `low` are joined to the next of their section, or else to the one before."""
-        section: list[tuple[str, int]] = []
-        held = ""
+        section, held = [], ""
         for piece in (*pieces, None):
             if held and piece:
                 longer = unwrapped(f"{held}\n{piece[0]}")

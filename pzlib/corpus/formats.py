@@ -1,8 +1,6 @@
 """Rows of any source: files of every format, folders, hub data sets and lists, by one loader with errors in words.
 Left out: cleaning and cutting, done later. The paper reads one Wikipedia dump (PretrainZero sec. 4.1)."""
 
-from __future__ import annotations
-
 import bz2
 import codecs
 import csv
@@ -125,11 +123,10 @@ def is_hub(source) -> bool:
 
 
 def _reader(path: Path) -> Callable | None:
-    suffixes = path.name.lower().split(".")[1:]
-    if suffixes and f".{suffixes[-1]}" in _OPENERS:
-        suffixes.pop()
-        return _READERS.get(f".{suffixes[-1]}") if suffixes and suffixes[-1] != "parquet" else None
-    return _READERS.get(f".{suffixes[-1]}") if suffixes else None
+    *_, packed, last = "", "", *path.name.lower().split(".")[1:]
+    if f".{last}" in _OPENERS:
+        return _READERS.get(f".{packed}") if packed != "parquet" else None
+    return _READERS.get(f".{last}")
 
 
 def _file(path: Path, field: str) -> Iterator[Row]:
@@ -159,10 +156,8 @@ def _lines(path: Path, field: str) -> Iterator[tuple[int, str]]:
             try:
                 yield n, line.decode("utf-8-sig" if n == 1 else "utf-8")
             except UnicodeDecodeError as error:
-                raise ValueError(
-                    f"{field}: line {n} of {path} is not UTF-8 ({error.reason}); convert the file, e.g. "
-                    f"`iconv -f latin1 -t utf-8 {path.name}`"
-                ) from error
+                remedy = f"convert the file, e.g. `iconv -f latin1 -t utf-8 {path.name}`"
+                raise ValueError(f"{field}: line {n} of {path} is not UTF-8 ({error.reason}); {remedy}") from error
 
 
 def _loads(text: str):
@@ -175,14 +170,14 @@ def _jsonl(path: Path, field: str) -> Iterator[Row]:
     for n, line in _lines(path, field):
         if not line.strip():
             continue
+        where = f"line {n} of {path}"
         try:
             row = _loads(line)
         except json.JSONDecodeError as error:
-            raise ValueError(f"{field}: line {n} of {path} is not JSON ({error}); give one object a line") from error
+            raise ValueError(f"{field}: {where} is not JSON ({error}); give one object a line") from error
         if not isinstance(row, dict):
-            kind = type(row).__name__
-            raise ValueError(f"{field}: line {n} of {path} is not an object with named columns but {kind}")
-        yield Row(row, n - 1, f"{path} (line {n})")
+            raise ValueError(f"{field}: {where} is not an object with named columns but {type(row).__name__}")
+        yield Row(row, n - 1, where)
 
 
 def _json(path: Path, field: str) -> Iterator[Row]:
@@ -193,13 +188,12 @@ def _json(path: Path, field: str) -> Iterator[Row]:
     found = found.get("examples") if isinstance(found, dict) else found  # BBEH's files hold {"examples": [...]}
     if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
         raise ValueError(f"{field}: {path} does not hold a list of objects")
-    return (Row(row, n, f"{path} (row {n})") for n, row in enumerate(found))
+    return _numbered(found, path)
 
 
 def _csv(path: Path, field: str) -> Iterator[Row]:
     csv.field_size_limit(2**31 - 1)
-    for n, row in enumerate(csv.DictReader(line for _, line in _lines(path, field))):
-        yield Row(row, n, f"{path} (row {n})")
+    return _numbered(csv.DictReader(line for _, line in _lines(path, field)), path)
 
 
 def _text(path: Path, field: str) -> Iterator[Row]:
@@ -213,8 +207,7 @@ def _parquet(path: Path, field: str) -> Iterator[Row]:
     from pyarrow import parquet
 
     batches = parquet.ParquetFile(path).iter_batches(1000)
-    for n, row in enumerate(row for batch in batches for row in batch.to_pylist()):
-        yield Row(row, n, f"{path} (row {n})")
+    return _numbered((row for batch in batches for row in batch.to_pylist()), path)
 
 
 def _dump(path: Path, field: str) -> Iterator[Row]:
@@ -239,12 +232,10 @@ def _dump(path: Path, field: str) -> Iterator[Row]:
                 node.clear()  # of a history, most is never needed
             elif kind == "page":
                 article = text(f"{namespace}ns") in {"0", ""} and node.find(f"{namespace}redirect") is None
+                shown = newest[1] if article else ""  # another page is read and counted, but has nothing to cut
                 split = partial(wiki.paragraphs, names=frozenset(names))
-                # A page that is no article is read and counted, but has nothing to cut.
-                shown = newest[1] if article else ""
-                yield Row(
-                    Article(text(f"{namespace}id"), text(f"{namespace}title"), shown, split), n, f"{path} (page {n})"
-                )
+                made = Article(text(f"{namespace}id"), text(f"{namespace}title"), shown, split)
+                yield Row(made, n, f"{path} (page {n})")
                 newest, n = ((), ""), n + 1
                 root.clear()
 
@@ -263,7 +254,7 @@ def _folder(path: Path, field: str, split: str) -> Iterator[Row]:
             if split not in saved:
                 raise ValueError(f"split: {split!r} is not in {path}; it has {list(saved)}")
             saved = saved[split]
-        yield from _numbered(saved, str(path))
+        yield from _numbered(saved, path)
         return
     files = sorted(file for file in path.iterdir() if file.is_file() and _reader(file) and file.name[0] != ".")
     if not files:
@@ -282,11 +273,9 @@ def _hub(name: str, field: str, split: str, config: str | None, seed: int | None
             found = found.shuffle(seed=seed, buffer_size=SHUFFLE_BUFFER)
         yield from _numbered(found, f"hub data set {name}")
     except (OSError, ValueError) as error:  # no network, no such name, a config or split to be chosen
-        raise ValueError(
-            f"{field}: {repository!r} is no file here, as a hub data set unreadable ({error}); check the "
-            "name, the network, `split`, and the config, which can be given as name:config"
-        ) from error
+        told = f"{field}: {repository!r} is no file here, as a hub data set unreadable ({error})"
+        raise ValueError(f"{told}; check name, network, `split` and the config, as in name:config") from error
 
 
-def _numbered(items: Iterable[dict], where: str) -> Iterator[Row]:
-    return (Row(item, n, where) for n, item in enumerate(items))
+def _numbered(items: Iterable, where: str | Path) -> Iterator[Row]:
+    return (Row(item, n, f"row {n} of {where}") for n, item in enumerate(items))

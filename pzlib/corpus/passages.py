@@ -1,8 +1,6 @@
 """Any text to passages: drawn in a seeded order, cut at sentence ends, checked, counted and hashed.
 Left out: the paper's own filters of Wikipedia (PretrainZero sec. 4.1), which are not given."""
 
-from __future__ import annotations
-
 import hashlib
 import heapq
 import json
@@ -13,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from operator import ne
 from pathlib import Path
+from typing import Self
 
 from tqdm.auto import tqdm
 
@@ -57,7 +56,7 @@ class Corpus(Sequence):
     def __len__(self) -> int:
         return len(self.items)
 
-    def joined(self, items, other: Corpus) -> Corpus:
+    def joined(self, items, other: Self) -> Self:
         """This corpus and `items`, which were made of `other`: reports added up, both digests in the digest."""
         report = {name: self.report.get(name, 0) + other.report.get(name, 0) for name in self.report | other.report}
         digest = hashlib.sha256(f"{self.digest} {other.digest}".encode()).hexdigest()
@@ -65,33 +64,21 @@ class Corpus(Sequence):
 
 
 def load_passages(
-    source,
-    *,
-    tokenizer=None,
-    min_tokens: int = 32,
-    max_tokens: int = 1400,
-    limit: int | None = None,
-    seed: int = 0,
-    column: str = "text",
-    title_column: str = "title",
-    id_column: str = "id",
-    split: str = "train",
-    config: str | None = None,
-    markers: str = "refuse",
-    progress: bool = True,
-) -> Corpus:
+    source, *, tokenizer=None, min_tokens: int = 32, max_tokens: int = 1400, limit: int | None = None, seed: int = 0,
+    column: str = "text", title_column: str = "title", id_column: str = "id", split: str = "train",
+    config: str | None = None, markers: str = "refuse", progress: bool = True,
+) -> Corpus:  # fmt: skip
     """Passages of `min_tokens` to `max_tokens` tokens from any text; equal arguments give equal corpora.
 
     source: a list of strings, dicts or passages; a path to .jsonl, .json, .csv, .txt (blank-line paragraphs), .tex or
     .xml (MediaWiki dump), each also .gz, .bz2 or .xz, or to .parquet; a folder of such files or of a saved data set; a
     hub data set, streamed, as `name` or `name:config`; or "tinywiki", "tinywiki_clean", "tinymath", perhaps with knobs
-    turned ("tinywiki:density=0.1,noise=0.9,values=8").
-    min_tokens, max_tokens: bounds of a passage, in words where there is no tokenizer. A paragraph within them is a
-    passage as it stands; longer ones are cut at sentence ends, shorter ones joined with their neighbours of the same
-    section. A sentence longer than `max_tokens` is dropped.
-    limit: passages drawn by `seed`; fewer are returned where the source has fewer; None is all of them.
-    column: "a.b" is the column of that name or the field b of the column a; a row without it is left out and counted.
-    markers: "refuse" leaves out passages that hold `[mask]`, `\\mask{` or `\\boxed{`, "escape" rewrites them.
+    turned ("tinywiki:density=0.1,noise=0.9,values=8"). min_tokens, max_tokens: bounds of a passage, in words where
+    there is no tokenizer. A paragraph within them is a passage as it stands; longer ones are cut at sentence ends,
+    shorter ones joined with their neighbours of the same section. A sentence longer than `max_tokens` is dropped.
+    limit: passages drawn by `seed`; fewer are returned where the source has fewer; None is all of them. column: "a.b"
+    is the column of that name or the field b of the column a; a row without it is left out and counted. markers:
+    "refuse" leaves out passages that hold `[mask]`, `\\mask{` or `\\boxed{`, "escape" rewrites them.
     Errors: FileNotFoundError for a path that is not there; ValueError, naming the field, for text that cannot be read,
     a column that no row has, settings out of range, or when no passage is left.
 
@@ -99,7 +86,12 @@ def load_passages(
     >>> sorted((p.id, p.text, p.length) for p in corpus)
     [('0.0', 'One is short.', 3), ('0.1', 'The second is longer.', 4)]
     """
-    _check(min_tokens, max_tokens, limit, markers)
+    if not 1 <= min_tokens <= max_tokens:
+        raise ValueError(f"min_tokens, max_tokens: {min_tokens}..{max_tokens} holds no length; begin at 1 or more")
+    if limit is not None and limit < 1:
+        raise ValueError(f"corpus_limit: {limit} passages make no corpus; give at least 1, or None for all")
+    if markers not in {"refuse", "escape"}:
+        raise ValueError(f"markers: {markers!r} is neither 'refuse' nor 'escape'")
     report: Counter = Counter()
     cutter = Cutter(tokenizer, min_tokens, max_tokens, report)
     if tinywiki.is_world(source):
@@ -119,8 +111,7 @@ def load_passages(
                 bar.update()
                 if (article := _article(row, text, title, id)) is not None:
                     yield article
-                else:
-                    report["no_text"] += 1
+                report["no_text"] += article is None
                 if report["read"] == PATIENCE:
                     text.check()
         text.check()
@@ -128,9 +119,7 @@ def load_passages(
             raise ValueError(f"corpus: {name} is empty; give a source that holds text")
 
     articles = read() if formats.is_hub(source) else _in_random_order(read, seed)
-    pool: list[Passage] = []
-    seen: set[str] = set()
-    ids: Counter = Counter()
+    pool, seen, ids = [], set(), Counter()
     total = None if limit is None else POOL * limit
     with _bar(progress, "cutting", " passages", total) as bar:
         for article in articles:
@@ -158,34 +147,19 @@ def _bar(progress: bool, what: str, unit: str, total: int | None = None) -> tqdm
     return tqdm(desc=what, unit=unit, total=total, disable=not progress, delay=1, leave=False)
 
 
-def _check(min_tokens: int, max_tokens: int, limit: int | None, markers: str) -> None:
-    if min_tokens < 1:
-        raise ValueError(f"min_tokens: {min_tokens} is not positive; give at least 1")
-    if max_tokens < min_tokens:
-        raise ValueError(f"min_tokens, max_tokens: no length lies in {min_tokens}..{max_tokens}; raise max_tokens")
-    if limit is not None and limit < 1:
-        raise ValueError(f"corpus_limit: {limit} passages make no corpus; give at least 1, or None for all")
-    if markers not in {"refuse", "escape"}:
-        raise ValueError(f"markers: {markers!r} is neither 'refuse' nor 'escape'")
-
-
 def _article(row: Row, text: Column, title: Column, id: Column) -> Article | Passage | None:
     """A row as an article; a Passage as it is; None where the row holds no text."""
     if isinstance(row.item, Article | Passage):
         return row.item
     if isinstance(row.item, str):
         return Article(str(row.number), "", row.item)
-    if not isinstance(row.item, dict):
-        kind = type(row.item).__name__
-        raise ValueError(f"corpus: {row.where} is {kind}; give strings, dicts or passages")
     found = text.of(row)
     if found is None:
         return None
     if not isinstance(found, str):
         kind = type(found).__name__
         raise ValueError(f"corpus_column: {text.name!r} of {row.where} is {kind}, not text; name another column")
-    own = id.of(row)
-    own = row.number if own is None else own
+    own = row.number if (own := id.of(row)) is None else own
     return Article(whole(str(own)), normal_form(str(title.of(row) or "")), found)
 
 
@@ -224,7 +198,7 @@ def _passages(article: Article | Passage, cutter: Cutter, escape: bool, report: 
 
 
 def _why_nothing(report: Counter, cutter: Cutter) -> str:
-    short, long, marked = (report[name] for name in ("too_short", "too_long", "markers"))
+    short, long, marked = report["too_short"], report["too_long"], report["markers"]
     not_prose = sum(report[name] for name in ("not_prose", "unrendered", "lists", "torn"))
     none = f"no passage has {cutter.low}..{cutter.high} tokens"
     reasons = [

@@ -1,14 +1,13 @@
 """Problem sets to problems: any rows with a question and an answer column, of a file, a data set or a list.
 Left out: what is asked of an answer (`objectives.rlvr`) and benchmarks, on which nobody trains."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 from pzlib.corpus import formats
@@ -34,16 +33,10 @@ class Problem:
 
 
 def load_problems(
-    source: str | Path | Sequence[dict],
-    *,
-    question_column: str = "question",
-    answer_column: str = "answer",
-    solution_column: str | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    config: str | None = None,
+    source: str | Path | Sequence[dict], *, question_column: str = "question", answer_column: str = "answer",
+    solution_column: str | None = None, limit: int | None = None, seed: int = 0, config: str | None = None,
     split: str = "train",
-) -> Corpus:
+) -> Corpus:  # fmt: skip
     """Problems of any set, drawn by `seed`; equal arguments give equal Corpora (whose items are Problems).
 
     source: dicts; a file with named columns or a folder of them, as `load_passages` reads them; a hub data set, as
@@ -74,12 +67,8 @@ def load_problems(
         question, answer = _question(asked.of(row)), _plain(gold.of(row))
         if answer and not solution_column:
             answer = answer.rpartition("####")[2].strip() or None  # as GSM8K ends its answers
-        if not question:
-            report["no_question"] += 1
-        elif answer is None:
-            report["no_answer"] += 1
-        elif question in found:
-            report["duplicates"] += 1
+        if not question or not answer or question in found:
+            report["no_question" if not question else "no_answer" if not answer else "duplicates"] += 1
         else:
             pair = {"answer": "", "solution": answer} if solution_column else {"answer": answer}
             found[question] = Problem(str(n), question, **pair)
@@ -101,10 +90,9 @@ def _corpus(problems: list[Problem], report: dict[str, int]) -> Corpus:
 
 def _small_world(limit: int, seed: int, solved: bool) -> list[Problem]:
     """Up to `limit` different questions, the tasks in turn; fewer where the world has no more."""
-    rng = random.Random(f"problems/{seed}")
-    found, tasks = {}, list(TASKS)
-    for n in range(50 * limit):
-        fact = TASKS[tasks[n % len(tasks)]](rng, False)
+    rng, found = random.Random(f"problems/{seed}"), {}
+    for n, make in zip(range(50 * limit), cycle(TASKS.values()), strict=False):
+        fact = make(rng, False)
         solution = reasoned(fact.reason, fact.answer) if solved else ""
         problem = Problem(f"{SMALL_WORLD}-{seed}-{n}", fact.question, fact.answer, fact.task, solution)
         found.setdefault(fact.question, problem)

@@ -1,8 +1,6 @@
 """LaTeX to paragraphs of prose: formulas stay, commands go; an empty paragraph is a section break.
 Left out: expanding macros. The paper trains on MathPile (PretrainZero sec. 4), cut in a way not said."""
 
-from __future__ import annotations
-
 import re
 from functools import cache
 
@@ -46,9 +44,7 @@ _PRINTED = {  # what commands print of their arguments, with the number of these
     (1, HOLE): "nameref gls glspl Gls ac acs acl acf acrshort ifthenelse citeauthor citeyear citeyearpar citetitle",
 }  # fmt: skip
 _PRINTS = {name: printed for printed, names in _PRINTED.items() for name in names.split()}
-_INLINE = {
-    "enumerate", "itemize", "description", "samepage", "center", "flushleft", "quote", "quotation", "split",
-}  # fmt: skip
+_INLINE = set("enumerate itemize description samepage center flushleft quote quotation split".split())
 _REFERENCE = re.compile(r"(\w*?)(?:cite\w*|[rR]ef)")
 _REFERENCE_WORDS = {
     "thm": "Theorem", "prop": "Proposition", "cor": "Corollary", "defn": "Definition",
@@ -73,6 +69,7 @@ _UNITS = {
     "cubed": "³",
 }  # fmt: skip
 _LONGEST_GROUP = 20_000  # characters; an unbalanced brace is given up there, so that damaged files stay fast
+_BLANK = re.compile(r"\s*(?=[\[{])|")  # up to a bracket or brace, or nothing
 _TOKEN = re.compile(r"\\([a-zA-Z@]+)\*?|\\(.)|([{}])", re.DOTALL)
 
 
@@ -115,10 +112,9 @@ def paragraphs(source: str) -> list[str]:
 
 def _shown(source: str) -> str:
     r"""The source without what conditionals hide: all of `\iffalse` and `\if0`, of others what follows `\else`."""
-    shown, at, branches = [], 0, []
+    shown, at, branches = "", 0, []
     for match in _CONDITIONAL.finditer(source):
-        if all(branches):
-            shown.append(source[at : match.start()])
+        shown += source[at : match.start()] if all(branches) else ""
         at, name = match.end(), match[1].replace(" ", "")
         if name.startswith("if"):
             branches.append(name not in {"iffalse", "if0"})
@@ -126,7 +122,7 @@ def _shown(source: str) -> str:
             branches[-1] = not branches[-1]
         elif branches:
             branches.pop()
-    return "".join([*shown, source[at:] if all(branches) else ""])
+    return shown + (source[at:] if all(branches) else "")
 
 
 def _formula(match: re.Match) -> str:
@@ -134,8 +130,9 @@ def _formula(match: re.Match) -> str:
     body = " ".join(re.sub(r"\\label\{[^}]*\}|\\(?:nonumber|notag|qedhere|displaybreak)\b", "", body).split())
     if match["single"] or match["round"]:
         return f"${body}$"
-    many_lines = match["env"] and match["env"].rstrip("*") not in {"equation", "displaymath", "math"}
-    return f"$$\\begin{{aligned}} {body} \\end{{aligned}}$$" if many_lines else f"$${body}$$"
+    if match["env"] and match["env"].rstrip("*") not in {"equation", "displaymath", "math"}:
+        body = f"\\begin{{aligned}} {body} \\end{{aligned}}"
+    return f"$${body}$$"
 
 
 @cache
@@ -147,9 +144,10 @@ def _text_of_leaves():
 
 def _symbol(name: str) -> str | None:
     """The sign that a command without arguments prints, such as … of `ldots`; None where it is none."""
-    spec = _text_of_leaves().latex_context.get_macro_spec(name)
-    printed = _SIGNS.get(name) or getattr(spec, "simplify_repl", None)
-    return printed if name in _SIGNS or isinstance(printed, str) and re.fullmatch(r"[^\s%]{1,2}", printed) else None
+    if name in _SIGNS:
+        return _SIGNS[name]
+    printed = getattr(_text_of_leaves().latex_context.get_macro_spec(name), "simplify_repl", None)
+    return printed if isinstance(printed, str) and re.fullmatch(r"[^\s%]{1,2}", printed) else None
 
 
 class _Prose:
@@ -208,7 +206,7 @@ class _Prose:
     def printed(self, number: int, pattern: str, text: str, at: int) -> tuple[str, int]:
         given = []
         for _ in range(number):
-            argument, at = _group(text, _blank(text, _options(text, _blank(text, at))))
+            argument, at = _group(text, _BLANK.match(text, _options(text, _BLANK.match(text, at).end())).end())
             given.append(self.strip(argument or ""))
         return pattern.format(*given) if all(given[-1:]) else HOLE, at
 
@@ -219,7 +217,7 @@ class _Prose:
             elif self.counters:
                 self.counters.pop()
         if side == "begin":
-            at = _options(text, at) if name in _INLINE else _arguments(text, at)
+            at = (_options if name in _INLINE else _arguments)(text, at)
         return " " if name in _INLINE else "\n\n", at
 
     def reference(self, name: str, what: str, text: str, at: int) -> tuple[str, int]:
@@ -259,11 +257,6 @@ def _group(text: str, at: int, braces: str = "{}") -> tuple[str | None, int]:
         if depth == 0:
             return text[at + 1 : match.start()], match.end()
     return None, at
-
-
-def _blank(text: str, at: int) -> int:
-    """Where a bracket or brace after blanks is, or `at` itself."""
-    return re.compile(r"\s*(?=[\[{])|").match(text, at).end()
 
 
 def _options(text: str, at: int) -> int:

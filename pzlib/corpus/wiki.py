@@ -1,8 +1,6 @@
 """MediaWiki wikitext to paragraphs of plain prose; an empty paragraph is a section break.
 Left out: most templates. How the paper cleaned Wikipedia is unknown (PretrainZero sec. 4.1)."""
 
-from __future__ import annotations
-
 import re
 
 from pzlib.corpus.cutting import HOLE, LIST, SECTION, tidy
@@ -165,8 +163,11 @@ class _Page:
                     out.append(node.normalize())
                 case nodes.Heading():
                     out.append(f"\n{SECTION}\n")
+                case nodes.ExternalLink() if node.title is None and node.brackets:
+                    self.links += 1
+                    out.append(f"[{self.links}]")
                 case nodes.ExternalLink():
-                    out.append(self.address(node))
+                    out.append(str(node.url) if node.title is None else self.render(node.title))
                 case nodes.Wikilink():
                     out.append(self.link(str(node.title).strip(), node.text))
                 case nodes.Tag():
@@ -176,12 +177,6 @@ class _Page:
                 case nodes.Argument():
                     out.append(HOLE)
         return "".join(out)
-
-    def address(self, node) -> str:
-        if node.title is not None or not node.brackets:
-            return self.render(node.title) if node.title is not None else str(node.url)
-        self.links += 1
-        return f"[{self.links}]"
 
     def link(self, title: str, text) -> str:
         name = title.partition(":")[0].strip().replace("_", " ").lower()
@@ -244,6 +239,5 @@ def _tidy(text: str) -> str:
     text = re.sub(rf"(?<=[\w,])\s*{_ICON}(?=\s*\w)", HOLE, text)
     text = re.sub(rf"(?<=\d){_SUB}", "_", re.sub(rf"{_SUB_END}(?=\d)", " ", text))
     text = re.sub(f"[{_NOTE}{_END}{_ICON}{_SUB}{_SUB_END}]", "", tidy(text))
-    for pattern, by in ((r"([(\[])[\s;,:]+", r"\1"), (r"[\s;,]+([)\]])", r"\1"), (r"\(\)|\[\]", "")):
-        text = re.sub(pattern, by, text)
+    text = re.sub(r"\(\)|\[\]", "", re.sub(r"[\s;,]+([)\]])", r"\1", re.sub(r"([(\[])[\s;,:]+", r"\1", text)))
     return tidy(re.sub(r"([,;])(\s*[,;])+", r"\1", tidy(text)))

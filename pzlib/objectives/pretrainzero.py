@@ -5,7 +5,7 @@ from pzlib.engine.generation import in_turn
 from pzlib.game import Block, Objective, Row
 from pzlib.masking import apply_mask, random_span
 from pzlib.objectives.likelihood import LIKELIHOODS, score
-from pzlib.prompts import generator_prompt, parse_boxed, parse_mask, predictor_prompt
+from pzlib.prompts import TEMPLATES, generator_prompt, parse_boxed, parse_mask, predictor_prompt
 from pzlib.rewards import GENERATOR_REWARDS, predictor_reward
 from pzlib.words import kind_of
 
@@ -23,8 +23,6 @@ class PretrainZero(Objective):
 
     @classmethod
     def prompts(cls, run, item):
-        from pzlib.prompts import TEMPLATES
-
         return [make(item.text, TEMPLATES[run.template]) for make in (generator_prompt, predictor_prompt)]
 
     def fill(self, passages, ask, rng, step=1, read=None):
@@ -107,9 +105,8 @@ class PretrainZero(Objective):
     def _fitting(self, texts):
         """None for a prompt above `max_prompt_tokens`: up to 7 replaced occurrences can make a passage longer than
         itself, and such a mask is as illegal as any."""
-        asked = [text for row in texts for text in row if text]
+        asked, most = [text for row in texts for text in row if text], self.run.max_prompt_tokens
         lengths = iter(map(len, self.tokenizer(asked)["input_ids"]) if asked else ())
-        most = self.run.max_prompt_tokens
         return [[text if text and next(lengths) <= most else None for text in row] for row in texts]
 
 

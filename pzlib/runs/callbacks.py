@@ -19,15 +19,15 @@ GRACE = 30  # seconds that a training has to end by itself, once it was interrup
 class Recorder(TrainerCallback):
     """Writes each step's metrics, evaluates when it is time, and keeps status and view up to date.
 
-    source: what was trained on, a Game or Lessons; its `metrics` holds the numbers of the last step. bare: makes of the
-    trainer's model the one that `evaluate(model, tokenizer, step)` is asked with, such as `pzlib.engine.models.bare`.
+    method: the run's; its `metrics` holds the numbers of the last step. bare: makes of the trainer's model the one that
+    `evaluate(model, tokenizer, step)` is asked with.
     """
 
-    def __init__(self, run, folder, source, evaluate, view, bare=lambda model: model):
-        self.run, self.folder, self.source = run, folder, source
+    def __init__(self, run, folder, method, evaluate, view, bare):
+        self.run, self.folder, self.method = run, folder, method
         self.evaluate, self.view, self.bare = evaluate, view, bare
-        self.started = self.seen = 0.0
-        self.seconds, self.seconds_evaluation, self.rate = 0.0, 0.0, None
+        self.started = self.seen = self.seconds = self.seconds_evaluation = 0.0
+        self.rate = None
 
     def on_train_begin(self, args, state, control, **kwargs):
         if state.global_step == 0:
@@ -35,6 +35,7 @@ class Recorder(TrainerCallback):
         self._show(state, always=True)
 
     def on_step_begin(self, args, state, control, **_):
+        self.method.begin_step(state.global_step + 1)
         self.started = time.perf_counter()
 
     def on_pre_optimizer_step(self, args, state, control, optimizer, **_):
@@ -50,22 +51,16 @@ class Recorder(TrainerCallback):
         state.log_history.clear()  # the trainer's own copy of all this would grow, in memory and in each checkpoint
         if "loss" not in logs or not state.is_world_process_zero:  # the closing log of a run has none
             return
-        played = self.source.metrics
-        self.folder.append_metrics(
-            {
-                "step": state.global_step,
-                "seconds": self.seconds,
-                "seconds_generation": played["seconds_generation"],
-                "seconds_training": self.seconds - played["seconds_generation"],
-                "seconds_evaluation": self.seconds_evaluation,  # after this step; after the first, also before it
-                "learning_rate": self.rate,
-                "grad_norm": float(logs["grad_norm"]),
-                "loss": logs["loss"],
-                **played,
-                # of vLLM: how far its log-probabilities are from the trainer's
-                **{name: value for name, value in logs.items() if name.startswith("sampling/")},
-            }
-        )
+        played = self.method.metrics
+        row = {
+            "step": state.global_step, "seconds": self.seconds, "seconds_generation": played["seconds_generation"],
+            "seconds_training": self.seconds - played["seconds_generation"],
+            "seconds_evaluation": self.seconds_evaluation,  # after this step; after the first, also before it
+            "learning_rate": self.rate, "grad_norm": float(logs["grad_norm"]), "loss": logs["loss"],
+        }  # fmt: skip
+        # of vLLM: how far its log-probabilities are from the trainer's
+        sampling = {name: value for name, value in logs.items() if name.startswith("sampling/")}
+        self.folder.append_metrics(row | played | sampling)
         self.seconds_evaluation = 0.0
         self._show(state)
 
@@ -96,9 +91,9 @@ class Watchdog(TrainerCallback):
     """Each event of the trainer is a sign of life; after `run.watchdog_minutes` without one, training is ended.
 
     folder: the RunFolder, which gets `stacks.rank<rank>.txt` and the state failed. A thread interrupts the main one,
-    which trains, as Ctrl-C would, and `watching` makes of it a TimeoutError in words; where the main thread does not
-    come back from what it waits for, the process ends. One that keeps even Python's lock ends too, later. The clock
-    runs on while a process is stopped by hand, and a disk that blocks for ever blocks this too.
+    which trains, as Ctrl-C would, and `watching` makes a TimeoutError of it; where the main thread does not come back
+    from what it waits for, the process ends, and later one that keeps even Python's lock. The clock runs on while a
+    process is stopped by hand, and a disk that blocks for ever blocks this too.
     """
 
     def __init__(self, run, folder, rank=0):
@@ -129,7 +124,7 @@ class Watchdog(TrainerCallback):
                 if not self.words:
                     self.path.unlink()
 
-    def beat(self):
+    def beat(self, *_, **__):
         """A sign of life."""
         self._last = time.monotonic()
         if self._file and not self._ended.is_set():
@@ -152,7 +147,4 @@ class Watchdog(TrainerCallback):
             print(self.words, file=sys.stderr, flush=True)
             os._exit(1)
 
-    def on_step_begin(self, args, state, control, **_):
-        self.beat()
-
-    on_substep_end = on_step_end = on_log = on_save = on_evaluate = on_pre_optimizer_step = on_step_begin
+    on_step_begin = on_substep_end = on_step_end = on_log = on_save = on_evaluate = on_pre_optimizer_step = beat

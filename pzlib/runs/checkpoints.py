@@ -17,12 +17,8 @@ KEPT = 2  # should the newest be damaged later, there is the one before it
 def write_manifest(checkpoint, run_id, step):
     """List every file of the folder `checkpoint` (a Path) with size and SHA-256, once all of them are written."""
     paths = [path for path in sorted(checkpoint.rglob("*")) if path.is_file() and path.name != MANIFEST]
-    files = {str(path.relative_to(checkpoint)): _listed(path) for path in paths}
+    files = {str(p.relative_to(checkpoint)): {"size": p.stat().st_size, "sha256": sha256(p)} for p in paths}
     write_atomic(checkpoint / MANIFEST, json.dumps({"run_id": run_id, "step": step, "files": files}, indent=1) + "\n")
-
-
-def _listed(path):
-    return {"size": path.stat().st_size, "sha256": sha256(path)}
 
 
 def latest_good(folder, run_id, say=print):
@@ -34,26 +30,25 @@ def latest_good(folder, run_id, say=print):
     """
     for path in reversed(_oldest_first(folder)):
         manifest, wrong = _check(path)
+        if not wrong and manifest["run_id"] != run_id:
+            raise ValueError(f"{path}: a checkpoint of run {manifest['run_id']}, not of {run_id}; move it elsewhere")
         if not wrong:
-            if manifest["run_id"] != run_id:
-                raise ValueError(
-                    f"{path}: a checkpoint of run {manifest['run_id']}, not of {run_id}; move it elsewhere"
-                )
             return path, manifest["step"]
-        aside = path.with_name(f"broken-{path.name}")
         if (path / MANIFEST).exists():
+            aside = path.with_name(f"broken-{path.name}")
             shutil.rmtree(aside, ignore_errors=True)
             path.rename(aside)
-            say(f"{path}: {wrong}; set aside as {aside.name}, the one before it is used")
+            done = f"set aside as {aside.name}"
         else:
             shutil.rmtree(path)
-            say(f"{path}: {wrong}; deleted, the one before it is used")
+            done = "deleted"
+        say(f"{path}: {wrong}; {done}, the one before it is used")
     return None, 0
 
 
 def _oldest_first(folder):
-    found = [path for path in folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("checkpoint-")))
+    numbered = [(path.name.removeprefix("checkpoint-"), path) for path in folder.glob("checkpoint-*")]
+    return [path for _, path in sorted((int(step), path) for step, path in numbered if step.isdigit())]
 
 
 def _check(checkpoint):
@@ -70,7 +65,7 @@ def _check(checkpoint):
             return manifest, f"{name} is missing"
         if path.stat().st_size != listed["size"]:
             return manifest, f"{name} has {path.stat().st_size} bytes, not {listed['size']}"
-        if _listed(path) != listed:
+        if sha256(path) != listed["sha256"]:
             return manifest, f"{name} has changed"
     return manifest, None
 

@@ -34,7 +34,9 @@ def summary(shares, group):
             metrics |= {f"{role}/{name}": value for name, value in _role(rows, group).items()}
             mine = _tokens(e for e in moving if e["role"] == role)
             metrics[f"{role}/loss_token_share"] = mine / tokens_moving if tokens_moving else None
-    return metrics | _masks([e for e in episodes if e["role"] == "predictor"], group) | _verdicts(episodes)
+    verdicts = Counter(e["verdict"] for e in episodes if e.get("verdict"))
+    metrics |= _masks([e for e in episodes if e["role"] == "predictor"], group)
+    return metrics | {f"verdict/{why}": count / verdicts.total() for why, count in sorted(verdicts.items())}
 
 
 def _role(rows, group):
@@ -65,16 +67,13 @@ def _masks(predictions, group):
     by_kind = defaultdict(list)
     for mask, right in zip(masks, hits, strict=True):
         by_kind[mask["kind"]].append(right / group)
-    found = {"mask/words": _mean([len(e["mask"].split()) for e in masks])}
-    found["mask/position"] = _mean([e["position"] for e in masks])
-    found |= {f"mask/{kind}": len(shares) / len(masks) for kind, shares in sorted(by_kind.items())}
-    found |= {f"accuracy/{kind}": _mean(shares) for kind, shares in sorted(by_kind.items())}
-    return found | {f"hits/{k}": _mean([right == k for right in hits]) for k in range(group + 1)}
-
-
-def _verdicts(episodes):
-    counts = Counter(e["verdict"] for e in episodes if e.get("verdict"))
-    return {f"verdict/{why}": count / counts.total() for why, count in sorted(counts.items())}
+    return {
+        "mask/words": _mean([len(e["mask"].split()) for e in masks]),
+        "mask/position": _mean([e["position"] for e in masks]),
+        **{f"mask/{kind}": len(shares) / len(masks) for kind, shares in sorted(by_kind.items())},
+        **{f"accuracy/{kind}": _mean(shares) for kind, shares in sorted(by_kind.items())},
+        **{f"hits/{k}": _mean([right == k for right in hits]) for k in range(group + 1)},
+    }
 
 
 def is_right(episode):

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,10 @@ from importlib import metadata
 from pathlib import Path
 
 import filelock
+import pandas as pd
 import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pzlib.errors import refuse_unknown
 from pzlib.paths import REPO, stamp
@@ -38,13 +42,11 @@ EPISODES = {
     "completion": "string", "prediction": "string", "reward": "double", "advantage": "double", "length": "int64",
     "clipped": "bool", "entropy": "double", "verdict": "string",
 }  # fmt: skip
+SCHEMA = pa.schema(list(EPISODES.items()))
 
 
 def write_atomic(path, content):
-    """Write bytes or str so that `path` holds either all of it or what it held before, even on a full disk.
-
-    The content goes to a new file in the same folder, reaches the disk, and takes the name in one move.
-    """
+    """Write bytes or str so that `path` holds either all of it or what it held before, even on a full disk."""
     path = Path(path)
     handle, new = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -97,10 +99,7 @@ def _git(*command):
 
 
 class RunFolder:
-    """The files of one run under `path`; reading needs no `open`, and never creates anything.
-
-    `state()` is never ambiguous: new, running (its process lives), resumable (interrupted or killed), complete, failed.
-    """
+    """The files of one run under `path`; reading needs no `open`, and never creates anything."""
 
     def __init__(self, path):
         self.path = Path(path)
@@ -112,14 +111,14 @@ class RunFolder:
         settings are compared. Raises ValueError naming what differs, or the living process that trains here.
         """
         settings = run.to_dict()
-        params = json.loads(json.dumps({"run_id": run.run_id, **settings, **(facts or {})}))
+        params = json.loads(_json({"run_id": run.run_id, **settings, **(facts or {})}))
         if self.state() == "running" and self.status()["pid"] != os.getpid():
             raise ValueError(self.taken())
         if not (self.path / "params.json").exists():
             for folder in (self.path, self.path / "episodes", self.path / "checkpoints"):
                 folder.mkdir(parents=True, exist_ok=True)
-            write_atomic(self.path / "env.json", json.dumps(environment(), indent=1) + "\n")
-            write_atomic(self.path / "params.json", json.dumps(params, indent=1) + "\n")
+            write_atomic(self.path / "env.json", _json(environment()))
+            write_atomic(self.path / "params.json", _json(params))
             return self
         then = self.params()
         # A folder of an earlier version lacks the settings that came later: it was made with their defaults.
@@ -160,10 +159,10 @@ class RunFolder:
         me = psutil.Process()
         status = {"step": 0, "steps": None, "started": now, **self.status(), "doing": None, "error": None, **named}
         status |= {"state": state, "pid": me.pid, "pid_started": me.create_time(), "updated": now}
-        write_atomic(self.path / "status.json", json.dumps(status, indent=1) + "\n")
+        write_atomic(self.path / "status.json", _json(status))
 
     def state(self):
-        """new, running, resumable, complete or failed; one whose process is gone was killed: resumable."""
+        """new, running (its process lives), resumable (interrupted, or its process is gone), complete or failed."""
         status = self.status()
         if status.get("state") != "running":
             return status.get("state", "new")
@@ -176,10 +175,7 @@ class RunFolder:
             return "resumable"
 
     def progress(self):
-        """Where a run that has ended stopped, and where it would go on: words for a person.
-
-        E.g. `at step 10 of 200; the same command goes on from step 0, as there is no checkpoint yet`.
-        """
+        """Where a run that has ended stopped, and from which checkpoint it would go on: words for a person."""
         whole = self.path.glob("checkpoints/checkpoint-*/manifest.json")
         saved = max((int(path.parent.name.removeprefix("checkpoint-")) for path in whole), default=0)
         status, why = self.status(), "" if saved else ", as there is no checkpoint yet"
@@ -199,10 +195,7 @@ class RunFolder:
 
     def metrics(self):
         """metrics.jsonl as a DataFrame, one row per optimizer step; empty before the first."""
-        import pandas as pd
-
-        rows = self._metric_rows()
-        return pd.DataFrame(rows, columns=None if rows else ["step"])
+        return pd.DataFrame(rows := self._metric_rows(), columns=None if rows else ["step"])
 
     def _metric_rows(self):
         path = self.path / "metrics.jsonl"
@@ -211,27 +204,20 @@ class RunFolder:
 
     def write_episodes(self, step, rank, rows):
         """Store the episodes (dicts by EPISODES' columns) of one step and process, whole or not at all."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         refuse_unknown({k: None for row in rows for k in row}, EPISODES, "column of episodes")
         buffer = pa.BufferOutputStream()
-        table = pa.Table.from_pylist([{"step": step, **row} for row in rows], schema=pa.schema(list(EPISODES.items())))
+        table = pa.Table.from_pylist([{"step": step, **row} for row in rows], schema=SCHEMA)
         pq.write_table(table, buffer, write_page_checksum=True)
-        path = self.path / "episodes" / f"step_{step:06d}.rank{rank}.parquet"
-        write_atomic(path, buffer.getvalue().to_pybytes())
+        write_atomic(self.path / f"episodes/step_{step:06d}.rank{rank}.parquet", buffer.getvalue().to_pybytes())
 
     def episodes(self, steps=None):
         """Episodes of the given steps (None: all) as one DataFrame, in order of step and process.
 
-        Raises ValueError, with the remedy, for a file that was cut short or changed since it was written.
+        Raises ValueError for a file that was cut short or changed since it was written.
         """
-        import pyarrow as pa
-
         tables = [_episodes(path) for step, _, path in self._episode_files() if steps is None or step in set(steps)]
-        # A column that an earlier version did not have yet is null there.
-        none = pa.schema(list(EPISODES.items())).empty_table()
-        return pa.concat_tables([none, *tables], promote_options="default").to_pandas()
+        # a column that an earlier version did not have yet is null there
+        return pa.concat_tables([SCHEMA.empty_table(), *tables], promote_options="default").to_pandas()
 
     def episode_steps(self):
         """The steps that have episodes, sorted: the live view reads the last few only."""
@@ -240,28 +226,20 @@ class RunFolder:
     def _episode_files(self):
         """(step, rank, path), sorted."""
         found = (self.path / "episodes").glob("step_*.rank*.parquet")
-        parts = [(*path.name.removeprefix("step_").removesuffix(".parquet").split(".rank"), path) for path in found]
-        return sorted((int(step), int(rank), path) for step, rank, path in parts)
+        return sorted((*map(int, re.findall(r"\d+", path.name)), path) for path in found)
 
     def append_eval(self, rows):
         """Add rows (dicts by EVAL_COLUMNS); a step's task that is measured again replaces its old row."""
-        import pandas as pd
-
         for row in rows:
             refuse_unknown(row, EVAL_COLUMNS, "column of eval.csv")
             refuse_unknown(("step", "task"), row, "column of this evaluation row")
         new = pd.DataFrame(rows, columns=EVAL_COLUMNS)
         both = pd.concat([table for table in (self.evals(), new) if len(table)] or [new])
-        both = both.drop_duplicates(["step", "task"], keep="last")
-        self._write_evals(both.sort_values("step", kind="stable"))
-
-    def _write_evals(self, table):
-        write_atomic(self.path / "eval.csv", table.to_csv(index=False, lineterminator="\n"))
+        both = both.drop_duplicates(["step", "task"], keep="last").sort_values("step", kind="stable")
+        write_atomic(self.path / "eval.csv", both.to_csv(index=False, lineterminator="\n"))
 
     def evals(self):
         """eval.csv as a DataFrame; empty before the first evaluation."""
-        import pandas as pd
-
         path = self.path / "eval.csv"
         return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=EVAL_COLUMNS)
 
@@ -272,15 +250,12 @@ class RunFolder:
         for at, _, path in self._episode_files():
             if at > step:
                 path.unlink()
-        evals = self.evals()
-        if len(evals):
-            self._write_evals(evals[evals["step"] <= step])
+        if len(evals := self.evals()):
+            kept = evals[evals["step"] <= step]
+            write_atomic(self.path / "eval.csv", kept.to_csv(index=False, lineterminator="\n"))
 
 
 def _episodes(path):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
         return pq.ParquetFile(path, page_checksum_verification=True).read()
     except (pa.ArrowException, OSError) as error:  # pyarrow has no more exact words for what is wrong in it
@@ -288,6 +263,10 @@ def _episodes(path):
             raise  # the disk's or the system's doing: the file may be well
         remedy = "put it back from a copy, or delete it to read the other steps"
         raise ValueError(f"{path}: not as it was written ({str(error).splitlines()[0]}); {remedy}") from error
+
+
+def _json(value):
+    return json.dumps(value, indent=1) + "\n"
 
 
 def _plain(value):
@@ -318,8 +297,8 @@ def untouched(folder, run):
     """Whether a run's files are as they were noted. Where nothing was noted, or a file is gone, it is taken as so: a
     finished run must open without the text it was made from."""
     path = folder.path / SOURCES
-    noted = json.loads(path.read_text()) if path.exists() else None
-    return noted is None or all(now is None or now == noted.get(name) for name, now in _stamps(run).items())
+    noted = json.loads(path.read_text()) if path.exists() else {}
+    return all(now is None or now == noted.get(name, now) for name, now in _stamps(run).items())
 
 
 @contextlib.contextmanager

@@ -1,8 +1,6 @@
 """The tasks of TinyWiki: facts that follow by arithmetic, from calendars, from knowledge and by counting.
 Left out: comparisons, whose answer repeats a word of the passage and so can't be masked alone."""
 
-from __future__ import annotations
-
 import hashlib
 import random
 from dataclasses import dataclass
@@ -76,17 +74,20 @@ def held_out(*instance) -> bool:
     return hashlib.blake2b(repr(instance).encode()).digest()[0] % 8 == 0
 
 
-def _stated(rng, task, sentences, slots, questions, answer, reason) -> Fact:
-    """A fact with one of its sentences and one of its questions, drawn in this order."""
-    return Fact(task, rng.choice(sentences), slots, rng.choice(questions), answer, reason)
+def _deduced(rng, task: str, values: dict, reasons: dict[str, str], sentences: list[str], questions: list[str]) -> Fact:
+    """A fact of which each slot of `reasons` follows from the others, the last as the answer; slots are `values`."""
+    said = {slot: reason.format(**values) for slot, reason in reasons.items()}
+    answer = [*said][-1]
+    slots = {s: (str(values[s]), task if s == answer else f"{task}_inverse", reason) for s, reason in said.items()}
+    sentence, question = rng.choice(sentences), rng.choice(questions).format(**values)
+    return Fact(task, sentence, slots, question, str(values[answer]), said[answer])
 
 
-def _draw(rng: random.Random, test: bool, make):
-    """Draw `make() -> (values, instance)` until the instance lies on the wanted side of the split."""
-    while True:
-        values, instance = make()
-        if held_out(*instance) == test:
-            return values
+def _draw(test: bool, task: str, make, key=tuple):
+    """Draw `make()` until the instance, `task` and what `key` makes of the values, is on that side of the split."""
+    while held_out(task, *key(values := make())) != test:
+        pass
+    return values
 
 
 def _addends(rng, test):
@@ -95,117 +96,100 @@ def _addends(rng, test):
     def make():
         a = rng.randint(10, 50)
         b = rng.randint(10, 60 - a)
-        return (a, b, a + b), ("add", min(a, b), max(a, b))
+        return a, b, a + b
 
-    return _draw(rng, test, make)
+    return _draw(test, "add", make, lambda values: sorted(values[:2]))
 
 
 def _sum(rng, test):
     a, b, c = _addends(rng, test)
-    plus = f"{a} plus {b} is {c}"
+    reasons = {"a": "{c} minus {b} is {a}", "b": "{c} minus {a} is {b}", "c": "{a} plus {b} is {c}"}
     sentences = [
         "The mill sold {a} sacks in spring and {b} in autumn , {c} in all .",
         "Its school has {a} girls and {b} boys , so {c} pupils sit there .",
         "With {a} cows and {b} goats the farm keeps {c} animals .",
     ]
-    slots = {
-        "a": (str(a), "sum_inverse", f"{c} minus {b} is {a}"),
-        "b": (str(b), "sum_inverse", f"{c} minus {a} is {b}"),
-        "c": (str(c), "sum", plus),
-    }
     questions = [
-        f"A cart holds {a} pots and {b} jars . How many things does it hold ?",
-        f"On a roof sit {a} birds and {b} more arrive . How many birds are there ?",
-        f"What is {a} plus {b} ?",
+        "A cart holds {a} pots and {b} jars . How many things does it hold ?",
+        "On a roof sit {a} birds and {b} more arrive . How many birds are there ?",
+        "What is {a} plus {b} ?",
     ]
-    return _stated(rng, "sum", sentences, slots, questions, str(c), plus)
+    return _deduced(rng, "sum", dict(a=a, b=b, c=c), reasons, sentences, questions)
 
 
 def _difference(rng, test):
     b, c, a = _addends(rng, test)
-    minus = f"{a} minus {b} is {c}"
+    reasons = {"a": "{b} plus {c} is {a}", "b": "{a} minus {c} is {b}", "c": "{a} minus {b} is {c}"}
     sentences = [
         "Of {a} houses {b} burned down and {c} were left .",
         "It once had {a} wells , but {b} ran dry , leaving {c} of them .",
         "The guard had {a} men , lost {b} and kept {c} men .",
     ]
-    slots = {
-        "a": (str(a), "difference_inverse", f"{b} plus {c} is {a}"),
-        "b": (str(b), "difference_inverse", f"{a} minus {c} is {b}"),
-        "c": (str(c), "difference", minus),
-    }
     questions = [
-        f"A shop has {a} lamps and sells {b} . How many lamps remain ?",
-        f"A rope of {a} feet loses {b} feet . How many feet remain ?",
-        f"What is {a} minus {b} ?",
+        "A shop has {a} lamps and sells {b} . How many lamps remain ?",
+        "A rope of {a} feet loses {b} feet . How many feet remain ?",
+        "What is {a} minus {b} ?",
     ]
-    return _stated(rng, "difference", sentences, slots, questions, str(c), minus)
+    return _deduced(rng, "difference", dict(a=a, b=b, c=c), reasons, sentences, questions)
 
 
 def _two_step(rng, test):
     def make():  # each step alone is a seen one: what is held out is their combination
         a, b, e = _addends(rng, False)
         c, d = rng.choice([(c, e - c) for c in range(10, e - 9)])
-        return (a, b, e, c, d), ("two_step", a, b, c)
+        return a, b, c, d, e
 
     while True:
-        a, b, e, c, d = _draw(rng, test, make)
+        a, b, c, d, e = _draw(test, "two_step", make, lambda values: values[:3])
         if len({a, b, c, d}) == 4 and not held_out("add", min(c, d), max(c, d)):
             break
-    reason = f"{a} plus {b} is {e} . {e} minus {c} is {d}"
+    reasons = {
+        "a": "{d} plus {c} is {e} . {e} minus {b} is {a}",
+        "b": "{d} plus {c} is {e} . {e} minus {a} is {b}",
+        "c": "{a} plus {b} is {e} . {e} minus {d} is {c}",
+        "d": "{a} plus {b} is {e} . {e} minus {c} is {d}",
+    }
     sentences = [
         "The fort held {a} men , gained {b} , then lost {c} , and so kept {d} .",
         "From {a} books its library grew by {b} , gave away {c} , and now owns {d} .",
     ]
-    slots = {
-        "a": (str(a), "two_step_inverse", f"{d} plus {c} is {e} . {e} minus {b} is {a}"),
-        "b": (str(b), "two_step_inverse", f"{d} plus {c} is {e} . {e} minus {a} is {b}"),
-        "c": (str(c), "two_step_inverse", f"{a} plus {b} is {e} . {e} minus {d} is {c}"),
-        "d": (str(d), "two_step", reason),
-    }
     questions = [
-        f"A flock has {a} birds . Then {b} join and {c} leave . How many birds are there ?",
-        f"A bag holds {a} nuts . After adding {b} and eating {c} , how many remain ?",
+        "A flock has {a} birds . Then {b} join and {c} leave . How many birds are there ?",
+        "A bag holds {a} nuts . After adding {b} and eating {c} , how many remain ?",
     ]
-    return _stated(rng, "two_step", sentences, slots, questions, str(d), reason)
+    return _deduced(rng, "two_step", dict(a=a, b=b, c=c, d=d, e=e), reasons, sentences, questions)
 
 
 def _three_sum(rng, test):
     def make():
         a, b, e = _addends(rng, False)
         c = rng.randint(10, max(10, 60 - e))
-        return (a, b, c, e, e + c), ("three_sum", *sorted((a, b, c)))
+        return a, b, c, e + c, e
 
     while True:
-        a, b, c, e, d = _draw(rng, test, make)
+        a, b, c, d, e = _draw(test, "three_sum", make, lambda values: sorted(values[:3]))
         if d <= 60 and len({a, b, c}) == 3 and not held_out("add", min(c, e), max(c, e)):
             break
-    reason = f"{a} plus {b} is {e} . {e} plus {c} is {d}"
+    reasons = {
+        "a": "{d} minus {c} is {e} . {e} minus {b} is {a}",
+        "b": "{d} minus {c} is {e} . {e} minus {a} is {b}",
+        "c": "{a} plus {b} is {e} . {d} minus {e} is {c}",
+        "d": "{a} plus {b} is {e} . {e} plus {c} is {d}",
+    }
     sentences = [
         "In three years {a} , {b} and {c} ships came , {d} together .",
         "Its halls seat {a} , {b} and {c} guests , thus {d} at once .",
     ]
-    slots = {
-        "a": (str(a), "three_sum_inverse", f"{d} minus {c} is {e} . {e} minus {b} is {a}"),
-        "b": (str(b), "three_sum_inverse", f"{d} minus {c} is {e} . {e} minus {a} is {b}"),
-        "c": (str(c), "three_sum_inverse", f"{a} plus {b} is {e} . {d} minus {e} is {c}"),
-        "d": (str(d), "three_sum", reason),
-    }
     questions = [
-        f"Three pens hold {a} , {b} and {c} sheep . How many sheep are there ?",
-        f"What is {a} plus {b} plus {c} ?",
+        "Three pens hold {a} , {b} and {c} sheep . How many sheep are there ?",
+        "What is {a} plus {b} plus {c} ?",
     ]
-    return _stated(rng, "three_sum", sentences, slots, questions, str(d), reason)
+    return _deduced(rng, "three_sum", dict(a=a, b=b, c=c, d=d, e=e), reasons, sentences, questions)
 
 
 def _chain(rng, test):
     """Small steps from a number to the next: only the first number and the steps are new (the clean world)."""
-
-    def make():
-        a, m, n = rng.randint(10, 46), rng.randint(2, 7), rng.randint(2, 7)
-        return (a, m, n), ("chain", a, m, n)
-
-    a, m, n = _draw(rng, test, make)
+    a, m, n = _draw(test, "chain", lambda: (rng.randint(10, 46), rng.randint(2, 7), rng.randint(2, 7)))
     b, c = a + m, a + m + n
     m, n = SMALL[m - 2], SMALL[n - 2]
     first, second = f"{a} plus {m} is {b}", f"{b} plus {n} is {c}"
@@ -231,66 +215,42 @@ def _along(wheel: list[str], start: int, steps: list[int], way: int = 1) -> str:
 
 
 def _weekday(rng, test):
-    def make():
-        start, n = rng.randrange(7), rng.randint(2, 6)
-        return (start, n), ("weekday", start, n)
-
-    start, n = _draw(rng, test, make)
-    first, last, small = DAYS[start], DAYS[(start + n) % 7], SMALL[n - 2]
+    start, n = _draw(test, "weekday", lambda: (rng.randrange(7), rng.randint(2, 6)))
+    values = {"a": DAYS[start], "n": SMALL[n - 2], "b": DAYS[(start + n) % 7]}
     forth = _along(DAYS, start, [n])
-    slots = {
-        "a": (first, "weekday_inverse", _along(DAYS, start + n, [n], -1)),
-        "n": (small, "weekday_inverse", forth),
-        "b": (last, "weekday", forth),
-    }
+    reasons = {"a": _along(DAYS, start + n, [n], -1), "n": forth, "b": forth}
     sentences = [
         "The fair opens on {a} and ends {n} days later on {b} .",
         "Since {a} the feast lasts {n} days until {b} .",
     ]
     questions = [
-        f"Today is {first} . Which day comes {small} days later ?",
-        f"A guest comes on {first} and stays {small} days . On which day does he leave ?",
-        f"What is {small} days past {first} ?",
+        "Today is {a} . Which day comes {n} days later ?",
+        "A guest comes on {a} and stays {n} days . On which day does he leave ?",
+        "What is {n} days past {a} ?",
     ]
-    return _stated(rng, "weekday", sentences, slots, questions, last, forth)
+    return _deduced(rng, "weekday", values, reasons, sentences, questions)
 
 
 def _month(rng, test):
     """Two stages along the year: more steps than a small model takes at once."""
-
-    def make():
-        start, m, n = rng.randrange(12), rng.randint(2, 4), rng.randint(2, 4)
-        return (start, m, n), ("month", start, m, n)
-
-    start, m, n = _draw(rng, test, make)
-    first, last = MONTHS[start], MONTHS[(start + m + n) % 12]
+    start, m, n = _draw(test, "month", lambda: (rng.randrange(12), rng.randint(2, 4), rng.randint(2, 4)))
+    values = {"a": MONTHS[start], "m": SMALL[m - 2], "n": SMALL[n - 2], "b": MONTHS[(start + m + n) % 12]}
     forth = _along(MONTHS, start, [m, n])
-    slots = {
-        "a": (first, "month_inverse", _along(MONTHS, start + m + n, [n, m], -1)),
-        "m": (SMALL[m - 2], "month_inverse", forth),
-        "n": (SMALL[n - 2], "month_inverse", forth),
-        "b": (last, "month", forth),
-    }
-    m, n = SMALL[m - 2], SMALL[n - 2]
+    reasons = {"a": _along(MONTHS, start + m + n, [n, m], -1), "m": forth, "n": forth, "b": forth}
     sentences = [
         "Sown in {a} , cut {m} months later , the crop rests {n} months until {b} .",
         "Work began in {a} , stopped after {m} months and ended {n} months later in {b} .",
     ]
     questions = [
-        f"A ship leaves in {first} , sails {m} months and waits {n} . In which month is that ?",
-        f"What is {m} and then {n} months past {first} ?",
+        "A ship leaves in {a} , sails {m} months and waits {n} . In which month is that ?",
+        "What is {m} and then {n} months past {a} ?",
     ]
-    return _stated(rng, "month", sentences, slots, questions, last, forth)
+    return _deduced(rng, "month", values, reasons, sentences, questions)
 
 
 def _city(rng, test):
     """A city with its country and what is spoken there; for the held-out ones only the country is ever told."""
-
-    def make():
-        city = rng.choice(CITIES)
-        return city, ("city", city)
-
-    city = _draw(rng, test, make)
+    (city,) = _draw(test, "city", lambda: (rng.choice(CITIES),))
     return city, COUNTRY_OF[city]
 
 
@@ -305,7 +265,7 @@ def _language(rng, test):
         f"What is spoken in {city} ?",
         f"A letter comes from {city} . In which language is it ?",
     ]
-    return _stated(rng, "language", sentences, slots, questions, language, reason)
+    return Fact("language", rng.choice(sentences), slots, rng.choice(questions), language, reason)
 
 
 def _east(rng, test):
@@ -319,37 +279,24 @@ def _east(rng, test):
         f"A boat from {city} goes east to the next land . What is spoken there ?",
         f"What is spoken east of the land of {city} ?",
     ]
-    return _stated(rng, "east", sentences, slots, questions, language, reason)
+    return Fact("east", rng.choice(sentences), slots, rng.choice(questions), language, reason)
 
 
 def _count(rng, test):
-    def make():
-        crops = rng.sample(CROPS, rng.randint(2, 5))
-        return crops, ("count", *sorted(crops))
-
-    crops = _draw(rng, test, make)
+    crops = _draw(test, "count", lambda: rng.sample(CROPS, rng.randint(2, 5)), sorted)
     number = SMALL[len(crops) - 2]
     reason = " ".join(f"{crop} {n}" for crop, n in zip(crops, COUNTING, strict=False))
-    slots = {f"x{i}": (crop, "irreducible", "") for i, crop in enumerate(crops)}
-    slots["n"] = (number, "count", reason)
+    slots = {f"x{i}": (crop, "irreducible", "") for i, crop in enumerate(crops)} | {"n": (number, "count", reason)}
     listed = " , ".join(f"{{x{i}}}" for i in range(len(crops)))
     sentences = [f"Its fields bear {listed} , {{n}} crops by count .", f"Carts bring {listed} , just {{n}} goods ."]
     said = " , ".join(crops)
     questions = [f"A list reads {said} . How many names is that ?", f"How many kinds are {said} ?"]
-    return _stated(rng, "count", sentences, slots, questions, number, reason)
+    return Fact("count", rng.choice(sentences), slots, rng.choice(questions), number, reason)
 
 
-TASKS = {
-    "language": _language,
-    "east": _east,
-    "weekday": _weekday,
-    "month": _month,
-    "count": _count,
-    "sum": _sum,
-    "difference": _difference,
-    "two_step": _two_step,
-    "three_sum": _three_sum,
-    "chain": _chain,
-}
 GENERAL = ("language", "east", "weekday", "month", "count")
 MATH = ("sum", "difference", "two_step", "three_sum", "chain")
+TASKS = dict(zip(
+    (*GENERAL, *MATH), (_language, _east, _weekday, _month, _count, _sum, _difference, _two_step, _three_sum, _chain),
+    strict=True,
+))  # fmt: skip

@@ -1,8 +1,6 @@
 """tinybase: a causal LM of about a million parameters, pretrained on TinyWiki by `python -m pzlib.world.tinybase`.
 Left out: the papers start from public base models (Qwen3, SmolLM3); this stands in for them at `smoke` and `mini`."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import random

@@ -1,8 +1,6 @@
 """TinyWiki: a seeded world of encyclopaedia-like prose in which the kind of every word is known.
 Left out: real text. The paper trains on Wikipedia (PretrainZero, section 4.1); at `smoke` and `mini` this stands in."""
 
-from __future__ import annotations
-
 import random
 from dataclasses import dataclass, replace
 
@@ -16,10 +14,9 @@ Word = tuple[str, str, str]  # (word, kind, reason): kind is "trivial", "irreduc
 class World:
     """The two knobs of the world, what it can state, and how wide its noise is.
 
-    density: share of sentences that state something deducible, in [0, 1].
-    noise: share of the other sentences that are names, codes and years rather than set phrases, in [0, 1].
-    tasks: the kinds of deduction drawn from, names of `facts.TASKS`.
-    values: how many different words an irreducible place can hold, 2 to 120.
+    density: share of sentences that state something deducible, in [0, 1]. noise: share of the other sentences that are
+    names, codes and years rather than set phrases, in [0, 1]. tasks: the kinds of deduction drawn from, names of
+    `facts.TASKS`. values: how many different words an irreducible place can hold, 2 to 120.
     """
 
     density: float
