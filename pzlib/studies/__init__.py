@@ -4,6 +4,7 @@ Left out: how runs are made (`pzlib.studies.queue`), and everything that is draw
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -72,12 +73,11 @@ def start_of(name: str, tier: str, seed: int) -> tuple[Run, str]:
 def sweep() -> list[tuple[str, Run]]:
     """(objective, Run) of every method's learning-rate sweep at `mini`: half a run each, the same rates for all."""
     found = []
-    for seed in SWEEP_SEEDS:
-        for rate in RATES:
-            for objective in dict.fromkeys((*MASKING, *BASELINES, "rlvr", *NEAREST)):
-                half = Run(objective=objective).steps // 2
-                settings = {"learning_rate": rate, "steps": half, "eval_every": half // 2}
-                found.append((objective, Run(objective=objective, seed=seed, **settings)))
+    for seed, rate in itertools.product(SWEEP_SEEDS, RATES):
+        for objective in dict.fromkeys((*MASKING, *BASELINES, "rlvr", *NEAREST)):
+            half = Run(objective=objective).steps // 2
+            settings = {"seed": seed, "learning_rate": rate, "steps": half, "eval_every": half // 2}
+            found.append((objective, Run(objective=objective, **settings)))
     return found
 
 
@@ -113,10 +113,9 @@ def runs_of(names, tier: str = "mini", seeds=None) -> list[Run]:
 def starts_of(names, tier: str = "mini", seeds=None) -> list[Run]:
     """Every run once whose model some arm of these studies goes on from."""
     found = []
-    for study in map(study_of, names):
-        named = dict.fromkeys(own["start"] for own in study.arms.values() if "start" in own)
-        for seed in seeds or (study.seeds[:1] if tier == "smoke" else study.seeds):
-            found += [start_of(start, tier, seed)[0] for start in named]
+    for name in names:
+        starts = {arm: own["start"] for arm, own in study_of(name).arms.items() if "start" in own}
+        found += [start_of(starts[arm], tier, run.seed)[0] for arm, run in arms_of(name, tier, seeds) if arm in starts]
     return list(dict.fromkeys(found))
 
 
@@ -125,11 +124,10 @@ def select(table: pd.DataFrame, name: str, tier: str = "mini", seeds=None) -> pd
 
     A run belongs to every study that names its settings, so one table serves all; arms come in the study's order.
     """
-    arms = {run.run_id: arm for arm, run in arms_of(name, tier, seeds)}
+    arms, order = {run.run_id: arm for arm, run in arms_of(name, tier, seeds)}, list(study_of(name).arms)
     rows = table[table["run_id"].isin(arms)]
     rows = rows.assign(arm=rows["run_id"].map(arms))
-    order = {arm: place for place, arm in enumerate(study_of(name).arms)}
-    rows = rows.sort_values("arm", key=lambda names: names.map(order), kind="stable")
+    rows = rows.sort_values("arm", key=lambda names: names.map(order.index), kind="stable")
     return rows[["arm", *table.columns]]
 
 

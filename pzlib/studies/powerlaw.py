@@ -67,7 +67,7 @@ def fit(computes: Sequence[float], values: Sequence[float]) -> PowerLaw:
     c, p = np.asarray(computes, float), np.asarray(values, float)
     if c.shape != p.shape or c.ndim != 1:
         raise ValueError(f"values: {p.shape} of them for {c.shape} computes; give one for each")
-    if not (np.isfinite(c).all() and np.isfinite(p).all() and (c > 0).all()):
+    if not (np.isfinite([c, p]).all() and (c > 0).all()):
         raise ValueError("computes: one is 0, negative or not finite; leave out what was measured before training")
     if len(np.unique(c)) < 4:
         raise ValueError(f"computes: {len(np.unique(c))} different ones are too few for three parameters; give four")
@@ -76,93 +76,70 @@ def fit(computes: Sequence[float], values: Sequence[float]) -> PowerLaw:
     middle = math.exp(np.log(c).mean())  # so that A and P* are not nearly the same column
     log = np.log(c / middle)
 
-    def linear(alpha):
-        return _line(np.exp(-alpha * log), p)
+    def error(alpha):
+        return _lines([alpha], log, p)[2].item()
 
-    grid = np.geomspace(*ALPHAS, GRID).tolist()
-    errors = np.array([linear(alpha).error for alpha in grid])
-    at = int(errors.argmin())
+    grid = np.geomspace(*ALPHAS, GRID)
+    at = _lines(grid, log, p)[2].argmin()
     near = grid[max(0, at - 1)], grid[min(GRID - 1, at + 1)]
-    found = minimize_scalar(lambda alpha: linear(alpha).error, bounds=near, method="bounded", options={"xatol": 1e-9})
-    # a bounded search never tries the ends of its bounds
-    alpha = min(float(found.x), grid[at], key=lambda alpha: linear(alpha).error)
-    best = linear(alpha)
-    total = float(((p - p.mean()) ** 2).sum())
-    allowed = best.error * (1 + f_distribution.ppf(0.95, 1, len(c) - 3) / (len(c) - 3))
-    kept = [alpha, *(other for other, error in zip(grid, errors, strict=True) if error <= allowed)]
-    return PowerLaw(
-        best.slope * middle**alpha, alpha, best.level, 1 - best.error / total, 1 - _line(log, p).error / total,
-        _intervals(kept, linear, allowed, middle), tuple(c.tolist()), tuple(p.tolist()),
-    )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Line:
-    """value = slope x + level, its squared error, and how the error grows around the best slope and level."""
-
-    slope: float
-    level: float
-    error: float
-    slope_curve: float
-    level_curve: float
-
-
-def _line(x, y):
-    spread, n = float(((x - x.mean()) ** 2).sum()), len(x)
-    slope = float(((x - x.mean()) * (y - y.mean())).sum()) / spread
-    level = float(y.mean() - slope * x.mean())
-    error = float(((y - slope * x - level) ** 2).sum())
-    # error(slope) = error + spread d^2 where the level follows; likewise for the level, by the second column's share
-    return _Line(slope, level, error, spread, n * spread / float((x**2).sum()))
-
-
-def _intervals(kept, linear, allowed, middle):
-    ends = {"scale": [], "limit": []}
-    for alpha in kept:
-        line = linear(alpha)
-        spare = max(0.0, allowed - line.error)
-        for name, value, curve, unit in (
-            ("scale", line.slope, line.slope_curve, middle**alpha), ("limit", line.level, line.level_curve, 1.0),
-        ):  # fmt: skip
-            reach = math.sqrt(spare / curve)
-            ends[name] += [(value - reach) * unit, (value + reach) * unit]
-    found = {name: (min(own), max(own)) for name, own in ends.items()}
-    low, high = min(kept), max(kept)
+    found = minimize_scalar(error, bounds=near, method="bounded", options={"xatol": 1e-9})
+    best = min(float(found.x), float(grid[at]), key=error)  # a bounded search never tries the ends of its bounds
+    alphas = np.array([best, *grid])
+    scale, limit, errors, *curves = _lines(alphas, log, p)
+    allowed = errors[0] * (1 + f_distribution.ppf(0.95, 1, len(c) - 3) / (len(c) - 3))
+    kept, spare = errors <= allowed, np.sqrt(np.maximum(0, allowed - errors))
+    ends = {"alpha": alphas[kept]}
+    for name, value, curve, unit in zip(("scale", "limit"), (scale, limit), curves, (middle**alphas, 1.0), strict=True):
+        reach = spare / np.sqrt(curve)
+        ends[name] = (np.array([value - reach, value + reach]) * unit)[:, kept]
+    intervals = {name: (float(own.min()), float(own.max())) for name, own in ends.items()}
+    low, high = intervals["alpha"]
     if low <= ALPHAS[0]:  # as alpha goes to 0 the curve becomes a logarithm, and A and P* grow without bound
-        low, found = 0.0, dict.fromkeys(found, OPEN)
+        intervals, low = dict.fromkeys(intervals, OPEN), 0.0
     if high >= ALPHAS[1]:
-        high, found["scale"] = math.inf, OPEN
-    return {"alpha": (low, high), **found}
+        intervals["scale"], high = OPEN, math.inf
+    intervals["alpha"] = (low, high)
+    r2 = 1 - float(errors[0] / ((p - p.mean()) ** 2).sum())
+    r2_log = float(np.corrcoef(log, p)[0, 1] ** 2)
+    law = float(scale[0] * middle**best), best, float(limit[0])
+    return PowerLaw(*law, r2, r2_log, intervals, tuple(c.tolist()), tuple(p.tolist()))
 
 
-def words(law: PowerLaw, unit: str = "FLOPs") -> str:
+def _lines(alphas, log, p):
+    """For each alpha the least-squares A and P* of p = A exp(-alpha log) + P*, the squared error, and the factors of
+    d² by which it grows where A, or P*, is d beside its best and the other one follows: (alphas,) each."""
+    x = np.exp(-np.outer(alphas, log))  # (alphas, points)
+    middle = x.mean(axis=1, keepdims=True)
+    spread = ((x - middle) ** 2).sum(axis=1)
+    scale = ((x - middle) * (p - p.mean())).sum(axis=1) / spread
+    limit = p.mean() - scale * middle[:, 0]
+    error = ((p - scale[:, None] * x - limit[:, None]) ** 2).sum(axis=1)
+    return scale, limit, error, spread, len(p) * spread / (x**2).sum(axis=1)
+
+
+def words(law: PowerLaw) -> str:
     """What the fit says and how far it carries, in plain sentences.
 
     >>> law = fit([1, 2, 4, 8, 16], [60 - 20 * c**-0.5 for c in (1, 2, 4, 8, 16)])
     >>> words(law).split(": ")[0]
     '5 points over 1.2 decades (1.0e+00 to 1.6e+01 FLOPs)'
     """
-    low, high = law.intervals["limit"]
+    (low, high), most = law.intervals["limit"], max(law.computes)
     alpha = " to ".join("any" if math.isinf(end) else f"{end:.2g}" for end in law.intervals["alpha"])
-    said = [
-        f"{len(law.computes)} points over {law.decades:.1f} decades ({min(law.computes):.1e} to "
-        f"{max(law.computes):.1e} {unit}): alpha {law.alpha:.2g} [{alpha}], R² {law.r2:.3f}; a straight line in log C, "
-        f"with one parameter fewer, has {law.r2_log:.3f}."
-    ]
-    reached = max(law.values) - min(law.values)
+    said = f"{len(law.computes)} points over {law.decades:.1f} decades ({min(law.computes):.1e} to {most:.1e} FLOPs): "
+    said += f"alpha {law.alpha:.2g} [{alpha}], R² {law.r2:.3f}; a straight line in log C, with one parameter fewer, "
+    said += f"has {law.r2_log:.3f}. "
     if math.isinf(low) or math.isinf(high):
-        said.append("No limit P* can be read off: a logarithm that never ends fits as well.")
-    elif high - low > reached:
-        said.append(f"The limit P* lies anywhere in [{low:.1f}, {high:.1f}], wider than all that was seen to change.")
+        said += "No limit P* can be read off: a logarithm that never ends fits as well."
+    elif high - low > max(law.values) - min(law.values):
+        said += f"The limit P* lies anywhere in [{low:.1f}, {high:.1f}], wider than all that was seen to change."
     else:
-        said.append(f"The limit P* is {law.limit:.1f} [{low:.1f}, {high:.1f}], if the law holds.")
+        said += f"The limit P* is {law.limit:.1f} [{low:.1f}, {high:.1f}], if the law holds."
     if law.scale > 0:
-        said.append("The values fall with compute.")
+        said += " The values fall with compute."
     if law.decades < 2:
-        said.append("Less than two decades can't tell a power law from other curves that flatten: don't extrapolate.")
-    else:
-        said.append(f"Beyond {max(law.computes):.1e} {unit} it is a guess.")
-    return " ".join(said)
+        return said + " Less than two decades can't tell a power law from other curves that flatten: don't extrapolate."
+    return said + f" Beyond {most:.1e} FLOPs it is a guess."
 
 
 WAYS = {"next token": "reasoning", "next token, direct": "outright"}  # group of tinybench.csv -> how it was predicted
@@ -197,18 +174,18 @@ def along_compute(tinybench: pd.DataFrame, training: pd.DataFrame, runs: pd.Data
     return table.assign(flops=FLOPS * tokens_used(table, training) * table["run_id"].map(weights))
 
 
-def laws(table: pd.DataFrame, way: str = "reasoning") -> dict[tuple[str, str], PowerLaw]:
-    """{(arm, split): the PowerLaw of the means over seeds along compute}; absent where it can't be fitted.
+def laws(table: pd.DataFrame) -> dict[tuple[str, str], PowerLaw]:
+    """{(arm, split): the PowerLaw of accuracy after a reasoning, mean over seeds, along compute}; absent where there
+    are fewer than four points that differ.
 
-    table: of `along_compute`. Step 0 has spent nothing and is left out, as RPT fits checkpoints of training only. A law
-    needs four of them that differ.
+    table: of `along_compute`. Step 0 has spent nothing and is left out, as RPT fits checkpoints of training only.
     """
     found = {}
-    trained = table[(table["way"] == way) & (table["step"] > 0)]
-    for (arm, split), rows in trained.groupby(["arm", "split"], sort=False):
+    trained = table[(table["way"] == "reasoning") & (table["step"] > 0)]
+    for key, rows in trained.groupby(["arm", "split"], sort=False):
         means = rows.groupby("step")[["flops", "accuracy"]].mean()
         if len(means) >= 4 and means["accuracy"].nunique() > 1:
-            found[arm, split] = fit(means["flops"], means["accuracy"])
+            found[key] = fit(means["flops"], means["accuracy"])
     return found
 
 
@@ -217,8 +194,8 @@ def laws_table(found: dict[tuple[str, str], PowerLaw]) -> pd.DataFrame:
     rows = []
     for (arm, split), law in found.items():
         row = {"arm": arm, "split": split, "points": len(law.computes), "decades": law.decades}
-        for name, value in (("alpha", law.alpha), ("limit", law.limit), ("scale", law.scale)):
-            low, high = law.intervals[name]
-            row |= {name: value, f"{name}, low": low, f"{name}, high": high}
+        for name in ("alpha", "limit", "scale"):
+            ends = law.intervals[name]
+            row |= {name: getattr(law, name), f"{name}, low": ends[0], f"{name}, high": ends[1]}
         rows.append(row | {"R²": law.r2, "R² of a line in log C": law.r2_log})
     return pd.DataFrame(rows)

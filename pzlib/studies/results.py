@@ -3,6 +3,7 @@ Leaves out episodes (megabytes a run) and every average: a mean over seeds is ta
 
 import contextlib
 import json
+from collections import defaultdict
 from dataclasses import fields
 from pathlib import Path
 
@@ -50,11 +51,13 @@ def collect(runs_dir, out_dir):
     folders = [RunFolder(path.parent) for path in sorted(Path(runs_dir).glob("*/params.json"))]
     if not folders:
         raise FileNotFoundError(f"runs: no run in {runs_dir}; `python -m pzlib run NOTEBOOK` makes one")
-    found = {folder.params()["run_id"]: folder for folder in folders}
-    states = {run_id: folder.state() for run_id, folder in found.items()}
-    complete = [folder for run_id, folder in found.items() if states[run_id] == "complete"]
-    for tier in dict.fromkeys(folder.params()["tier"] for folder in complete):
-        own = [folder for folder in complete if folder.params()["tier"] == tier]
+    states, complete = {}, defaultdict(list)
+    for folder in folders:
+        params = folder.params()
+        states[params["run_id"]] = folder.state()
+        if folder.state() == "complete":
+            complete[params["tier"]].append(folder)
+    for tier, own in complete.items():
         bring(own, folder_of(tier, out_dir))
     return states
 

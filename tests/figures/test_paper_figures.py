@@ -7,7 +7,7 @@ from readable import assert_readable
 
 from pzlib.figures import paper
 from pzlib.studies import STUDIES
-from pzlib.studies.paper import reported
+from pzlib.studies.claims import reported
 
 ARMS = tuple(STUDIES["rlvr"].arms)
 

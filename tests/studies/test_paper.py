@@ -7,7 +7,7 @@ from readable import assert_readable
 
 from pzlib.figures.paper import baselines_beside
 from pzlib.figures.style import METHODS
-from pzlib.studies.paper import errata, reported, tables
+from pzlib.studies.claims import errata, reported, tables
 
 Q4, Q8, SMOL, MOE = "Qwen3-4B-Base", "Qwen3-8B-Base", "SmolLM3-3B-Base", "Qwen3-30B-A3B-Base"
 GENERAL, MATH = ["SuperGPQA", "BBEH", "MMLU-Pro"], ["MATH-500", "Olympiad", "Minerva", "GSM8K", "AMC23", "AIME24"]
