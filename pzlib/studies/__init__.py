@@ -22,9 +22,6 @@ SWEEP = "data/results/sweep"
 RATES = (3e-5, 1e-4, 3e-4, 1e-3)  # what every method's sweep tries, on SWEEP_SEEDS, which no study uses
 SWEEP_SEEDS = (100, 101)
 
-# Whose rate a method takes while its own sweep is not stored: its nearest relative.
-NEAREST = {"rpt": "random_span", "rlp": "random_span", "mixed_sft": "sft"}
-
 
 def study_of(name: str) -> Study:
     """The Study of that name; ValueError with the near ones for another.
@@ -74,7 +71,7 @@ def sweep() -> list[tuple[str, Run]]:
     """(objective, Run) of every method's learning-rate sweep at `mini`: half a run each, the same rates for all."""
     found = []
     for seed, rate in itertools.product(SWEEP_SEEDS, RATES):
-        for objective in dict.fromkeys((*MASKING, *BASELINES, "rlvr", *NEAREST)):
+        for objective in dict.fromkeys((*MASKING, *BASELINES, "rlvr", "rpt", "rlp", "mixed_sft")):
             half = Run(objective=objective).steps // 2
             settings = {"seed": seed, "learning_rate": rate, "steps": half, "eval_every": half // 2}
             found.append((objective, Run(objective=objective, **settings)))
@@ -85,12 +82,9 @@ def sweep() -> list[tuple[str, Run]]:
 def best_rate(objective: str) -> float:
     """The rate that a method's sweep was best at: mean over the three groups and the seeds, at the last step.
 
-    A method of `NEAREST` without a sweep takes its relative's, so its sweep comes before its studies. Raises ValueError
-    for another one that has no sweep in data/results/sweep.
+    Raises ValueError for a method that has no sweep in data/results/sweep.
     """
     table = pd.read_csv(locate(f"{SWEEP}/tinybench.csv"))
-    if objective not in set(table["objective"]):
-        objective = NEAREST.get(objective, objective)
     rates = pd.read_csv(locate(f"{SWEEP}/runs.csv")).set_index("run_id")["learning_rate"]
     rows = table[(table["objective"] == objective) & table["group"].isin(GROUPS)]
     rows = rows[rows["step"] == rows.groupby("run_id")["step"].transform("max")]

@@ -1,5 +1,5 @@
 """What the papers printed (data/paper), and the ledger: what they claim, tested on the stored results, a verdict each.
-Left out: values that are only drawn; claims of "no difference", which such a test cannot show; verdicts typed by hand."""
+Left out: values that are only drawn; claims of "no difference", which such a test cannot show."""
 
 from collections.abc import Callable, Sequence
 from functools import cache

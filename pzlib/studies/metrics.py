@@ -12,7 +12,7 @@ import pandas as pd
 
 from pzlib.errors import near_names
 from pzlib.objectives import METHODS
-from pzlib.stats import paired_test
+from pzlib.stats import PowerLaw, paired_test, power_law
 from pzlib.world.tinywiki import kind_class
 
 
@@ -164,7 +164,8 @@ def kind_shares(
     """One row a row of `training`: the share of the legal masks of each kind, from trivial to irreducible.
 
     Kinds that `name` calls the same are added up, by default the same fact asked from its two ends. A row sums to 1: a
-    kind that is absent where there were masks has share 0. NaN where no mask was legal. Raises ValueError for a table without a kind.
+    kind that is absent where there were masks has share 0. NaN where no mask was legal.
+    Raises ValueError for a table without a kind.
 
     >>> kind_shares(pd.DataFrame({"mask/sum": [0.5, None], "mask/sum_inverse": 0.25, "mask/trivial": 0.25})).to_dict()
     {'trivial': {0: 0.25, 1: 0.25}, 'sum': {0: 0.75, 1: 0.25}}
@@ -290,3 +291,62 @@ def map_differences(tinybench: pd.DataFrame) -> pd.DataFrame:
                 test = paired_test(pairs[0], pairs[1])
                 rows.append([first, second, *place, test["difference"], *test["interval"], test["n"]])
     return pd.DataFrame(rows, columns=["first", "second", "density", "noise", "difference", "low", "high", "n"])
+
+
+WAYS = {"next token": "reasoning", "next token, direct": "outright"}  # group of tinybench.csv -> how it was predicted
+FLOPS = 8  # a weight and token: 2 to draw or read it, 6 to learn from it (Kaplan et al., arXiv:2001.08361, section 2.1)
+
+
+def next_token_accuracy(tinybench: pd.DataFrame) -> pd.DataFrame:
+    """One row an arm, seed, step, split and way ("reasoning", "outright"): accuracy in %, of n answers.
+
+    tinybench: rows with a column `arm`; runs that were not asked for next tokens have none here.
+
+    >>> row = {"arm": "rpt", "run_id": "a", "tier": "mini", "seed": 0, "step": 25, "n": 9, "accuracy": 0.5}
+    >>> asked = pd.DataFrame([row | {"group": "next token, direct", "task": "next token, hard, direct"}])
+    >>> next_token_accuracy(asked)[["split", "way", "accuracy"]].to_numpy().tolist()
+    [['hard', 'outright', 50.0]]
+    """
+    rows = tinybench[tinybench["group"].isin(list(WAYS))]
+    split = rows["task"].str.split(", ").str[1]
+    found = rows.assign(split=split, way=rows["group"].map(WAYS), accuracy=100 * rows["accuracy"])
+    return found[["arm", "run_id", "tier", "seed", "step", "split", "way", "n", "accuracy"]].reset_index(drop=True)
+
+
+def along_compute(tinybench: pd.DataFrame, training: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """`next_token_accuracy` with a column `flops`: what the run had spent on RL by then.
+
+    `FLOPS` for each weight and each token of prompts and completions, as a trainer spends that reads every prompt for
+    every row and leaves no row out: ours spends less, in nearly the same proportion. runs: of runs.csv, for the number
+    of weights. Errors as in `tokens_used`.
+    """
+    table = next_token_accuracy(tinybench)
+    weights = runs.drop_duplicates("run_id").set_index("run_id")["parameters"]
+    return table.assign(flops=FLOPS * tokens_used(table, training) * table["run_id"].map(weights))
+
+
+def laws(table: pd.DataFrame) -> dict[tuple[str, str], PowerLaw]:
+    """{(arm, split): the PowerLaw of accuracy after a reasoning, mean over seeds, along compute}; absent where there
+    are fewer than four points that differ.
+
+    table: of `along_compute`. Step 0 has spent nothing and is left out, as RPT fits checkpoints of training only.
+    """
+    found = {}
+    trained = table[(table["way"] == "reasoning") & (table["step"] > 0)]
+    for key, rows in trained.groupby(["arm", "split"], sort=False):
+        means = rows.groupby("step")[["flops", "accuracy"]].mean()
+        if len(means) >= 4 and means["accuracy"].nunique() > 1:
+            found[key] = power_law(means["flops"], means["accuracy"])
+    return found
+
+
+def laws_table(found: dict[tuple[str, str], PowerLaw]) -> pd.DataFrame:
+    """The laws with their 95 % intervals, a row each: what RPT's Fig. 5 prints (R²) and what it doesn't."""
+    rows = []
+    for (arm, split), law in found.items():
+        row = {"arm": arm, "split": split, "points": len(law.computes), "decades": law.decades}
+        for name in ("alpha", "limit", "scale"):
+            ends = law.intervals[name]
+            row |= {name: getattr(law, name), f"{name}, low": ends[0], f"{name}, high": ends[1]}
+        rows.append(row | {"R²": law.r2, "R² of a line in log C": law.r2_log})
+    return pd.DataFrame(rows)

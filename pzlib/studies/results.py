@@ -1,7 +1,6 @@
 """Finished run folders become the small tidy tables in data/results that every figure is made from.
 Leaves out episodes (megabytes a run) and every average: a mean over seeds is taken where it is shown."""
 
-import contextlib
 import json
 from collections import defaultdict
 from dataclasses import fields
@@ -66,8 +65,12 @@ def bring(folders, out_dir):
     """Bring complete RunFolders of one tier into the tables in `out_dir`, as `collect` does."""
     Path(out_dir).mkdir(parents=True, exist_ok=True)
     with FileLock(Path(out_dir) / ".lock"):  # two grids may end a run at the same moment
-        # runs.csv last: a run that is in it is stored whole
-        for name, rows in {"training": _training, "tinybench": _tinybench, "runs": _settings}.items():
+        tables = {
+            "training": lambda folder: _keyed(folder, binned(folder.metrics())),
+            "tinybench": lambda folder: _keyed(folder, folder.evals().reindex(columns=EVAL_COLUMNS)),
+            "runs": _settings,  # last: a run that is in it is stored whole
+        }
+        for name, rows in tables.items():
             merge(Path(out_dir) / f"{name}.csv", [rows(folder) for folder in folders], TABLES[name])
 
 
@@ -88,11 +91,8 @@ def read(path):
 
 def stored(tier="mini"):
     """The tables of a tier that are there: {name: DataFrame}, perhaps none."""
-    found = {}
-    for name in MADE_BY:
-        with contextlib.suppress(FileNotFoundError):
-            found[name] = load(name, tier)
-    return found
+    paths = {name: Path(locate(folder_of(tier).relative_to(root()))) / f"{name}.csv" for name in MADE_BY}
+    return {name: read(path) for name, path in paths.items() if path.is_file()}
 
 
 def _settings(folder):
@@ -104,10 +104,6 @@ def _settings(folder):
     row |= {name: env[name] for name in ("cpu", "gpu", "commit", "uncommitted_changes")}
     row |= {name: env["packages"].get(name) for name in ("torch", "trl", "transformers")}
     return pd.DataFrame([row])
-
-
-def _training(folder):
-    return _keyed(folder, binned(folder.metrics()))
 
 
 def binned(metrics, bins=BINS):
@@ -130,10 +126,6 @@ def binned(metrics, bins=BINS):
         metrics = metrics.assign(**metrics[shares].where(~some.to_numpy()[:, None] | metrics[shares].notna(), 0.0))
     ends = (metrics["step"] - 1) // length
     return metrics.groupby(ends).mean().assign(step=metrics.groupby(ends)["step"].max()).reset_index(drop=True)
-
-
-def _tinybench(folder):
-    return _keyed(folder, folder.evals().reindex(columns=EVAL_COLUMNS))
 
 
 def _keyed(folder, table):

@@ -90,8 +90,9 @@ def budgets(tinybench: pd.DataFrame, training: pd.DataFrame, costs: pd.DataFrame
 
     tinybench, training: rows of one study, with a column `arm`. Errors as in `tokens_used` and `seconds_used`.
     """
-    table = tinybench.assign(tokens=metrics.tokens_used(tinybench, training), time=metrics.seconds_used(tinybench, costs))
-    return {at: at_equal(table, used) for at, used in {"steps": "step", "tokens": "tokens", "time": "time"}.items()}
+    tokens, time = metrics.tokens_used(tinybench, training), metrics.seconds_used(tinybench, costs)
+    table = tinybench.assign(steps=tinybench["step"], tokens=tokens, time=time)
+    return {used: at_equal(table, used) for used in ("steps", "tokens", "time")}
 
 
 def after_rlvr(follow_on: pd.DataFrame, study: str = "side_rlvr") -> dict[str, pd.DataFrame]:

@@ -15,8 +15,8 @@ from pzlib.figures import paper
 from pzlib.figures.ledger import ledger_figure
 from pzlib.stats import holm, paired_t
 from pzlib.studies import claims
-from pzlib.studies.metrics import ACCURACIES, METRICS, MOMENTS
 from pzlib.studies.claims import reported
+from pzlib.studies.metrics import ACCURACIES, METRICS, MOMENTS
 
 LEDGER = claims.load()
 # RPT's tables -> what their rows are called, of our arms and moments
