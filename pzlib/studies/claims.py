@@ -17,12 +17,7 @@ CLAIMS = "data/paper/claims.csv"
 ALPHA, LEAST_PAIRS = 0.05, 3
 VERDICTS = ("reproduced", "contradicted", "inconclusive", "not run")  # how the verdicts begin
 NAMES = {"pretrainzero": "PretrainZero", "rpt": "RPT", "rlp": "RLP", "ncr": "NCR"}
-PAPERS = {
-    "pretrainzero": "arXiv:2512.03442",
-    "rpt": "arXiv:2506.08007",
-    "rlp": "arXiv:2510.01265",
-    "ncr": "arXiv:2608.23256",
-}
+PAPERS = {"pretrainzero": "2512.03442", "rpt": "2506.08007", "rlp": "2510.01265", "ncr": "2608.23256"}  # on arXiv
 COLUMNS = ["paper", "table", "model", "method", "benchmark", "value", "note"]
 EQUAL_TOKENS = "equal tokens"  # after "arm@": a and that arm, both at the tokens that the cheaper of them has used
 
