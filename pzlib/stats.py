@@ -1,12 +1,15 @@
-"""The statistics behind every comparison: intervals for means and shares, pass@k, paired tests, Holm.
+"""The statistics behind every comparison: intervals for means and shares, pass@k, paired tests, Holm, power laws.
 Left out: models of variance between seeds and items together."""
+
+from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+from scipy.special import fdtri, stdtr, stdtrit
 
 _EXACT = 16  # up to 2**16 sign patterns are all tried
 _BLOCK = 2_000_000  # resampled values held at a time
@@ -224,3 +227,129 @@ def _finite(name: str, values: Sequence[float]) -> np.ndarray:
     if not np.isfinite(array).all():
         raise ValueError(f"{name}: holds a value that is not finite; leave such rows out first and count them")
     return array
+
+
+ALPHAS = (0.01, 10.0)  # below: a logarithm to the eye; above: flat from the second point on
+GRID = 400
+OPEN = (-math.inf, math.inf)
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """RPT's scaling law P(C) = A / C^alpha + P* (its eq. 5), fitted: `scale` is A, `limit` is P*.
+
+    intervals: (low, high) of each at 95 %; an end that the data leave open is infinite, or for alpha 0. r2 is the
+    coefficient of determination, r2_log that of a straight line in log C, which has a parameter fewer and no limit;
+    computes and values are what was fitted.
+    """
+
+    scale: float
+    alpha: float
+    limit: float
+    r2: float
+    r2_log: float
+    intervals: dict[str, tuple[float, float]]
+    computes: tuple[float, ...]
+    values: tuple[float, ...]
+
+    def predict(self, compute) -> np.ndarray:
+        """P at some computes.
+
+        >>> law = PowerLaw(-20.0, 0.5, 60.0, 1.0, 0.9, {}, (), ())
+        >>> law.predict([1.0, 4.0]).tolist()
+        [40.0, 50.0]
+        """
+        return self.scale * np.asarray(compute, float) ** -self.alpha + self.limit
+
+    @property
+    def decades(self) -> float:
+        """The range of compute that was fitted, in powers of ten."""
+        return math.log10(max(self.computes) / min(self.computes))
+
+    def __str__(self) -> str:
+        """What the fit says and how far it carries, in plain sentences."""
+        (low, high), most = self.intervals["limit"], max(self.computes)
+        alpha = " to ".join("any" if math.isinf(end) else f"{end:.2g}" for end in self.intervals["alpha"])
+        said = f"{len(self.computes)} points over {self.decades:.1f} decades ({min(self.computes):.1e} to {most:.1e} "
+        said += f"FLOPs): alpha {self.alpha:.2g} [{alpha}], R² {self.r2:.3f}; a straight line in log C, with one "
+        said += f"parameter fewer, has {self.r2_log:.3f}. "
+        if math.isinf(low) or math.isinf(high):
+            said += "No limit P* can be read off: a logarithm that never ends fits as well."
+        elif high - low > max(self.values) - min(self.values):
+            said += f"The limit P* lies anywhere in [{low:.1f}, {high:.1f}], wider than all that was seen to change."
+        else:
+            said += f"The limit P* is {self.limit:.1f} [{low:.1f}, {high:.1f}], if the law holds."
+        if self.scale > 0:
+            said += " The values fall with compute."
+        if self.decades < 2:
+            said += " Less than two decades can't tell a power law from other curves that flatten: don't extrapolate."
+            return said
+        return said + f" Beyond {most:.1e} FLOPs it is a guess."
+
+
+def power_law(computes: Sequence[float], values: Sequence[float]) -> PowerLaw:
+    """The least-squares PowerLaw through points of compute and accuracy.
+
+    computes: of any unit, all above 0; values: of any unit, at least four, not all equal. For a given alpha the rest
+    is linear, so alpha alone is searched (within `ALPHAS`). Intervals are by profile: all parameters with which some
+    curve is no worse than the best by more than F(1, n - 3) at 95 % allows. With few points that F is large, and an
+    interval that is open says that the data don't bound the parameter. Points are taken as independent.
+    Errors: ValueError naming what is wrong.
+
+    >>> law = power_law([1, 2, 4, 8, 16], [60 - 20 * c**-0.5 for c in (1, 2, 4, 8, 16)])
+    >>> round(law.scale, 3), round(law.alpha, 3), round(law.limit, 3), round(law.r2, 6)
+    (-20.0, 0.5, 60.0, 1.0)
+    """
+    from scipy.optimize import minimize_scalar
+
+    c, p = np.asarray(computes, float), np.asarray(values, float)
+    if c.shape != p.shape or c.ndim != 1:
+        raise ValueError(f"values: {p.shape} of them for {c.shape} computes; give one for each")
+    if not (np.isfinite([c, p]).all() and (c > 0).all()):
+        raise ValueError("computes: one is 0, negative or not finite; leave out what was measured before training")
+    if len(np.unique(c)) < 4:
+        raise ValueError(f"computes: {len(np.unique(c))} different ones are too few for three parameters; give four")
+    if np.ptp(p) == 0:
+        raise ValueError("values: are all equal, there is nothing to fit")
+    middle = math.exp(np.log(c).mean())  # so that A and P* are not nearly the same column
+    log = np.log(c / middle)
+
+    def error(alpha):
+        return _lines([alpha], log, p)[2].item()
+
+    grid = np.geomspace(*ALPHAS, GRID)
+    at = _lines(grid, log, p)[2].argmin()
+    near = grid[max(0, at - 1)], grid[min(GRID - 1, at + 1)]
+    found = minimize_scalar(error, bounds=near, method="bounded", options={"xatol": 1e-9})
+    best = min(float(found.x), float(grid[at]), key=error)  # a bounded search never tries the ends of its bounds
+    alphas = np.array([best, *grid])
+    scale, limit, errors, *curves = _lines(alphas, log, p)
+    allowed = errors[0] * (1 + fdtri(1, len(c) - 3, 0.95) / (len(c) - 3))
+    kept, spare = errors <= allowed, np.sqrt(np.maximum(0, allowed - errors))
+    ends = {"alpha": alphas[kept]}
+    for name, value, curve, unit in zip(("scale", "limit"), (scale, limit), curves, (middle**alphas, 1.0), strict=True):
+        reach = spare / np.sqrt(curve)
+        ends[name] = (np.array([value - reach, value + reach]) * unit)[:, kept]
+    intervals = {name: (float(own.min()), float(own.max())) for name, own in ends.items()}
+    low, high = intervals["alpha"]
+    if low <= ALPHAS[0]:  # as alpha goes to 0 the curve becomes a logarithm, and A and P* grow without bound
+        intervals, low = dict.fromkeys(intervals, OPEN), 0.0
+    if high >= ALPHAS[1]:
+        intervals["scale"], high = OPEN, math.inf
+    intervals["alpha"] = (low, high)
+    r2 = 1 - float(errors[0] / ((p - p.mean()) ** 2).sum())
+    r2_log = float(np.corrcoef(log, p)[0, 1] ** 2)
+    law = float(scale[0] * middle**best), best, float(limit[0])
+    return PowerLaw(*law, r2, r2_log, intervals, tuple(c.tolist()), tuple(p.tolist()))
+
+
+def _lines(alphas, log, p):
+    """For each alpha the least-squares A and P* of p = A exp(-alpha log) + P*, the squared error, and the factors of
+    d² by which it grows where A, or P*, is d beside its best and the other one follows: (alphas,) each."""
+    x = np.exp(-np.outer(alphas, log))  # (alphas, points)
+    middle = x.mean(axis=1, keepdims=True)
+    spread = ((x - middle) ** 2).sum(axis=1)
+    scale = ((x - middle) * (p - p.mean())).sum(axis=1) / spread
+    limit = p.mean() - scale * middle[:, 0]
+    error = ((p - scale[:, None] * x - limit[:, None]) ** 2).sum(axis=1)
+    return scale, limit, error, spread, len(p) * spread / (x**2).sum(axis=1)

@@ -14,8 +14,8 @@ from pzlib.figures import forms
 from pzlib.figures.forms import MASKED_WORDS, NOT_AT_ZERO, SEEDS, TINYBENCH, TRAINING, Panel, evaluated, explain, lines
 from pzlib.figures.style import METHODS, Picture, grid, marks_of, sheet, styled
 from pzlib.studies import metrics
+from pzlib.studies.claims import reported
 from pzlib.studies.metrics import GROUPS, METRICS
-from pzlib.studies.paper import reported
 from pzlib.studies.patterns import STRUCTURE
 
 ALWAYS = ("direct guess", "no answer", "words")  # of structural marks: shown even where no response has them

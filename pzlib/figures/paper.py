@@ -11,9 +11,8 @@ from pzlib.figures import forms
 from pzlib.figures.forms import NOT_AT_ZERO, SEEDS, TINYBENCH, TRAINING, columns, evaluated, explain, folded, legend_of
 from pzlib.figures.style import METHODS, SPLIT_LOOKS, Mark, Picture, caption, grid, marks_of, sheet, styled
 from pzlib.stats import bootstrap_ci
-from pzlib.studies.metrics import METRICS, SPLITS, armed, values
-from pzlib.studies.paper import reported
-from pzlib.studies.powerlaw import WAYS, along_compute, laws, next_token_accuracy
+from pzlib.studies.claims import reported
+from pzlib.studies.metrics import METRICS, SPLITS, WAYS, along_compute, armed, laws, next_token_accuracy, values
 
 LADDER = ("base", "continued_pretraining", "sft", "random_span", "pretrainzero")  # the rows of Tables 1 and 2, in order
 SIZES = {"baselines_small": "tinybase\nsmall", "baselines": "tinybase\n(default)"}

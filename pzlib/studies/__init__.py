@@ -4,6 +4,7 @@ Left out: how runs are made (`pzlib.studies.queue`), and everything that is draw
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -20,9 +21,6 @@ from pzlib.studies.records import BASELINES, MASKING, STUDIES, Study
 SWEEP = "data/results/sweep"
 RATES = (3e-5, 1e-4, 3e-4, 1e-3)  # what every method's sweep tries, on SWEEP_SEEDS, which no study uses
 SWEEP_SEEDS = (100, 101)
-
-# Whose rate a method takes while its own sweep is not stored: its nearest relative.
-NEAREST = {"rpt": "random_span", "rlp": "random_span", "mixed_sft": "sft"}
 
 
 def study_of(name: str) -> Study:
@@ -72,12 +70,11 @@ def start_of(name: str, tier: str, seed: int) -> tuple[Run, str]:
 def sweep() -> list[tuple[str, Run]]:
     """(objective, Run) of every method's learning-rate sweep at `mini`: half a run each, the same rates for all."""
     found = []
-    for seed in SWEEP_SEEDS:
-        for rate in RATES:
-            for objective in dict.fromkeys((*MASKING, *BASELINES, "rlvr", *NEAREST)):
-                half = Run(objective=objective).steps // 2
-                settings = {"learning_rate": rate, "steps": half, "eval_every": half // 2}
-                found.append((objective, Run(objective=objective, seed=seed, **settings)))
+    for seed, rate in itertools.product(SWEEP_SEEDS, RATES):
+        for objective in dict.fromkeys((*MASKING, *BASELINES, "rlvr", "rpt", "rlp", "mixed_sft")):
+            half = Run(objective=objective).steps // 2
+            settings = {"seed": seed, "learning_rate": rate, "steps": half, "eval_every": half // 2}
+            found.append((objective, Run(objective=objective, **settings)))
     return found
 
 
@@ -85,12 +82,9 @@ def sweep() -> list[tuple[str, Run]]:
 def best_rate(objective: str) -> float:
     """The rate that a method's sweep was best at: mean over the three groups and the seeds, at the last step.
 
-    A method of `NEAREST` without a sweep takes its relative's, so its sweep comes before its studies. Raises ValueError
-    for another one that has no sweep in data/results/sweep.
+    Raises ValueError for a method that has no sweep in data/results/sweep.
     """
     table = pd.read_csv(locate(f"{SWEEP}/tinybench.csv"))
-    if objective not in set(table["objective"]):
-        objective = NEAREST.get(objective, objective)
     rates = pd.read_csv(locate(f"{SWEEP}/runs.csv")).set_index("run_id")["learning_rate"]
     rows = table[(table["objective"] == objective) & table["group"].isin(GROUPS)]
     rows = rows[rows["step"] == rows.groupby("run_id")["step"].transform("max")]
@@ -113,10 +107,9 @@ def runs_of(names, tier: str = "mini", seeds=None) -> list[Run]:
 def starts_of(names, tier: str = "mini", seeds=None) -> list[Run]:
     """Every run once whose model some arm of these studies goes on from."""
     found = []
-    for study in map(study_of, names):
-        named = dict.fromkeys(own["start"] for own in study.arms.values() if "start" in own)
-        for seed in seeds or (study.seeds[:1] if tier == "smoke" else study.seeds):
-            found += [start_of(start, tier, seed)[0] for start in named]
+    for name in names:
+        starts = {arm: own["start"] for arm, own in study_of(name).arms.items() if "start" in own}
+        found += [start_of(starts[arm], tier, run.seed)[0] for arm, run in arms_of(name, tier, seeds) if arm in starts]
     return list(dict.fromkeys(found))
 
 
@@ -125,11 +118,10 @@ def select(table: pd.DataFrame, name: str, tier: str = "mini", seeds=None) -> pd
 
     A run belongs to every study that names its settings, so one table serves all; arms come in the study's order.
     """
-    arms = {run.run_id: arm for arm, run in arms_of(name, tier, seeds)}
+    arms, order = {run.run_id: arm for arm, run in arms_of(name, tier, seeds)}, list(study_of(name).arms)
     rows = table[table["run_id"].isin(arms)]
     rows = rows.assign(arm=rows["run_id"].map(arms))
-    order = {arm: place for place, arm in enumerate(study_of(name).arms)}
-    rows = rows.sort_values("arm", key=lambda names: names.map(order), kind="stable")
+    rows = rows.sort_values("arm", key=lambda names: names.map(order.index), kind="stable")
     return rows[["arm", *table.columns]]
 
 

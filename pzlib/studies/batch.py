@@ -11,6 +11,7 @@ import re
 import socket
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,19 +89,16 @@ def matrix(notebook, axes, seeds=()):
     value that is impossible, or anything that is given twice.
     """
     axes = [*axes, ("seed", seeds_of(seeds))] if seeds else list(axes)
-    for place, (name, texts) in enumerate(axes):
-        if name in dict(axes[:place]):
-            raise ValueError(f"{name}: given twice; give each parameter once, with all its values")
+    for name, texts in axes:
         if not texts:
             raise ValueError(f"{name}: has no value; give one or more after it")
-    names, chosen = [name for name, _ in axes], list(itertools.product(*(texts for _, texts in axes)))
+    names, chosen = [name for name, _ in axes], itertools.product(*(texts for _, texts in axes))
     found = [parse_parameters(notebook, list(zip(names, texts, strict=True))) for texts in chosen]
-    for place, (name, texts) in enumerate(axes):
-        value_of = {each[place]: parameters[name] for each, parameters in zip(chosen, found, strict=True)}
-        values = [value_of[text] for text in texts]
-        for value in values:
-            if values.count(value) > 1:
-                raise ValueError(f"{name}: the value {value!r} is given twice")
+    for name, texts in axes:
+        often = Counter(repr(parameters[name]) for parameters in found)
+        for value, times in often.items():
+            if times > len(found) / len(texts):
+                raise ValueError(f"{name}: the value {value} is given twice")
     return {name_of(parameters) or Path(notebook).stem: parameters for parameters in found}
 
 
@@ -115,11 +113,11 @@ def seeds_of(texts):
     """
     seeds = []
     for text in texts:
-        first, last = (re.fullmatch(r"(\d+)(?:-(\d+))?", text) or re.match("()()", "")).groups()
-        last = last or first
-        if not first or int(last) < int(first):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
+        if last < first:
             raise ValueError(f"seeds: wants numbers and ranges such as 0-4, got {text!r}")
-        seeds += map(str, range(int(first), int(last) + 1))
+        seeds += map(str, range(first, last + 1))
     return seeds
 
 
@@ -173,7 +171,8 @@ def batch(notebook, axes, seeds=(), output=None, jobs=None, gpus=None, address=N
         print("stopped: the same command goes on from here", file=stream)
         return 130
     failed = [str(row) for row in rows if row.state == "failed"]
-    hint = ["the same command tries the failed ones again, and skips the others"] * bool(failed)
-    end = f"{counts(rows)}, in {duration(time.monotonic() - began)}; executed notebooks: {output}"
-    print("\n".join([*failed, end, *hint]), file=stream)
+    said = [*failed, f"{counts(rows)}, in {duration(time.monotonic() - began)}; executed notebooks: {output}"]
+    if failed:
+        said.append("the same command tries the failed ones again, and skips the others")
+    print("\n".join(said), file=stream)
     return int(bool(failed))

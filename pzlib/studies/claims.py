@@ -1,7 +1,7 @@
-"""The claims ledger: what the papers claim (data/paper/claims.csv), tested on the stored results, a verdict each.
-Left out: claims of "no difference", which such a test cannot show, and any verdict that is not computed here."""
+"""What the papers printed (data/paper), and the ledger: what they claim, tested on the stored results, a verdict each.
+Left out: values that are only drawn; claims of "no difference", which such a test cannot show."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -16,19 +16,65 @@ from pzlib.studies.metrics import METRICS, MOMENTS, equal_tokens, metric_of, val
 CLAIMS = "data/paper/claims.csv"
 ALPHA, LEAST_PAIRS = 0.05, 3
 VERDICTS = ("reproduced", "contradicted", "inconclusive", "not run")  # how the verdicts begin
-NAMES = {"pretrainzero": "PretrainZero", "rpt": "RPT", "rlp": "RLP", "ncr": "NCR"}  # NCR: arXiv:2608.23256
+NAMES = {"pretrainzero": "PretrainZero", "rpt": "RPT", "rlp": "RLP", "ncr": "NCR"}
+PAPERS = {"pretrainzero": "2512.03442", "rpt": "2506.08007", "rlp": "2510.01265", "ncr": "2608.23256"}  # on arXiv
+COLUMNS = ["paper", "table", "model", "method", "benchmark", "value", "note"]
 EQUAL_TOKENS = "equal tokens"  # after "arm@": a and that arm, both at the tokens that the cheaper of them has used
+
+
+def reported(table: str) -> pd.DataFrame:
+    """One printed table, a row a value: paper, table, model, method, benchmark, value, note (what to mind, or "").
+
+    `table` is "<paper> <number>". Values are in % unless the benchmark says otherwise; methods that are ours too go by
+    the names of `pzlib.run.Run`; "+ rlvr" is after RLVR. The model is "" where our notes do not name it.
+    Errors: ValueError for an unknown paper or table, with what there is.
+
+    >>> table = reported("pretrainzero 1").pivot(index=["model", "method"], columns="benchmark", values="value")
+    >>> table.loc[("Qwen3-4B-Base", "pretrainzero"), "Overall"]
+    np.float64(39.61)
+    >>> reported("rlp 9")
+    Traceback (most recent call last):
+    ValueError: table: rlp has no table '9' here; known: 1, 2, 3, 4, S.1, S.2, S.3, S.4, S.5, S.6, S.8
+    """
+    paper, _, number = table.partition(" ")
+    if paper not in PAPERS:
+        raise ValueError(f"table: {table!r} names no paper; write it as 'pretrainzero 1'; {near_names(paper, PAPERS)}")
+    rows = _printed(paper)
+    if number not in (known := list(rows["table"].unique())):
+        raise ValueError(f"table: {paper} has no table {number!r} here; known: {', '.join(known)}")
+    return rows.loc[rows["table"] == number, COLUMNS].reset_index(drop=True)
+
+
+def printed_tables() -> list[str]:
+    """The names of all tables that `reported` knows.
+
+    >>> printed_tables()[:5]
+    ['pretrainzero 1', 'pretrainzero 2', 'pretrainzero 3', 'pretrainzero 4', 'rpt 1']
+    """
+    return [f"{paper} {number}" for paper in PAPERS for number in _printed(paper)["table"].unique()]
+
+
+def errata() -> pd.DataFrame:
+    """What is wrong or odd in the papers: paper, where in it, and what.
+
+    >>> "copy" in errata().set_index("where").loc["Table 4, row Random RLPT", "what"]
+    True
+    """
+    return _printed("errata")
+
+
+def _printed(name: str) -> pd.DataFrame:
+    return pd.read_csv(locate(f"data/paper/{name}.csv"), keep_default_na=False, dtype={"table": str})
 
 
 def load(path: str | Path = CLAIMS) -> pd.DataFrame:
     """The claims, checked: id, paper, section, claim, study, metric, a, b, direction, reported_a, reported_b,
     reported_on, why_not.
 
-    A claim says that the metric of `a` lies above (">") or below ("<") that of `b`; both are arms of the study, or b is
-    a moment of a's own runs: "base" (step 0), "halfway" (the last evaluation in the first half), "start" (the first
-    fifth of training), "direct" (step 0, next tokens predicted outright); of another arm's it is written "arm@base".
-    "arm@equal tokens" is that arm, and a with it, after as many tokens as both have used. No study: mini cannot test
-    it, and `why_not` says why. Errors: ValueError naming the claim.
+    A claim says that the metric of `a` is above (">") or below ("<") that of `b`. Both are arms of the study, or b is
+    one of `MOMENTS` of a's own runs; of another arm's it is written "arm@base". "arm@equal tokens" is that arm, and a
+    with it, after as many tokens as both have used. No study: mini cannot test it, and `why_not` says why.
+    Errors: ValueError naming the claim.
     """
     table = pd.read_csv(locate(str(path)))
     words = table.columns.difference(["reported_a", "reported_b"])
@@ -38,14 +84,14 @@ def load(path: str | Path = CLAIMS) -> pd.DataFrame:
     for claim in table.to_dict("records"):
         if bool(claim["study"]) == bool(claim["why_not"]):
             raise ValueError(f"{claim['id']}: give a study, or say in why_not why there is none")
-        if claim["study"] and claim["direction"] not in (">", "<"):
+        if not claim["study"]:
+            continue
+        if claim["direction"] not in (">", "<"):
             raise ValueError(f"{claim['id']}: direction {claim['direction']!r} must be > or <")
-        if claim["study"]:
-            metric_of(claim["metric"])
-            arms = studies.study_of(claim["study"]).arms
-            for name in {claim["a"], claim["b"].partition("@")[0]} - {*MOMENTS}:
-                if name not in arms:
-                    raise ValueError(f"{claim['id']}: {name!r} is no arm of {claim['study']}; {near_names(name, arms)}")
+        metric_of(claim["metric"])
+        arms = studies.study_of(claim["study"]).arms
+        for name in {claim["a"], claim["b"].partition("@")[0]} - {*MOMENTS, *arms}:
+            raise ValueError(f"{claim['id']}: {name!r} is no arm of {claim['study']}; {near_names(name, arms)}")
     return table
 
 
@@ -58,9 +104,8 @@ def ledger(
     gives a study's rows with their `arm`.
     The rule: a and b are paired by seed; effect is the mean of a - b in `unit`, low and high its 95 % t interval, p of
     the two-sided paired t test; p_holm is adjusted (Holm) over a family, the claims that one study tests. Below 0.05
-    the claim is reproduced if the effect has its direction, contradicted if the other one; else it is inconclusive.
-    With fewer than three pairs, or without a study, it is not run. A verdict is never typed: claims.csv has no column
-    for it.
+    the claim is reproduced if the effect has its direction, else contradicted; above it is inconclusive. With fewer
+    than three pairs, or without a study, it is not run.
     """
 
     @cache
@@ -82,7 +127,9 @@ def ledger(
     table["p_holm"] = float("nan")
     for _, family in table[table["p"].notna()].groupby("study"):
         table.loc[family.index, "p_holm"] = holm(family["p"])
-    table["verdict"] = [_verdict(row) for row in table.to_dict("records")]
+    agrees = (table["effect"] > 0) == (table["direction"] == ">")
+    word = agrees.map({True: "reproduced", False: "contradicted"}).where(table["p_holm"] < ALPHA, "inconclusive")
+    table["verdict"] = (word + f" at {tier}").where(table["p"].notna(), "not run at this tier")
     return table
 
 
@@ -100,14 +147,10 @@ def _pairs(claim: dict, rows_of: Callable) -> pd.DataFrame:
     return pd.concat(both, axis=1, join="inner")
 
 
-def _verdict(row: dict) -> str:
-    if pd.isna(row["p"]):
-        return "not run at this tier"
-    if row["p_holm"] >= ALPHA:
-        word = "inconclusive"
-    else:
-        word = "reproduced" if (row["effect"] > 0) == (row["direction"] == ">") else "contradicted"
-    return f"{word} at {row['tier']}"
+def as_markdown(head: Sequence, rows: Sequence[Sequence]) -> str:
+    """A markdown table of the texts of these cells."""
+    lines = ["| " + " | ".join(map(str, cells)).replace("\n", " ") + " |" for cells in (head, *rows)]
+    return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:]])
 
 
 def summary(ledger: pd.DataFrame) -> str:
@@ -120,27 +163,24 @@ def summary(ledger: pd.DataFrame) -> str:
     | RLP | 1 | 0 | 0 | 1 | 2 |
     | all | 1 | 0 | 0 | 1 | 2 |
     """
-    lines = ["| claims of | " + " | ".join(VERDICTS) + " | all |", "|---" * (2 + len(VERDICTS)) + "|"]
+    lines = []
     for paper in [*dict.fromkeys(ledger["paper"]), "all"]:
-        rows = ledger if paper == "all" else ledger[ledger["paper"] == paper]
-        counts = [rows["verdict"].str.startswith(verdict).sum() for verdict in VERDICTS]
-        lines.append(f"| {NAMES.get(paper, paper)} | " + " | ".join(map(str, [*counts, len(rows)])) + " |")
-    return "\n".join(lines)
+        verdicts = ledger.loc[(ledger["paper"] == paper) | (paper == "all"), "verdict"]
+        counts = [verdicts.str.startswith(verdict).sum() for verdict in VERDICTS]
+        lines.append([NAMES.get(paper, paper), *counts, len(verdicts)])
+    return as_markdown(["claims of", *VERDICTS, "all"], lines)
 
 
 def markdown(ledger: pd.DataFrame) -> str:
     """The ledger as a markdown table: what is claimed, what the paper printed, what was measured, the verdict."""
-    lines = ["| claim | where | printed, a − b | measured, a − b | n | p (Holm) | verdict |", "|---" * 7 + "|"]
+    lines = []
     for row in ledger.to_dict("records"):
-        printed = row["reported_a"] - row["reported_b"]
-        cells = [row["claim"], f"{NAMES[row['paper']]}, {row['section']}"]
-        cells.append("" if pd.isna(printed) else f"{printed:+.2f}, {row['reported_on']}")
-        if pd.isna(row["p"]):
-            cells += [row["why_not"] or "too few runs", str(row["n"]), ""]
-        else:
+        printed, measured, p = row["reported_a"] - row["reported_b"], row["why_not"] or "too few runs", ""
+        if not pd.isna(row["p"]):
             digits = 1 if row["unit"] in ("points", "tokens") else 2
             effect, low, high = (f"{row[end]:+.{digits}f}" for end in ("effect", "low", "high"))
-            cells.append(f"{row['metric']}: {effect} [{low}, {high}] {row['unit']}")
-            cells += [str(row["n"]), f"{row['p_holm']:.2g}"]
-        lines.append("| " + " | ".join([*cells, row["verdict"]]).replace("\n", " ") + " |")
-    return "\n".join(lines)
+            measured, p = f"{row['metric']}: {effect} [{low}, {high}] {row['unit']}", f"{row['p_holm']:.2g}"
+        printed = "" if pd.isna(printed) else f"{printed:+.2f}, {row['reported_on']}"
+        where = f"{NAMES[row['paper']]}, {row['section']}"
+        lines.append([row["claim"], where, printed, measured, row["n"], p, row["verdict"]])
+    return as_markdown(["claim", "where", "printed, a − b", "measured, a − b", "n", "p (Holm)", "verdict"], lines)

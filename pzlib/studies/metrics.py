@@ -12,7 +12,7 @@ import pandas as pd
 
 from pzlib.errors import near_names
 from pzlib.objectives import METHODS
-from pzlib.stats import paired_test
+from pzlib.stats import PowerLaw, paired_test, power_law
 from pzlib.world.tinywiki import kind_class
 
 
@@ -119,45 +119,37 @@ def values(rows: pd.DataFrame, metric: str, moment: str = "end") -> pd.Series:
     if moment != "end" and metric not in MOMENTS.get(moment, ()):
         raise ValueError(f"moment: {metric} is not known at {moment!r}; take end, or one of {', '.join(MOMENTS)}")
     found = (_trained if METRICS[metric].table == "training" else _evaluated)(rows, metric, moment)
-    return pd.Series({seed: scale * value for seed, value in sorted(found.items())}, dtype=float).dropna()
+    return (scale * found.rename(None)).astype(float).dropna()
 
 
 def _evaluated(rows, metric, moment):
     column, groups = METRICS[metric].column, METRICS[metric].groups
     if column not in rows:
-        return {}
+        return pd.Series(dtype=float)
     if moment == "direct":
         groups, moment = [f"{group}, direct" for group in groups], "base"
     tasks = rows[rows["group"].isin(groups) | rows["task"].isin(groups)]
-    means = tasks.groupby(["seed", "step", "group"])[column].mean().groupby(["seed", "step"]).mean()
-    found = {}
-    for seed, curve in means.groupby(level="seed"):
-        curve = curve.droplevel("seed")
-        if metric == "setback":
-            found[seed] = (curve.cummax() - curve).max()
-            continue
-        last = curve.index.max()
-        upto = curve.loc[: {"end": last, "halfway": last / 2, "base": 0}[moment]]
-        found[seed] = upto.iloc[-1] if len(upto) else float("nan")
-    return found
+    curve = tasks.groupby(["seed", "step", "group"])[column].mean().groupby(["seed", "step"]).mean().reset_index("step")
+    by_seed = curve.groupby("seed")
+    if metric == "setback":
+        return (by_seed[column].cummax() - curve[column]).groupby("seed").max()
+    last = by_seed["step"].transform("max")
+    upto = curve[curve["step"] <= {"end": last, "halfway": last / 2, "base": 0}[moment]]
+    return upto.loc[~upto.index.duplicated(keep="last"), column]
 
 
 def _trained(rows, metric, moment):
-    column, found = METRICS[metric].column, {}
-    for seed, run in rows.groupby("seed"):
-        last = run["step"].max()
-        part = run[run["step"] <= 0.2 * last] if moment == "start" else run[run["step"] > 0.8 * last]
-        if metric == "hits middle":
-            found[seed] = part[[f"hits/{k}" for k in range(2, _group(run) - 1)]].sum(axis=1, min_count=1).mean()
-        elif column in part:
-            found[seed] = part[column].mean()
-    return found
+    column, last = METRICS[metric].column, rows.groupby("seed")["step"].transform("max")
+    part = rows[rows["step"] <= 0.2 * last] if moment == "start" else rows[rows["step"] > 0.8 * last]
+    if metric == "hits middle":
+        part = part.assign(**{column: part[_hits(rows)[2:-2]].sum(axis=1, min_count=1)})
+    return part.groupby("seed")[column].agg(pd.Series.mean) if column in part else pd.Series(dtype=float)
 
 
-def _group(training):
-    """How many predictions a mask got: the largest k of the columns hits/<k> that are filled."""
+def _hits(training):
+    """The columns hits/0 to hits/G; those of another run's larger G are empty."""
     filled = [name for name in training if name.startswith("hits/") and training[name].notna().any()]
-    return max((int(name.removeprefix("hits/")) for name in filled), default=0)
+    return [f"hits/{k}" for k in range(len(filled))]
 
 
 def kind_columns(table: pd.DataFrame) -> list[str]:
@@ -166,16 +158,14 @@ def kind_columns(table: pd.DataFrame) -> list[str]:
     return [name for name in kinds if table[name].fillna(0).any()]
 
 
-def plain_kind(kind: str) -> str:
-    """A kind without its direction: `x_inverse` is the same fact, asked from its other end."""
-    return kind.removesuffix("_inverse")
-
-
-def kind_shares(training: pd.DataFrame, name: Callable[[str], str] = plain_kind) -> pd.DataFrame:
+def kind_shares(
+    training: pd.DataFrame, name: Callable[[str], str] = lambda kind: kind.removesuffix("_inverse")
+) -> pd.DataFrame:
     """One row a row of `training`: the share of the legal masks of each kind, from trivial to irreducible.
 
-    Kinds that `name` calls the same are added up. A row sums to 1: a kind that is absent where there were masks has
-    share 0. NaN where no mask was legal. Raises ValueError for a table without a kind.
+    Kinds that `name` calls the same are added up, by default the same fact asked from its two ends. A row sums to 1: a
+    kind that is absent where there were masks has share 0. NaN where no mask was legal.
+    Raises ValueError for a table without a kind.
 
     >>> kind_shares(pd.DataFrame({"mask/sum": [0.5, None], "mask/sum_inverse": 0.25, "mask/trivial": 0.25})).to_dict()
     {'trivial': {0: 0.25, 1: 0.25}, 'sum': {0: 0.75, 1: 0.25}}
@@ -199,16 +189,13 @@ def class_accuracy(training: pd.DataFrame) -> pd.DataFrame:
     >>> class_accuracy(pd.DataFrame(rows)).round(6).to_numpy().tolist()
     [[nan, 0.4, nan]]
     """
-    found = pd.DataFrame(np.nan, training.index, list(CLASSES))
+    found, kinds = {}, [column.removeprefix("mask/") for column in kind_columns(training)]
     for name in CLASSES:
-        kinds = [column.removeprefix("mask/") for column in kind_columns(training)]
-        kinds = [kind for kind in kinds if kind_class(kind) == name and f"accuracy/{kind}" in training]
-        right = training[[f"accuracy/{kind}" for kind in kinds]].to_numpy(dtype=float)
-        share = training[[f"mask/{kind}" for kind in kinds]].to_numpy(dtype=float)
-        share = np.where(np.isnan(right) | np.isnan(share), 0.0, share)
-        weight = share.sum(axis=1)
-        found[name] = np.where(weight > 0, np.nansum(right * share, axis=1) / np.where(weight > 0, weight, 1), np.nan)
-    return found
+        own = [kind for kind in kinds if kind_class(kind) == name and f"accuracy/{kind}" in training]
+        right, share = (training[[f"{of}/{kind}" for kind in own]].astype(float) for of in ("accuracy", "mask"))
+        right = right.set_axis(share.columns, axis=1)
+        found[name] = (right * share).sum(axis=1) / share.where(right.notna()).sum(axis=1)
+    return pd.DataFrame(found)
 
 
 def hits_shares(training: pd.DataFrame) -> pd.DataFrame:
@@ -219,11 +206,10 @@ def hits_shares(training: pd.DataFrame) -> pd.DataFrame:
     >>> hits_shares(pd.DataFrame({"hits/0": [0.5], "hits/1": [0.25], "hits/2": [0.25], "hits/3": [None]})).to_dict()
     {0.0: {0: 0.5}, 0.5: {0: 0.25}, 1.0: {0: 0.25}}
     """
-    names = [name for name in training if name.startswith("hits/") and training[name].notna().any()]
-    if "hits/0" not in names:
+    names = _hits(training)
+    if not names:
         raise ValueError(f"training: 'hits/0' is not a column with shares; it has {sorted(training.columns)}")
-    group = len(names) - 1
-    return training[[f"hits/{k}" for k in range(group + 1)]].set_axis([k / group for k in range(group + 1)], axis=1)
+    return training[names].set_axis([k / (len(names) - 1) for k in range(len(names))], axis=1)
 
 
 def tokens_used(tinybench: pd.DataFrame, training: pd.DataFrame) -> pd.Series:
@@ -285,7 +271,7 @@ ARM = re.compile(r"(\w+), density ([\d.]+), noise ([\d.]+)")
 PAIRS = (("pretrainzero", "random_span"), ("entropy_next_token", "random_span"))
 
 
-def map_differences(tinybench: pd.DataFrame, group: str = "spans") -> pd.DataFrame:
+def map_differences(tinybench: pd.DataFrame) -> pd.DataFrame:
     """A row a pair of `PAIRS` and place on the map: final accuracy of one minus the other in points, paired by seed.
 
     Columns first, second, density, noise, difference, low, high (95 % interval), n (pairs of seeds); a place with
@@ -296,17 +282,71 @@ def map_differences(tinybench: pd.DataFrame, group: str = "spans") -> pd.DataFra
         match = ARM.fullmatch(arm)
         if not match:
             raise ValueError(f"arm: {arm!r} is no place on the map; name it '<objective>, density <d>, noise <n>'")
-        objective, density, noise = match.groups()
-        cells[objective, float(density), float(noise)] = values(rows, group)
+        cells[match[1], float(match[2]), float(match[3])] = values(rows, "spans")
     rows = []
     for first, second in PAIRS:
-        for objective, density, noise in cells:
-            other = cells.get((second, density, noise))
-            if objective != first or other is None:
-                continue
-            pairs = pd.concat([cells[first, density, noise], other], axis=1).dropna().to_numpy().T
-            if pairs.shape[1] > 1:
-                test = paired_test(*pairs)
-                found = [first, second, density, noise, test["difference"], *test["interval"], test["n"]]
-                rows.append(found)
+        for place in [place for objective, *place in cells if objective == first and (second, *place) in cells]:
+            pairs = pd.concat([cells[first, *place], cells[second, *place]], axis=1, join="inner")
+            if len(pairs) > 1:
+                test = paired_test(pairs[0], pairs[1])
+                rows.append([first, second, *place, test["difference"], *test["interval"], test["n"]])
     return pd.DataFrame(rows, columns=["first", "second", "density", "noise", "difference", "low", "high", "n"])
+
+
+WAYS = {"next token": "reasoning", "next token, direct": "outright"}  # group of tinybench.csv -> how it was predicted
+FLOPS = 8  # a weight and token: 2 to draw or read it, 6 to learn from it (Kaplan et al., arXiv:2001.08361, section 2.1)
+
+
+def next_token_accuracy(tinybench: pd.DataFrame) -> pd.DataFrame:
+    """One row an arm, seed, step, split and way ("reasoning", "outright"): accuracy in %, of n answers.
+
+    tinybench: rows with a column `arm`; runs that were not asked for next tokens have none here.
+
+    >>> row = {"arm": "rpt", "run_id": "a", "tier": "mini", "seed": 0, "step": 25, "n": 9, "accuracy": 0.5}
+    >>> asked = pd.DataFrame([row | {"group": "next token, direct", "task": "next token, hard, direct"}])
+    >>> next_token_accuracy(asked)[["split", "way", "accuracy"]].to_numpy().tolist()
+    [['hard', 'outright', 50.0]]
+    """
+    rows = tinybench[tinybench["group"].isin(list(WAYS))]
+    split = rows["task"].str.split(", ").str[1]
+    found = rows.assign(split=split, way=rows["group"].map(WAYS), accuracy=100 * rows["accuracy"])
+    return found[["arm", "run_id", "tier", "seed", "step", "split", "way", "n", "accuracy"]].reset_index(drop=True)
+
+
+def along_compute(tinybench: pd.DataFrame, training: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """`next_token_accuracy` with a column `flops`: what the run had spent on RL by then.
+
+    `FLOPS` for each weight and each token of prompts and completions, as a trainer spends that reads every prompt for
+    every row and leaves no row out: ours spends less, in nearly the same proportion. runs: of runs.csv, for the number
+    of weights. Errors as in `tokens_used`.
+    """
+    table = next_token_accuracy(tinybench)
+    weights = runs.drop_duplicates("run_id").set_index("run_id")["parameters"]
+    return table.assign(flops=FLOPS * tokens_used(table, training) * table["run_id"].map(weights))
+
+
+def laws(table: pd.DataFrame) -> dict[tuple[str, str], PowerLaw]:
+    """{(arm, split): the PowerLaw of accuracy after a reasoning, mean over seeds, along compute}; absent where there
+    are fewer than four points that differ.
+
+    table: of `along_compute`. Step 0 has spent nothing and is left out, as RPT fits checkpoints of training only.
+    """
+    found = {}
+    trained = table[(table["way"] == "reasoning") & (table["step"] > 0)]
+    for key, rows in trained.groupby(["arm", "split"], sort=False):
+        means = rows.groupby("step")[["flops", "accuracy"]].mean()
+        if len(means) >= 4 and means["accuracy"].nunique() > 1:
+            found[key] = power_law(means["flops"], means["accuracy"])
+    return found
+
+
+def laws_table(found: dict[tuple[str, str], PowerLaw]) -> pd.DataFrame:
+    """The laws with their 95 % intervals, a row each: what RPT's Fig. 5 prints (R²) and what it doesn't."""
+    rows = []
+    for (arm, split), law in found.items():
+        row = {"arm": arm, "split": split, "points": len(law.computes), "decades": law.decades}
+        for name in ("alpha", "limit", "scale"):
+            ends = law.intervals[name]
+            row |= {name: getattr(law, name), f"{name}, low": ends[0], f"{name}, high": ends[1]}
+        rows.append(row | {"R²": law.r2, "R² of a line in log C": law.r2_log})
+    return pd.DataFrame(rows)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -35,11 +34,18 @@ STEPS = 2  # lines that begin as a step before a response counts as written in s
 FEW = 5  # words: an answer with fewer before it is a guess
 RUN = 5  # words in a row that must be the prompt's to count as restated
 BOX = "\\boxed"
-
 RULES = ("largest gain", "largest loss", "largest change in structure", "random")  # by which cases are chosen
 
 _NUMBERED = re.compile(r"^[#>*_\- \t]*(?:step[ \t]+\d{1,2}\b|\d{1,2}[.)](?=[\s*]))", re.IGNORECASE | re.MULTILINE)
 _BOLD = re.compile(r"^[#>\-\d.) \t]*\*\*(?=[^\s*])[^*\n]{1,200}\*\*", re.MULTILINE)
+
+
+def _any_of(keywords: tuple[str, ...]) -> re.Pattern[str]:
+    phrases = (r"\s+".join(map(re.escape, keyword.split())) for keyword in keywords)
+    return re.compile(rf"(?<!\w)(?:{'|'.join(phrases)})(?!\w)", re.IGNORECASE)
+
+
+_GROUPS = [_any_of(keywords) for keywords in KEYWORDS.values()]
 
 
 def keywords_in(text: str) -> Counter[str]:
@@ -52,18 +58,7 @@ def keywords_in(text: str) -> Counter[str]:
     >>> keywords_in("Wait, WAIT! Neither waits. We break\\n this down, either way, etc.")
     Counter({'wait': 2, 'break this down': 1, 'either': 1, 'etc.': 1})
     """
-    return Counter(" ".join(word.lower().split()) for pattern in _groups().values() for word in pattern.findall(text))
-
-
-@cache
-def _groups() -> dict[str, re.Pattern[str]]:
-    def phrase(keyword):
-        return r"\s+".join(map(re.escape, keyword.split()))
-
-    return {
-        group: re.compile(rf"(?<!\w)(?:{'|'.join(map(phrase, words))})(?!\w)", re.IGNORECASE)
-        for group, words in KEYWORDS.items()
-    }
+    return Counter(" ".join(word.lower().split()) for pattern in _GROUPS for word in pattern.findall(text))
 
 
 def structure(completion: str, prompt: str | None = None, answer: str = BOX) -> dict:
@@ -86,7 +81,8 @@ def structure(completion: str, prompt: str | None = None, answer: str = BOX) -> 
     True
     """
     before, found, _ = completion.partition(answer)
-    restated = _restated(completion, prompt)
+    asked = _runs(prompt or "")
+    restated = len(asked & _runs(completion)) / len(asked) if asked else None
     return {
         "numbered steps": len(_NUMBERED.findall(completion)) >= STEPS,
         "bold steps": len(_BOLD.findall(completion)) >= STEPS,
@@ -97,11 +93,6 @@ def structure(completion: str, prompt: str | None = None, answer: str = BOX) -> 
         "no answer": parse_boxed(completion) is None if answer == BOX else not found,
         "words": len(completion.split()),
     }
-
-
-def _restated(completion: str, prompt: str | None) -> float | None:
-    asked = _runs(prompt or "")
-    return len(asked & _runs(completion)) / len(asked) if asked else None
 
 
 def _runs(text: str) -> set[tuple[str, ...]]:
@@ -122,24 +113,16 @@ def measured(table: pd.DataFrame, answer: str = BOX) -> pd.DataFrame:
         found = keywords_in(said)
         groups = {group: any(word in found for word in words) for group, words in KEYWORDS.items()}
         rows.append(groups | structure(said, prompt if isinstance(prompt, str) else None, answer))
-    columns = [*PATTERNS, *AMOUNTS]
-    marks = pd.DataFrame(rows, columns=columns, index=table.index).astype({name: float for name in columns})
-    return pd.concat([table.drop(columns=[name for name in columns if name in table]), marks], axis=1)
+    marks = pd.DataFrame(rows, columns=[*PATTERNS, *AMOUNTS], index=table.index).astype(float)
+    return pd.concat([table, marks], axis=1)
 
 
 def keyword_counts(table: pd.DataFrame) -> pd.DataFrame:
     """How many completions of each source hold each keyword: a row a group and keyword, a column a source."""
-    rows = [
-        {"source": source, "keyword": word}
-        for source, said in zip(table["source"], table["completion"], strict=True)
-        for word in keywords_in(said)
-    ]
     names = [(group, word) for group, words in KEYWORDS.items() for word in words]
-    index = pd.MultiIndex.from_tuples(names, names=["group", "keyword"])
-    sources = list(dict.fromkeys(table["source"]))
-    counted = pd.DataFrame(rows, columns=["source", "keyword"]).value_counts().unstack("source", fill_value=0)
-    counted = counted.reindex(index=index.get_level_values("keyword"), columns=sources, fill_value=0)
-    return counted.set_axis(index)
+    held = pd.DataFrame([keywords_in(said) for said in table["completion"]], index=table["source"]).notna()
+    counted = held.groupby(level="source", sort=False).sum().T.reindex([word for _, word in names], fill_value=0)
+    return counted.set_axis(pd.MultiIndex.from_tuples(names, names=["group", "keyword"]))
 
 
 def means(table: pd.DataFrame, by: list[str], columns: tuple[str, ...] = (*PATTERNS, *AMOUNTS)) -> pd.DataFrame:
@@ -160,14 +143,16 @@ def means(table: pd.DataFrame, by: list[str], columns: tuple[str, ...] = (*PATTE
         for column in columns:
             known = group.dropna(subset=column)
             if len(known):
-                interval = _share if column in PATTERNS else _amount
-                mean, (low, high) = interval(known[column], known["case"])
-                row = {"pattern": column, "n": len(known), "cases": known["case"].nunique()}
-                rows.append(dict(zip(by, key, strict=True)) | row | {"mean": mean, "low": low, "high": high})
+                values, cases = known[column], known["case"]
+                if column in PATTERNS:
+                    low, high = _interval_of_share(values, cases)
+                else:
+                    low, high = bootstrap_ci(values.groupby(cases).mean())
+                rows.append((*key, column, len(known), cases.nunique(), float(values.mean()), low, high))
     return pd.DataFrame(rows, columns=[*by, "pattern", "n", "cases", "mean", "low", "high"])
 
 
-def _share(values: pd.Series, cases: pd.Series) -> tuple[float, tuple[float, float]]:
+def _interval_of_share(values: pd.Series, cases: pd.Series) -> tuple[float, float]:
     n, m, share = len(values), cases.nunique(), float(values.mean())
     effective = m
     if 0 < share < 1:
@@ -175,11 +160,7 @@ def _share(values: pd.Series, cases: pd.Series) -> tuple[float, tuple[float, flo
         variance = float((apart**2).sum()) / n**2 * m / max(1, m - 1)
         # At least 1: a lone case tells nothing of others. At most n, which a variance of 0 would exceed.
         effective = max(1.0, share * (1 - share) / max(variance, share * (1 - share) / n))
-    return share, wilson(share * effective, effective)
-
-
-def _amount(values: pd.Series, cases: pd.Series) -> tuple[float, tuple[float, float]]:
-    return float(values.mean()), bootstrap_ci(values.groupby(cases).mean())
+    return wilson(share * effective, effective)
 
 
 def by_run(table: pd.DataFrame, arms) -> pd.DataFrame:
@@ -212,14 +193,13 @@ def compare(table: pd.DataFrame, first: str, second: str, patterns=PATTERNS, ove
         raise ValueError(f"{over}: {first!r} and {second!r} have no {over} in common; line them up first")
     rows = []
     for pattern in patterns:
-        pairs = pd.concat([side.loc[common, pattern] for side in sides], axis=1).dropna().to_numpy()
-        if not len(pairs):
+        a, b = pd.concat([side.loc[common, pattern] for side in sides], axis=1).dropna().to_numpy().T
+        if not len(a):
             continue
-        row = {"pattern": pattern, first: pairs[:, 0].mean(), second: pairs[:, 1].mean(), "n": len(pairs)}
-        if (pairs[:, 0] != pairs[:, 1]).any():
-            test = paired_test(pairs[:, 1], pairs[:, 0])
-            low, high = test["interval"]
-            row |= {"difference": test["difference"], "low": low, "high": high, "p": test["p"]}
+        row = {"pattern": pattern, first: a.mean(), second: b.mean(), "n": len(a)}
+        if (a != b).any():
+            test = paired_test(b, a)
+            row |= dict(zip(("low", "high"), test["interval"], strict=True)) | {k: test[k] for k in ("difference", "p")}
         rows.append(row)
     found = pd.DataFrame(rows).reindex(columns=["pattern", first, second, "difference", "low", "high", "p", "n"])
     tested = found["p"].notna()
@@ -258,15 +238,15 @@ def chosen(changed: pd.DataFrame, n: int = 2, seed: int = 0) -> dict[str, list[s
     order = list(changed.index)
     random.Random(f"cases/{seed}").shuffle(order)
     gain, structure = (changed.loc[order, name] for name in ("accuracy", "structure"))
-    ranked = {
-        "largest gain": gain[gain > 0].sort_values(ascending=False, kind="stable"),
-        "largest loss": gain[gain < 0].sort_values(kind="stable"),
-        "largest change in structure": structure[structure > 0].sort_values(ascending=False, kind="stable"),
-        "random": gain,
-    }
+    ranked = (
+        gain[gain > 0].sort_values(ascending=False, kind="stable"),
+        gain[gain < 0].sort_values(kind="stable"),
+        structure[structure > 0].sort_values(ascending=False, kind="stable"),
+        gain,
+    )
     found = {rule: [] for rule in RULES}
     for _ in range(n):
-        for rule in RULES:
-            taken = {case for cases in found.values() for case in cases}
-            found[rule] += [case for case in ranked[rule].index if case not in taken][:1]
+        for rule, cases in zip(RULES, ranked, strict=True):
+            taken = sum(found.values(), [])
+            found[rule] += [case for case in cases.index if case not in taken][:1]
     return found

@@ -25,7 +25,7 @@ from pzlib.headless import announce_failures, progress
 from pzlib.paths import root
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
-from pzlib.studies.results import bring, folder_of, load
+from pzlib.studies.results import bring, folder_of, read
 
 STATES = ("done", "skipped", "failed", "running", "queued")  # skipped: done before
 RETRIES = 3  # of a job whose machine is lost: after so many it is perhaps the job that brings machines down
@@ -45,11 +45,8 @@ class Job(Protocol):
     after: str  # the name of the job that must have ended before
 
     def path(self, end: str) -> Path: ...  # its file of that ending: .log is what it prints, .lock its lock
-
     def runs(self) -> list[RunFolder]: ...  # those that it has opened so far
-
     def complete(self) -> bool: ...  # whether nothing is left to do
-
     def execute(self) -> int: ...  # do it here; returns the exit code
 
 
@@ -248,16 +245,18 @@ def work(jobs: list[Job], on: Callable, stream=None, done: Callable = lambda job
 
     done(job) is called for each that is complete. Raises KeyboardInterrupt after stopping the processes.
     """
-    rows = {job.name: Row(job.name, "skipped" if job.complete() else "queued") for job in jobs}
+    rows, waiting, busy = {job.name: Row(job.name) for job in jobs}, [], {}
     for job in jobs:
-        if rows[job.name].state == "skipped":
+        if job.complete():
+            rows[job.name].state = "skipped"
             done(job)
-    waiting, busy, stream = [job for job in jobs if rows[job.name].state == "queued"], {}, stream or sys.stdout
+        else:
+            waiting.append(job)
     if not waiting:
         return list(rows.values())
     machines = on()
     try:
-        with _shown(lambda: headline(list(rows.values())), stream) as show:
+        with _shown(lambda: headline(list(rows.values())), stream or sys.stdout) as show:
             while waiting or busy:
                 for job in list(waiting):
                     row, before = rows[job.name], rows.get(job.after)
@@ -295,7 +294,7 @@ def _shown(text: Callable, stream):
         return
     from IPython.display import display
 
-    handle, last = display({"text/plain": text()}, raw=True, display_id=True), text()
+    handle, last = display({"text/plain": ""}, raw=True, display_id=True), ""
 
     def show():
         nonlocal last
@@ -303,6 +302,7 @@ def _shown(text: Callable, stream):
             last = text()
             handle.update({"text/plain": last}, raw=True)
 
+    show()
     yield show
     show()
 
@@ -330,18 +330,15 @@ def play(runs, jobs: int = 2, results=None, starts=(), stream=None) -> dict[str,
     models some of `runs` go on from: each is made first, though its rows be stored, where such a run is to be made and
     the model is not in data/runs. Raises KeyboardInterrupt after stopping the processes; started again, they go on.
     """
-    runs = list({run.run_id: run for run in runs}.values())
-    results = Path(results or folder_of(runs[0].tier))
-    missing, first = _missing(runs, results, starts)
-    found = {run.run_id: "stored" for run in runs if run not in missing}
+    runs, missing, first, results = _lacking(runs, results, starts)
+    found = {run.run_id: "not run" if run in missing else "stored" for run in runs}
     if not jobs:
-        print(f"{len(runs)} runs: {len(found)} stored, {len(missing)} not run", file=stream)
-        return found | {run.run_id: "not run" for run in missing}
+        print(f"{len(runs)} runs: {len(runs) - len(missing)} stored, {len(missing)} not run", file=stream)
+        return found
     print(plan(runs, jobs, results, starts), file=stream, flush=True)
     each = [RunJob(run.run_id, run.to_dict(), run.model.partition("@")[0]) for run in [*first, *missing]]
-    rows = work(each, lambda: Here(jobs, None), stream, lambda job: bring(job.runs(), results))
-    for row in rows:
-        found[row.name] = "complete" if row.state in ("done", "skipped") else f"failed: {row.why}"
+    for row in work(each, lambda: Here(jobs, None), stream, lambda job: bring(job.runs(), results)):
+        found[row.name] = f"failed: {row.why}" if row.state == "failed" else "complete"
     announce_failures(f"{name} {what}" for name, what in found.items() if what.startswith("failed"))
     return found
 
@@ -352,38 +349,37 @@ def plan(runs, jobs: int = 2, results=None, starts=()) -> str:
     The time is that of stored runs of the same objective and model, by step, on the same text where there are such;
     others count as 3 minutes.
     """
-    runs = list({run.run_id: run for run in runs}.values())
-    results = Path(results or folder_of(runs[0].tier))
-    missing, first = _missing(runs, results, starts)
+    runs, missing, first, results = _lacking(runs, results, starts)
     text = f"{len(runs)} runs: {len(runs) - len(missing)} stored, {len(missing)} to make"
     if not missing:
         return text
-    table = load("runs", folder=results) if (results / "runs.csv").exists() else pd.DataFrame()
-    hours = sum(_hours(run, table) for run in [*missing, *first]) / jobs
+    stored = _stored(results)
+    hours = sum(_hours(run, stored) for run in [*missing, *first]) / jobs
     text += f", and {len(first)} that they start from" if first else ""
     return f"{text}, about {duration(3600 * hours)} at {jobs} at a time"
 
 
-def _missing(runs, results: Path, starts) -> tuple[list[Run], list[Run]]:
-    """The runs that are not stored, and those of `starts` whose model one of them needs and data/runs lacks."""
-    path = results / "runs.csv"
-    stored = set(pd.read_csv(path, usecols=["run_id"])["run_id"]) if path.exists() else set()
+def _lacking(runs, results, starts) -> tuple[list[Run], list[Run], list[Run], Path]:
+    """Each run once; those that are not stored; those of `starts` whose model one of them needs and data/runs lacks."""
+    runs = list({run.run_id: run for run in runs}.values())
+    results = Path(results or folder_of(runs[0].tier))
+    stored = set(_stored(results)["run_id"])
     missing = [run for run in runs if run.run_id not in stored]
     before = {run.run_id: run for run in starts}
-    first = [before.get(run.model.partition("@")[0]) for run in missing if not _ready(run)]
-    return missing, [start for start in dict.fromkeys(first) if start and start not in missing]
+    first = [before.get(run.model.partition("@")[0]) for run in missing if not Path(run.model_source).is_dir()]
+    return runs, missing, [start for start in dict.fromkeys(first) if start and start not in missing], results
 
 
-def _ready(run: Run) -> bool:
-    """Whether the model that a run starts from is there."""
-    return Path(run.model_source).is_dir()
+def _stored(results: Path) -> pd.DataFrame:
+    path = results / "runs.csv"
+    return read(path) if path.exists() else pd.DataFrame(columns=["run_id", "objective", "model", "tier", "hours"])
 
 
-def _hours(run: Run, table: pd.DataFrame) -> float:
-    if not len(table):
-        return UNSEEN_HOURS
-    like = table[(table["objective"] == run.objective) & (table["model"] == run.model) & (table["tier"] == run.tier)]
+def _hours(run: Run, stored: pd.DataFrame) -> float:
+    like = stored[(stored[["objective", "model", "tier"]] == [run.objective, run.model, run.tier]).all(axis=1)]
     like = like.dropna(subset="hours")
+    if like.empty:
+        return UNSEEN_HOURS
     same = like[like["corpus"] == run.corpus]  # clean text is dearer: few groups are dead, so most rows are trained
     like = like if same.empty else same
-    return UNSEEN_HOURS if like.empty else float((like["hours"] / like["steps"]).median() * run.steps)
+    return float((like["hours"] / like["steps"]).median() * run.steps)

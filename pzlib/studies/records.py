@@ -53,14 +53,19 @@ class Study:
     figures: tuple[Figure, ...] = (RESULT,)
 
 
+def _arms(setting, values, **settings):
+    """{arm: value} as arms that differ in one setting."""
+    return {arm: {**settings, setting: value} for arm, value in values.items()}
+
+
 def _objectives(*names, **settings):
-    return {name: {"objective": name, **settings} for name in names}
+    return _arms("objective", dict(zip(names, names, strict=True)), **settings)
 
 
 def _rlvr_from(**starts):
     """RLVR from the base, and from each start: "the_name" is the arm "from the name"."""
-    arms = {f"from {name.replace('_', ' ')}": {"objective": "rlvr", "start": start} for name, start in starts.items()}
-    return {"from the base": {"objective": "rlvr"}, **arms}
+    named = {f"from {name.replace('_', ' ')}": start for name, start in starts.items()}
+    return {"from the base": {"objective": "rlvr"}, **_arms("start", named, objective="rlvr")}
 
 
 THREE = (0, 1, 2)  # seeds of ablations
@@ -81,87 +86,77 @@ RPT_CLEAN = {"objective": "rpt", "corpus": "tinywiki_clean"}  # most like RPT's 
 # x 8 rows a step: about as many tokens as RLP's 256 prompts and thoughts at mini. Plain text need not come twice.
 SUPERVISED_ROWS = {"passages": 21}
 PLAIN_TEXT = {"objective": "continued_pretraining", **SUPERVISED_ROWS, "corpus_limit": 40_000}
+SMALL = {"model": "data/tinybase_small"}
+
+
+def _rlp(question, setting, values):
+    """One of RLP's ablations."""
+    figures = (RESULT, BESIDE)
+    return Study(question, _arms(setting, values, objective="rlp"), seeds=THREE, steps=100, figures=figures)
+
 
 STUDIES = {
     # At one rate, as in the paper, which names one: a rule's own sweep can prefer a rate at which nothing moves.
     "collapse": Study(
         "Does entropy masking collapse on noisy text, and do random next tokens beat random spans?",
-        _objectives(*MASKING),
-        core=True, rate_of="pretrainzero", figures=COLLAPSE,
+        _objectives(*MASKING), core=True, rate_of="pretrainzero", figures=COLLAPSE,
     ),
     "collapse_clean": Study(
         "And on clean text, where high entropy is no noise?",
-        _objectives(*MASKING, corpus="tinywiki_clean"),
-        core=True, rate_of="pretrainzero", figures=COLLAPSE,
+        _objectives(*MASKING, corpus="tinywiki_clean"), core=True, rate_of="pretrainzero", figures=COLLAPSE,
     ),
     "collapse_own_rate": Study(
         "And if each rule has the learning rate that its own sweep found best?",
-        _objectives(*MASKING),
-        seeds=THREE, core=True, figures=(CURVES, RESULT),
+        _objectives(*MASKING), seeds=THREE, core=True, figures=(CURVES, RESULT),
     ),
     "baselines": Study(
         "Tables 1 and 2: what does each way of learning from text do?",
-        _objectives(*BASELINES),
-        core=True,
-        figures=(
+        _objectives(*BASELINES), core=True, figures=(
             Figure("training_dynamics", "training_dynamics", MAIN),
             Figure("generator_dynamics", "generator_dynamics", MAIN),
             Figure("tinybench_curves", "tinybench_curves"),
             Figure("main_result", "main_result"),
-            Figure("{}_generator_profile", "generator_profile", MAIN[:1]),
+            replace(PROFILE, arms=MAIN[:1]),
             Figure("{}_patterns", "structure_by_arm"),
             Figure("{}_beside_the_paper", "baselines_beside", others=("baselines_small",)),
         ),
     ),
-    "baselines_small": Study(
-        "The same from a smaller base model", _objectives(*BASELINES, model="data/tinybase_small"), core=True
-    ),
+    "baselines_small": Study("The same from a smaller base model", _objectives(*BASELINES, **SMALL), core=True),
     "warmup": Study(
         "Do random spans first help a base whose masks are seldom legal (the paper's SmolLM3 recipe)?",
-        {
-            "pretrainzero": {"model": "data/tinybase_small"},
-            "random spans first": {"model": "data/tinybase_small", "random_span_steps": 10},
-        },
-        seeds=THREE, core=True,
+        {"pretrainzero": SMALL, "random spans first": {**SMALL, "random_span_steps": 10}}, seeds=THREE, core=True,
     ),
     "rlvr": Study(
         "Fig. 9, Tables 3 and 4: from which start does RLVR get furthest?",
         {
-            "from the base": {"objective": "rlvr"},
-            "from random spans": {"objective": "rlvr", "start": "random_span"},
+            **_rlvr_from(random_spans="random_span"),
             "from PretrainZero, half way": {"objective": "rlvr", "start": "pretrainzero@half"},
             "from PretrainZero": {"objective": "rlvr", "start": "pretrainzero"},
-        },
-        figures=(FOLLOW_ON, Figure("{}_curves", "tinybench_curves"), Figure("{}_beside_the_paper", "rlvr_beside")),
+        }, figures=(FOLLOW_ON, Figure("{}_curves", "tinybench_curves"), Figure("{}_beside_the_paper", "rlvr_beside")),
     ),
     "side": Study(
         "Every way of learning from the same text: which leaves the best model, by steps, by tokens and by time?",
         {
             "continued_pretraining": PLAIN_TEXT,
-            "sft": {"objective": "sft", **SUPERVISED_ROWS},
-            "mixed_sft": {"objective": "mixed_sft", **SUPERVISED_ROWS},
+            **_objectives("sft", "mixed_sft", **SUPERVISED_ROWS),
             **_objectives("random_span", "pretrainzero", "rpt", "rlp"),
-        },
-        figures=(BY_TOKENS, Figure("{}_by_time", "by_time"), RESULT),
+        }, figures=(BY_TOKENS, Figure("{}_by_time", "by_time"), RESULT),
     ),
     "side_rlvr": Study(
         "And which of them is the best start for the same RLVR?",
         _rlvr_from(
             continued_pretraining="side:continued_pretraining", SFT="side:sft", mixed_SFT="side:mixed_sft",
             random_spans="side:random_span", PretrainZero="side:pretrainzero", RPT="side:rpt", RLP="side:rlp",
-        ),
-        figures=(FOLLOW_ON,),
+        ), figures=(FOLLOW_ON,),
     ),
     "rpt": Study(
         "RPT's Tables 1 and 3: is the next token better predicted after a reasoning, and does learning it carry over?",
         {
-            "rpt": {"objective": "rpt"},
-            "random_span": {"objective": "random_span"},
+            **_objectives("rpt", "random_span"),
             "rpt, clean text": RPT_CLEAN,
             "random_span, clean text": {**RPT_CLEAN, "objective": "random_span"},
             "continued_pretraining, clean text": {**RPT_CLEAN, "objective": "continued_pretraining"},
-        },
-        figures=(
+        }, figures=(
             RESULT, Figure("{}_next_tokens", "next_tokens_beside", RPT_ARMS), Figure("{}_scaling", "scaling", RPT_ARMS),
         ),
     ),
@@ -169,23 +164,18 @@ STUDIES = {
         "RPT's App. A: do its four rewards teach alike?",
         {
             "prefix matching": RPT_CLEAN,
-            "first token": {**RPT_CLEAN, "rpt_reward": "first_token"},
-            "dense": {**RPT_CLEAN, "rpt_reward": "dense"},
+            **_arms("rpt_reward", {"first token": "first_token", "dense": "dense"}, **RPT_CLEAN),
             "dense where one is right": {**RPT_CLEAN, "rpt_reward": "conditional_dense"},
-        },
-        seeds=THREE, steps=100,
+        }, seeds=THREE, steps=100,
     ),
     "rpt_filter": Study(
         "Which positions should RPT ask for, and whose entropy should say so?",
         {
             "0.5 nats, by the base": {"objective": "rpt"},
-            "every position": {"objective": "rpt", "entropy_threshold": 0.0},
-            "2 nats": {"objective": "rpt", "entropy_threshold": 2.0},
-            "by the policy": {"objective": "rpt", "entropy_model": "policy"},
-            "by a proxy": {"objective": "rpt", "entropy_model": "data/tinybase_small"},
+            **_arms("entropy_threshold", {"every position": 0.0, "2 nats": 2.0}, objective="rpt"),
+            **_arms("entropy_model", {"by the policy": "policy", "by a proxy": SMALL["model"]}, objective="rpt"),
             "dynamic sampling": {"objective": "rpt", "dynamic_from": 1},
-        },
-        seeds=THREE, steps=100,
+        }, seeds=THREE, steps=100,
     ),
     "rlvr_after": Study(
         "RPT's Table 2: is RPT a better start for RLVR than next-token training on the same (clean) text?",
@@ -202,36 +192,29 @@ STUDIES = {
         _rlvr_from(continued_pretraining="rlp:continued_pretraining, equal tokens", RLP="rlp:rlp"),
         figures=(FOLLOW_ON,),
     ),
-    "rlp_rollouts": Study(
+    "rlp_rollouts": _rlp(
         "RLP's Fig. 2 and Table S.1: how many thoughts a token?",
-        {f"rlp, rollouts {g}": {"objective": "rlp", "group": g} for g in (4, 8, 16)},
-        seeds=THREE, steps=100, figures=(RESULT, BESIDE),
+        "group", {f"rlp, rollouts {g}": g for g in (4, 8, 16)},
     ),
-    "rlp_thoughts": Study(
+    "rlp_thoughts": _rlp(
         "RLP's Fig. 2 and Table S.1: how long may a thought be?",
-        {f"rlp, completion tokens {n}": {"objective": "rlp", "max_completion_tokens": n} for n in (4, 8, 16, 24)},
-        seeds=THREE, steps=100, figures=(RESULT, BESIDE),
+        "max_completion_tokens", {f"rlp, completion tokens {n}": n for n in (4, 8, 16, 24)},
     ),
-    "rlp_kl": Study(
+    "rlp_kl": _rlp(
         "RLP's Fig. 2 and Table S.1: does a KL term help?",
-        {f"rlp, KL {kl}": {"objective": "rlp", "kl": float(kl)} for kl in ("0", "1e-4", "1e-3")},
-        seeds=THREE, steps=100, figures=(RESULT, BESIDE),
+        "kl", {f"rlp, KL {kl}": float(kl) for kl in ("0", "1e-4", "1e-3")},
     ),
     # What all thoughts of a group share cancels in their advantages, the average's likelihood too: these runs part by
     # rounding alone, and how far they do tells what chance makes of one and the same run.
-    "rlp_ema": Study(
-        "RLP's Table S.6: how slow a baseline?",
-        {f"rlp, tau {tau:g}": {"objective": "rlp", "ema": tau} for tau in (0.9, 0.99, 0.999)},
-        seeds=THREE, steps=100, figures=(RESULT, BESIDE),
+    "rlp_ema": _rlp(
+        "RLP's Table S.6: how slow a baseline?", "ema", {f"rlp, tau {tau:g}": tau for tau in (0.9, 0.99, 0.999)},
     ),
     "entropy_model": Study(
         "Whose entropy should choose: the policy's, the base's, a proxy's?",
-        {
-            "by the policy": {"objective": "entropy_next_token"},
-            "by the base": {"objective": "entropy_next_token", "entropy_model": "base"},
-            "by a proxy": {"objective": "entropy_next_token", "entropy_model": "data/tinybase_small"},
-        },
-        seeds=THREE, core=True, rate_of="pretrainzero",
+        _arms(
+            "entropy_model", {"by the policy": "policy", "by the base": "base", "by a proxy": SMALL["model"]},
+            objective="entropy_next_token",
+        ), seeds=THREE, core=True, rate_of="pretrainzero",
     ),
     "domain": Study(
         "Fig. 10a: encyclopaedia or mathematics as RL corpus?",
@@ -240,18 +223,16 @@ STUDIES = {
             "pretrainzero, TinyMath": {"corpus": "tinymath"},
             "random_span": {"objective": "random_span"},
             "random spans, TinyMath": {"objective": "random_span", "corpus": "tinymath"},
-        },
-        seeds=THREE,
+        }, seeds=THREE,
     ),
     "mask_rule": Study(
         "Fig. 10b: which occurrences should a mask hide?",
-        {"all occurrences": {}, "one mask": {"mask_rule": "one"}, "whole words": {"mask_rule": "words"}},
+        _arms("mask_rule", {"all occurrences": "all", "one mask": "one", "whole words": "words"}),
         seeds=THREE, figures=(RESULT, MASKS),
     ),
     "generator_reward": Study(
         "What does each reward make the generator mask?",
-        {arm: {"generator_reward": rule} for arm, rule in REWARDS.items()},
-        seeds=THREE, figures=(RESULT, MASKS, PROFILE),
+        _arms("generator_reward", REWARDS), seeds=THREE, figures=(RESULT, MASKS, PROFILE),
     ),
     "guessable_noise": Study(
         "How far does the generator fall for noise that can be guessed?",
@@ -259,8 +240,7 @@ STUDIES = {
             f"{values} values, {arm.removeprefix('eq. 9, ')}": {"corpus": world, "generator_reward": REWARDS[arm]}
             for values, world in ((2, "tinywiki:values=2"), (8, "tinywiki:values=8"), (120, "tinywiki"))
             for arm in ("eq. 9, zero rule", "min(p, 1 - p)")
-        },
-        seeds=THREE, figures=(RESULT, MASKS, PROFILE),
+        }, seeds=THREE, figures=(RESULT, MASKS, PROFILE),
     ),
     "group": Study(
         "Group size at equal predictions a step: many passages or many tries?",
@@ -269,7 +249,7 @@ STUDIES = {
     ),
     "balance": Study(
         "How often must the generator be trained?",
-        {"every step": {}, "every 4th step": {"generator_every": 4}, "never": {"generator_every": 0}},
+        _arms("generator_every", {"every step": 1, "every 4th step": 4, "never": 0}),
         seeds=THREE, figures=(RESULT, MASKS),
     ),
     "map": Study(
@@ -280,8 +260,7 @@ STUDIES = {
             for density in (0.1, 0.25, 0.5)
             for noise in (0.2, 0.6, 1.0)
             for objective in ("pretrainzero", "random_span", "entropy_next_token")
-        },
-        seeds=THREE, steps=100, rate_of="pretrainzero", figures=(Figure("{}_searching", "searching_map"),),
+        }, seeds=THREE, steps=100, rate_of="pretrainzero", figures=(Figure("{}_searching", "searching_map"),),
     ),
 }  # fmt: skip
 

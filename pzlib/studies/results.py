@@ -1,8 +1,8 @@
 """Finished run folders become the small tidy tables in data/results that every figure is made from.
 Leaves out episodes (megabytes a run) and every average: a mean over seeds is taken where it is shown."""
 
-import contextlib
 import json
+from collections import defaultdict
 from dataclasses import fields
 from pathlib import Path
 
@@ -50,11 +50,13 @@ def collect(runs_dir, out_dir):
     folders = [RunFolder(path.parent) for path in sorted(Path(runs_dir).glob("*/params.json"))]
     if not folders:
         raise FileNotFoundError(f"runs: no run in {runs_dir}; `python -m pzlib run NOTEBOOK` makes one")
-    found = {folder.params()["run_id"]: folder for folder in folders}
-    states = {run_id: folder.state() for run_id, folder in found.items()}
-    complete = [folder for run_id, folder in found.items() if states[run_id] == "complete"]
-    for tier in dict.fromkeys(folder.params()["tier"] for folder in complete):
-        own = [folder for folder in complete if folder.params()["tier"] == tier]
+    states, complete = {}, defaultdict(list)
+    for folder in folders:
+        params = folder.params()
+        states[params["run_id"]] = folder.state()
+        if folder.state() == "complete":
+            complete[params["tier"]].append(folder)
+    for tier, own in complete.items():
         bring(own, folder_of(tier, out_dir))
     return states
 
@@ -63,8 +65,12 @@ def bring(folders, out_dir):
     """Bring complete RunFolders of one tier into the tables in `out_dir`, as `collect` does."""
     Path(out_dir).mkdir(parents=True, exist_ok=True)
     with FileLock(Path(out_dir) / ".lock"):  # two grids may end a run at the same moment
-        # runs.csv last: a run that is in it is stored whole
-        for name, rows in {"training": _training, "tinybench": _tinybench, "runs": _settings}.items():
+        tables = {
+            "training": lambda folder: _keyed(folder, binned(folder.metrics())),
+            "tinybench": lambda folder: _keyed(folder, folder.evals().reindex(columns=EVAL_COLUMNS)),
+            "runs": _settings,  # last: a run that is in it is stored whole
+        }
+        for name, rows in tables.items():
             merge(Path(out_dir) / f"{name}.csv", [rows(folder) for folder in folders], TABLES[name])
 
 
@@ -85,11 +91,8 @@ def read(path):
 
 def stored(tier="mini"):
     """The tables of a tier that are there: {name: DataFrame}, perhaps none."""
-    found = {}
-    for name in MADE_BY:
-        with contextlib.suppress(FileNotFoundError):
-            found[name] = load(name, tier)
-    return found
+    paths = {name: Path(locate(folder_of(tier).relative_to(root()))) / f"{name}.csv" for name in MADE_BY}
+    return {name: read(path) for name, path in paths.items() if path.is_file()}
 
 
 def _settings(folder):
@@ -101,10 +104,6 @@ def _settings(folder):
     row |= {name: env[name] for name in ("cpu", "gpu", "commit", "uncommitted_changes")}
     row |= {name: env["packages"].get(name) for name in ("torch", "trl", "transformers")}
     return pd.DataFrame([row])
-
-
-def _training(folder):
-    return _keyed(folder, binned(folder.metrics()))
 
 
 def binned(metrics, bins=BINS):
@@ -127,10 +126,6 @@ def binned(metrics, bins=BINS):
         metrics = metrics.assign(**metrics[shares].where(~some.to_numpy()[:, None] | metrics[shares].notna(), 0.0))
     ends = (metrics["step"] - 1) // length
     return metrics.groupby(ends).mean().assign(step=metrics.groupby(ends)["step"].max()).reset_index(drop=True)
-
-
-def _tinybench(folder):
-    return _keyed(folder, folder.evals().reindex(columns=EVAL_COLUMNS))
 
 
 def _keyed(folder, table):

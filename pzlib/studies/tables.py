@@ -9,28 +9,14 @@ import pandas as pd
 
 from pzlib.runs.folder import write_atomic
 from pzlib.stats import bootstrap_ci, paired_test
-from pzlib.studies import claims, select, study_of
-from pzlib.studies.metrics import (
-    ACCURACIES,
-    GROUPS,
-    METRICS,
-    armed,
-    at_equal,
-    label_of,
-    seconds_used,
-    tokens_used,
-    values,
-)
+from pzlib.studies import claims, metrics, select, study_of
+from pzlib.studies.claims import as_markdown
+from pzlib.studies.metrics import GROUPS, armed, at_equal, label_of, values
 from pzlib.studies.results import load, stored
 
 OURS = "pretrainzero"  # what the others are compared with
 ARMS = ("continued_pretraining", "sft", "random_span", OURS)  # the rows of the paper's Tables 1 and 2, below "Base"
 START, END = "<!-- {}: python -m pzlib figures writes this -->", "<!-- end of {} -->"
-
-
-def _markdown(head: Sequence, rows: Sequence[Sequence]) -> str:
-    lines = ["| " + " | ".join(map(str, cells)) + " |" for cells in (head, *rows)]
-    return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:]])
 
 
 def interval(values: pd.Series) -> str:
@@ -43,13 +29,14 @@ def interval(values: pd.Series) -> str:
     return f"{values.mean():.1f} [{low:.1f}, {high:.1f}]"
 
 
-def _difference(pairs: pd.DataFrame) -> str:
-    """The first column minus the second, a row a seed."""
+def _difference(first: pd.Series, second: pd.Series) -> tuple[str, int]:
+    """The first minus the second, paired by seed, in words, and how many pairs."""
+    pairs = pd.concat([first, second], axis=1, join="inner")
     if pairs.empty:
-        return "not run"
+        return "not run", 0
     test = paired_test(*pairs.to_numpy().T)
     low, high = test["interval"]
-    return f"{test['difference']:+.1f} [{low:+.1f}, {high:+.1f}], p = {test['p']:.2g}"
+    return f"{test['difference']:+.1f} [{low:+.1f}, {high:+.1f}], p = {test['p']:.2g}", len(pairs)
 
 
 def main_table(tinybench: pd.DataFrame, tier: str = "mini", arms: Sequence[str] = ARMS) -> str:
@@ -63,13 +50,12 @@ def main_table(tinybench: pd.DataFrame, tier: str = "mini", arms: Sequence[str] 
     found = {"base": [values(rows, group, "base") for group in GROUPS]}
     found |= {arm: [values(trained[trained["arm"] == arm], group) for group in GROUPS] for arm in arms}
     lines = [(label_of(arm), max(map(len, own)), *map(interval, own)) for arm, own in found.items()]
-    for arm in arms:
-        both = zip(found.get(OURS, []), found[arm], strict=False)
-        pairs = [pd.concat(pair, axis=1, join="inner") for pair in both if arm != OURS]
-        if seeds := max(map(len, pairs), default=0):
-            lines.append((f"{label_of(OURS)} − {label_of(arm)}, paired", seeds, *map(_difference, pairs)))
+    for arm in (arm for arm in arms if arm != OURS and OURS in arms):
+        cells, seeds = zip(*map(_difference, found[OURS], found[arm]), strict=True)
+        if any(seeds):
+            lines.append((f"{label_of(OURS)} − {label_of(arm)}, paired", max(seeds), *cells))
     heads = [f"TinyBench {group}" if group != "spans" else "masked words (reasoning)" for group in GROUPS]
-    return _markdown([f"accuracy, % ({tier})", "seeds", *heads], lines)
+    return as_markdown([f"accuracy, % ({tier})", "seeds", *heads], lines)
 
 
 def follow_on_table(tinybench: pd.DataFrame) -> str:
@@ -78,17 +64,15 @@ def follow_on_table(tinybench: pd.DataFrame) -> str:
 
     tinybench: rows of one tier, with a column `arm`; step 0 of an arm is the model that it started from.
     """
-    metrics, lines, first = ("overall", "general", "math"), [], None
+    shown, lines, first = ("overall", "general", "math"), [], None
     for arm, rows in tinybench.groupby("arm", sort=False):
-        cells = []
-        for metric in metrics:
+        cells, overall = [], values(rows, "overall")
+        for metric in shown:
             cells += [f"{values(rows, metric, 'base').mean():.1f}", interval(values(rows, metric))]
-        overall = values(rows, "overall")
-        cells.append("" if first is None else _difference(pd.concat([overall, first], axis=1, join="inner")))
-        first = overall if first is None else first
-        lines.append((arm, rows["seed"].nunique(), *cells))
-    columns = [f"{metric}, {when}" for metric in metrics for when in ("before", "after")]
-    return _markdown(["accuracy, %", "seeds", *columns, "overall after, − first row, paired"], lines)
+        more, first = ("", overall) if first is None else (_difference(overall, first)[0], first)
+        lines.append((arm, rows["seed"].nunique(), *cells, more))
+    columns = [f"{metric}, {when}" for metric in shown for when in ("before", "after")]
+    return as_markdown(["accuracy, %", "seeds", *columns, "overall after, − first row, paired"], lines)
 
 
 def costs_of(training: pd.DataFrame, tier: str = "mini") -> pd.DataFrame:
@@ -106,8 +90,9 @@ def budgets(tinybench: pd.DataFrame, training: pd.DataFrame, costs: pd.DataFrame
 
     tinybench, training: rows of one study, with a column `arm`. Errors as in `tokens_used` and `seconds_used`.
     """
-    table = tinybench.assign(tokens=tokens_used(tinybench, training), time=seconds_used(tinybench, costs))
-    return {"steps": at_equal(table, "step"), "tokens": at_equal(table, "tokens"), "time": at_equal(table, "time")}
+    tokens, time = metrics.tokens_used(tinybench, training), metrics.seconds_used(tinybench, costs)
+    table = tinybench.assign(steps=tinybench["step"], tokens=tokens, time=time)
+    return {used: at_equal(table, used) for used in ("steps", "tokens", "time")}
 
 
 def after_rlvr(follow_on: pd.DataFrame, study: str = "side_rlvr") -> dict[str, pd.DataFrame]:
@@ -128,7 +113,7 @@ def side_by_side(
     found = []
     after, within = after_rlvr(follow_on), budgets(tinybench, training, costs)
     for arm in dict.fromkeys(["base", *tinybench["arm"]]):
-        for metric in ACCURACIES:
+        for metric in metrics.ACCURACIES:
             for at, rows in within.items():
                 own, moment = (tinybench, "base") if arm == "base" else (rows[rows["arm"] == arm], "end")
                 found.append((label_of(arm), at, metric, values(own, metric, moment)))
@@ -152,7 +137,7 @@ def side_table(table: pd.DataFrame, metric: str = "overall") -> str:
     lines = []
     for method, rows in table[table["metric"] == metric].groupby("method", sort=False):
         lines.append((method, rows["seeds"].min(), *rows.set_index("at")["interval"].reindex(titles).fillna("not run")))
-    return _markdown([f"{METRICS[metric].title.lower()}, %", "seeds", *titles.values()], lines)
+    return as_markdown([f"{metrics.METRICS[metric].title.lower()}, %", "seeds", *titles.values()], lines)
 
 
 def cost_table(tinybench: pd.DataFrame, training: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:

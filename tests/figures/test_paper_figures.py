@@ -1,13 +1,15 @@
 """The papers' numbers on the left, ours on the right: readable, nothing dropped, refused where nothing was asked."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import synthetic
 from readable import assert_readable
 
 from pzlib.figures import paper
+from pzlib.figures.style import METHODS
 from pzlib.studies import STUDIES
-from pzlib.studies.paper import reported
+from pzlib.studies.claims import reported
 
 ARMS = tuple(STUDIES["rlvr"].arms)
 
@@ -65,3 +67,47 @@ def test_runs_that_were_not_asked_are_refused_in_words():
     for draw in (lambda: paper.next_tokens_beside(others), lambda: paper.scaling(others, training, runs)):
         with pytest.raises(ValueError, match="tinybench: no run was asked for next tokens"):
             draw()
+
+
+def ours(arms=("pretrainzero", "random_span", "sft", "continued_pretraining"), seeds=3, up=0.1):
+    """A study's rows: base 0.4 general and 0.2 math; an arm gains `up` times its place and 0.01 times the seed."""
+    rows = []
+    for place, arm in enumerate(arms):
+        for seed in range(seeds):
+            for step, gain in ((0, 0), (20, up * place + 0.01 * seed)):
+                for group, share in (("general", 0.4), ("math", 0.2)):
+                    row = {"arm": arm, "run_id": f"{arm}-{seed}", "tier": "mini", "seed": seed, "step": step}
+                    rows.append(row | {"task": group, "group": group, "accuracy": share + gain})
+    return pd.DataFrame(rows)
+
+
+def marks(ax, method, size):
+    """(x, y) of the marks of one method: the large ones (size 5) or the seeds (2.5)."""
+    lines = [line for line in ax.get_lines() if line.get_color() == METHODS[method].colour]
+    lines = [line for line in lines if line.get_markersize() == size and line.get_marker() == METHODS[method].marker]
+    return [tuple(point) for line in lines for point in line.get_xydata()]
+
+
+def test_the_papers_tables_stand_beside_ours():
+    figure = paper.baselines_beside({"baselines": ours(), "baselines_small": ours(seeds=1)})
+    assert_readable(figure)
+    axes = figure.axes
+    assert [text.get_text() for text in axes[0].get_xticklabels()] == [
+        "SmolLM3\n3B", "Qwen3\n4B", "Qwen3\n8B", "Qwen3\n30B-A3B"
+    ]  # fmt: skip
+    assert [text.get_text() for text in axes[1].get_xticklabels()] == ["tinybase\nsmall", "tinybase\n(default)"]
+    assert [y for _, y in marks(axes[0], "pretrainzero", 5)] == [23.41, 39.61, 42.78, 43.55]
+    assert [y for _, y in marks(axes[0], "sft", 5)] == [24.27, 26.80]
+    np.testing.assert_allclose(marks(axes[2], "base", 5)[1][1], (26.32 + 8.67 + 51.94) / 3)
+    assert [y for _, y in marks(axes[4], "base", 5)] == [32.31, 42.53, 47.48, 52.49]
+    np.testing.assert_allclose([y for _, y in marks(axes[3], "random_span", 5)], [50, 51])  # 40 + 10, + mean seed
+    np.testing.assert_allclose([y for _, y in marks(axes[5], "base", 5)], [20, 20])
+    assert marks(axes[5], "base", 2.5) == []  # one model, not a mark a seed
+    np.testing.assert_allclose([y for _, y in marks(axes[1], "sft", 2.5)], [50, 51, 52])  # 30 + 20, a mark a seed
+    words = " ".join(text.get_text() for text in figure.texts).replace("\n", " ")
+    assert "data/results/tinybench.csv, tier mini: 64 rows; seeds: 1 (baselines_small), 3 (baselines)." in words
+
+
+def test_a_figure_without_runs_is_refused():
+    with pytest.raises(ValueError, match="^tinybench: no study has rows"):
+        paper.baselines_beside({"baselines": ours()[:0]})

@@ -80,7 +80,7 @@ def test_without_axes_there_is_one_job(notebook):
     [
         ([("sede", ["1"])], [], "sede: no such parameter of slow.ipynb; did you mean seed"),
         ([("steps", ["5", "many"])], [], "steps: wants an int such as 3, got 'many'"),
-        ([("steps", ["5"]), ("steps", ["6"])], [], "steps: given twice; give each parameter once, with all its values"),
+        ([("steps", ["5"]), ("steps", ["6"])], [], "steps: given twice; give each parameter once"),
         ([("seed", ["1"])], ["2"], "seed: given twice"),
         ([("steps", ["5", "6", "5"])], [], "steps: the value 5 is given twice"),
         ([("rate", ["1e-4", "0.0001"])], [], "rate: the value 0.0001 is given twice"),

@@ -10,10 +10,14 @@ from synthetic import bins, curve
 
 from pzlib.stats import bootstrap_ci
 from pzlib.studies.metrics import (
+    along_compute,
     class_accuracy,
     equal_tokens,
     kind_shares,
+    laws,
+    laws_table,
     map_differences,
+    next_token_accuracy,
     tokens_used,
     values,
 )
@@ -117,3 +121,26 @@ def test_the_map_pairs_seeds_at_every_place():
     assert found.loc[0, ["low", "high"]].tolist() == pytest.approx([low, high])
     with pytest.raises(ValueError, match="'sft' is no place on the map; name it"):
         map_differences(synthetic.mapped({"sft": [0.1, 0.2]}))
+
+
+def test_accuracy_and_compute_by_hand():
+    tinybench, training, runs = synthetic.next_tokens(seeds=1)
+    table = next_token_accuracy(tinybench)
+    assert len(table) == 2 * len(synthetic.STEPS) * 6 and set(table["split"]) == {"easy", "medium", "hard"}
+    one = along_compute(tinybench, training, runs).query("arm == 'rpt' and step == 50 and split == 'hard'")
+    right = {"reasoning": 30 - 20 / np.sqrt(50), "outright": 20}
+    assert one.set_index("way")["accuracy"].to_dict() == pytest.approx(right)
+    assert set(one["flops"]) == {8 * 1000 * 100 * 50}  # 8 for each of 1000 weights and of 100 tokens in 50 steps
+
+
+def test_laws_are_fitted_to_the_means_of_an_arm_and_split():
+    found = laws(along_compute(*synthetic.next_tokens()))
+    assert list(found) == [(arm, split) for arm in synthetic.RPT for split in ("easy", "medium", "hard")]
+    law = found["rpt", "medium"]
+    assert law.alpha == pytest.approx(0.5, rel=1e-3) and law.limit == pytest.approx(41, abs=0.01)  # seeds' mean: + 1
+    assert law.scale == pytest.approx(-20 * np.sqrt(8e5), rel=1e-2) and len(law.computes) == 6
+    row = laws_table(found).iloc[1]
+    assert (row["arm"], row["split"], row["points"]) == ("rpt", "medium", 6) and row["R²"] > 0.999
+    assert row["limit, low"] <= row["limit"] <= row["limit, high"]
+    assert laws(along_compute(*synthetic.next_tokens(steps=(0, 12)))) == {}  # smoke: before and after only
+    assert laws_table({}).empty

@@ -38,7 +38,7 @@ def test_every_method_is_swept_alike_on_seeds_that_no_study_uses():
     assert not set(studies.SWEEP_SEEDS) & {seed for study in STUDIES.values() for seed in study.seeds}
 
 
-def test_the_best_rate_is_that_of_the_mean_over_groups_and_seeds(home, monkeypatch):
+def test_the_best_rate_is_that_of_the_mean_over_groups_and_seeds(home):
     folder = home / "data/results/sweep"
     folder.mkdir(parents=True)
     rows, runs = [], []
@@ -54,8 +54,6 @@ def test_the_best_rate_is_that_of_the_mean_over_groups_and_seeds(home, monkeypat
     best_rate.cache_clear()
     try:
         assert best_rate("sft") == 1e-3  # 0.45 against 0.4 and 0.3
-        monkeypatch.setitem(studies.NEAREST, "kin", "sft")
-        assert best_rate("kin") == 1e-3  # while it has no sweep of its own
         with pytest.raises(ValueError, match="objective: dreaming has no learning-rate sweep"):
             best_rate("dreaming")
     finally:
