@@ -1,5 +1,5 @@
 """How many tokens a process reads at once, what devices and models have, and a run's peak memory by part and phase.
-Leaves out evaluation and saving, and what allocators waste: `Device.usable` allows for that. Arithmetic without torch."""
+Leaves out evaluation and saving, and what allocators waste: `Device.usable` allows for that. Loads no torch."""
 
 import json
 import os
@@ -126,11 +126,11 @@ def device(name):
 
 @dataclass(frozen=True)
 class Architecture:
-    """Sizes of a decoder with full attention: widths in floats a token, counts of parameters.
+    """Sizes of a decoder with full attention: widths in floats a token, counts of parameters without norms and biases.
 
     >>> big = Architecture.of("Qwen/Qwen3-4B-Base")
-    >>> big.parameters, big.active == big.parameters
-    (4022468096, True)
+    >>> round(big.parameters / 1e9, 2), big.active == big.parameters
+    (4.02, True)
     """
 
     kind: str  # config.json's model_type
@@ -138,7 +138,6 @@ class Architecture:
     hidden: int
     q: int  # width of the queries
     kv: int  # width of the keys, and as many of the values
-    qk_norm: bool
     width: int  # of the MLP, or of all experts that a token uses
     vocab: int
     context: int  # tokens
@@ -155,18 +154,28 @@ class Architecture:
         """Parameters of the output matrix, and as many of the embedding."""
         return self.vocab * self.hidden
 
-    @property
-    def mlp(self):
-        """Parameters of all layers' MLPs, or of the experts in them, that a token uses."""
-        return self.layers * 3 * self.hidden * self.width
-
     @classmethod
     def of(cls, model):
         """Of a folder with a config.json, of a shipped model's name, or of a hub name (its config.json is fetched).
 
         Raises FileNotFoundError where there is no such config.json, ValueError where it describes another kind.
         """
-        return cls.from_config(config_of(model), model)
+        file, shipped = Path(model) / "config.json", json.loads(SHIPPED.read_text())
+        if model in shipped and not file.is_file():
+            return cls.from_config(shipped[model]["config"], model)
+        if Path(model).is_dir() and not file.is_file():
+            raise FileNotFoundError(f"model: {model} holds no config.json; give a folder that save_pretrained wrote")
+        if not file.is_file():
+            from huggingface_hub import hf_hub_download
+
+            try:
+                file = Path(hf_hub_download(model, "config.json"))
+            except Exception as error:  # offline, no such name, a gated one: the hub has a class for each
+                raise FileNotFoundError(
+                    f"model: {model!r} is no folder here and its config.json cannot be fetched from the hub "
+                    f"({type(error).__name__}); check the name and the network. Shipped: {', '.join(shipped)}"
+                ) from error
+        return cls.from_config(json.loads(file.read_text()), model)
 
     @classmethod
     def from_config(cls, config, name="this model"):
@@ -185,47 +194,19 @@ class Architecture:
         )
         size = config.get("head_dim") or h // heads
         q, kv, width = heads * size, (config.get("num_key_value_heads") or heads) * size, config["intermediate_size"]
-        gated = kind in ("qwen3", "qwen3_moe")
-        attention = 2 * h * (q + kv) + 2 * h + 2 * size * gated  # with its norms
-        if kind == "qwen2" or config.get("attention_bias"):  # qwen2's are there whatever its config says, but the last
-            attention += q + 2 * kv + h * (kind != "qwen2")
-        experts = used = 0
-        rank = 3 * (h + width)  # the MLP's parameters in an adapter of rank 1
+        experts, used, unused, mlp_adapter = 0, 0, 0, 3 * (h + width)
         if kind == "qwen3_moe":  # transformers 5 writes the second name
             experts, used = config.get("num_experts") or config["num_local_experts"], config["num_experts_per_tok"]
             own = config["moe_intermediate_size"]
+            width, unused = used * own, 3 * h * (experts - used) * own
             # peft gives the experts' first product, which is two in one, twice the rank
-            width, rank = used * own, experts * (2 * (h + 2 * own) + own + h) + h + experts
-        unused = 3 * h * (experts - used) * (width // used) if experts else 0
-        passed = attention + 3 * h * width + experts * h + (2 * width + h) * bool(config.get("mlp_bias"))
-        body = layers * passed + h
-        active = body + vocab * h * (2 - bool(config.get("tie_word_embeddings")))
-        adapter = layers * (2 * (h + q) + 2 * (h + kv) + rank)
+            mlp_adapter = experts * (2 * (h + 2 * own) + own + h) + h + experts
+        passed = 2 * h * (q + kv) + 3 * h * width + experts * h
+        active = layers * passed + vocab * h * (2 - bool(config.get("tie_word_embeddings")))
         return cls(
-            kind, layers, h, q, kv, gated, width, vocab, config["max_position_embeddings"], experts, used,
-            passed + unused, body, active, active + layers * unused, adapter,
+            kind, layers, h, q, kv, width, vocab, config["max_position_embeddings"], experts, used, passed + unused,
+            layers * passed, active, active + layers * unused, layers * (2 * (2 * h + q + kv) + mlp_adapter),
         )  # fmt: skip
-
-
-def config_of(model):
-    """config.json as a dict: of a folder, of a shipped model, else of the hub."""
-    folder = Path(model)
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise FileNotFoundError(f"model: {model} holds no config.json; give a folder that save_pretrained wrote")
-        return json.loads((folder / "config.json").read_text())
-    shipped = json.loads(SHIPPED.read_text())
-    if model in shipped:
-        return shipped[model]["config"]
-    from huggingface_hub import hf_hub_download
-
-    try:
-        return json.loads(Path(hf_hub_download(model, "config.json")).read_text())
-    except Exception as error:  # offline, no such name, a gated one: the hub has a class for each
-        raise FileNotFoundError(
-            f"model: {model!r} is no folder here and its config.json cannot be fetched from the hub "
-            f"({type(error).__name__}); check the name and the network, or give a folder. Shipped: {', '.join(shipped)}"
-        ) from error
 
 
 def kept(arch, size):
@@ -235,8 +216,9 @@ def kept(arch, size):
     float32, with casts for the projections; queries and keys are normed in float32; experts are not cast, for autocast
     does not know grouped products. Under a mask SDPA repeats keys and values to all heads.
     """
-    attention = 26 * arch.hidden + (arch.q + arch.kv) * (4 + size) * arch.qk_norm + 4 * arch.q * size
-    return attention + 4 * arch.width * _in_mlp(arch, size) + 8 * arch.experts_used * arch.hidden
+    normed = (arch.q + arch.kv) * (4 + size) if arch.kind.startswith("qwen3") else 0
+    mlp = 4 * arch.width * (4 if arch.experts else size) + 8 * arch.experts_used * arch.hidden
+    return 26 * arch.hidden + normed + 4 * arch.q * size + mlp
 
 
 def activations(arch, calls, size, checkpointing, masked=True):
@@ -252,13 +234,9 @@ def activations(arch, calls, size, checkpointing, masked=True):
     masks = 4 * pairs + (size * pairs * (1 if checkpointing else arch.layers) if size < 4 else 0)
     layers, layer = arch.layers, kept(arch, size)
     own = tokens * 4 * arch.hidden * layers + last * layer if checkpointing else tokens * layers * layer
-    wide = 4 * arch.experts_used * arch.hidden + 3 * arch.width * _in_mlp(arch, size)
-    passing = max(wide, 3 * arch.q * size) + 8 * arch.hidden
+    mlp = 3 * arch.width * (4 if arch.experts else size) + 4 * arch.experts_used * arch.hidden
+    passing = max(mlp, 3 * arch.q * size) + 8 * arch.hidden
     return own + masks + tokens * 12 * arch.hidden + last * passing  # with what is embedded, and the last norm
-
-
-def _in_mlp(arch, size):
-    return 4 if arch.experts else size
 
 
 def memory(run, arch, device, prompt=None, completion=None):
@@ -290,16 +268,22 @@ def memory(run, arch, device, prompt=None, completion=None):
     if spread(run):  # a layer or an embedding is gathered at a time
         casts = (4 + size) * max(arch.layer, arch.head)
     calls = reading(run, arch.hidden, prompt, completion, on_cpu=run.processes == 1 and not gpu)
-    generation = {} if run.use_vllm else _generation(run, arch, size, local) | {"weights cast or gathered": casts}
+    tokens = max(count * length for count, length in calls)
+    logits = tokens * arch.vocab * (size + 8)  # with a float32 copy, and its gradient
+    if not supervised:
+        rows = micro * completion if gpu else tokens  # on a CPU TRL takes those of the prompts along
+        tile = min(rows, TILE[0]) * min(arch.vocab, TILE[1])
+        logits = tile * (size if gpu else 4 * IN_TORCH) + 4 * rows * arch.hidden  # with gradients of hidden states
     loss = {
         "gradients": (4 * trained / shard if micro < local else 0) + (0 if rank else 4 * arch.head),
         "weights cast or gathered": casts,
         "activations": activations(arch, calls, size, checkpointing=gpu, masked=not supervised),
-        "logits": _logits(run, arch, size, calls, micro * completion if gpu else None),
+        "logits": logits,
     }
     update = {"gradients": 4 * trained / shard}
     if gpu:  # AdamW takes all tensors at once, on a CPU one by one
         update["update in passing"] = 4 * trained / shard
+    generation = {} if run.use_vllm else _generation(run, arch, size, local) | {"weights cast or gathered": casts}
     phases = ({} if supervised else {"generation": generation}) | {"loss": loss, "update": update}
     return {phase: held | parts for phase, parts in phases.items()}
 
@@ -327,19 +311,6 @@ def vllm_cache(run, arch, device):
     share = run.vllm_memory if run.vllm_mode == "colocate" else SERVER_SHARE
     row = 2 * size_of(run) * arch.layers * arch.kv * (run.max_prompt_tokens + run.max_completion_tokens)
     return share * device.memory - size_of(run) * arch.parameters, row
-
-
-def _logits(run, arch, size, calls, predicted):
-    """Of the loss: TRL's tiles, or of plain supervised training all logits with their float32 copy and gradient.
-
-    predicted: tokens that have a logit, of a GPU; elsewhere (None) TRL takes those of the prompts along.
-    """
-    tokens = [count * length for count, length in calls]
-    if run.method.supervised:
-        return sum(tokens) * arch.vocab * (size + 2 * 4)
-    rows = predicted or max(tokens)
-    tile = min(rows, TILE[0]) * min(arch.vocab, TILE[1])
-    return tile * (size if predicted else 4 * IN_TORCH) + 4 * rows * arch.hidden  # with gradients of hidden states
 
 
 def _generation(run, arch, size, local):

@@ -80,9 +80,8 @@ class PackedModel:
     def __call__(self, input_ids, attention_mask, labels, fused_lm_head=True, **rest):
         """input_ids, attention_mask, labels (B, P + width) -> log_probs and entropy (B, width), 0 at padding."""
         if rest or not can_branch(self.plain):
-            positions = (attention_mask.cumsum(1) - 1).clamp_min(0)
-            given = {"input_ids": input_ids, "attention_mask": attention_mask, "position_ids": positions}
-            return self.model(**given, labels=labels, fused_lm_head=fused_lm_head, **rest)
+            rest |= {"position_ids": (attention_mask.cumsum(1) - 1).clamp_min(0), "fused_lm_head": fused_lm_head}
+            return self.model(input_ids=input_ids, attention_mask=attention_mask, labels=labels, **rest)
         sequences = self._sequences(input_ids.tolist(), attention_mask.tolist())
         where, found = [], []
         for batch in batches(sequences, self.at_once):
@@ -130,12 +129,9 @@ def batches(sequences, at_once):
 
     None: all in one batch.
     """
-    sequences = sorted(sequences, key=_length)
-    if at_once is None:
-        return [sequences]
     found = [[]]
-    for sequence in sequences:  # each is the longest of its batch so far
-        if found[-1] and (len(found[-1]) + 1) * _length(sequence) > at_once:
+    for sequence in sorted(sequences, key=_length):  # each is the longest of its batch so far
+        if at_once and found[-1] and (len(found[-1]) + 1) * _length(sequence) > at_once:
             found.append([])
         found[-1].append(sequence)
     return found
@@ -144,22 +140,20 @@ def batches(sequences, at_once):
 def lay_out(sequences, dtype, device):
     """The model's inputs (S, L), the target of every position (-100: none), and each target's (row, column)."""
     width = max(map(_length, sequences))
-    ids, owners, positions, targets, places = [], [], [], [], []
+    lines, places = [], []
     for prompt, branches in sequences:
         at = len(prompt) - 1
-        line, owner, place, target = list(prompt[:-1]), [PROMPT] * at, list(range(at)), [-100] * at
+        ids, owner, position, target = list(prompt[:-1]), [PROMPT] * at, list(range(at)), [-100] * at
         for number, (row, done) in enumerate(branches):
-            line += [prompt[-1], *done[:-1]]
+            ids += [prompt[-1], *done[:-1]]
             owner += [number] * len(done)
-            place += range(at, at + len(done))
+            position += range(at, at + len(done))
             target += done
             places += [(row, column) for column in range(len(done))]
-        rest = width - len(line)
-        ids.append(line + [0] * rest)
-        owners.append(owner + [len(branches)] * rest)  # padding is a branch of its own that nobody sees
-        positions.append(place + [0] * rest)
-        targets.append(target + [-100] * rest)
-    ids, owner, positions, targets = (torch.tensor(rows, device=device) for rows in (ids, owners, positions, targets))
+        rest = width - len(ids)  # padding is a branch of its own that nobody sees
+        padding = ((ids, 0), (owner, len(branches)), (position, 0), (target, -100))
+        lines.append([line + [filler] * rest for line, filler in padding])
+    ids, owner, positions, targets = torch.tensor(lines, device=device).transpose(0, 1).contiguous()
     mask = visibility(owner, owner, dtype, causal=True)  # a prompt position is its own owner's: it sees up to itself
     return {"input_ids": ids, "attention_mask": mask, "position_ids": positions}, targets, places
 
@@ -195,14 +189,13 @@ def entropies(model, ids: list[list[int]], top: int | None = None) -> list[list[
 def probabilities(model, ids: list[list[int]], wanted: list[list[tuple[int, int]]]) -> list[list[float]]:
     """How likely `model` finds tokens that are not there: for each text and each (place, token id) of its `wanted` the
     probability of that token at that place, which counts in tokens from 1."""
-    found = []
+    found = [[] for _ in ids]
     with evaluating(model):
-        for tokens, asked in zip(ids, wanted, strict=True):
-            found.append([])
+        for tokens, asked, own in zip(ids, wanted, found, strict=True):
             if asked:
                 places, others = torch.tensor(asked, device=model.device).T  # (N,), (N,)
                 likely = read(model, tokens)[places - 1].float().softmax(-1)
-                found[-1] = likely.gather(1, others[:, None])[:, 0].tolist()
+                own += likely.gather(1, others[:, None])[:, 0].tolist()
     return found
 
 

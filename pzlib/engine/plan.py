@@ -50,50 +50,6 @@ def forward(arch, tokens, pairs, predicted):
     return 2 * arch.body * tokens + 4 * arch.layers * arch.q * pairs + 2 * arch.head * predicted
 
 
-def work(run, arch, device, prompt, completion, mfu=0.35):
-    """The Work of a step of a Run at these tokens a row.
-
-    mfu: share of peak arithmetic that is reached. A backward pass is two forward ones, and one more where layers are
-    checkpointed (on GPUs); a reference model (kl) reads what the policy reads.
-    """
-    rows, micro = run.rows_per_step, shares(run, run.processes)[1]
-    calls = reading(run, arch.hidden, prompt, completion, on_cpu=run.processes == 1 and not device.gpu)
-    times, passes = rows // micro, 3 + device.gpu + bool(run.kl)
-    tokens = times * sum(count * length for count, length in calls)
-    pairs = times * sum(count * length**2 for count, length in calls)
-    training = passes * forward(arch, tokens, pairs, rows * completion)
-    half = size_of(run) == 2
-    # experts are float32 under autocast too, which does not know grouped products (transformers 5.17)
-    slow = passes * 2 * arch.mlp * tokens if half and arch.experts else 0
-    rate = device.bf16 if half else device.fp32
-    seconds = ((training - slow) / rate + slow / device.fp32) / mfu / run.processes
-    if run.method.supervised:
-        return Work(0, 0, tokens, 0.0, training, 0.0, seconds)
-    read, written = rows // run.group * prompt, rows * completion
-    generation = forward(arch, read, read * prompt, rows // run.group)
-    generation += forward(arch, written, written * (prompt + completion / 2), written)
-    slower = generation / rate / mfu / run.processes  # many rows at once are bound by arithmetic
-    decoding = max(_decoding(run, arch, device, prompt, completion), slower)
-    return Work(read, written, tokens, generation, training, decoding, seconds)
-
-
-def _decoding(run, arch, device, prompt, completion):
-    """Seconds in which a GPU reads weights and cache for every token of its rows, as many at once as fit."""
-    local, size = shares(run, run.processes)[0], size_of(run)
-    row = arch.layers * arch.kv * 2 * size * (prompt + completion / 2)  # bytes of its cache, half way
-    if run.use_vllm:
-        at_once = min(local, max(1, int(vllm_cache(run, arch, device)[0] / row)))
-        rounds = local / at_once  # a row that ends makes room for the next
-    else:
-        at_once = run.group * groups_at_once(run, local // run.group)
-        rounds = -(-local // at_once)  # a batch ends with its longest row
-    met = arch.parameters * (1 - (1 - arch.active / arch.parameters) ** at_once)  # many rows meet nearly every expert
-    seconds = (size * met + at_once * row) / device.bandwidth / BANDWIDTH
-    if not run.use_vllm and device.gpu:
-        seconds = max(seconds, LAUNCH * arch.layers)
-    return rounds * completion * seconds
-
-
 def misfits(run, arch, device):
     """[what does not fit, in words] of a Run whose processes have a Device each; none: it fits."""
     found = []
@@ -104,10 +60,9 @@ def misfits(run, arch, device):
         left, row = vllm_cache(run, arch, device)
         if left < row:
             found.append(f"vLLM's share has {left / GiB:.1f} GiB for keys and values, one row can take {row / GiB:.1f}")
-    if spread(run):
-        samples = not run.use_vllm and not run.method.supervised and ("sample by itself", None)
-        if needed := run.method.needs_whole_weights(run) or samples:
-            found.append(f"with weights that {run.sharding} spreads over GPUs no process can {needed[0]}")
+    samples = not run.use_vllm and not run.method.supervised and ("sample by itself", None)
+    if spread(run) and (needed := run.method.needs_whole_weights(run) or samples):
+        found.append(f"with weights that {run.sharding} spreads over GPUs no process can {needed[0]}")
     phase, most = peak(memory(run, arch, device))
     if most > device.usable:
         over = (most - device.usable) / GiB
@@ -151,9 +106,7 @@ def _choices(run, arch, device):
     if device.gpu and run.vllm_mode == "colocate" and not run.method.supervised:
         room = size_of(run) * arch.parameters + 8 * vllm_cache(run, arch, device)[1]  # for eight rows
         share = math.ceil(20 * room / device.memory) / 20
-        if not run.use_vllm:
-            same["use_vllm True"] = {"use_vllm": True}
-        if share < 0.9 and share != run.vllm_memory:
+        if share < 0.9:
             same[f"use_vllm True with vllm_memory {share:g}"] = {"use_vllm": True, "vllm_memory": share}
         same["use_vllm True with vllm_mode server"] = {"use_vllm": True, "vllm_mode": "server"}
     if run.processes > 1 and run.sharding == "ddp" and not run.method.needs_whole_weights(run):
@@ -168,7 +121,7 @@ def _choices(run, arch, device):
 
 @dataclass(frozen=True)
 class Plan:
-    """A Run on named hardware, with the mean lengths (tokens) that its time is worked out for."""
+    """A Run on named hardware, with the mean lengths (tokens) that its time is worked out for; `str` is the report."""
 
     run: object  # a Run
     hardware: str
@@ -182,9 +135,49 @@ class Plan:
         return "\n\n".join("\n".join(part(self)) for part in (_head, _step, _memory, _verdict))
 
     def work(self, prompt=None, completion=None):
-        """The Work of a step, by default at the most tokens that the run allows."""
-        prompt, completion = prompt or self.run.max_prompt_tokens, completion or self.run.max_completion_tokens
-        return work(self.run, self.arch, self.device, prompt, completion, self.mfu)
+        """The Work of a step at these tokens a row, by default the most that the run allows.
+
+        A backward pass is two forward ones, and one more where layers are checkpointed (on GPUs); a reference model
+        (kl) reads what the policy reads.
+        """
+        run, arch, device = self.run, self.arch, self.device
+        prompt, completion = prompt or run.max_prompt_tokens, completion or run.max_completion_tokens
+        rows, micro = run.rows_per_step, shares(run, run.processes)[1]
+        calls = reading(run, arch.hidden, prompt, completion, on_cpu=run.processes == 1 and not device.gpu)
+        times, passes = rows // micro, 3 + device.gpu + bool(run.kl)
+        tokens = times * sum(count * length for count, length in calls)
+        pairs = times * sum(count * length**2 for count, length in calls)
+        training = passes * forward(arch, tokens, pairs, rows * completion)
+        half = size_of(run) == 2
+        # experts are float32 under autocast too, which does not know grouped products (transformers 5.17)
+        slow = passes * 6 * arch.layers * arch.hidden * arch.width * tokens if half and arch.experts else 0
+        rate = device.bf16 if half else device.fp32
+        seconds = ((training - slow) / rate + slow / device.fp32) / self.mfu / run.processes
+        if run.method.supervised:
+            return Work(0, 0, tokens, 0.0, training, 0.0, seconds)
+        read, written = rows // run.group * prompt, rows * completion
+        generation = forward(arch, read, read * prompt, rows // run.group)
+        generation += forward(arch, written, written * (prompt + completion / 2), written)
+        # many rows at once are bound by arithmetic
+        slowest = max(self._decoding(prompt, completion), generation / rate / self.mfu / run.processes)
+        return Work(read, written, tokens, generation, training, slowest, seconds)
+
+    def _decoding(self, prompt, completion):
+        """Seconds in which a GPU reads weights and cache for every token of its rows, as many at once as fit."""
+        run, arch, device, size = self.run, self.arch, self.device, size_of(self.run)
+        local, _ = shares(run, run.processes)
+        row = arch.layers * arch.kv * 2 * size * (prompt + completion / 2)  # bytes of its cache, half way
+        if run.use_vllm:
+            at_once = min(local, max(1, int(vllm_cache(run, arch, device)[0] / row)))
+            rounds = local / at_once  # a row that ends makes room for the next
+        else:
+            at_once = run.group * groups_at_once(run, local // run.group)
+            rounds = -(-local // at_once)  # a batch ends with its longest row
+        met = arch.parameters * (1 - (1 - arch.active / arch.parameters) ** at_once)  # many rows meet all experts
+        seconds = (size * met + at_once * row) / device.bandwidth / BANDWIDTH
+        if not run.use_vllm and device.gpu:
+            seconds = max(seconds, LAUNCH * arch.layers)
+        return rounds * completion * seconds
 
 
 def plan(run, hardware=None, gpus=None, prompt=None, completion=None, mfu=0.35):
@@ -201,18 +194,17 @@ def plan(run, hardware=None, gpus=None, prompt=None, completion=None, mfu=0.35):
     ):
         if given is not None and not 1 <= given <= most:
             raise ValueError(f"{name}: {given} is not between 1 and the run's most, {most}")
-    run = replace(run, processes=gpus)
     if not 0 < mfu <= 1:
         raise ValueError(f"mfu: a share of the peak, above 0 and at most 1, got {mfu}")
+    run = replace(run, processes=gpus)
     shares(run, gpus)
     prompt, completion = prompt or -(-run.max_prompt_tokens // 2), completion or -(-run.max_completion_tokens // 4)
     return Plan(run, hardware, device(hardware), Architecture.of(run.model_source), prompt, completion, mfu)
 
 
 def _head(p):
-    a, run = p.arch, p.run
+    a, run, how = p.arch, p.run, "vLLM" if p.run.use_vllm else "transformers"
     where = f"{run.processes} x " + (p.hardware if p.device.gpu else "this machine's CPU")
-    how = "vLLM" if run.use_vllm else "transformers"
     yield f"{run.objective} at {run.tier} on {where}, {run.sharding}, sampling by {how}, {run.dtype}"
     words = f"{run.model} ({a.kind}): {_count(a.parameters)} parameters"
     if a.experts:

@@ -140,8 +140,7 @@ def _left_pad(prompt_ids, pad_id, device):
 
 
 def _grow_branches(model, prompt_ids, uniforms, *, eos_ids, pad_id, temperature, top_p):
-    """[(completion, mean entropy)] per row: one cached sequence per prompt, to which all its live branches add a token.
-    """
+    """[(completion, mean entropy)] per row: one cached sequence per prompt, to which each live branch adds a token."""
     prompts, branches, most = uniforms.shape
     device = uniforms.device
     ids, mask = _left_pad(prompt_ids, pad_id, device)
