@@ -227,13 +227,12 @@ def plan(
     completion_tokens: given(int | None, "and of a completion (default: a quarter of the most)", "INT") = None,
     mfu: given(float, "share of peak arithmetic that training reaches") = 0.35,
     parameter: given(PAIRS, "a setting of the run and its value; once for each", "NAME VALUE", "-p") = (),
-    measure: given(bool, "train two steps here, and compare their peak memory with the estimate") = False,
 ):
     """Estimate memory, FLOPs and hours of a run."""
-    from pzlib.engine.plan import measured, plan
+    from pzlib.engine.plan import plan
 
     run = run_of(parameter, tier=tier, objective=objective, **({"model": model} if model else {}))
-    print(measured(run) if measure else plan(run, hardware, gpus, prompt_tokens, completion_tokens, mfu))
+    print(plan(run, hardware, gpus, prompt_tokens, completion_tokens, mfu))
     return 0
 
 

@@ -15,9 +15,9 @@ from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 from trl.trainer import disable_dropout_in_model
 
 from pzlib.engine import models, processes
+from pzlib.engine.memory import TOKENS_AT_ONCE, shares
 from pzlib.engine.packing import PackedModel, check_drop_rows, keep_moving_rows
 from pzlib.engine.sampling import can_branch
-from pzlib.engine.shares import TOKENS_AT_ONCE, shares
 from pzlib.engine.vllm import Cuts, as_asked, vllm_arguments
 from pzlib.game import blocks
 from pzlib.runs import checkpoints

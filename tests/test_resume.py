@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from pzlib.engine.average import FILE
+from pzlib.engine.models import AVERAGE
 from pzlib.run import Run
 from pzlib.runs import checkpoints
 from pzlib.runs.folder import Interrupted, RunFolder
@@ -282,7 +282,7 @@ def test_rlp_goes_on_with_its_moving_average_bit_for_bit(settings, tiny_model):
     stopping = False
     whole, resumed = (train(Run(**settings, name=name), evaluate=evaluate) for name in ("whole", "stopped"))
     same(whole, resumed)
-    averages = [(folder.path / "checkpoints/checkpoint-7" / FILE).read_bytes() for folder in (whole, resumed)]
+    averages = [(folder.path / "checkpoints/checkpoint-7" / AVERAGE).read_bytes() for folder in (whole, resumed)]
     assert averages[0] == averages[1] != (whole.path / "checkpoints/checkpoint-7/model.safetensors").read_bytes()
     assert whole.metrics()["grad_norm"].gt(0).all()
 

@@ -24,9 +24,9 @@ def ask(run, tokenizer, texts, trainer, generator, stop=()):
 
     stop: ids of tokens that end an answer besides the end token; vLLM has them from `Method.stop_words`.
     """
+    from pzlib.engine.memory import groups_at_once
     from pzlib.engine.models import bare
     from pzlib.engine.sampling import sample
-    from pzlib.engine.shares import groups_at_once
 
     before, total = place(len(texts))
     if not total:
@@ -44,7 +44,7 @@ def ask(run, tokenizer, texts, trainer, generator, stop=()):
             drawn = sample(
                 model, prompts, G, max_new_tokens=run.max_completion_tokens, eos_ids=ends,
                 pad_id=tokenizer.pad_token_id, temperature=run.temperature, top_p=run.top_p, generator=generator,
-                place=(before, total), max_rows=G * groups_at_once(run),
+                place=(before, total), max_rows=G * groups_at_once(run, len(texts)),
             )  # fmt: skip
         ids, entropy, clipped = drawn.completion_ids, drawn.entropy, drawn.clipped
         logprobs = [None] * len(ids)

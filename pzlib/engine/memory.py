@@ -1,21 +1,82 @@
-"""What devices and models have, by name and configuration; a run's peak memory by part and phase, bytes of one process.
-Leaves out evaluation and saving, and what allocators waste: `Device.usable` allows for that."""
+"""How many tokens a process reads at once, what devices and models have, and a run's peak memory by part and phase.
+Leaves out evaluation and saving, and what allocators waste: `Device.usable` allows for that. Loads no torch."""
 
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from pzlib.engine.shares import growing, reading, shares
 from pzlib.errors import near_names
 from pzlib.paths import REPO
 
 GiB = 2**30
 SHIPPED = REPO / "data/paper/models.json"  # of the papers' models, so that nothing need be fetched
 KINDS = ("llama", "qwen2", "qwen3", "qwen3_moe", "smollm3")
+ROLLOUT_TOKENS = 200_000  # prompt and completion tokens that grow at once: bounds the key-value cache's memory
+TOKENS_AT_ONCE = 2048  # of a forward pass on a CPU: larger ones fall out of its cache
+LONGEST = 4  # times the hidden width: tokens up to which dense attention costs no more than the products it spares
 TILE = 4096, 32_768  # tokens and vocabulary of TRL's tiles of logits (trl/kernels/chunked_logprob.py)
 IN_TORCH = 8.25  # float32 tiles at once in its `_backward_tile`, where torch does a Triton kernel's work (on a CPU)
 SERVER_SHARE = 0.9  # of a GPU that only serves, the default of `python -m pzlib serve`
+
+
+def shares(run, processes=1):
+    """(rows of a process, rows of one forward and backward); the latter divides the former.
+
+    Raises ValueError where processes would cut a block.
+
+    >>> from pzlib.run import Run
+    >>> shares(Run(tier="paper"), 8)
+    (288, 4)
+    """
+    local, rest = divmod(run.rows_per_step, processes)
+    block = 1 if run.method.supervised else run.groups_per_block * run.group
+    if rest or local % block:
+        raise ValueError(
+            f"passages: {run.passages} a step cannot be shared among {processes} processes without "
+            f"cutting one's rows; give a multiple of {processes}"
+        )
+    return local, next(n for n in range(min(run.micro_batch_rows, local), 0, -1) if local % n == 0)
+
+
+def groups_at_once(run, groups):
+    """Groups, of so many, whose completions transformers grows at once."""
+    return max(1, min(groups, ROLLOUT_TOKENS // (run.max_prompt_tokens + run.group * run.max_completion_tokens)))
+
+
+def packed(run):
+    """Whether shared prompts are read once in training: where rows may be dropped, and of thoughts."""
+    return not run.method.supervised and (run.drop_rows or run.method.reads_shared_prompts)
+
+
+def reading(run, hidden, prompt, completion, on_cpu=False):
+    """[(sequences, tokens of each)]: what one micro-batch reads, call by call, if no row is dropped.
+
+    hidden: the model's width; prompt, completion: tokens of each row; on_cpu: of one process. TRL shuffles a step's
+    rows before it cuts micro-batches, so rows of one group meet in a micro-batch only where that is the whole step;
+    elsewhere each is taken to come alone.
+
+    >>> from pzlib.run import Run
+    >>> reading(Run(tier="mini"), 128, 80, 24, on_cpu=True)  # 36 groups of 8
+    [(7, 271), (7, 271), (7, 271), (7, 271), (7, 271), (1, 271)]
+    >>> reading(Run(tier="paper", processes=8), 2560, 1536, 4096)
+    [(4, 5631)]
+    """
+    local, micro = shares(run, run.processes)
+    if not packed(run):
+        return [(micro, prompt + completion)]
+    if micro < local:
+        lengths = [prompt - 1 + completion] * micro
+    else:
+        fit = max(1, (LONGEST * hidden - prompt + 1) // completion)  # branches of one sequence
+        group = [prompt - 1 + min(fit, run.group - done) * completion for done in range(0, run.group, fit)]
+        lengths = sorted(group * (micro // run.group))
+    calls = [[]]
+    for length in lengths:  # as `pzlib.engine.packing.batches`
+        if on_cpu and calls[-1] and (len(calls[-1]) + 1) * length > TOKENS_AT_ONCE:
+            calls.append([])
+        calls[-1].append(length)
+    return [(len(call), call[-1]) for call in calls]
 
 
 @dataclass(frozen=True)
@@ -65,48 +126,33 @@ def device(name):
 
 @dataclass(frozen=True)
 class Architecture:
-    """Sizes of a decoder with full attention: widths in floats a token, counts of parameters.
+    """Sizes of a decoder with full attention: widths in floats a token, counts of parameters without norms and biases.
 
     >>> big = Architecture.of("Qwen/Qwen3-4B-Base")
-    >>> big.parameters, big.active == big.parameters
-    (4022468096, True)
+    >>> round(big.parameters / 1e9, 2), big.active == big.parameters
+    (4.02, True)
     """
 
     kind: str  # config.json's model_type
     layers: int
     hidden: int
-    head_dim: int
     q: int  # width of the queries
     kv: int  # width of the keys, and as many of the values
-    width: int  # of a dense layer's MLP
+    width: int  # of the MLP, or of all experts that a token uses
     vocab: int
     context: int  # tokens
-    tied: bool  # whether the output matrix is the embedding
-    bias: int = 0  # floats of all biases in a dense layer
-    experts: int = 0  # of a sparse layer
-    experts_used: int = 0  # by each token
-    expert_width: int = 0
-    sparse: int = 0  # layers whose MLP is a choice of experts
+    experts: int  # of each layer; 0 where it is dense
+    experts_used: int  # by each token
+    layer: int  # parameters of one
+    body: int  # those that a token multiplies: not embedding, output matrix and experts that it does not use
+    active: int  # those that a token passes
+    parameters: int
+    adapter: int  # of LoRA on every linear layer, experts and their router too, for each rank
 
-    def __post_init__(self):
-        h, gated = self.hidden, self.kind in ("qwen3", "qwen3_moe")
-        expert, dense = 3 * h * self.expert_width, 3 * h * self.width
-        attention = 2 * h * (self.q + self.kv) + self.bias + 2 * h + 2 * self.head_dim * gated  # with its norms
-        chosen = self.sparse * (self.experts * h + self.experts_used * expert)
-        body = self.layers * attention + (self.layers - self.sparse) * dense + chosen + h
-        active = body + self.vocab * h * (2 - self.tied)
-        counts = {
-            "qk_norm": gated,
-            "head": self.vocab * h,  # the output matrix, and as many of the embedding
-            "expert": expert,  # one
-            "in_experts": self.sparse * self.experts * expert,
-            "layer": attention + (self.experts * (expert + h) if self.sparse else dense),  # the largest
-            "body": body,  # what a token multiplies: not embedding, output matrix and experts that it does not use
-            "active": active,  # what a token passes
-            "parameters": active + self.sparse * (self.experts - self.experts_used) * expert,
-        }
-        for name, count in counts.items():
-            object.__setattr__(self, name, count)
+    @property
+    def head(self):
+        """Parameters of the output matrix, and as many of the embedding."""
+        return self.vocab * self.hidden
 
     @classmethod
     def of(cls, model):
@@ -114,78 +160,65 @@ class Architecture:
 
         Raises FileNotFoundError where there is no such config.json, ValueError where it describes another kind.
         """
-        return cls.from_config(config_of(model), model)
+        file, shipped = Path(model) / "config.json", json.loads(SHIPPED.read_text())
+        if model in shipped and not file.is_file():
+            return cls.from_config(shipped[model]["config"], model)
+        if Path(model).is_dir() and not file.is_file():
+            raise FileNotFoundError(f"model: {model} holds no config.json; give a folder that save_pretrained wrote")
+        if not file.is_file():
+            from huggingface_hub import hf_hub_download
+
+            try:
+                file = Path(hf_hub_download(model, "config.json"))
+            except Exception as error:  # offline, no such name, a gated one: the hub has a class for each
+                raise FileNotFoundError(
+                    f"model: {model!r} is no folder here and its config.json cannot be fetched from the hub "
+                    f"({type(error).__name__}); check the name and the network. Shipped: {', '.join(shipped)}"
+                ) from error
+        return cls.from_config(json.loads(file.read_text()), model)
 
     @classmethod
     def from_config(cls, config, name="this model"):
         """The Architecture of a config.json read as a dict."""
         kind = config.get("model_type")
         windowed = set(config.get("layer_types") or ["full_attention"]) != {"full_attention"}
-        if kind not in KINDS or windowed:
+        mixed = config.get("decoder_sparse_step", 1) != 1 or config.get("mlp_only_layers")
+        if kind not in KINDS or windowed or mixed:
+            other = " with attention windows" if windowed else " with dense layers among sparse ones" if mixed else ""
             raise ValueError(
-                f"model: {name!r} is of type {kind!r}{' with attention windows' if windowed else ''}; parameters and "
-                f"activations are counted for {', '.join(KINDS)} with full attention only"
+                f"model: {name!r} is of type {kind!r}{other}; parameters and activations are counted for "
+                f"{', '.join(KINDS)} with full attention and layers of one kind only"
             )
-        hidden, heads = config["hidden_size"], config["num_attention_heads"]
-        size, layers = config.get("head_dim") or hidden // heads, config["num_hidden_layers"]
+        h, heads, layers, vocab = (
+            config[key] for key in ("hidden_size", "num_attention_heads", "num_hidden_layers", "vocab_size")
+        )
+        size = config.get("head_dim") or h // heads
         q, kv, width = heads * size, (config.get("num_key_value_heads") or heads) * size, config["intermediate_size"]
-        # qwen2 has biases whatever its config says, and none on the output projection
-        bias = q + 2 * kv + hidden * (kind != "qwen2") if kind == "qwen2" or config.get("attention_bias") else 0
-        bias += 2 * width + hidden if config.get("mlp_bias") else 0
-        own = ()
+        experts, used, unused, mlp_adapter = 0, 0, 0, 3 * (h + width)
         if kind == "qwen3_moe":  # transformers 5 writes the second name
-            step, dense = config.get("decoder_sparse_step", 1), config.get("mlp_only_layers") or []
-            own = config.get("num_experts") or config.get("num_local_experts"), config["num_experts_per_tok"]
-            own += config["moe_intermediate_size"], sum((i + 1) % step == 0 and i not in dense for i in range(layers))
-        tied, context = bool(config.get("tie_word_embeddings")), config["max_position_embeddings"]
-        return cls(kind, layers, hidden, size, q, kv, width, config["vocab_size"], context, tied, bias, *own)
-
-    def adapter(self, rank):
-        """Parameters of a LoRA adapter of `rank` on every linear layer, experts and their router too.
-
-        peft gives the experts' first product, which is two in one, twice the rank.
-        """
-        h, width = self.hidden, self.expert_width
-        mlp = (self.layers - self.sparse) * 3 * (h + self.width)
-        mlp += self.sparse * (self.experts * (2 * (h + 2 * width) + width + h) + h + self.experts)
-        return rank * (self.layers * (2 * (h + self.q) + 2 * (h + self.kv)) + mlp)
+            experts, used = config.get("num_experts") or config["num_local_experts"], config["num_experts_per_tok"]
+            own = config["moe_intermediate_size"]
+            width, unused = used * own, 3 * h * (experts - used) * own
+            # peft gives the experts' first product, which is two in one, twice the rank
+            mlp_adapter = experts * (2 * (h + 2 * own) + own + h) + h + experts
+        passed = 2 * h * (q + kv) + 3 * h * width + experts * h
+        active = layers * passed + vocab * h * (2 - bool(config.get("tie_word_embeddings")))
+        return cls(
+            kind, layers, h, q, kv, width, vocab, config["max_position_embeddings"], experts, used, passed + unused,
+            layers * passed, active, active + layers * unused, layers * (2 * (2 * h + q + kv) + mlp_adapter),
+        )  # fmt: skip
 
 
-def config_of(model):
-    """config.json as a dict: of a folder, of a shipped model, else of the hub."""
-    folder = Path(model)
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise FileNotFoundError(f"model: {model} holds no config.json; give a folder that save_pretrained wrote")
-        return json.loads((folder / "config.json").read_text())
-    shipped = json.loads(SHIPPED.read_text())
-    if model in shipped:
-        return shipped[model]["config"]
-    from huggingface_hub import hf_hub_download
+def kept(arch, size):
+    """Bytes a token that autograd keeps of one layer, attention mask apart.
 
-    try:
-        return json.loads(Path(hf_hub_download(model, "config.json")).read_text())
-    except Exception as error:  # offline, no such name, a gated one: the hub has a class for each
-        raise FileNotFoundError(
-            f"model: {model!r} is no folder here and its config.json cannot be fetched from the hub "
-            f"({type(error).__name__}); check the name and the network, or give a folder. Shipped: {', '.join(shipped)}"
-        ) from error
-
-
-def kept(arch, size, sparse=False):
-    """Bytes a token that autograd keeps of one layer, attention mask apart; `sparse`: a layer that chooses experts.
-
-    size: bytes of a float in matrix products, 4, or 2 under autocast. Then what is added to the residual and normed
-    stays float32, each projection keeps an input cast for itself, and queries and keys are normed in float32; experts
-    are not cast, for autocast does not know grouped products. Under a mask SDPA repeats keys and values to all heads.
+    size: bytes of a float in matrix products, 4, or 2 under autocast. What is added to the residual and normed stays
+    float32, with casts for the projections; queries and keys are normed in float32; experts are not cast, for autocast
+    does not know grouped products. Under a mask SDPA repeats keys and values to all heads.
     """
-    h, q = arch.hidden, arch.q
-    cast = size < 4
-    found = 4 * 4 * h + (3 if cast else 1) * h * size  # two norms' inputs and outputs; the three projections' inputs
-    found += (q + arch.kv) * (4 + size) * arch.qk_norm + 4 * q * size  # normed; SDPA's q, k, v and its output
-    if sparse:
-        return found + h * size + 4 * arch.experts + 4 * arch.experts_used * (2 * h + 4 * arch.expert_width)
-    return found + (2 if cast else 1) * h * size + 4 * arch.width * size
+    normed = (arch.q + arch.kv) * (4 + size) if arch.kind.startswith("qwen3") else 0
+    mlp = 4 * arch.width * (4 if arch.experts else size) + 8 * arch.experts_used * arch.hidden
+    return 26 * arch.hidden + normed + 4 * arch.q * size + mlp
 
 
 def activations(arch, calls, size, checkpointing, masked=True):
@@ -195,20 +228,15 @@ def activations(arch, calls, size, checkpointing, masked=True):
     all pairs of positions, which autocast copies for each layer. Gradients on their way come on top, for the longest
     call.
     """
-    dense, sparse = arch.layers - arch.sparse, arch.sparse
     tokens = sum(count * length for count, length in calls)
     pairs = sum(count * length**2 for count, length in calls) if masked else 0
     last = max(count * length for count, length in calls)  # the call whose layer is being read
     masks = 4 * pairs + (size * pairs * (1 if checkpointing else arch.layers) if size < 4 else 0)
-    if checkpointing:
-        layer = max(kept(arch, size, sparse=bool(sparse)), kept(arch, size) if dense else 0)
-        own = tokens * 4 * arch.hidden * arch.layers + last * layer
-    else:
-        own = tokens * (dense * kept(arch, size) + sparse * kept(arch, size, sparse=True))
-    ends = 4 * (3 * arch.hidden + 2 * arch.head_dim)  # embedded; the last norm; sines and cosines
-    wide = 4 * arch.experts_used * (arch.hidden + 3 * arch.expert_width) if sparse else 3 * arch.width * size
-    passing = max(wide, 3 * arch.q * size) + 2 * 4 * arch.hidden
-    return own + masks + tokens * ends + last * passing
+    layers, layer = arch.layers, kept(arch, size)
+    own = tokens * 4 * arch.hidden * layers + last * layer if checkpointing else tokens * layers * layer
+    mlp = 3 * arch.width * (4 if arch.experts else size) + 4 * arch.experts_used * arch.hidden
+    passing = max(mlp, 3 * arch.q * size) + 8 * arch.hidden
+    return own + masks + tokens * 12 * arch.hidden + last * passing  # with what is embedded, and the last norm
 
 
 def memory(run, arch, device, prompt=None, completion=None):
@@ -219,37 +247,45 @@ def memory(run, arch, device, prompt=None, completion=None):
     """
     prompt, completion = prompt or run.max_prompt_tokens, completion or run.max_completion_tokens
     local, micro = shares(run, run.processes)
-    size = size_of(run)
-    gpu, rank, alone = device.gpu, run.lora_rank, run.processes == 1
-    trained = arch.adapter(rank) if rank else arch.parameters
-    held = _weights(run, arch, trained) | _frozen(run, arch)
+    size, gpu, rank, supervised = size_of(run), device.gpu, run.lora_rank, run.method.supervised
+    trained = rank * arch.adapter or arch.parameters
+    shard = 1 if run.sharding == "ddp" else run.processes
+    zero2 = run.sharding == "zero2"  # DeepSpeed's: arithmetic's weights whole, their float32 originals with the moments
+    held = {
+        "weights": (size if zero2 else 4 / shard) * (arch.parameters + rank * arch.adapter),
+        "optimizer": (12 if zero2 else 8) * trained / shard,
+    }
+    for part, model in run.method.frozen(run).items():
+        held[part] = 4 * (Architecture.of(model) if model else arch).parameters
+    if run.kl and not rank:  # with an adapter the reference is the model without it
+        held["reference model"] = 4 * arch.parameters / (shard if spread(run) else 1)
     if run.use_vllm and run.vllm_mode == "colocate":
         held["vLLM: weights and KV cache"] = run.vllm_memory * device.memory
-    if run.sharding == "ddp" and not alone:
+    if shard == 1 and run.processes > 1:
         held["DDP's buckets"] = 4 * trained  # gradients on their way, as large as the gradients
-    held["rows of the step"] = 8 * local * (2 * prompt + 3 * completion)  # ids and masks are 64-bit
     # autocast keeps a copy of each trained weight until the call ends; those of frozen ones go at once
-    casts = 0 if size == 4 or rank else size * (arch.parameters - arch.in_experts)
+    casts = 0 if size == 4 or rank else size * (arch.parameters - arch.layers * arch.layer * bool(arch.experts))
     if spread(run):  # a layer or an embedding is gathered at a time
         casts = (4 + size) * max(arch.layer, arch.head)
-    shard = run.processes if run.sharding != "ddp" else 1
-    calls = reading(run, arch.hidden, local, micro, prompt, completion, on_cpu=alone and not gpu)
-    supervised = run.method.supervised
+    calls = reading(run, arch.hidden, prompt, completion, on_cpu=run.processes == 1 and not gpu)
+    tokens = max(count * length for count, length in calls)
+    logits = tokens * arch.vocab * (size + 8)  # with a float32 copy, and its gradient
+    if not supervised:
+        rows = micro * completion if gpu else tokens  # on a CPU TRL takes those of the prompts along
+        tile = min(rows, TILE[0]) * min(arch.vocab, TILE[1])
+        logits = tile * (size if gpu else 4 * IN_TORCH) + 4 * rows * arch.hidden  # with gradients of hidden states
     loss = {
         "gradients": (4 * trained / shard if micro < local else 0) + (0 if rank else 4 * arch.head),
         "weights cast or gathered": casts,
         "activations": activations(arch, calls, size, checkpointing=gpu, masked=not supervised),
-        "logits": _logits(run, arch, size, calls, micro * completion if gpu else None),
+        "logits": logits,
     }
-    update = {
-        "gradients": 4 * trained / shard,
-        # AdamW: on a GPU all tensors at once, on a CPU one by one
-        "update in passing": 4 * trained / shard if gpu else 8 * (0 if rank else arch.head),
-    }
-    phases = {"loss": held | loss, "update": held | update}
-    if supervised:
-        return phases
-    return {"generation": held | ({} if run.use_vllm else _generation(run, arch, size, local, casts))} | phases
+    update = {"gradients": 4 * trained / shard}
+    if gpu:  # AdamW takes all tensors at once, on a CPU one by one
+        update["update in passing"] = 4 * trained / shard
+    generation = {} if run.use_vllm else _generation(run, arch, size, local) | {"weights cast or gathered": casts}
+    phases = ({} if supervised else {"generation": generation}) | {"loss": loss, "update": update}
+    return {phase: held | parts for phase, parts in phases.items()}
 
 
 def peak(phases):
@@ -277,49 +313,14 @@ def vllm_cache(run, arch, device):
     return share * device.memory - size_of(run) * arch.parameters, row
 
 
-def _weights(run, arch, trained):
-    n = run.processes
-    weights = 4 * arch.parameters + (4 * trained if trained < arch.parameters else 0)
-    if run.sharding == "ddp" or n == 1:
-        return {"weights": weights, "optimizer": 8 * trained}
-    if run.sharding == "zero2":  # DeepSpeed's: arithmetic's weights whole, their float32 originals with the moments
-        return {"weights": weights * size_of(run) / 4, "optimizer": 12 * trained / n}
-    return {"weights": weights / n, "optimizer": 8 * trained / n}
-
-
-def _frozen(run, arch):
-    """Whole models besides the one that is trained."""
-    found = {}
-    for part, model in run.method.frozen(run).items():
-        found[part] = 4 * (Architecture.of(model) if model else arch).parameters
-    if run.kl and not run.lora_rank:  # with an adapter the reference is the model without it
-        found["reference model"] = 4 * arch.parameters / (run.processes if spread(run) else 1)
-    return found
-
-
-def _logits(run, arch, size, calls, predicted=None):
-    """Of the loss: TRL's tiles, or of plain supervised training all logits with their float32 copy and gradient.
-
-    predicted: tokens that have a logit, of a GPU; elsewhere TRL takes those of the prompts along.
-    """
-    tokens = [count * length for count, length in calls]
-    if run.method.supervised:
-        return sum(tokens) * arch.vocab * (size + 2 * 4)
-    rows = predicted or max(tokens)
-    tile = min(rows, TILE[0]) * min(arch.vocab, TILE[1])
-    return tile * (size if predicted else 4 * IN_TORCH) + 4 * rows * arch.hidden  # with gradients of hidden states
-
-
-def _generation(run, arch, size, local, casts):
+def _generation(run, arch, size, local):
     """transformers' growing branches: the cache of the groups that grow at once, and the layer that is being read."""
-    groups = growing(run, local)
+    groups = groups_at_once(run, local // run.group)
     tokens = groups * (run.max_prompt_tokens + run.group * run.max_completion_tokens)
     cache = tokens * arch.kv * (4 + size)  # a layer's; keys come out of their rotation in float32
     repeated = tokens * arch.q * (4 + size + (size if size < 4 else 0))  # for all heads; then cast
-    read = groups * run.max_prompt_tokens * (3 * arch.width * size + 6 * 4 * arch.hidden)  # the prompts
     return {
-        "weights cast or gathered": casts,
         "KV cache": arch.layers * cache,
-        "activations": max(cache + repeated, read),
+        "activations": cache + repeated,
         "logits": 5 * 4 * groups * run.group * arch.vocab,  # scaled, log-softmax, probabilities, product, sum
     }

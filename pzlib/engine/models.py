@@ -1,7 +1,8 @@
-"""Loads a causal language model and its tokenizer, and says in words what makes one unfit for a run; LoRA adapters.
+"""Loads a causal language model and its tokenizer, or says what makes one unfit; LoRA adapters; averaged weights.
 Leaves out quantised weights; an adapter's folder is loaded as the model that it makes of its base."""
 
 import contextlib
+import copy
 import hashlib
 import importlib.util
 import json
@@ -13,7 +14,8 @@ from accelerate.utils import is_peft_model
 from peft import LoraConfig, PeftModel
 from peft.tuners.lora import LoraLayer
 from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from transformers.utils import logging as transformers_logging
 
 from pzlib.paths import misspelt, root
@@ -22,6 +24,7 @@ from pzlib.paths import misspelt, root
 # times, by which it would order checkpoints, and that of a head which a checkpoint lacks because it is the embedding.
 NO_NEWS = ("All reward functions returned None", "mtime may not be reliable", "model loaded: ['lm_head.weight']")
 TOKENIZER_FILES = ("tokenizer.json", "vocab.*", "*.model", "tekken.json")
+AVERAGE = "average.safetensors"  # in a checkpoint
 
 
 def _is_news(record):
@@ -73,10 +76,9 @@ def merged(model):
     for name, weight in bare(model).state_dict().items():
         if ".lora_" in name:
             continue
-        around = [layer for at, layer in layers.items() if name.startswith(f"{at}.base_layer.")]
         path = [part for part in name.split(".") if part != "base_layer"]
-        for layer in around:  # fused experts are one module of several weights; each weight has a layer of its own
-            if getattr(layer, "parameter_name", "weight") == path[-1]:
+        for at, layer in layers.items():  # fused experts are one module of several weights, with a layer for each
+            if name.startswith(f"{at}.base_layer.") and getattr(layer, "parameter_name", "weight") == path[-1]:
                 weight = weight + layer.get_delta_weight("default")
         yield ".".join(path), weight
 
@@ -89,10 +91,7 @@ def export(model, tokenizer, folder):
 
 
 def base_of(source):
-    """The model that an adapter's folder names as its base; None for any other model.
-
-    Raises ValueError for an adapter that is not in safetensors.
-    """
+    """The model that an adapter's folder names as its base; None for another model, ValueError without safetensors."""
     described = Path(source) / CONFIG_NAME
     if not described.is_file():
         return None
@@ -111,8 +110,8 @@ def load(run):
         raise ValueError("use_vllm: vLLM is not installed; pip install 'pzlib[vllm]' on a GPU box, or set it to False")
     if run.lora_rank and base_of(run.model_source):
         raise ValueError(
-            f"model: {run.model!r} is an adapter, and lora_rank would train another on top, which could not be loaded "
-            "without it; give the merged model that lies beside it, or set lora_rank to 0"
+            f"model: {run.model!r} is an adapter, and lora_rank would train another on top; give the merged model "
+            "beside it, or set lora_rank to 0"
         )
     if run.use_vllm and run.vllm_mode == "server" and not torch.cuda.is_available():
         raise ValueError("vllm_mode: a server takes new weights from a GPU only, and here is none; take colocate")
@@ -150,16 +149,21 @@ def from_source(source, name=None, dtype=torch.float32, **place):
     except (ValueError, RuntimeError) as error:
         raise ValueError(f"model: cannot read {name!r}; are its files whole, and of one model?\n{error}") from error
     if tokenizer.eos_token_id is None:
-        raise ValueError(
-            f"model: the tokenizer of {name!r} has no eos token; set tokenizer.eos_token to one of its tokens, save it "
-            "beside the model, give that folder"
-        )
+        raise ValueError(f"model: the tokenizer of {name!r} has no eos token; set tokenizer.eos_token and save it")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         raise ValueError(f"model: {name!r} has {rows} embeddings for {len(tokenizer)} tokens; resize and save it")
-    check_end(name, [model.config.get_text_config(), model.generation_config], tokenizer)
+    known = set()
+    for settings in filter(None, (model.config.get_text_config(), model.generation_config)):
+        ends = settings.eos_token_id
+        known |= set(ends if isinstance(ends, list) else [ends]) - {None}
+    if known and tokenizer.eos_token_id not in known:
+        raise ValueError(
+            f"model: {name!r} ends texts with token {' or '.join(map(str, sorted(known)))}, its tokenizer with "
+            f"{tokenizer.eos_token_id}: the tokenizer is another model's; put the right one beside the weights"
+        )
     return model, tokenizer
 
 
@@ -171,19 +175,7 @@ def _remedy(name, source):
         found = [*here.parent.glob("model*"), *here.parent.glob("checkpoints/checkpoint-*")]
         kept = sorted(path.name for path in found if path.suffix != ".part")
         return f"the run keeps {', '.join(kept) or 'no model yet; finish it first'}"
-    hint = "; `make tinybase` remakes it" if name in ("data/tinybase", "data/tinybase_small") else ""
-    return (misspelt(name) or "is it written rightly, and is the network up?") + hint
-
-
-def check_end(name, configs, tokenizer):
-    """ValueError where a model's configs name end tokens, and the tokenizer's is none of them."""
-    known = [config.eos_token_id for config in configs if config is not None]
-    known = {end for ends in known if ends is not None for end in (ends if isinstance(ends, list) else [ends])}
-    if known and tokenizer.eos_token_id not in known:
-        raise ValueError(
-            f"model: {name!r} ends texts with token {' or '.join(map(str, sorted(known)))}, its tokenizer with "
-            f"{tokenizer.eos_token_id}: the tokenizer is another model's; put the right one beside the weights"
-        )
+    return misspelt(name) or "is it written rightly, and is the network up?"
 
 
 def fingerprint(model):
@@ -214,3 +206,48 @@ def evaluating(model):
             yield model
     finally:
         model.train(training)
+
+
+class Average(TrainerCallback):
+    """phi <- keep * phi + (1 - keep) * theta after each optimizer step (RLP section 3.1), phi = theta at the first.
+
+    RLP's baseline. model: the policy as loaded, before a trainer changes its `forward`: the copy must not call what is
+    trained. `self.model` is the copy, in eval mode, without gradients or optimizer state, one more file of every
+    checkpoint. It is whole on every process, and so must the policy be. Of a policy with an adapter it follows the
+    merged weights: an average of the adapter's two factors would change with how their product is split between them.
+    Weights stay float32: in bfloat16 a step of 1 - keep = 0.001 would be lost to rounding.
+
+    >>> theta = torch.nn.Linear(1, 1, bias=False)
+    >>> average = Average(theta, keep=0.75)
+    >>> with torch.no_grad():
+    ...     _ = average.model.weight.fill_(1.0), theta.weight.fill_(5.0)
+    >>> average.on_optimizer_step(None, None, None, theta)
+    >>> average.model.weight.item()
+    2.0
+    """
+
+    def __init__(self, model, keep):
+        self.model, self.keep = copy.deepcopy(model).requires_grad_(False).eval(), keep
+
+    def on_train_begin(self, args, state, control, model, **_):
+        """Goes where the policy is; of a run that goes on, takes what its checkpoint holds."""
+        self.model.to(model.device)
+        if state.global_step:
+            held = load_file(f"{args.output_dir}/checkpoint-{state.global_step}/{AVERAGE}")
+            own = dict(self.model.named_parameters())
+            if held.keys() != own.keys():
+                raise ValueError(f"{AVERAGE}: holds other weights than the model; delete the checkpoint it lies in")
+            for name, weight in own.items():
+                weight.copy_(held[name])
+
+    @torch.no_grad()
+    def on_optimizer_step(self, args, state, control, model, **_):
+        own = dict(self.model.named_parameters())  # a tied weight once, while `merged` gives it by both of its names
+        for name, weight in merged(model):
+            if name in own:
+                own[name].lerp_(weight.to(own[name].dtype), 1 - self.keep)
+
+    def on_save(self, args, state, control, **_):
+        if state.is_world_process_zero:
+            weights = {name: weight.contiguous() for name, weight in self.model.named_parameters()}
+            save_file(weights, f"{args.output_dir}/checkpoint-{state.global_step}/{AVERAGE}")

@@ -1,12 +1,16 @@
-"""Rows that teach nothing are left out of the loss, and prompts that completions share are read once.
-No gradient moves by that. Leaves out models whose branches mix: those read every row by itself."""
+"""What a model finds in texts, each text that continuations share read once: log-probabilities, for the loss too.
+Leaves out of the loss rows that teach nothing; no gradient moves. Models whose branches mix read each row by itself."""
+
+import math
+from itertools import compress
 
 import torch
 from accelerate.utils import gather
 from transformers.utils import ModelOutput
 
+from pzlib.engine.memory import LONGEST, TOKENS_AT_ONCE
+from pzlib.engine.models import evaluating
 from pzlib.engine.sampling import PROMPT, can_branch, visibility
-from pzlib.engine.shares import longest
 
 PER_ROW = ("advantages", "prompt_ids", "prompt_mask")  # (B,) or (B, P)
 PER_TOKEN = (
@@ -74,12 +78,10 @@ class PackedModel:
         self.longest = longest or longest_of(plain)
 
     def __call__(self, input_ids, attention_mask, labels, fused_lm_head=True, **rest):
-        """input_ids, attention_mask, labels (B, P + width) -> log_probs and entropy (B, width), 0 at
-        padding."""
+        """input_ids, attention_mask, labels (B, P + width) -> log_probs and entropy (B, width), 0 at padding."""
         if rest or not can_branch(self.plain):
-            positions = (attention_mask.cumsum(1) - 1).clamp_min(0)
-            given = {"input_ids": input_ids, "attention_mask": attention_mask, "position_ids": positions}
-            return self.model(**given, labels=labels, fused_lm_head=fused_lm_head, **rest)
+            rest |= {"position_ids": (attention_mask.cumsum(1) - 1).clamp_min(0), "fused_lm_head": fused_lm_head}
+            return self.model(input_ids=input_ids, attention_mask=attention_mask, labels=labels, **rest)
         sequences = self._sequences(input_ids.tolist(), attention_mask.tolist())
         where, found = [], []
         for batch in batches(sequences, self.at_once):
@@ -105,7 +107,7 @@ class PackedModel:
 
 def longest_of(model):
     """Tokens of a sequence up to which its dense attention costs no more than the matrix products that it spares."""
-    return longest(model.config.get_text_config().hidden_size)
+    return LONGEST * model.config.get_text_config().hidden_size
 
 
 def split(groups, longest):
@@ -127,12 +129,9 @@ def batches(sequences, at_once):
 
     None: all in one batch.
     """
-    sequences = sorted(sequences, key=_length)
-    if at_once is None:
-        return [sequences]
     found = [[]]
-    for sequence in sequences:  # each is the longest of its batch so far
-        if found[-1] and (len(found[-1]) + 1) * _length(sequence) > at_once:
+    for sequence in sorted(sequences, key=_length):  # each is the longest of its batch so far
+        if at_once and found[-1] and (len(found[-1]) + 1) * _length(sequence) > at_once:
             found.append([])
         found[-1].append(sequence)
     return found
@@ -141,32 +140,105 @@ def batches(sequences, at_once):
 def lay_out(sequences, dtype, device):
     """The model's inputs (S, L), the target of every position (-100: none), and each target's (row, column)."""
     width = max(map(_length, sequences))
-    ids, owners, positions, targets, places = [], [], [], [], []
+    lines, places = [], []
     for prompt, branches in sequences:
         at = len(prompt) - 1
-        line, owner, place, target = list(prompt[:-1]), [PROMPT] * at, list(range(at)), [-100] * at
+        ids, owner, position, target = list(prompt[:-1]), [PROMPT] * at, list(range(at)), [-100] * at
         for number, (row, done) in enumerate(branches):
-            line += [prompt[-1], *done[:-1]]
+            ids += [prompt[-1], *done[:-1]]
             owner += [number] * len(done)
-            place += range(at, at + len(done))
+            position += range(at, at + len(done))
             target += done
             places += [(row, column) for column in range(len(done))]
-        rest = width - len(line)
-        ids.append(line + [0] * rest)
-        owners.append(owner + [len(branches)] * rest)  # padding is a branch of its own that nobody sees
-        positions.append(place + [0] * rest)
-        targets.append(target + [-100] * rest)
-    owner, targets = torch.tensor(owners, device=device), torch.tensor(targets, device=device)
-    # A prompt position's own owner is PROMPT, so it sees the prompt up to itself.
-    mask = visibility(owner, owner, dtype, causal=True)
-    tensors = {
-        "input_ids": torch.tensor(ids, device=device),
-        "attention_mask": mask,
-        "position_ids": torch.tensor(positions, device=device),
-    }
-    return tensors, targets, places
+        rest = width - len(ids)  # padding is a branch of its own that nobody sees
+        padding = ((ids, 0), (owner, len(branches)), (position, 0), (target, -100))
+        lines.append([line + [filler] * rest for line, filler in padding])
+    ids, owner, positions, targets = torch.tensor(lines, device=device).transpose(0, 1).contiguous()
+    mask = visibility(owner, owner, dtype, causal=True)  # a prompt position is its own owner's: it sees up to itself
+    return {"input_ids": ids, "attention_mask": mask, "position_ids": positions}, targets, places
 
 
 def _length(sequence):
     prompt, branches = sequence
     return len(prompt) - 1 + sum(len(done) for _, done in branches)
+
+
+def read(model, tokens):
+    """Logits (T, V) of what comes after each of the token ids of one text."""
+    return model(input_ids=torch.tensor([tokens], device=model.device), use_cache=False).logits[0]
+
+
+def entropies(model, ids: list[list[int]], top: int | None = None) -> list[list[float]]:
+    """For each text and token the entropy in nats of what `model` expects there; infinite at the first token.
+
+    The text alone is read, with no prompt around it. top: None for the full softmax; else of so many most likely tokens
+    only (RPT sec. 3.3: 16), renormalised, so at most log(top). Whether RPT renormalises is not stated. Without it a
+    spread over a hundred tokens would count as nearly certain, since the top 16 hold little of it.
+    """
+    found = []
+    with evaluating(model):
+        for tokens in ids:  # passages differ in length, and a step has few: no padding to reason about
+            logits = read(model, tokens)[:-1]
+            if top is not None:
+                logits = logits.topk(min(top, logits.shape[-1])).values
+            logp = logits.float().log_softmax(-1)  # (T - 1, V), or (T - 1, top)
+            found.append([math.inf, *(-(logp.exp() * logp).sum(-1)).tolist()])
+    return found
+
+
+def probabilities(model, ids: list[list[int]], wanted: list[list[tuple[int, int]]]) -> list[list[float]]:
+    """How likely `model` finds tokens that are not there: for each text and each (place, token id) of its `wanted` the
+    probability of that token at that place, which counts in tokens from 1."""
+    found = [[] for _ in ids]
+    with evaluating(model):
+        for tokens, asked, own in zip(ids, wanted, found, strict=True):
+            if asked:
+                places, others = torch.tensor(asked, device=model.device).T  # (N,), (N,)
+                likely = read(model, tokens)[places - 1].float().softmax(-1)
+                own += likely.gather(1, others[:, None])[:, 0].tolist()
+    return found
+
+
+def after(model, questions):
+    """log p(token | text + branch) in nats: for each question a list with one number a branch.
+
+    questions: (text, branches, token) each: token ids of the text (at least one), a list of lists of ids that go on
+    from it (empty ones too), and the id asked for.
+    """
+    found = likelihoods(model, [(text, [(b, [token]) for b in branches]) for text, branches, token in questions])
+    return [[own for (own,) in each] for each in found]
+
+
+def likelihoods(model, questions):
+    """log p(target token | text + branch + target tokens before it) in nats: for each question and branch a list.
+
+    questions: (text, [(branch, target), ...]) each: token ids of the text (at least one), ids that go on from it (empty
+    ones too), and the ids to be scored after those. Equal pairs are read once and get the very same numbers. A model
+    that `can_branch` refuses (a recurrent state, a window) reads every branch with its text, padded on the right: a
+    causal model does not see what comes later.
+    """
+    slots, together = {}, can_branch(model)  # slots: (question, branch, target) -> where its numbers will be
+    for number, (_, pairs) in enumerate(questions):
+        for branch, target in pairs:
+            slots.setdefault((number, tuple(branch), tuple(target)), len(slots))
+    groups, first, found = [(text, []) for text, _ in questions], {}, {}
+    for (number, branch, target), slot in slots.items():  # as `PackedModel` reads completions, the target at the end
+        groups[number][1].append((slot, [*branch, *target]))
+        first[slot], found[slot] = len(branch), []
+    with evaluating(model):
+        if not slots:  # no answer was opened anywhere
+            return [[] for _ in questions]
+        for batch in batches(split(groups, longest_of(model) if together else 0), TOKENS_AT_ONCE):
+            tensors, targets, places = lay_out(batch, model.dtype, model.device)
+            scored = [column >= first[slot] for slot, column in places]
+            asked = torch.tensor(scored, device=model.device)
+            rows, columns = (index[asked] for index in (targets != -100).nonzero(as_tuple=True))
+            if together:
+                wanted, at = columns.unique(return_inverse=True)
+                logits = model(**tensors, use_cache=False, logits_to_keep=wanted).logits[rows, at]
+            else:
+                logits = model(input_ids=tensors["input_ids"], use_cache=False).logits[rows, columns]
+            logp = logits.float().log_softmax(-1).gather(1, targets[rows, columns][:, None])[:, 0]
+            for (slot, _), value in zip(compress(places, scored), logp.tolist(), strict=True):
+                found[slot].append(value)
+    return [[found[slots[n, tuple(b), tuple(t)]] for b, t in pairs] for n, (_, pairs) in enumerate(questions)]

@@ -1,28 +1,29 @@
 """A run before it is paid for: parameters, memory by part, tokens, FLOPs, hours, what to change where it won't fit.
-No weights are read, and of an unknown model config.json alone. `measured` trains two steps to test a plan."""
+No weights are read, and of an unknown model config.json alone. `tests/bench/peak.py` measures what is planned here."""
 
-import gc
-import json
 import math
-import os
-import runpy
-import sys
-import tempfile
 from dataclasses import dataclass, replace
 from itertools import combinations
-from pathlib import Path
 from typing import NamedTuple
 
-from pzlib.engine.memory import Architecture, Device, GiB, device, memory, peak, size_of, spread, vllm_cache
-from pzlib.engine.shares import growing, packed, reading, shares
+from pzlib.engine.memory import (
+    Architecture,
+    Device,
+    GiB,
+    device,
+    groups_at_once,
+    memory,
+    peak,
+    reading,
+    shares,
+    size_of,
+    spread,
+    vllm_cache,
+)  # fmt: skip
 
 BANDWIDTH = 0.6  # of a device's, reached in decoding: an assumption, like the share of arithmetic that is reached
 LAUNCH = 4e-4  # seconds a layer and token of transformers' sampling, whose kernels are started one by one
 MOST_GPUS = 512
-STEPS = 2  # the optimizer's moments are there from the end of the first
-SMALL = {"tier": "smoke", "steps": 1, "passages": 1, "group": 2, "corpus_limit": 4, "name": "before"}
-# Every tensor its own mapping, given back when it is freed: else the C library's reserves are counted as the run's.
-MALLOC = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0", "MALLOC_ARENA_MAX": "1"}
 
 
 class Work(NamedTuple):
@@ -49,56 +50,6 @@ def forward(arch, tokens, pairs, predicted):
     return 2 * arch.body * tokens + 4 * arch.layers * arch.q * pairs + 2 * arch.head * predicted
 
 
-def work(run, arch, device, prompt, completion, mfu=0.35):
-    """The Work of a step of a Run at these tokens a row.
-
-    mfu: share of peak arithmetic that is reached. A backward pass is two forward ones, and one more where layers are
-    checkpointed (on GPUs); a reference model (kl) reads what the policy reads.
-    """
-    local, micro = shares(run, run.processes)
-    rows, alone = run.rows_per_step, run.processes == 1
-    calls = reading(run, arch.hidden, local, micro, prompt, completion, on_cpu=alone and not device.gpu)
-    times, passes = rows // micro, 3 + device.gpu + bool(run.kl)
-    tokens = times * sum(count * length for count, length in calls)
-    pairs = times * sum(count * length**2 for count, length in calls)
-    training = passes * forward(arch, tokens, pairs, rows * completion)
-    # experts are float32 under autocast too, which does not know grouped products (transformers 5.17)
-    half = size_of(run) == 2
-    slow = passes * 2 * arch.sparse * arch.experts_used * arch.expert * tokens if half else 0
-    rate = device.bf16 if half else device.fp32
-    seconds = ((training - slow) / rate + slow / device.fp32) / mfu / run.processes
-    if run.method.supervised:
-        return Work(0, 0, tokens, 0.0, training, 0.0, seconds)
-    groups = rows // run.group
-    read, said = groups * prompt, rows * completion
-    generation = forward(arch, read, read * prompt, groups)
-    generation += forward(arch, said, said * (prompt + completion / 2), said)
-    slower = generation / rate / mfu / run.processes  # many rows at once are bound by arithmetic
-    decoding = max(_decoding(run, arch, device, local, prompt, completion), slower)
-    return Work(read, said, tokens, generation, training, decoding, seconds)
-
-
-def _decoding(run, arch, device, local, prompt, completion):
-    """Seconds in which a GPU reads weights and cache for every token of its `local` rows, as many at once as fit."""
-    size = size_of(run)
-    row = arch.layers * arch.kv * 2 * size * (prompt + completion / 2)  # bytes of its cache, half way
-    if run.use_vllm:
-        at_once = min(local, max(1, int(vllm_cache(run, arch, device)[0] / row)))
-        rounds = local / at_once  # a row that ends makes room for the next
-    else:  # a generator's masks are asked for before the predictions; a batch ends with its longest row
-        masks = local // run.groups_per_block * run.method.has_generator
-        at_once = run.group * growing(run, local - masks)
-        rounds = -(-masks // at_once) - (-(local - masks) // at_once)
-    read = arch.body + arch.head
-    if arch.sparse:  # with many rows at once nearly every expert is met by one of them
-        met = arch.experts * (1 - (1 - arch.experts_used / arch.experts) ** at_once)
-        read += arch.sparse * (met - arch.experts_used) * arch.expert
-    seconds = (size * read + at_once * row) / device.bandwidth / BANDWIDTH
-    if not run.use_vllm and device.gpu:
-        seconds = max(seconds, LAUNCH * arch.layers)
-    return rounds * completion * seconds
-
-
 def misfits(run, arch, device):
     """[what does not fit, in words] of a Run whose processes have a Device each; none: it fits."""
     found = []
@@ -109,10 +60,9 @@ def misfits(run, arch, device):
         left, row = vllm_cache(run, arch, device)
         if left < row:
             found.append(f"vLLM's share has {left / GiB:.1f} GiB for keys and values, one row can take {row / GiB:.1f}")
-    if spread(run):
-        samples = not run.use_vllm and not run.method.supervised and ("sample by itself", None)
-        if needed := run.method.needs_whole_weights(run) or samples:
-            found.append(f"with weights that {run.sharding} spreads over GPUs no process can {needed[0]}")
+    samples = not run.use_vllm and not run.method.supervised and ("sample by itself", None)
+    if spread(run) and (needed := run.method.needs_whole_weights(run) or samples):
+        found.append(f"with weights that {run.sharding} spreads over GPUs no process can {needed[0]}")
     phase, most = peak(memory(run, arch, device))
     if most > device.usable:
         over = (most - device.usable) / GiB
@@ -137,14 +87,15 @@ def changes(run, arch, device):
 
 def _enough(run, arch, device, choices):
     """[names of changes] that make it fit and of which none can be left out; of the smallest number that does."""
-    found = []
+
+    def fits(names):
+        changed = {setting: value for name in names for setting, value in choices[name].items()}
+        return not misfits(replace(run, **changed), arch, device)
+
     for count in (1, 2, 3):
-        for names in combinations(choices, count):
-            changed = {setting: value for name in names for setting, value in choices[name].items()}
-            found += [] if misfits(replace(run, **changed), arch, device) else [names]
-        if found:
-            break
-    return found
+        if found := [names for names in combinations(choices, count) if fits(names)]:
+            return found
+    return []
 
 
 def _choices(run, arch, device):
@@ -153,12 +104,9 @@ def _choices(run, arch, device):
     if run.micro_batch_rows > 1:
         same["micro_batch_rows 1"] = {"micro_batch_rows": 1}
     if device.gpu and run.vllm_mode == "colocate" and not run.method.supervised:
-        _, row = vllm_cache(run, arch, device)
-        room = size_of(run) * arch.parameters + 8 * row  # for eight rows
+        room = size_of(run) * arch.parameters + 8 * vllm_cache(run, arch, device)[1]  # for eight rows
         share = math.ceil(20 * room / device.memory) / 20
-        if not run.use_vllm:
-            same["use_vllm True"] = {"use_vllm": True}
-        if share < 0.9 and share != run.vllm_memory:
+        if share < 0.9:
             same[f"use_vllm True with vllm_memory {share:g}"] = {"use_vllm": True, "vllm_memory": share}
         same["use_vllm True with vllm_mode server"] = {"use_vllm": True, "vllm_mode": "server"}
     if run.processes > 1 and run.sharding == "ddp" and not run.method.needs_whole_weights(run):
@@ -173,7 +121,7 @@ def _choices(run, arch, device):
 
 @dataclass(frozen=True)
 class Plan:
-    """A Run on named hardware, with the mean lengths (tokens) that its time is worked out for."""
+    """A Run on named hardware, with the mean lengths (tokens) that its time is worked out for; `str` is the report."""
 
     run: object  # a Run
     hardware: str
@@ -187,9 +135,49 @@ class Plan:
         return "\n\n".join("\n".join(part(self)) for part in (_head, _step, _memory, _verdict))
 
     def work(self, prompt=None, completion=None):
-        """The Work of a step, by default at the most tokens that the run allows."""
-        prompt, completion = prompt or self.run.max_prompt_tokens, completion or self.run.max_completion_tokens
-        return work(self.run, self.arch, self.device, prompt, completion, self.mfu)
+        """The Work of a step at these tokens a row, by default the most that the run allows.
+
+        A backward pass is two forward ones, and one more where layers are checkpointed (on GPUs); a reference model
+        (kl) reads what the policy reads.
+        """
+        run, arch, device = self.run, self.arch, self.device
+        prompt, completion = prompt or run.max_prompt_tokens, completion or run.max_completion_tokens
+        rows, micro = run.rows_per_step, shares(run, run.processes)[1]
+        calls = reading(run, arch.hidden, prompt, completion, on_cpu=run.processes == 1 and not device.gpu)
+        times, passes = rows // micro, 3 + device.gpu + bool(run.kl)
+        tokens = times * sum(count * length for count, length in calls)
+        pairs = times * sum(count * length**2 for count, length in calls)
+        training = passes * forward(arch, tokens, pairs, rows * completion)
+        half = size_of(run) == 2
+        # experts are float32 under autocast too, which does not know grouped products (transformers 5.17)
+        slow = passes * 6 * arch.layers * arch.hidden * arch.width * tokens if half and arch.experts else 0
+        rate = device.bf16 if half else device.fp32
+        seconds = ((training - slow) / rate + slow / device.fp32) / self.mfu / run.processes
+        if run.method.supervised:
+            return Work(0, 0, tokens, 0.0, training, 0.0, seconds)
+        read, written = rows // run.group * prompt, rows * completion
+        generation = forward(arch, read, read * prompt, rows // run.group)
+        generation += forward(arch, written, written * (prompt + completion / 2), written)
+        # many rows at once are bound by arithmetic
+        slowest = max(self._decoding(prompt, completion), generation / rate / self.mfu / run.processes)
+        return Work(read, written, tokens, generation, training, slowest, seconds)
+
+    def _decoding(self, prompt, completion):
+        """Seconds in which a GPU reads weights and cache for every token of its rows, as many at once as fit."""
+        run, arch, device, size = self.run, self.arch, self.device, size_of(self.run)
+        local, _ = shares(run, run.processes)
+        row = arch.layers * arch.kv * 2 * size * (prompt + completion / 2)  # bytes of its cache, half way
+        if run.use_vllm:
+            at_once = min(local, max(1, int(vllm_cache(run, arch, device)[0] / row)))
+            rounds = local / at_once  # a row that ends makes room for the next
+        else:
+            at_once = run.group * groups_at_once(run, local // run.group)
+            rounds = -(-local // at_once)  # a batch ends with its longest row
+        met = arch.parameters * (1 - (1 - arch.active / arch.parameters) ** at_once)  # many rows meet all experts
+        seconds = (size * met + at_once * row) / device.bandwidth / BANDWIDTH
+        if not run.use_vllm and device.gpu:
+            seconds = max(seconds, LAUNCH * arch.layers)
+        return rounds * completion * seconds
 
 
 def plan(run, hardware=None, gpus=None, prompt=None, completion=None, mfu=0.35):
@@ -206,24 +194,23 @@ def plan(run, hardware=None, gpus=None, prompt=None, completion=None, mfu=0.35):
     ):
         if given is not None and not 1 <= given <= most:
             raise ValueError(f"{name}: {given} is not between 1 and the run's most, {most}")
-    run = replace(run, processes=gpus)
     if not 0 < mfu <= 1:
         raise ValueError(f"mfu: a share of the peak, above 0 and at most 1, got {mfu}")
+    run = replace(run, processes=gpus)
     shares(run, gpus)
     prompt, completion = prompt or -(-run.max_prompt_tokens // 2), completion or -(-run.max_completion_tokens // 4)
     return Plan(run, hardware, device(hardware), Architecture.of(run.model_source), prompt, completion, mfu)
 
 
 def _head(p):
-    a, run = p.arch, p.run
+    a, run, how = p.arch, p.run, "vLLM" if p.run.use_vllm else "transformers"
+    where = f"{run.processes} x " + (p.hardware if p.device.gpu else "this machine's CPU")
+    yield f"{run.objective} at {run.tier} on {where}, {run.sharding}, sampling by {how}, {run.dtype}"
     words = f"{run.model} ({a.kind}): {_count(a.parameters)} parameters"
-    if a.sparse:
+    if a.experts:
         words += f", {_count(a.active)} active a token ({a.experts_used} of {a.experts} experts)"
     if run.lora_rank:
-        words += f"; trained: {_count(a.adapter(run.lora_rank))} of an adapter of rank {run.lora_rank}"
-    where = f"{run.processes} x " + (p.hardware if p.device.gpu else "this machine's CPU")
-    how = "vLLM" if run.use_vllm else "transformers"
-    yield f"{run.objective} at {run.tier} on {where}, {run.sharding}, sampling by {how}, {run.dtype}"
+        words += f"; trained: {_count(run.lora_rank * a.adapter)} of an adapter of rank {run.lora_rank}"
     yield words
 
 
@@ -251,17 +238,10 @@ def _step(p):
 def _memory(p):
     phases = memory(p.run, p.arch, p.device)
     unit, name_of = (GiB, "GiB") if peak(phases)[1] >= GiB else (2**20, "MiB")
-
-    def sums(phases):
-        return (f"{sum(parts.values()) / unit:,.2f}" for parts in phases.values())
-
     yield _row(f"memory of one {'GPU' if p.device.gpu else 'process'} at most, {name_of}", *phases)
     for name in dict.fromkeys(part for parts in phases.values() for part in parts):
         yield _row(f"  {name}", *(f"{parts.get(name, 0) / unit:,.2f}" for parts in phases.values()))
-    yield _row("  sum", *sums(phases))
-    for sharding in p.run.choices("sharding") if p.run.processes > 1 else ():
-        if sharding != p.run.sharding:
-            yield _row(f"  sum under {sharding}", *sums(memory(replace(p.run, sharding=sharding), p.arch, p.device)))
+    yield _row("  sum", *(f"{sum(parts.values()) / unit:,.2f}" for parts in phases.values()))
 
 
 def _verdict(p):
@@ -289,83 +269,3 @@ def _count(value):
     ('4.02 B', '1.20 M')
     """
     return f"{value / 1e9:.2f} B" if value >= 1e9 else f"{value / 1e6:.2f} M"
-
-
-def measured(run):
-    """In words: the peak of a Run's first two steps, trained here and now, beside what is planned for their lengths."""
-    found = measure(run)
-    here = device("cpu" if found["device"] == "cpu" else "h100-80gb")  # which GPU is no matter: nothing has to fit
-    run, arch = replace(run, processes=1), Architecture.of(run.model_source)
-    phase, most = peak(memory(run, arch, here, found["prompt"], found["completion"]))
-    return (
-        f"{run.model} on {found['device']}, rows of {found['prompt']} + {found['completion']} tokens: "
-        f"measured {found['bytes'] / GiB:.3f} GiB, planned {most / GiB:.3f} ({phase}), "
-        f"planned / measured {most / found['bytes']:.2f}"
-    )
-
-
-def measure(run):
-    """{"device": its name, "bytes": peak over what there was before, "prompt", "completion": tokens of a row} of a Run.
-
-    Its first two steps are trained for real by `python -m pzlib train`, in a temporary folder, without evaluation.
-    Lengths are the longest where rows are padded to those, means where they are packed. On a CPU a peak below some 100
-    MiB says little: what was there before may be used again. Raises ValueError where the run fails, with its words.
-    """
-    from transformers import AutoTokenizer
-
-    from pzlib.engine.processes import start
-    from pzlib.runs.folder import RunFolder
-
-    run = replace(run, steps=STEPS, random_span_steps=0, eval_every=0, save_every=100, processes=1, name="measured",
-                  model=run.model_source, corpus=run.corpus_source)  # fmt: skip
-    with tempfile.TemporaryDirectory() as home:
-        for name, settings in (("before", SMALL), ("measured", run.to_dict())):
-            Path(home, f"{name}.json").write_text(json.dumps({"settings": settings, "evaluation": None}))
-        child = start([sys.executable, "-m", "pzlib.engine.plan", home], MALLOC | {"PZLIB_HOME": home})
-        lines = child.communicate()[0].strip().splitlines() or ["no word"]
-        if child.returncode:
-            raise ValueError(f"measure: the run failed: {lines[-1]}")
-        found, rows = json.loads(lines[-1]), RunFolder(Path(home, "data/runs/measured")).episodes()
-        prompts = AutoTokenizer.from_pretrained(run.model)(rows["prompt"].tolist())["input_ids"]
-    both = [len(ids) for ids in prompts], rows["length"].tolist()
-    tokens = [round(sum(n) / len(n)) if packed(run) else max(n) for n in both]
-    return found | {"prompt": tokens[0], "completion": int(tokens[1])}
-
-
-def _first_steps(home):
-    import torch
-
-    from pzlib.engine.processes import end_with_parent
-
-    end_with_parent()
-    _train(home, "before")  # what is loaded once and stays (libraries, thread pools, kernels) is no part of the run
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        _train(home, "measured")
-        return {"device": torch.cuda.get_device_name(), "bytes": torch.cuda.max_memory_allocated() - before}
-    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
-    before = _resident("VmRSS")
-    _train(home, "measured")
-    return {"device": "cpu", "bytes": _resident("VmHWM") - before}
-
-
-def _train(home, name):
-    """`python -m pzlib train`, in this very process; what fails ends it."""
-    sys.argv = ["pzlib", "train", os.path.join(home, f"{name}.json")]
-    try:
-        runpy.run_module("pzlib", run_name="__main__")
-    except SystemExit as error:
-        if error.code:
-            raise
-
-
-def _resident(field):
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(field))
-
-
-if __name__ == "__main__":
-    print(json.dumps(_first_steps(sys.argv[1])))

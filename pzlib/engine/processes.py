@@ -106,10 +106,11 @@ def follow(processes, look=lambda: None):
         codes = [process.poll() for process in processes]
         failed = [n for n, code in enumerate(codes) if code and code < 0] + [n for n in ends if codes[n]]
         if failed and first is None:
-            first = failed[0], said.get(failed[0]) if codes[failed[0]] > 0 else None, codes[failed[0]]
+            n, code = failed[0], codes[failed[0]]
+            first = n, said[n] if code > 0 and n in said else how_it_ended(code)
             stop(*processes)
         look()
-    return first and (first[0], first[1] or how_it_ended(first[2]))
+    return first
 
 
 def how_it_ended(code):
@@ -193,8 +194,8 @@ def check(run):
     alone = f"sharding: with {run.sharding!r} no process can"
     if not run.method.supervised and not run.use_vllm:
         raise ValueError(f"{alone} sample by itself; set use_vllm to True, or {whole}")
-    if needed := run.method.needs_whole_weights(run):
-        what, remedy = needed
+    what, remedy = run.method.needs_whole_weights(run) or (None, None)
+    if what:
         raise ValueError(f"{alone} {what}; {f'{remedy}, or' if remedy else 'set'} {whole}")
 
 
@@ -206,13 +207,10 @@ def launch(run, view=None, evaluate=None):
     run is marked failed with the reason, and this raises: what the process raised where that is in words, else
     RuntimeError. Ctrl-C ends all of them first. Raises ValueError beforehand for what cannot be started.
     """
-    if "LOCAL_RANK" in os.environ:
-        raise RuntimeError("processes: this is one of several already, but accelerate knows of no other")
-    check(run)
-    evaluation, gpus = _name_of(evaluate, run), _gpus(run)
-    folder, seen = RunFolder(run.folder), None
-    if folder.state() == "running":
-        raise ValueError(f"{folder.path}: process {folder.status()['pid']} trains it now; wait, or give another seed")
+    import torch
+
+    folder, seen, gpus = RunFolder(run.folder), None, torch.cuda.device_count()
+    _check_start(run, evaluate, folder, gpus)
     before = folder.status()
 
     def look():
@@ -223,14 +221,14 @@ def launch(run, view=None, evaluate=None):
             view.update(folder, seen, run.steps)
 
     def note(reason):
-        """Mark the run failed (without a reason: resumable), if it had begun, and is not complete all the same or another start's now."""
+        """Mark the run failed, without a reason resumable, if this start began it and it has not ended otherwise."""
         if folder.status() != before and folder.state() not in ("complete", "running"):
             folder.set_status("failed" if reason else "resumable", error=reason)
 
     with tempfile.TemporaryDirectory(prefix="pzlib-") as scratch:
         task = Path(scratch) / "task.json"
-        task.write_text(json.dumps({"settings": run.to_dict(), "evaluation": evaluation}))
-        workers = start_all([*TRAIN, task], run, gpus)
+        task.write_text(json.dumps({"settings": run.to_dict(), "evaluation": evaluate and evaluate.name}))
+        workers = start_all([*TRAIN, task], run, gpus > 0)
         try:
             failed = follow(workers, look)
         except BaseException as error:
@@ -244,48 +242,36 @@ def launch(run, view=None, evaluate=None):
         hung = folder.status().get("error") or ""  # its watchdog's word, before it was ended
         if folder.status() != before and hung.startswith("TimeoutError: "):
             rank, reason = 0, hung
-        _fail(f"process {rank} of {run.processes}", rank, reason, note)
+        kind, _, words = reason.partition(": ")
+        for error in (ValueError, FileNotFoundError, TimeoutError):
+            if kind == error.__name__:  # meant for the user, whichever process found it
+                note(reason)
+                raise error(words)
+        killed = reason.startswith("ended by")
+        if killed or rank:
+            reason = f"process {rank} of {run.processes}{' was ' if killed else ': '}{reason}"
+        note(reason)
+        raise RuntimeError(f"{reason}; the same command goes on from the last checkpoint")
     if view is not None:
         view.update(folder, run.steps, run.steps)
     return folder
 
 
-def _name_of(evaluate, run):
-    if evaluate is None:
-        return None
-    if not getattr(evaluate, "name", None):
-        raise ValueError(
-            "evaluate: a function of your own cannot be handed to other processes; give an evaluation of "
-            "pzlib.evaluation, which has a name, or None, or set processes to 1"
-        )
-    if run.sharding not in WHOLE:
+def _check_start(run, evaluate, folder, gpus):
+    """Raises, in words, where `run` cannot be started on several processes here and now."""
+    if "LOCAL_RANK" in os.environ:
+        raise RuntimeError("processes: this is one of several already, but accelerate knows of no other")
+    check(run)
+    if evaluate is not None and not getattr(evaluate, "name", None):
+        raise ValueError("evaluate: a function of your own cannot be handed to other processes; set processes to 1")
+    if evaluate is not None and run.sharding not in WHOLE:
         raise ValueError(
             f"evaluate: with {run.sharding!r} no process can ask the model by itself; give None and evaluate the run "
-            "when it has ended, or set sharding to zero2 or ddp"
+            "when it has ended"
         )
-    return evaluate.name
-
-
-def _gpus(run):
-    import torch
-
-    count = torch.cuda.device_count()
-    if count and run.processes > count:
-        raise ValueError(f"processes: {run.processes} need a GPU each, here are {count}; lower it")
-    if not count and run.sharding != "ddp":  # accelerate would give every process the whole model, without a word
+    if 0 < gpus < run.processes:
+        raise ValueError(f"processes: {run.processes} need a GPU each, here are {gpus}; lower it")
+    if not gpus and run.sharding != "ddp":  # accelerate would give every process the whole model, without a word
         raise ValueError(f"sharding: {run.sharding!r} needs GPUs, and here is none; set it to ddp")
-    return bool(count)
-
-
-def _fail(who, rank, reason, note):
-    kind, _, words = reason.partition(": ")
-    for error in (ValueError, FileNotFoundError, TimeoutError):
-        if kind == error.__name__:  # meant for the user, whichever process found it
-            note(reason)
-            raise error(words)
-    if reason.startswith("ended by"):
-        reason = f"{who} was {reason}"
-    elif rank:
-        reason = f"{who}: {reason}"
-    note(reason)
-    raise RuntimeError(f"{reason}; the same command goes on from the last checkpoint")
+    if folder.state() == "running":
+        raise ValueError(f"{folder.path}: process {folder.status()['pid']} trains it now; wait, or give another seed")

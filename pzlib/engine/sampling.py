@@ -11,7 +11,7 @@ from transformers import DynamicCache, GenerationConfig, LogitsProcessor
 from pzlib.engine.models import evaluating
 
 PROMPT, IDLE = -1, -2  # owners of a cached position: all branches of its sequence, or none that counts
-
+ARGUMENTS = {"position_ids", "past_key_values", "logits_to_keep"}  # that a model must take, if it is to branch
 _branches = weakref.WeakKeyDictionary()  # model -> the verdict of `can_branch`, asked once per model
 
 
@@ -38,20 +38,17 @@ def can_branch(model):
     The trial compares two branches in one sequence with the same two read apart, to 0.1 % of the logits' spread.
     """
     if model not in _branches:
-        _branches[model] = _full_attention(model) and _branches_stay_apart(model)
+        config = model.config.get_text_config()
+        window = "sliding_attention" if getattr(config, "sliding_window", None) else "full_attention"
+        layers = getattr(config, "layer_types", None) or [window]  # the trial is too short to see a window of thousands
+        _branches[model] = (
+            set(layers) == {"full_attention"}
+            and not getattr(model, "_is_stateful", False)
+            and config._attn_implementation in ("sdpa", "eager")
+            and ARGUMENTS <= set(inspect.signature(model.forward).parameters)
+            and _branches_stay_apart(model)
+        )
     return _branches[model]
-
-
-def _full_attention(model):
-    config = model.config.get_text_config()
-    window = "sliding_attention" if getattr(config, "sliding_window", None) else "full_attention"
-    layers = getattr(config, "layer_types", None) or [window]  # the trial is too short to see a window of thousands
-    return (
-        set(layers) == {"full_attention"}
-        and not getattr(model, "_is_stateful", False)
-        and config._attn_implementation in ("sdpa", "eager")
-        and {"position_ids", "past_key_values", "logits_to_keep"} <= set(inspect.signature(model.forward).parameters)
-    )
 
 
 def _branches_stay_apart(model):
@@ -83,8 +80,8 @@ class Samples:
 def draw(logits, uniforms, temperature=1.0, top_p=1.0):
     """One token per row by inverse CDF, and the entropy in nats of the distribution it came from.
 
-    logits (..., V), uniforms (...) in [0, 1). Temperature 0 takes the most likely token and reports the
-    entropy at temperature 1. The same uniform gives the same token whatever else is in the batch.
+    logits (..., V), uniforms (...) in [0, 1). Temperature 0 takes the most likely token and reports the entropy at
+    temperature 1. The same uniform gives the same token whatever else is in the batch.
 
     >>> token, entropy = draw(torch.tensor([[0.0, 0.0]]), torch.tensor([0.75]))
     >>> token.tolist(), round(entropy.item(), 4)
@@ -131,24 +128,22 @@ def sample(
         for i in range(0, len(prompt_ids), at_once):
             part = slice(i, i + at_once)
             drawn += grow(model, prompt_ids[part], uniforms[part].to(model.device), **settings)
-    ended = set(settings["eos_ids"])
-    return Samples([ids for ids, _ in drawn], [h for _, h in drawn], [ids[-1] not in ended for ids, _ in drawn])
+    ids, entropy = ([row[i] for row in drawn] for i in (0, 1))
+    return Samples(ids, entropy, [row[-1] not in settings["eos_ids"] for row in ids])
 
 
-def left_pad(prompt_ids, pad_id, device):
+def _left_pad(prompt_ids, pad_id, device):
     """Token ids and their mask, both (P, longest), the tokens at the right."""
     width = max(map(len, prompt_ids))
     ids = torch.tensor([[pad_id] * (width - len(p)) + p for p in prompt_ids], device=device)
-    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompt_ids], device=device)
-    return ids, mask
+    return ids, torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompt_ids], device=device)
 
 
 def _grow_branches(model, prompt_ids, uniforms, *, eos_ids, pad_id, temperature, top_p):
-    """[(completion, mean entropy)] per row: one cached sequence per prompt, to which all its live branches add a
-    token."""
+    """[(completion, mean entropy)] per row: one cached sequence per prompt, to which each live branch adds a token."""
     prompts, branches, most = uniforms.shape
     device = uniforms.device
-    ids, mask = left_pad(prompt_ids, pad_id, device)
+    ids, mask = _left_pad(prompt_ids, pad_id, device)
     cache, eos = DynamicCache(), torch.tensor(eos_ids, device=device)
     cached = {"past_key_values": cache, "use_cache": True}
     positions = (mask.cumsum(1) - 1).clamp_min(0)
@@ -205,7 +200,7 @@ class _Draw(LogitsProcessor):
 
 def _generate(model, prompt_ids, uniforms, *, eos_ids, pad_id, temperature, top_p):
     """The same by transformers' `generate`, for models whose state is not a plain key-value cache."""
-    ids, mask = left_pad(prompt_ids, pad_id, uniforms.device)
+    ids, mask = _left_pad(prompt_ids, pad_id, uniforms.device)
     repeats, processor = uniforms.shape[1], _Draw(uniforms.flatten(0, 1), temperature, top_p)
     ids, mask = ids.repeat_interleave(repeats, 0), mask.repeat_interleave(repeats, 0)
     # A model's own generation_config may hold penalties: sampled under them, the loss would be off-policy unseen.
@@ -217,9 +212,8 @@ def _generate(model, prompt_ids, uniforms, *, eos_ids, pad_id, temperature, top_
         )  # fmt: skip
     finally:
         model.generation_config = own
-    drawn, nats = out[:, ids.shape[1] :].tolist(), torch.stack(processor.entropy, 1).tolist()
     result = []
-    for row, h in zip(drawn, nats, strict=True):
+    for row, h in zip(out[:, ids.shape[1] :].tolist(), torch.stack(processor.entropy, 1).tolist(), strict=True):
         end = next((i for i, token in enumerate(row) if token in eos_ids), len(row) - 1) + 1
         result.append((row[:end], sum(h[:end]) / end))
     return result

@@ -19,23 +19,22 @@ from pzlib.engine.models import base_of
 from pzlib.paths import root
 
 KEY = "VLLM_API_KEY"  # vLLM's name; its own check leaves out the paths by which weights are changed
-
 # Log-probabilities of the policy differ between vLLM's kernels and the trainer's, so each token's gradient is weighted
 # by p_trainer / p_vllm, cut at this value: TRL's `token_truncate` and its default bound. The papers name none.
 IMPORTANCE_CAP = 3.0
 
 
-def command(model, dtype, length, host, port, memory, gpus, compiles=True):
+def command(model, dtype, length, host, port, memory, gpus):
     """vLLM's command line: what TRL asks of a server (`trl.scripts.vllm_serve`), and what a run's engine has."""
-    words = [
+    return [
         sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", model, "--host", host, "--port", str(port),
         "--dtype", dtype, "--load-format", "safetensors", "--max-model-len", str(length),
         "--gpu-memory-utilization", str(memory), "--tensor-parallel-size", str(gpus),
         "--enable-prefix-caching", "--middleware", "pzlib.engine.vllm.Guard",
         "--weight-transfer-config", json.dumps({"backend": "nccl"}),
         "--logprobs-mode", "processed_logprobs", "--max-logprobs", "-1",
+        *([] if torch.cuda.is_available() else ["--enforce-eager"]),
     ]  # fmt: skip
-    return words if compiles else [*words, "--enforce-eager"]
 
 
 def serve(source, dtype="bfloat16", length=8192, host="127.0.0.1", port=8000, memory=0.9, gpus=1):
@@ -56,22 +55,18 @@ def serve(source, dtype="bfloat16", length=8192, host="127.0.0.1", port=8000, me
         except OSError as error:
             raise ValueError(f"port: cannot listen at {host}:{port} ({error.strerror}); give another one") from error
     own = {KEY: own or _new_token(port), "VLLM_SERVER_DEV_MODE": "1"}  # TRL changes weights by paths of this mode
-    if is_loopback(host):
-        own["VLLM_HOST_IP"] = "127.0.0.1"
+    own |= {"VLLM_HOST_IP": "127.0.0.1"} if is_loopback(host) else {}
     model = base_of(source) or source  # the run hands over what its adapter makes of it
-    words = command(model, dtype, length, host, port, memory, gpus, compiles=torch.cuda.is_available())
+    words = command(model, dtype, length, host, port, memory, gpus)
     os.execve(words[0], words, os.environ | own)
 
 
 def token_of(server):
     """The token of the server at `host:port`: VLLM_API_KEY, or what `serve` left. ValueError where there is none."""
     path = _token_file(server.rpartition(":")[2])
-    token = os.environ.get(KEY) or (path.read_text() if path.is_file() else "")
-    if not token:
-        raise ValueError(
-            f"vllm_server: no token for {server}; start it by `python -m pzlib serve MODEL`, or set {KEY} to its token"
-        )
-    return token
+    if token := os.environ.get(KEY) or (path.is_file() and path.read_text()):
+        return token
+    raise ValueError(f"vllm_server: no token for {server}; start it by `python -m pzlib serve MODEL`, or set {KEY}")
 
 
 def is_loopback(host):
@@ -146,13 +141,21 @@ def as_asked(run):
         return
     from trl.generation import vllm_generation
 
-    if run.vllm_mode == "colocate":
-        name, made = "LLM", functools.partial(vllm_generation.LLM, **engine_settings(run))
+    name = "LLM" if run.vllm_mode == "colocate" else "VLLMClient"
+    plain = getattr(vllm_generation, name)
+    if name == "LLM":
+        made = functools.partial(plain, **engine_settings(run))
     else:
-        name, made = "VLLMClient", _with_token(vllm_generation.VLLMClient, token_of(run.vllm_server))
+        token = token_of(run.vllm_server)
         if is_loopback(run.vllm_server.rpartition(":")[0]):
             os.environ.setdefault("VLLM_HOST_IP", "127.0.0.1")  # where the trainer waits to hand weights over
-    plain = getattr(vllm_generation, name)
+
+        class WithToken(plain):
+            def check_server(self, *args, **kwargs):  # the first thing a client does
+                self.session.headers["Authorization"] = f"Bearer {token}"
+                super().check_server(*args, **kwargs)
+
+        made = WithToken
     setattr(vllm_generation, name, made)
     try:
         yield
@@ -168,15 +171,6 @@ def engine_settings(run):
         "enable_prefix_caching": True,
         "enforce_eager": not torch.cuda.is_available(),
     }
-
-
-def _with_token(client, token):
-    class WithToken(client):
-        def check_server(self, *args, **kwargs):  # the first thing a client does
-            self.session.headers["Authorization"] = f"Bearer {token}"
-            super().check_server(*args, **kwargs)
-
-    return WithToken
 
 
 class Cuts(TrainerCallback):

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 import pandas as pd
 import torch
 
-from pzlib.engine.likelihood import read
 from pzlib.engine.models import evaluating
+from pzlib.engine.packing import read
 from pzlib.evaluation.small_world import DIRECT, THINK, complete, span_accuracy, spans
 from pzlib.masking import apply_mask
 from pzlib.prompts import TINY, generator_prompt, parse_mask

@@ -12,8 +12,8 @@ from itertools import groupby
 import pandas as pd
 import torch
 
-from pzlib.engine.likelihood import entropies, read
 from pzlib.engine.models import evaluating, load
+from pzlib.engine.packing import entropies, read
 from pzlib.evaluation import Evaluation
 from pzlib.evaluation.small_world import MAX_TOKENS, THINK, complete, row, small_world
 from pzlib.evaluation.small_world import held_out as held_out_passages

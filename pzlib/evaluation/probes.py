@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from pzlib.engine.generation import Answer
-from pzlib.engine.likelihood import likelihoods
+from pzlib.engine.packing import likelihoods
 from pzlib.engine.sampling import sample
 from pzlib.objectives.likelihood import OPENING, placed
 from pzlib.objectives.rlp import RLP, names

@@ -41,7 +41,7 @@ class EntropyNextToken(RandomNextToken):
 
     def read(self, ids, policy):
         """The entropy in nats at each token of each text, of the frozen scorer or else of the policy."""
-        from pzlib.engine.likelihood import entropies
+        from pzlib.engine.packing import entropies
 
         return entropies(self.scorer.to(policy.device) if self.scorer else policy, ids)
 

@@ -94,10 +94,10 @@ class PretrainZero(Objective):
         ]
 
     def likelihoods(self, questions, policy):
-        """log p of each target token, see `pzlib.engine.likelihood.likelihoods`."""
+        """log p of each target token, see `pzlib.engine.packing.likelihoods`."""
         import torch
 
-        from pzlib.engine.likelihood import likelihoods
+        from pzlib.engine.packing import likelihoods
 
         with torch.autocast(policy.device.type, torch.bfloat16, enabled=self.run.dtype == "bfloat16"):
             return likelihoods(policy, questions)

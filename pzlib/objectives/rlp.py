@@ -170,7 +170,7 @@ class RLP(Objective):
         return "tell how likely a token is, and none holds the moving average", None
 
     def __init__(self, run, items, tokenizer, folder=None, model=None):
-        from pzlib.engine.average import Average
+        from pzlib.engine.models import Average
 
         super().__init__(run, items, tokenizer, folder)
         longest = max(passage.length for passage in self.items)
@@ -218,7 +218,7 @@ class RLP(Objective):
         """
         import torch
 
-        from pzlib.engine.likelihood import after
+        from pzlib.engine.packing import after
 
         with torch.autocast(policy.device.type, torch.bfloat16, enabled=self.run.dtype == "bfloat16"):
             with_ = after(policy, [(prompt, thoughts, token) for prompt, thoughts, _, token in questions])

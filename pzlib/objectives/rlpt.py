@@ -157,10 +157,10 @@ class RLPT(Objective):
         ]  # fmt: skip
 
     def likelihoods(self, questions, policy):
-        """log p of each token of the sentences, see `pzlib.engine.likelihood.likelihoods`."""
+        """log p of each token of the sentences, see `pzlib.engine.packing.likelihoods`."""
         import torch
 
-        from pzlib.engine.likelihood import likelihoods
+        from pzlib.engine.packing import likelihoods
 
         with torch.autocast(policy.device.type, torch.bfloat16, enabled=self.run.dtype == "bfloat16"):
             return likelihoods(policy, questions)

@@ -234,8 +234,8 @@ class RPT(Objective):
 
     def read(self, ids, wanted=None, *, policy):
         """The top-16 entropy in nats at each token of each text, of the frozen scorer or else of the policy; with
-        `wanted` how likely the policy finds the tokens named there (`pzlib.engine.likelihood.probabilities`)."""
-        from pzlib.engine.likelihood import entropies, probabilities
+        `wanted` how likely the policy finds the tokens named there (`pzlib.engine.packing.probabilities`)."""
+        from pzlib.engine.packing import entropies, probabilities
 
         if wanted is not None:
             return probabilities(policy, ids, wanted)

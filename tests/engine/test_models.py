@@ -11,8 +11,7 @@ from skilled import passages
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 from pzlib.engine import models, packing
-from pzlib.engine.average import FILE, Average
-from pzlib.engine.models import evaluating, load
+from pzlib.engine.models import AVERAGE, Average, evaluating, load
 from pzlib.engine.sampling import can_branch
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
@@ -122,7 +121,7 @@ def test_the_adapter_alone_is_trained_and_comes_out_merged(run, objective):
     for number in (1, 2):
         held = {path.name for path in (folder.path / f"checkpoints/checkpoint-{number}").iterdir()}
         assert "adapter_model.safetensors" in held and "model.safetensors" not in held
-        assert (FILE in held) == (objective == "rlp")
+        assert (AVERAGE in held) == (objective == "rlp")
     half, _ = load(run(model=str(folder.path / "checkpoints/checkpoint-1"), lora_rank=0))  # an adapter
     assert run(model=f"{folder.path.name}@1").model_source == str(folder.path / "model-1"), "merged, and kept for good"
     kept = load_file(folder.path / "model-1/model.safetensors")

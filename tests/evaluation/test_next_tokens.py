@@ -9,7 +9,7 @@ import torch
 from skilled import passages as nine_words
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from pzlib.engine.likelihood import entropies
+from pzlib.engine.packing import entropies
 from pzlib.evaluation import next_tokens as module
 from pzlib.evaluation.next_tokens import (
     Position,

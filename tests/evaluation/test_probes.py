@@ -7,8 +7,8 @@ from skilled import passages as nine_words
 from skilled import teach
 from transformers import AutoTokenizer
 
-from pzlib.engine.likelihood import after
 from pzlib.engine.models import load
+from pzlib.engine.packing import after
 from pzlib.evaluation.cases import answers, masked_cases
 from pzlib.evaluation.probes import GENERIC, effects, paid, probed, reasoning, replacements
 from pzlib.evaluation.small_world import complete, held_out, spans

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, TrainerCallback
 
-from pzlib.engine.average import FILE, Average
-from pzlib.engine.models import load
+from pzlib.engine.models import AVERAGE, Average, load
 from pzlib.masking import Passage
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
@@ -80,15 +79,15 @@ def test_it_is_one_copy_of_the_weights_without_gradients_or_optimizer_state(trai
 def test_it_lies_in_every_checkpoint_and_comes_back_from_there(trainer):
     trainer.train()
     held = trainer.args.output_dir + "/checkpoint-"
-    assert FILE in json.loads(open(f"{held}4/manifest.json").read())["files"]
-    weights, two = load_file(f"{held}4/{FILE}"), load_file(f"{held}2/{FILE}")
+    assert AVERAGE in json.loads(open(f"{held}4/manifest.json").read())["files"]
+    weights, two = load_file(f"{held}4/{AVERAGE}"), load_file(f"{held}2/{AVERAGE}")
     now = dict(trainer.method.average.model.named_parameters())
     assert weights.keys() == now.keys() and all(torch.equal(weights[name], now[name]) for name in now)
     assert not all(torch.equal(two[name], now[name]) for name in now)
     args, other = trainer.args, Average(AutoModelForCausalLM.from_config(trainer.model.config), 0.9)
     other.on_train_begin(args, SimpleNamespace(global_step=2), None, trainer.model)
     assert all(torch.equal(two[name], weight) for name, weight in other.model.named_parameters())
-    save_file({"a": torch.ones(1)}, f"{held}2/{FILE}")
+    save_file({"a": torch.ones(1)}, f"{held}2/{AVERAGE}")
     with pytest.raises(ValueError, match="average.safetensors: holds other weights than the model"):
         other.on_train_begin(args, SimpleNamespace(global_step=2), None, trainer.model)
 

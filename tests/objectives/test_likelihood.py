@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pzlib.engine.generation import Answer
-from pzlib.engine.likelihood import likelihoods
+from pzlib.engine.packing import likelihoods
 from pzlib.masking import Passage
 from pzlib.objectives.likelihood import LIKELIHOODS, UNANSWERED, likelihood_rewards, placed
 from pzlib.run import Run

@@ -12,8 +12,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from pzlib.engine.generation import Answer
-from pzlib.engine.likelihood import after
 from pzlib.engine.models import load
+from pzlib.engine.packing import after
 from pzlib.masking import Passage
 from pzlib.objectives.rlp import RLP, centred_advantages
 from pzlib.run import Run

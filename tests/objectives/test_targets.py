@@ -12,7 +12,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pzlib.engine.generation import Answer
-from pzlib.engine.likelihood import entropies, probabilities
+from pzlib.engine.packing import entropies, probabilities
 from pzlib.masking import Passage
 from pzlib.objectives.next_token import EntropyNextToken
 from pzlib.objectives.targets import (
