@@ -61,10 +61,22 @@ def run(
     output: output("where the executed copy goes, if not to its run") = None,
 ):  # fmt: skip
     """Execute a notebook, and keep the executed copy with its run."""
-    from pzlib.headless import find, parse_parameters, run_notebook
+    from tempfile import TemporaryDirectory
+
+    from pzlib.headless import announced_in, find, parse_parameters, run_notebook
 
     path = find(notebook)
-    return run_notebook(path, parse_parameters(path, parameter), output)
+    with TemporaryDirectory(prefix="pzlib-") as scratch:
+        announced = Path(scratch) / "announced"
+        code = run_notebook(path, parse_parameters(path, parameter), output, announced)
+        folders = announced_in(announced)[0]
+    if code == 0 and folders:
+        from pzlib.studies.tables import before_and_after
+
+        print(before_and_after(folders[0]) or f"run: {folders[0].path}")
+        if (picture := folders[0].path / "view.png").is_file():
+            print(f"picture: {picture}\nnext: `make lab` opens the notebooks, `make mini` makes the core studies")
+    return code
 
 
 @command("pzlib batch 04 -p objective pretrainzero random_span --seeds 0-4")

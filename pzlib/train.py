@@ -71,6 +71,7 @@ def material(run, model, tokenizer, progress=False):
     """(the items a run trains on, the facts of text and model that must not change while it does)."""
     corpus = run.method.load_items(run, tokenizer, progress=progress)
     items, left_out = fitting(run, corpus, tokenizer)
+    models.check_words([item.question if hasattr(item, "question") else item.text for item in items], tokenizer, run)
     return items, {
         "corpus_digest": corpus.digest,
         "corpus_report": dict(corpus.report),

@@ -251,3 +251,16 @@ class Average(TrainerCallback):
         if state.is_world_process_zero:
             weights = {name: weight.contiguous() for name, weight in self.model.named_parameters()}
             save_file(weights, f"{args.output_dir}/checkpoint-{state.global_step}/{AVERAGE}")
+
+
+def check_words(texts, tokenizer, run, most=0.05, few=200):
+    """ValueError where more than `most` of the tokens of the first `few` texts are unknown to the model: it would train
+    on gaps, and call the run complete."""
+    unknown = tokenizer.unk_token_id
+    ids = [i for own in tokenizer(texts[:few], add_special_tokens=False)["input_ids"] for i in own]
+    share = ids.count(unknown) / max(1, len(ids))
+    if unknown is not None and share > most:
+        raise ValueError(
+            f"model: {share:.0%} of the text's words are unknown to {run.model!r}; give a model that knows them, "
+            "such as Qwen/Qwen3-0.6B-Base with template paper"
+        )

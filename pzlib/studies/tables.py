@@ -14,6 +14,7 @@ from pzlib.studies.claims import as_markdown
 from pzlib.studies.metrics import GROUPS, armed, at_equal, label_of, values
 from pzlib.studies.results import load, stored
 
+TITLES = ("general", "math", "masked words")  # of GROUPS, on a terminal
 OURS = "pretrainzero"  # what the others are compared with
 ARMS = ("continued_pretraining", "sft", "random_span", OURS)  # the rows of the paper's Tables 1 and 2, below "Base"
 START, END = "<!-- {}: python -m pzlib figures writes this -->", "<!-- end of {} -->"
@@ -56,6 +57,28 @@ def main_table(tinybench: pd.DataFrame, tier: str = "mini", arms: Sequence[str] 
             lines.append((f"{label_of(OURS)} − {label_of(arm)}, paired", max(seeds), *cells))
     heads = [f"TinyBench {group}" if group != "spans" else "masked words (reasoning)" for group in GROUPS]
     return as_markdown([f"accuracy, % ({tier})", "seeds", *heads], lines)
+
+
+def before_and_after(folder) -> str:
+    """What a finished RunFolder scored before and after, beside the stored runs of its method at `mini`, in lines; ""
+    where it was not evaluated."""
+    found, params = folder.evals(), folder.params()
+    if found.empty or found["step"].nunique() < 2:
+        return ""
+    rows = {f"this run, {params['steps']} steps at {params['tier']}": found.assign(seed=params["seed"])}
+    try:
+        known = select(load("tinybench"), "baselines")
+        own = known[known["objective"] == params["objective"]]
+        if len(own):
+            rows[f"stored, {own['seed'].nunique()} seeds of {own['step'].max()} steps at mini"] = own
+    except FileNotFoundError:
+        pass
+    lines = []
+    for name, table in rows.items():
+        means = [[values(table, group, moment).mean() for moment in ("base", "end")] for group in GROUPS]
+        parts = [f"{g} {a:.1f} → {b:.1f}" for g, (a, b) in zip(TITLES, means, strict=True)]
+        lines.append(f"accuracy, % ({name}): {', '.join(parts)}")
+    return "\n".join(lines)
 
 
 def follow_on_table(tinybench: pd.DataFrame) -> str:
