@@ -1,4 +1,4 @@
-"""The house keeps its shape: short files, small folders, a core read in one sitting, methods known to their own files."""
+"""The house keeps its shape: short files, small folders, a core read in one sitting, methods in their own files."""
 
 import re
 import subprocess
