@@ -4,26 +4,16 @@ the small world and its base; RPT's Fig. 6. Left out: PretrainZero's Fig. 1, a s
 Each takes rows of the tables that its parameters name, with a column `arm` or else one objective an arm, and `source`,
 which is named below it. Accuracies are shares, shown in per cent. Errors: as `forms.checked`."""
 
+from itertools import cycle
 from string import ascii_lowercase
 
 import numpy as np
 import pandas as pd
 from matplotlib.patches import Rectangle
 
-from pzlib.figures import forms
+from pzlib.figures import forms, style
 from pzlib.figures.forms import MASKED_WORDS, NOT_AT_ZERO, SEEDS, TINYBENCH, TRAINING, Panel, evaluated, explain, lines
-from pzlib.figures.style import (
-    CLASS_COLOURS,
-    HATCHES,
-    METHODS,
-    WAY_LOOKS,
-    Picture,
-    caption,
-    grid,
-    marks_of,
-    sheet,
-    styled,
-)
+from pzlib.figures.style import METHODS, Picture, grid, marks_of, sheet, styled
 from pzlib.studies import metrics
 from pzlib.studies.claims import reported
 from pzlib.studies.metrics import GROUPS, METRICS
@@ -231,8 +221,8 @@ def entropy_of_worlds(tables: dict[str, pd.DataFrame]) -> Picture:
         rows |= {f"{world}, all positions": table, f"{world}, highest fifth": table[table.top_fifth]}
     places = [number + 0.4 * (number // 2) for number in range(len(rows))]
     for place, table in zip(places, rows.values(), strict=True):
-        shares = table.from_left.value_counts(normalize=True).reindex(list(CLASS_COLOURS), fill_value=0.0)
-        forms.bar(ax, place, shares, CLASS_COLOURS.values(), place == 0, height=0.7)
+        shares = table.from_left.value_counts(normalize=True).reindex(list(style.CLASS_COLOURS), fill_value=0.0)
+        forms.bar(ax, place, shares, style.CLASS_COLOURS.values(), place == 0, height=0.7)
         for kind, end in shares.cumsum().items():
             if (share := shares[kind]) > 0.06:
                 look = {"ha": "center", "va": "center", "color": "black" if kind == "trivial" else "white"}
@@ -251,7 +241,7 @@ def spans_by_kind(table: pd.DataFrame) -> Picture:
     kinds = table[table.way == "free"].sort_values(["class", "pass@1"])["kind"].tolist()
     figure, axes = grid(1.2 + 0.24 * len(kinds), 1, 2, sharey=True)
     for ax, score in zip(axes, ("pass@1", "pass@8"), strict=True):
-        for way, (colour, marker) in WAY_LOOKS.items():
+        for way, (colour, marker) in style.WAY_LOOKS.items():
             scores = table[table.way == way].set_index("kind").loc[kinds, score]
             ax.plot(scores, range(len(kinds)), marker, color=colour, ms=5, label=way if ax is axes[0] else None)
         ax.set(title=f"{score} at temperature 1", xlim=(-0.03, 1.03), xlabel="Share right")
@@ -272,12 +262,12 @@ def keyword_bars(table: pd.DataFrame, source: str) -> Picture:
     marks = marks_of(rows["source"])
     figure = sheet(3.2)
     ax, width = figure.subplots(), 0.8 / len(marks)
-    for place, (name, mark) in enumerate(marks.items()):
+    for place, ((name, mark), hatch) in enumerate(zip(marks.items(), cycle(style.HATCHES), strict=False)):
         own = rows[rows["source"] == name].set_index("pattern").reindex(list(KEYWORDS))
         mean, low, high = own[["mean", "low", "high"]].to_numpy(float).T * 100
         at = np.arange(len(KEYWORDS)) + (place - (len(marks) - 1) / 2) * width
         reach = np.maximum([mean - low, high - mean], 0)
-        look = {"color": mark.colour, "label": mark.label, "edgecolor": "white", "hatch": HATCHES[place % len(HATCHES)]}
+        look = {"color": mark.colour, "label": mark.label, "edgecolor": "white", "hatch": hatch}
         ax.bar(at, mean, width, yerr=reach, capsize=2, error_kw={"linewidth": 0.9}, **look)
     ax.set_xticks(range(len(KEYWORDS)), [name.replace(" ", "\n").capitalize() for name in KEYWORDS])
     ax.set(ylabel="Responses with a keyword (%)", ylim=(0, None))
@@ -286,4 +276,4 @@ def keyword_bars(table: pd.DataFrame, source: str) -> Picture:
     words = "Whole words of RPT's Table 9, case ignored. Bars: share of responses; whiskers: 95 % interval over cases."
     counts = rows.groupby("source", sort=False)[["n", "cases"]].max()
     told = "; ".join(f"{marks[name].label} {row.n} responses to {row.cases} cases" for name, row in counts.iterrows())
-    return caption(figure, words, f"{source}: {told}.")
+    return style.caption(figure, words, f"{source}: {told}.")

@@ -9,24 +9,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from pzlib.figures import forms
+from pzlib.figures import forms, style
 from pzlib.figures.forms import NOT_AT_ZERO, SEEDS, TINYBENCH, TRAINING, columns, evaluated, explain, folded, legend_of
-from pzlib.figures.style import (
-    METHODS,
-    SPLIT_LOOKS,
-    VERDICT_LOOKS,
-    Mark,
-    Picture,
-    caption,
-    grid,
-    marks_of,
-    sheet,
-    styled,
-)
+from pzlib.figures.style import METHODS, Mark, Picture, caption, grid, marks_of, sheet, styled
 from pzlib.stats import bootstrap_ci
+from pzlib.studies import metrics
 from pzlib.studies.claims import CLAIMS, reported
-from pzlib.studies.metrics import (ACCURACIES, METRICS, SPLITS, WAYS, along_compute, armed, label_of, laws,
-                                   next_token_accuracy, values)  # fmt: skip
+from pzlib.studies.metrics import METRICS, SPLITS, armed, label_of, values
 
 LADDER = ("base", "continued_pretraining", "sft", "random_span", "pretrainzero")  # the rows of Tables 1 and 2, in order
 SIZES = {"baselines_small": "tinybase\nsmall", "baselines": "tinybase\n(default)"}
@@ -159,7 +148,7 @@ def next_tokens_beside(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Pict
     Errors: ValueError also where no arm was asked for next tokens.
     """
     table = _asked(tinybench)
-    asked, marks = next_token_accuracy(table), marks_of(table["arm"])
+    asked, marks = metrics.next_token_accuracy(table), marks_of(table["arm"])
     figure, axes = grid(3.4, 1, 1 + len(marks))
     printed = reported("rpt 1").pivot(index=["model", "method"], columns="benchmark", values="value")
     for key, (whose, way) in RPT_PRINTED.items():
@@ -188,7 +177,7 @@ def next_tokens_beside(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Pict
 def _asked(tinybench: pd.DataFrame) -> pd.DataFrame:
     """The checked rows on next tokens."""
     table = evaluated(tinybench, "n")
-    table = table[table["group"].isin(list(WAYS))]
+    table = table[table["group"].isin(list(metrics.WAYS))]
     if table.empty:
         raise ValueError("tinybench: no run was asked for next tokens, which only runs of objective rpt are")
     return table
@@ -213,12 +202,12 @@ def scaling(tinybench: pd.DataFrame, training: pd.DataFrame, runs: pd.DataFrame,
     A panel an arm that was asked for next tokens; errors also as in `next_tokens_beside`.
     """
     table = _asked(tinybench)
-    asked, marks = along_compute(table, training, runs), marks_of(table["arm"])
-    found = laws(asked)
+    asked, marks = metrics.along_compute(table, training, runs), marks_of(table["arm"])
+    found = metrics.laws(asked)
     figure = sheet(3.6)
     axes = figure.subplots(1, len(marks), squeeze=False)[0]
     for ax, letter, (arm, mark) in zip(axes, ascii_lowercase, marks.items(), strict=False):
-        for split, (colour, marker) in SPLIT_LOOKS.items():
+        for split, (colour, marker) in style.SPLIT_LOOKS.items():
             own = asked[(asked["arm"] == arm) & (asked["split"] == split)]
             rows = own[(own["way"] == "reasoning") & (own["step"] > 0)]
             _law(ax, rows, Mark(METRICS[f"next token, {split}"].title, colour, marker), found.get((arm, split)))
@@ -297,7 +286,7 @@ def ledger_figure(ledger: pd.DataFrame, source: str = f"{CLAIMS} on {TINYBENCH}"
 
     ledger: of `pzlib.studies.claims.ledger`. Above, the baselines by size of the base; below, all other studies.
     """
-    accuracy = ledger[ledger["metric"].isin(ACCURACIES)]
+    accuracy = ledger[ledger["metric"].isin(metrics.ACCURACIES)]
     tested = accuracy[accuracy["p"].notna()]
     tested = tested.assign(label=[_label(row) for row in tested.to_dict("records")])
     by_size = tested["study"].isin(SIZES) & (tested["b"] != "halfway")
@@ -321,7 +310,7 @@ def ledger_figure(ledger: pd.DataFrame, source: str = f"{CLAIMS} on {TINYBENCH}"
         where = "Difference in accuracy (points), in the direction of the claim"
         forest(figure.add_subplot(places[1, :]), others, where)
     printed = {"printed by the paper": {"color": "black", "marker": "|", "markersize": 9}}
-    legend_of(figure, {word: _look(word) for word in VERDICT_LOOKS} | printed, 4)
+    legend_of(figure, {word: _look(word) for word in style.VERDICT_LOOKS} | printed, 4)
     words = "Right of zero: as claimed. Marks: mean difference, paired by seed; bars: its 95 % t interval over seeds. "
     words += "A verdict goes by p after Holm's correction over the claims of its study: a bar clear of zero can be "
     words += "inconclusive. The printed differences are of other models and benchmarks. "
@@ -371,6 +360,6 @@ def forest(ax, rows: list[tuple[str, dict | None]], what: str) -> None:
 
 
 def _look(verdict: str) -> dict:
-    colour, marker = VERDICT_LOOKS[verdict]
+    colour, marker = style.VERDICT_LOOKS[verdict]
     face = "white" if verdict == "inconclusive" else colour
     return {"color": colour, "marker": marker, "markersize": 4.5, "markerfacecolor": face}
