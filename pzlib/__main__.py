@@ -280,7 +280,7 @@ def figures(
     """Draw every figure again from the tables of data/results, and write the README's tables."""
     from concurrent.futures import ProcessPoolExecutor
 
-    from pzlib.figures.draw import redraw
+    from pzlib.figures import redraw
     from pzlib.studies.tables import readme_tables, refresh
 
     readme, stored = root() / "README.md", root() / "data/results"

@@ -6,6 +6,8 @@ from safetensors.torch import load_file
 
 from pzlib import objectives
 from pzlib.engine.plan import plan
+from pzlib.figures.style import marks_of
+from pzlib.figures.training import training_dynamics
 from pzlib.game import Block, Objective, Row
 from pzlib.prompts import TEMPLATES, predictor_prompt
 from pzlib.run import Run
@@ -47,7 +49,7 @@ def test_its_facts_give_the_run_its_sizes():
     assert run.run_id.startswith("brief-smoke-s0-") and "brief" in Run.choices("objective")
 
 
-def test_it_trains_two_steps_and_resumes_bit_for_bit(tiny_model, home):
+def test_it_trains_two_steps_resumes_bit_for_bit_and_is_drawn(tiny_model, home):
     def run(name):
         sizes = {"steps": 2, "save_every": 1, "eval_every": 1, "max_completion_tokens": 6}
         return Run(tier="smoke", objective="brief", model=str(tiny_model), name=name, **sizes)
@@ -65,6 +67,12 @@ def test_it_trains_two_steps_and_resumes_bit_for_bit(tiny_model, home):
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert whole.episodes().equals(halves.episodes()) and set(whole.episodes()["role"]) == {"predictor"}
     assert len(halves.metrics()) == 2 and halves.state() == "complete"
+
+    facts = {"run_id": "whole", "objective": "brief", "tier": "smoke", "seed": 0}
+    figure = training_dynamics(whole.metrics().assign(**facts))
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["Brevity, predictor"]
+    both = marks_of(["pretrainzero", "brief"])
+    assert both["brief"].label == "Brevity" and both["brief"].colour != both["pretrainzero"].colour
 
 
 def test_it_is_planned():

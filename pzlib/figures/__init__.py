@@ -1,2 +1,96 @@
-"""What is drawn: the papers' figures from committed tables (`draw`), a run in training (`live`), masks (`inspector`).
-Leaves out any import: a terminal needs no picture library."""
+"""What is drawn, from committed tables: each study's record names its figures, a figure's form the tables it takes.
+Left out: what a form looks like, which is in the module that has it; no picture library loads until one is drawn."""
+
+import gc
+import inspect
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from importlib import import_module
+from pathlib import Path
+
+import pandas as pd
+
+from pzlib import studies
+from pzlib.studies import claims
+from pzlib.studies.records import LEDGER
+from pzlib.studies.results import read
+
+
+def form_of(name: str) -> Callable:
+    """The function that draws a figure of a study, by the name in the study's record.
+
+    >>> form_of("main_result").__module__
+    'pzlib.figures.accuracy'
+    """
+    modules = (import_module(f"pzlib.figures.{part}") for part in ("training", "accuracy", "paper"))
+    return next(getattr(module, name) for module in modules if hasattr(module, name))
+
+
+def tables_of(form: Callable) -> list[str]:
+    """The tables of data/results that a form takes: its parameters without a default.
+
+    >>> tables_of(form_of("by_tokens"))
+    ['tinybench', 'training']
+    """
+    return [one.name for one in inspect.signature(form).parameters.values() if one.default is one.empty]
+
+
+def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> list[Path]:
+    """Draw the ledger of claims, and every figure whose arms all have rows of `tier` in `results_dir`, of equal seeds;
+    print what the others lack.
+
+    Two processes draw, since a figure takes about a second. Returns the files written: a PNG and a PDF for each
+    figure. Raises FileNotFoundError if there is no such folder.
+    """
+    results_dir = Path(results_dir)
+    if not results_dir.is_dir():
+        raise FileNotFoundError(f"results: no folder {results_dir}; run `python -m pzlib results` first")
+    stored = {path.stem: read(path) for path in sorted(results_dir.glob("*.csv"))}
+    jobs = []
+    if {"training", "tinybench"} <= set(stored):  # first, since it takes longest
+        jobs.append((_ledger, [stored, tier], {}, LEDGER.name, out_dir))
+    for study, figure in [(name, figure) for name, record in studies.STUDIES.items() for figure in record.figures]:
+        form = form_of(figure.form)
+        names = tables_of(form)
+        if lacking := [f"{name}.csv" for name in names if name not in stored]:
+            print(f"{figure.name}: not drawn, {results_dir} has no {' and no '.join(lacking)}")
+            continue
+        shown = {one: figure.arms or tuple(studies.STUDIES[one].arms) for one in (study, *figure.others)}
+        found = {one: [_rows(stored[name], one, arms, tier) for name in names] for one, arms in shown.items()}
+        if lacking := [words for one, arms in shown.items() if (words := _lacking(found[one], one, arms))]:
+            print(f"{figure.name}: not drawn, {' and '.join(lacking)} lack runs at tier {tier}")
+            continue
+        tables, source = found[study], {}
+        if figure.others:
+            tables = [dict(zip(found, tables, strict=True)) for tables in zip(*found.values(), strict=True)]
+        else:
+            source["source"] = f"{inspect.signature(form).parameters['source'].default}, study {study}"
+        jobs.append((form, tables, source, figure.name, out_dir))
+    # without the collector, which would look again and again through what is gone with the processes anyway
+    with ProcessPoolExecutor(2, initializer=gc.disable) as pool:
+        return [path for paths in pool.map(_drawn, jobs) for path in paths]
+
+
+def _rows(table: pd.DataFrame, study: str, arms: tuple, tier: str) -> pd.DataFrame:
+    """The rows of these arms of the study; a table that is not of runs as it is."""
+    rows = studies.select(table, study, tier) if "run_id" in table else table
+    return rows[rows["arm"].isin(arms)]
+
+
+def _lacking(tables: list[pd.DataFrame], study: str, arms: tuple) -> str:
+    """How many arms of a study lack a seed that another has, or all seeds, in words; "" if none does."""
+    own = [rows.groupby("arm")["seed"].agg(set) for rows in tables if "seed" in rows]
+    seeds = set().union(*(one for table in own for one in table))
+    absent = [arm for arm in arms if not seeds or any(table.get(arm) != seeds for table in own)]
+    return f"{len(absent)} of {len(arms)} arms of {study}" if absent else ""
+
+
+def _ledger(tables: dict[str, pd.DataFrame], tier: str):
+    return form_of(LEDGER.form)(claims.ledger(claims.load(), tables, tier))
+
+
+def _drawn(job: tuple) -> list[Path]:
+    from pzlib.figures.style import save
+
+    form, tables, source, file, folder = job
+    return save(form(*tables, **source), file, folder)

@@ -1,27 +1,28 @@
-"""Figures of scores: PretrainZero's Figs. 3a-b and 7, before and after by seed, by tokens and time, when to search.
-Left out: PretrainZero's Fig. 1, a summary of its others.
+"""Figures of scores: PretrainZero's Figs. 3a-b and 7, before and after by seed, by tokens and time, when to search; of
+the small world and its base; RPT's Fig. 6. Left out: PretrainZero's Fig. 1, a summary; RPT's bars, never printed.
 
 Each takes rows of the tables that its parameters name, with a column `arm` or else one objective an arm, and `source`,
 which is named below it. Accuracies are shares, shown in per cent. Errors: as `forms.checked`."""
 
+from itertools import cycle
 from string import ascii_lowercase
 
 import numpy as np
 import pandas as pd
 from matplotlib.patches import Rectangle
 
-from pzlib.figures import forms
+from pzlib.figures import forms, style
 from pzlib.figures.forms import MASKED_WORDS, NOT_AT_ZERO, SEEDS, TINYBENCH, TRAINING, Panel, evaluated, explain, lines
 from pzlib.figures.style import METHODS, Picture, grid, marks_of, sheet, styled
 from pzlib.studies import metrics
 from pzlib.studies.claims import reported
 from pzlib.studies.metrics import GROUPS, METRICS
-from pzlib.studies.patterns import STRUCTURE
+from pzlib.studies.patterns import KEYWORDS, STRUCTURE
 
+COSTS, BOTH = "data/results/costs.csv", f"{TINYBENCH} and {TRAINING}"
 ALWAYS = ("direct guess", "no answer", "words")  # of structural marks: shown even where no response has them
 TITLES = {"words": "Length (words)", "right": "Right answers (%)", "thinks": "Announced reasoning (%)"}
 PAIRED = "to the first row in points, paired by seed [95 % interval]."
-SAME_QUESTIONS = f"All seeds answer one fixed set of questions. {NOT_AT_ZERO}."
 BUDGET = f"Dashed: what every run has used. The vertical axes do not start at zero. {MASKED_WORDS}"
 
 
@@ -67,7 +68,7 @@ def _curves(tinybench: pd.DataFrame, words: str, source: str, x: str = "step", l
 
 
 @styled
-def by_tokens(tinybench: pd.DataFrame, training: pd.DataFrame, source: str = f"{TINYBENCH} and {TRAINING}") -> Picture:
+def by_tokens(tinybench: pd.DataFrame, training: pd.DataFrame, source: str = BOTH) -> Picture:
     """As `collapse_curves`, by what the runs have read and written: a generator's masks cost tokens, a rule's none."""
     table = tinybench.assign(used=metrics.tokens_used(tinybench, training) / 1e6)
     words = f"Tokens: prompts and completions so far, of both roles, mean over seeds. {BUDGET}"
@@ -75,9 +76,7 @@ def by_tokens(tinybench: pd.DataFrame, training: pd.DataFrame, source: str = f"{
 
 
 @styled
-def by_time(
-    tinybench: pd.DataFrame, costs: pd.DataFrame, source: str = f"{TINYBENCH}, data/results/costs.csv"
-) -> Picture:
+def by_time(tinybench: pd.DataFrame, costs: pd.DataFrame, source: str = f"{TINYBENCH}, {COSTS}") -> Picture:
     """As `by_tokens`, by time: steps times what a step of the arm costs."""
     table = tinybench.assign(used=metrics.seconds_used(tinybench, costs) / 60)
     words = f"Time: steps x seconds a step, measured method by method on one machine ({costs['device'].iloc[0]})."
@@ -90,57 +89,42 @@ def main_result(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture:
     difference to the first, paired by seed.
     """
     table = evaluated(tinybench, "n")
-    after, base = forms.ends(forms.group_means(table).assign(accuracy=lambda rows: rows["accuracy"] * 100))
-    arms = list(after["arm"].unique())
-    marks = [*marks_of(arms).values(), METHODS["base"]]
-    figure = sheet(1.6 + 0.44 * len(marks))
-    for ax, group in _groups(figure, table):
-        own = {arm: rows.set_index("seed")["accuracy"] for arm, rows in after[after["group"] == group].groupby("arm")}
-        before = base[base["group"] == group].groupby("seed")["accuracy"].mean()
-        found = [*(own.get(arm, before[:0]) for arm in arms), before]
-        tasks = table.loc[table["group"] == group, "task"].nunique()
-        title = f"{METRICS[group].title} ({tasks} task{'s' * (tasks > 1)})"
-        forms.dots(ax, [*zip(marks, found, strict=True)], title, compared=len(arms))
-    steps = sorted(after["step"].unique())
+    steps = sorted(forms.ends(table)[0]["step"].unique())
     steps = f"{steps[0]} to {steps[-1]}" if len(steps) > 1 else f"{steps[0]}" if steps else "no"
-    words = f"After {steps} steps. {SEEDS} {f'Under them: difference {PAIRED}' * (len(arms) > 1)} {SAME_QUESTIONS}"
-    return explain(figure, table, source, f"{words} {_spans(table)}", lines=False)
-
-
-def _groups(figure: Picture, table: pd.DataFrame) -> list:
-    """An axis for each group of TinyBench that has rows: (axis, group)."""
-    groups = [group for group in GROUPS if group in set(table["group"])]
-    axes = figure.subplots(1, len(groups), squeeze=False, sharey=True)[0]
-    for ax in axes:
-        ax.set_xlabel("Mean accuracy (%)")
-    return [*zip(axes, groups, strict=True)]
-
-
-def _spans(table: pd.DataFrame) -> str:
-    return MASKED_WORDS * ("spans" in set(table["group"]))
-
-
-@styled
-def result_at_equal_tokens(
-    tinybench: pd.DataFrame, training: pd.DataFrame, source: str = f"{TINYBENCH} and {TRAINING}"
-) -> Picture:
-    """`main_result` at the last evaluation of every run within the tokens that all of them have used."""
-    after = metrics.equal_tokens(tinybench, training)
-    return main_result(pd.concat([tinybench[tinybench["step"] == 0], after]).drop_duplicates(), source)
+    paired = f"Under them: difference {PAIRED}" * (table[table["step"] > 0]["arm"].nunique() > 1)
+    return _result(table, source, f"After {steps} steps. {SEEDS} {paired}")
 
 
 @styled
 def follow_on(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture:
     """Before and after RLVR, as `main_result`; step 0 of an arm is the model that it starts from."""
-    table = evaluated(tinybench, "n")
-    arms = forms.by_arm(table)
-    figure = sheet(1.7 + 0.5 * len(arms))
-    for ax, group in _groups(figure, table):
-        after = [(mark, metrics.values(rows, group)) for rows, mark in arms]
-        before = [metrics.values(rows, group, "base").mean() for rows, _ in arms]
-        forms.dots(ax, after, METRICS[group].title, compared=len(arms), before=before)
-    words = f"Open marks: the mean before RLVR. {SEEDS} Under them: difference after RLVR {PAIRED} {SAME_QUESTIONS}"
-    return explain(figure, table, source, f"{words} {_spans(table)}", lines=False)
+    words = f"Open marks: the mean before RLVR. {SEEDS} Under them: difference after RLVR {PAIRED}"
+    return _result(evaluated(tinybench, "n"), source, words, starts=True)
+
+
+def _result(table: pd.DataFrame, source: str, words: str, starts: bool = False) -> Picture:
+    """An axis a group, a row an arm; `starts`: each arm has a base of its own, shown by an open mark in its row."""
+    arms = forms.by_arm(table if starts else table[table["step"] > 0])
+    groups = [group for group in GROUPS if group in set(table["group"])]
+    figure = sheet(1.7 + 0.5 * len(arms) if starts else 1.6 + 0.44 * (len(arms) + 1))
+    for ax, group in zip(figure.subplots(1, len(groups), squeeze=False, sharey=True)[0], groups, strict=True):
+        rows, title = [(mark, metrics.values(own, group)) for own, mark in arms], METRICS[group].title
+        before = [metrics.values(own, group, "base").mean() for own, _ in arms] if starts else ()
+        if not starts:
+            rows.append((METHODS["base"], metrics.values(table, group, "base")))
+            tasks = table.loc[table["group"] == group, "task"].nunique()
+            title += f" ({tasks} task{'s' * (tasks > 1)})"
+        forms.dots(ax, rows, title, compared=len(arms), before=before)
+        ax.set_xlabel("Mean accuracy (%)")
+    words += f" All seeds answer one fixed set of questions. {NOT_AT_ZERO}. {MASKED_WORDS * ('spans' in groups)}"
+    return explain(figure, table, source, words, lines=False)
+
+
+@styled
+def result_at_equal_tokens(tinybench: pd.DataFrame, training: pd.DataFrame, source: str = BOTH) -> Picture:
+    """`main_result` at the last evaluation of every run within the tokens that all of them have used."""
+    after = metrics.equal_tokens(tinybench, training)
+    return main_result(pd.concat([tinybench[tinybench["step"] == 0], after]).drop_duplicates(), source)
 
 
 @styled
@@ -173,15 +157,16 @@ def structure_by_arm(patterns: pd.DataFrame, source: str = "data/results/pattern
     some = table.groupby("pattern")["mean"].max() > 0
     wanted = [name for name in (*STRUCTURE, "words", "right") if name in some and (some[name] or name in ALWAYS)]
     after, base = forms.ends(table)
-    rows_of = {arm: after[after["arm"] == arm] for arm in after["arm"].unique()}
-    rows_of["base"] = base.drop_duplicates(["seed", "pattern"])
+    rows_of = dict([*after.groupby("arm", sort=False)]) | {"base": base.drop_duplicates(["seed", "pattern"])}
     deep = -(-len(wanted) // 3)
     figure, axes = grid(0.9 + deep * (0.6 + 0.3 * len(rows_of)), deep, 3, squeeze=False, sharey=True)
-    for ax, letter, name in zip(forms.some(axes, len(wanted)).flat, ascii_lowercase, wanted, strict=False):
+    for ax, letter, name in zip(axes.flat, ascii_lowercase, wanted, strict=False):
         unit = 1 if name == "words" else 100
         own = [rows.loc[rows["pattern"] == name, "mean"] * unit for rows in rows_of.values()]
         title = f"({letter}) {TITLES.get(name, f'{name.capitalize()} (%)')}"
         forms.dots(ax, [*zip(marks_of(rows_of).values(), own, strict=True)], title)
+    for ax in axes.flat[len(wanted) :]:
+        ax.set_axis_off()
     n = f"{int(after['n'].max())} answers of each run to {int(after['cases'].max())} masked passages"
     words = f"{n}. {SEEDS} The base is asked with every seed. {NOT_AT_ZERO}."
     return explain(figure, table, source, words, lines=False)
@@ -210,9 +195,8 @@ def searching_map(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture:
             text = f"{cell.difference:+.1f}\n[{cell.low:+.1f}, {cell.high:+.1f}]".replace("-", "−")
             ax.text(x, y, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
             if cell.low > 0 or cell.high < 0:
-                ax.add_patch(
-                    Rectangle((x - 0.485, y - 0.485), 0.97, 0.97, fill=False, edgecolor="black", linewidth=1.5)
-                )
+                frame = {"fill": False, "edgecolor": "black", "linewidth": 1.5}
+                ax.add_patch(Rectangle((x - 0.485, y - 0.485), 0.97, 0.97, **frame))
         ax.set_xticks(range(len(noises)), [f"{noise:g}" for noise in noises])
         ax.set_yticks(range(len(densities)), [f"{density:g}" for density in densities])
         ax.set(title=f"({letter}) {METHODS[first].label} − {METHODS[second].label}", xlabel="Noise (share)")
@@ -220,8 +204,76 @@ def searching_map(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture:
     axes[0].set_ylabel("Density (share)")
     figure.colorbar(image, ax=axes, label="Difference (points)")
     words = f"{METRICS['spans'].title}, difference of final accuracies in points, paired by seed [95 % bootstrap "
-    words += (
-        "interval]; framed: the interval leaves zero out. Density: sentences that state something deducible; noise: "
-    )
-    words += f"names, codes and years among the others. {MASKED_WORDS}"
+    words += "interval]; framed: the interval leaves zero out. Density: sentences that state something deducible; "
+    words += f"noise: names, codes and years among the others. {MASKED_WORDS}"
     return explain(figure, rows, source, words, lines=False)
+
+
+@styled
+def entropy_of_worlds(tables: dict[str, pd.DataFrame]) -> Picture:
+    """What an entropy rule would pick: for each world the kinds of all its positions and of its high-entropy fifth.
+
+    tables: world -> `calibration.next_token_entropy` of it.
+    """
+    figure = sheet(0.75 + 0.55 * len(tables))
+    ax, rows = figure.subplots(), {}
+    for world, table in tables.items():
+        rows |= {f"{world}, all positions": table, f"{world}, highest fifth": table[table.top_fifth]}
+    places = [number + 0.4 * (number // 2) for number in range(len(rows))]
+    for place, table in zip(places, rows.values(), strict=True):
+        shares = table.from_left.value_counts(normalize=True).reindex(list(style.CLASS_COLOURS), fill_value=0.0)
+        forms.bar(ax, place, shares, style.CLASS_COLOURS.values(), place == 0, height=0.7)
+        for kind, end in shares.cumsum().items():
+            if (share := shares[kind]) > 0.06:
+                look = {"ha": "center", "va": "center", "color": "black" if kind == "trivial" else "white"}
+                ax.text(end - share / 2, place, f"{share:.0%}", **look)
+    words = "Share of positions, by what can be said of them from the left"
+    ax.set(yticks=places, yticklabels=list(rows), xlim=(0, 1), xlabel=words)
+    ax.invert_yaxis()
+    ax.grid(False)
+    figure.legend(loc="outside upper center", ncols=3)
+    return figure
+
+
+@styled
+def spans_by_kind(table: pd.DataFrame) -> Picture:
+    """Base accuracy on masked spans by kind: answered directly, as it likes, and with a reasoning (`base_spans`)."""
+    kinds = table[table.way == "free"].sort_values(["class", "pass@1"])["kind"].tolist()
+    figure, axes = grid(1.2 + 0.24 * len(kinds), 1, 2, sharey=True)
+    for ax, score in zip(axes, ("pass@1", "pass@8"), strict=True):
+        for way, (colour, marker) in style.WAY_LOOKS.items():
+            scores = table[table.way == way].set_index("kind").loc[kinds, score]
+            ax.plot(scores, range(len(kinds)), marker, color=colour, ms=5, label=way if ax is axes[0] else None)
+        ax.set(title=f"{score} at temperature 1", xlim=(-0.03, 1.03), xlabel="Share right")
+    axes[0].set_yticks(range(len(kinds)), kinds)
+    figure.legend(loc="outside upper center", ncols=3)
+    return figure
+
+
+@styled
+def keyword_bars(table: pd.DataFrame, source: str) -> Picture:
+    """RPT's Fig. 6: for each of its six keyword groups the share of responses with a keyword of it, a bar a source.
+
+    table: of `pzlib.studies.patterns.means` by a column `source`, one row a source and group, else ValueError.
+    """
+    rows = table[table["pattern"].isin(list(KEYWORDS))]
+    if rows.duplicated(["source", "pattern"]).any():
+        raise ValueError("table: a source has two rows of one keyword group; take the means by source alone")
+    marks = marks_of(rows["source"])
+    figure = sheet(3.2)
+    ax, width = figure.subplots(), 0.8 / len(marks)
+    for place, ((name, mark), hatch) in enumerate(zip(marks.items(), cycle(style.HATCHES), strict=False)):
+        own = rows[rows["source"] == name].set_index("pattern").reindex(list(KEYWORDS))
+        mean, low, high = own[["mean", "low", "high"]].to_numpy(float).T * 100
+        at = np.arange(len(KEYWORDS)) + (place - (len(marks) - 1) / 2) * width
+        reach = np.maximum([mean - low, high - mean], 0)
+        look = {"color": mark.colour, "label": mark.label, "edgecolor": "white", "hatch": hatch}
+        ax.bar(at, mean, width, yerr=reach, capsize=2, error_kw={"linewidth": 0.9}, **look)
+    ax.set_xticks(range(len(KEYWORDS)), [name.replace(" ", "\n").capitalize() for name in KEYWORDS])
+    ax.set(ylabel="Responses with a keyword (%)", ylim=(0, None))
+    ax.grid(axis="x", visible=False)
+    figure.legend(loc="outside upper left", ncols=4)
+    words = "Whole words of RPT's Table 9, case ignored. Bars: share of responses; whiskers: 95 % interval over cases."
+    counts = rows.groupby("source", sort=False)[["n", "cases"]].max()
+    told = "; ".join(f"{marks[name].label} {row.n} responses to {row.cases} cases" for name, row in counts.iterrows())
+    return style.caption(figure, words, f"{source}: {told}.")

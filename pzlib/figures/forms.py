@@ -16,7 +16,6 @@ from pzlib.studies.metrics import METRICS, armed
 
 TRAINING, TINYBENCH = "data/results/training.csv", "data/results/tinybench.csv"  # what a figure says it is made from
 RUN = ["run_id", "objective", "tier", "seed", "step"]
-
 BAND = "Line: mean over seeds; band: 95 % bootstrap interval over seeds; thin lines: single seeds."
 SEEDS = "Large marks: mean; bars: 95 % bootstrap interval over seeds; small marks: single seeds."
 ALONE = "One seed only, so no interval."
@@ -176,7 +175,7 @@ def stacks(figure, table: pd.DataFrame, shares_of: Callable, colours_of: Callabl
     rows of panels. Returns the axes, (deep, arms a row).
     """
     arms, letters = by_arm(table), ascii_lowercase[ascii_lowercase.index(first) :]
-    axes = some(figure.subplots(deep, -(-len(arms) // deep), squeeze=False, sharey=True), len(arms))
+    axes = figure.subplots(deep, -(-len(arms) // deep), squeeze=False, sharey=True)
     for ax, letter, (rows, mark) in zip(axes.flat, letters, arms, strict=False):
         shares = shares_of(rows)
         means = [wide(rows.assign(share=shares[name]), "share", averaged(table)[0]).mean(axis=1) for name in shares]
@@ -186,12 +185,7 @@ def stacks(figure, table: pd.DataFrame, shares_of: Callable, colours_of: Callabl
         start, end = means.index.min(), means.index.max()
         ax.set(title=f"({letter}) {title(mark.label)}", xlabel="Step", ylim=(0, 1), xlim=(start, max(end, start + 1)))
         ax.grid(visible=False)
-    return axes
-
-
-def some(axes: np.ndarray, many: int) -> np.ndarray:
-    """A grid of axes of which only so many are seen."""
-    for ax in axes.flat[many:]:
+    for ax in axes.flat[len(arms) :]:
         ax.set_axis_off()
     return axes
 
@@ -205,16 +199,6 @@ def bar(ax, place: float, shares: dict, colours: list[str], named: bool, **look)
         left += share
 
 
-def seeds(ax, place: float, values: np.ndarray, mark: Mark) -> None:
-    """One arm as a row of a chart: the mean with its interval, under it every seed as a small mark."""
-    if len(values) == 0:
-        return
-    small = {"color": mark.colour, "markersize": 3.5, "alpha": 0.55, "linestyle": ""}
-    ax.plot(values, np.full(len(values), place + 0.05), mark.marker, **small)
-    look = {"fmt": mark.marker, "color": mark.colour, "markersize": 6, "capsize": 3}
-    ax.errorbar(values.mean(), place - 0.2, xerr=reach(values), **look)
-
-
 def reach(values: np.ndarray) -> np.ndarray:
     """How far the 95 % bootstrap interval over seeds goes below and above their mean, (2, 1)."""
     mean, (low, high) = values.mean(), bootstrap_ci(values)
@@ -222,13 +206,19 @@ def reach(values: np.ndarray) -> np.ndarray:
 
 
 def dots(ax, rows: list[tuple[Mark, pd.Series]], title: str, *, compared: int = 0, before: list[float] = ()) -> None:
-    """The form of seeds: a row an arm, from above to below, with the arms' names on the left.
+    """The form of seeds: a row an arm, from above to below, with the arms' names on the left; in it the mean with its
+    interval, under it every seed as a small mark.
 
     compared: under so many of the first rows stands the difference to the very first, paired by seed. before: a mean of
     each row that an open mark shows, with an arrow to the row's own.
     """
+    rule = {"color": "#BFBFBF", "linewidth": 0.6}
     for place, (mark, values) in enumerate(rows):
-        seeds(ax, place, np.asarray(values), mark)
+        if own := [*values]:
+            small = {"color": mark.colour, "markersize": 3.5, "alpha": 0.55, "linestyle": ""}
+            ax.plot(own, [place + 0.05] * len(own), mark.marker, **small)
+            look = {"fmt": mark.marker, "color": mark.colour, "markersize": 6, "capsize": 3}
+            ax.errorbar(np.mean(own), place - 0.2, xerr=reach(np.array(own)), **look)
         if before:
             ax.plot(before[place], place - 0.2, mark.marker, color=mark.colour, markerfacecolor="white", markersize=6)
             ends = {"xy": (values.mean(), place - 0.2), "xytext": (before[place], place - 0.2)}
@@ -237,16 +227,12 @@ def dots(ax, rows: list[tuple[Mark, pd.Series]], title: str, *, compared: int = 
             at = {"transform": ax.get_yaxis_transform(), "fontsize": 8, "va": "center"}
             ax.text(0.02, place + 0.33, difference(values, rows[0][1]), **at)
         if place and before:
-            _rule(ax, place)
+            ax.axhline(place - 0.5, **rule)
     ax.set(title=title, ylim=(len(rows) - 0.5, -0.5))
     ax.set_yticks(range(len(rows)), [folded(mark.label) for mark, _ in rows])
     ax.grid(axis="y", visible=False)
     for place in range(1, len(rows)) if compared and not before else ():
-        _rule(ax, place)
-
-
-def _rule(ax, place: float) -> None:
-    ax.axhline(place - 0.5, color="#BFBFBF", linewidth=0.6)
+        ax.axhline(place - 0.5, **rule)
 
 
 def upright(ax, at: float, values: np.ndarray, mark: Mark, bar: float, small: float) -> None:

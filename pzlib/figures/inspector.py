@@ -4,8 +4,9 @@ untrusted notebook show them too."""
 
 import html
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ FRAME = '<div class="tex2jax_ignore mathjax_ignore" style="text-align:left;max-w
 # Of what holds texts; set once around many of them, since a style on each would double a page.
 TEXT = "white-space:pre-wrap;overflow-wrap:anywhere;font-family:monospace;font-size:12px;line-height:1.6"
 CELL = "text-align:left;vertical-align:top;padding:4px 8px;border:1px solid #8c8c8c"
+LIGHT = '<span style="font-weight:normal">{}</span>'
 NESTED = "margin:4px 0px 4px 18px"
 MARKED = '<mark style="background-color:{};color:#000000">{}</mark>'
 MASKED, BOXED = "#ffe08a", "#bfe0ff"  # grounds of a mask and of a box, also told apart by their words
@@ -75,11 +77,14 @@ def judged(right: float | None) -> str:
     return "not judged" if pd.isna(right) else "✓ right" if right > 0 else "✗ wrong"
 
 
-def _equal_once(rows: pd.DataFrame, keys: list[str], said: Callable) -> Iterator[str]:
-    """Equal rows once with their number, the most frequent first; of more than `MANY` the rest are counted."""
-    counted = rows.groupby(keys, sort=False, dropna=False).size().sort_values(ascending=False)
-    for values, times in list(counted.items())[:MANY]:
-        yield said(times, *values)
+def _equal_once(rows: pd.DataFrame, words: str, *keys: str) -> Iterator[str]:
+    """Equal rows once, the most frequent first; of more than `MANY` the rest are counted.
+
+    words: how often, the verdict and the completion are put into it; keys: the completion, its reward, and others.
+    """
+    counted = rows.groupby([*keys], sort=False, dropna=False).size().sort_values(ascending=False)
+    for (said, right, *others), times in list(counted.items())[:MANY]:
+        yield words.format(times, judged(right), completion(said), *others)
     if len(counted) > MANY:
         yield f"<i>and {len(counted) - MANY} more, each different</i>"
 
@@ -110,30 +115,69 @@ def _case(rows: pd.DataFrame, rule: str, labels: dict[str, str]) -> str:
     asked = passage(one["prompt"]) if isinstance(one["prompt"], str) else "(the prompt is not stored)"
     heads, cells = "", ""
     for name, own in rows.groupby("source", sort=False):
-        heads += f'<th style="{CELL}">{escaped(str(labels.get(name, name)))}<br>{_score(own)}</th>'
-        cells += f'<td style="{CELL};{TEXT}">{_answers(own)}</td>'
+        known, seeds = own["right"].dropna(), own["seed"].nunique()
+        score = f"{int((known > 0).sum())} of {len(known)} right" if len(known) else f"{len(own)} not judged"
+        score += f", {seeds} seeds" if seeds > 1 else ""
+        heads += f'<th style="{CELL}">{escaped(str(labels.get(name, name)))}<br>{LIGHT.format(score)}</th>'
+        own = own.sort_values(["seed", "sample"], kind="stable")
+        first, others = own.iloc[0], own.iloc[1:]
+        cells += f'<td style="{CELL};{TEXT}"><b>{judged(first["right"])}</b>{completion(first["completion"])}'
+        listed = "".join(_equal_once(others, "{} × {}{}", "completion", "right"))
+        cells += f"<details><summary>{len(others)} more</summary>{listed}</details>" * bool(listed) + "</td>"
     table = f'<table style="width:100%;table-layout:fixed"><tr>{heads}</tr><tr>{cells}</tr></table>'
     head = f'<p style="margin:4px 0px">{" · ".join(facts)}</p><div style="{TEXT}">{asked}</div>'
     return f'<div style="margin:16px 0px">{head}{table}</div>'
 
 
-def _score(rows: pd.DataFrame) -> str:
-    known = rows["right"].dropna()
-    counted = f"{int((known > 0).sum())} of {len(known)} right" if len(known) else f"{len(rows)} not judged"
-    seeds = rows["seed"].nunique()
-    return f'<span style="font-weight:normal">{counted}{f", {seeds} seeds" if seeds > 1 else ""}</span>'
+class Heat(NamedTuple):
+    """A passage and the masks tried on it: (start, end, share of right predictions), by characters."""
+
+    passage_id: str
+    text: str
+    masks: list[tuple[int, int, float]]
 
 
-def _answers(rows: pd.DataFrame) -> str:
-    rows = rows.sort_values(["seed", "sample"], kind="stable")
-    first, others = rows.iloc[0], rows.iloc[1:]
-    answer = f"<b>{judged(first['right'])}</b>{completion(first['completion'])}"
-    if others.empty:
-        return answer
-    listed = _equal_once(
-        others, ["completion", "right"], lambda times, said, right: f"{times} × {judged(right)}{completion(said)}"
-    )
-    return f"{answer}<details><summary>{len(others)} more</summary>{''.join(listed)}</details>"
+def heat_of(episodes: pd.DataFrame, template: Template) -> Heat | None:
+    """The first passage of the latest step and its masks, read back from the predictor's prompts; None where no mask
+    was legal. The prompts themselves say where the masks are, so this holds for every rule of `pzlib.masking`.
+
+    >>> rows = {"role": "predictor", "passage_id": "p", "mask": "two", "block": 0, "group_index": 0}
+    >>> rows |= {"step": 1, "prompt": "Passage : one [mask] . Answer :", "reward": [1.0, 0.0]}
+    >>> heat_of(pd.DataFrame(rows), Template("{text}", "Passage : {text} Answer :", "{text}"))
+    Heat(passage_id='p', text='one two .', masks=[(4, 7, 0.5)])
+    """
+    rows = episodes[(episodes["role"] == "predictor") & episodes["mask"].notna() & episodes["reward"].notna()]
+    rows = rows[rows["step"] == rows["step"].max()]
+    if rows.empty:
+        return None
+    chosen = rows["passage_id"].iloc[0]
+    before, after = template.predictor.split("{text}")
+    text, masks = "", []
+    groups = rows[rows["passage_id"] == chosen].groupby(["block", "group_index", "mask"], sort=False)
+    for (_, _, mask), group in groups:
+        pieces = group["prompt"].iloc[0].removeprefix(before).removesuffix(after).split(MASK)
+        text = mask.join(pieces)
+        starts = np.cumsum([len(piece) for piece in pieces[:-1]]) + len(mask) * np.arange(len(pieces) - 1)
+        masks += [(int(start), int(start) + len(mask), float(group["reward"].mean())) for start in starts]
+    return Heat(str(chosen), text, masks)
+
+
+def sample_episodes(episodes: pd.DataFrame) -> pd.DataFrame:
+    """A generator's mask of the latest step, a right and a wrong prediction of it, where there are any.
+
+    The first mask on which predictions differ, since only there something is learnt; else the first of all.
+    """
+    latest = episodes[episodes["step"] == episodes["step"].max()]
+    predictions = latest[(latest["role"] == "predictor") & latest["reward"].notna()]
+    if predictions.empty:
+        return latest.head(1)
+    keys = ["passage_id", "block", "group_index"]
+    mixed = predictions.groupby(keys)["reward"].transform("nunique") > 1
+    first = (predictions[mixed] if mixed.any() else predictions).iloc[0]
+    group = predictions[(predictions[keys] == first[keys]).all(axis=1)].sort_values("reward", ascending=False)
+    masks = latest[(latest["role"] == "generator") & (latest[keys[:2]] == first[keys[:2]]).all(axis=1)]
+    chosen = [masks[masks["mask"] == first["mask"]].head(1), group.drop_duplicates("reward")]
+    return pd.concat([part for part in chosen if len(part)])
 
 
 def inspector(runs: dict, steps: int = 3, passages: int = 2) -> str:
@@ -189,8 +233,6 @@ def _step(step: int, rows: pd.DataFrame, template: Template, limit: int, opened:
 
 
 def _passage(name: str, rows: pd.DataFrame, template: Template, opened: bool) -> str:
-    from pzlib.figures.run_view import heat_of
-
     predicted = rows[(rows["role"] == "predictor") & rows["mask"].notna() & rows["reward"].notna()]
     made = rows[rows["role"] == "generator"]
     text, covered, lines = "", [], []
@@ -236,8 +278,6 @@ def _mask(number: int, group: pd.DataFrame, made: pd.DataFrame) -> str:
         earned = f"<b>generator</b> · reward {row.reward:.3f} · advantage {row.advantage:+.2f}"
         lines.append(f"{earned}{completion(row.completion)}")
         head += f" · reward of the mask {row.reward:.2f}"
-    lines += _equal_once(
-        group, ["completion", "reward", "advantage"], lambda times, said, reward, advantage:
-        f"<b>{times} × {judged(reward)}</b> · advantage {advantage:+.2f}{completion(said)}"
-    )  # fmt: skip
+    words = "<b>{0} × {1}</b> · advantage {3:+.2f}{2}"
+    lines += _equal_once(group, words, "completion", "reward", "advantage")
     return _unfolding(head, f'<div style="{NESTED};{TEXT}">{"".join(lines)}</div>')

@@ -7,6 +7,7 @@ import time
 import pandas as pd
 
 from pzlib.errors import duration
+from pzlib.figures.inspector import sample_episodes
 from pzlib.prompts import TEMPLATES
 from pzlib.runs.folder import RunFolder, write_atomic
 from pzlib.studies.metrics import label_of
@@ -33,7 +34,7 @@ class LiveView:
         self.seconds, self._next, self._handle = seconds, 0.0, None
 
     def update(self, folder: RunFolder, step: int, steps: int) -> None:
-        """Show step `step` of `steps` unless the last picture is too fresh. A failure is only told."""
+        """Show step `step` of `steps` unless the last picture is too fresh. A failure is only printed."""
         start = time.monotonic()
         if start < self._next:
             return
@@ -110,10 +111,8 @@ def progress_line(metrics: pd.DataFrame, step: int, steps: int) -> str:
 def episode_table(episodes: pd.DataFrame):
     """Sample episodes as a table for a notebook: who, the mask, what was said, the reward (a pandas Styler).
 
-    The rows are those of the view (`pzlib.figures.run_view.sample_episodes`). Text is escaped: a passage is no HTML.
+    The rows are those of the view (`inspector.sample_episodes`). Text is escaped: a passage is no HTML.
     """
-    from pzlib.figures.run_view import sample_episodes
-
     columns = ["step", "role", "passage_id", "mask", "kind", "completion", "prediction", "reward", "advantage"]
     style = sample_episodes(episodes)[columns].style.format(escape="html", precision=3, na_rep="–")
     look = {"white-space": "pre-wrap", "text-align": "left", "vertical-align": "top"}

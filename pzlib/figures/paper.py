@@ -1,30 +1,28 @@
-"""The papers' printed numbers beside ours: PretrainZero's Tables 1 to 4, RPT's Table 1 and Fig. 5, RLP's Fig. 2.
-Left out: the math and science panels of RLP's Fig. 2, one mean here. Tables, `source` and errors as in `accuracy`."""
+"""The papers' printed numbers beside ours: PretrainZero's Tables 1 to 4, RPT's Table 1 and Fig. 5, RLP's Fig. 2; and
+the ledger of claims. Left out: the math and science panels of RLP's Fig. 2, one mean here; of the ledger, claims on
+other metrics than accuracy, which share no axis. Tables, `source` and errors as in `accuracy`."""
 
+import textwrap
 from string import ascii_lowercase
 
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from pzlib.figures import forms
+from pzlib.figures import forms, style
 from pzlib.figures.forms import NOT_AT_ZERO, SEEDS, TINYBENCH, TRAINING, columns, evaluated, explain, folded, legend_of
-from pzlib.figures.style import METHODS, SPLIT_LOOKS, Mark, Picture, caption, grid, marks_of, sheet, styled
+from pzlib.figures.style import METHODS, Mark, Picture, caption, grid, marks_of, sheet, styled
 from pzlib.stats import bootstrap_ci
-from pzlib.studies.claims import reported
-from pzlib.studies.metrics import METRICS, SPLITS, WAYS, along_compute, armed, laws, next_token_accuracy, values
+from pzlib.studies import metrics
+from pzlib.studies.claims import CLAIMS, reported
+from pzlib.studies.metrics import METRICS, SPLITS, armed, label_of, values
 
 LADDER = ("base", "continued_pretraining", "sft", "random_span", "pretrainzero")  # the rows of Tables 1 and 2, in order
 SIZES = {"baselines_small": "tinybase\nsmall", "baselines": "tinybase\n(default)"}
 MODELS = ("SmolLM3-3B-Base", "Qwen3-4B-Base", "Qwen3-8B-Base", "Qwen3-30B-A3B-Base")
-PARTS = ("overall", "general", "math")
-GENERAL = ["SuperGPQA", "BBEH", "MMLU-Pro"]
-# metric -> where the paper prints its like, and which of the benchmarks there
-LIKE = {
-    "overall": ("Table 1: Overall", ["Overall"]),
-    "general": ("Table 1: mean of three general", GENERAL),
-    "math": ("Table 2: mean of six math", ["AVG"]),
-}
+# metric -> columns of the paper's tables with general benchmarks whose mean is its like
+PARTS = {"overall": ["Overall"], "general": ["SuperGPQA", "BBEH", "MMLU-Pro"], "math": ["MATH avg"]}
+LIKE = ["Table 1: Overall", "Table 1: mean of three general", "Table 2: mean of six math"]
 
 
 @styled
@@ -33,17 +31,17 @@ def baselines_beside(tinybench: dict[str, pd.DataFrame], source: str = TINYBENCH
 
     tinybench: study of `SIZES` -> its rows, of one tier. Errors: ValueError where no study has rows.
     """
-    printed = pd.concat([reported("pretrainzero 1"), reported("pretrainzero 2")])
+    printed = reported("pretrainzero 1")
     ours = {name: armed(tinybench[name]) for name in SIZES if len(tinybench.get(name, ()))}
     if not ours:
         raise ValueError("tinybench: no study has rows; run the baselines, then `python -m pzlib results`")
-    figure, axes = _two_sides(7.2, [f"Paper, {where}" for where, _ in LIKE.values()],
-                              ["Ours: general and math", "Ours: general", "Ours: math"])  # fmt: skip
-    for (left, right), (metric, (_, benchmarks)) in zip(axes, LIKE.items(), strict=True):
+    ours_titles = [f"Ours: {' and '.join(METRICS[part].groups)}" for part in PARTS]
+    figure, axes = _two_sides(7.2, [f"Paper, {where}" for where in LIKE], ours_titles)
+    for (left, right), (metric, benchmarks) in zip(axes, PARTS.items(), strict=True):
         means = printed[printed["benchmark"].isin(benchmarks)].groupby(["model", "method"])["value"].mean()
         models = [model for model in MODELS if model in means]
         names = [model.removesuffix("-Base").replace("-", "\n", 1) for model in models]
-        _ladders(left, names, [{method: means[model][[method]] for method in means[model].index} for model in models])
+        _ladders(left, names, [means[model] for model in models])
         found = [{arm: values(own, metric) for arm, own in rows.groupby("arm")} for rows in ours.values()]
         for methods, rows in zip(found, ours.values(), strict=True):
             methods["base"] = values(rows, metric, "base").iloc[:1]  # step 0 of all runs, which is one model
@@ -70,18 +68,16 @@ def _two_sides(height: float, left: list[str], right: list[str], **shared):
     return figure, axes
 
 
-def _ladders(ax, names: list[str], groups: list[dict[str, pd.Series]]) -> None:
+def _ladders(ax, names: list[str], groups: list[dict]) -> None:
     """For each model its methods side by side: seeds small, their mean large, from two seeds on with an interval."""
     for place, group in enumerate(groups):
         for step, method in enumerate(LADDER):
-            seeds = np.asarray(group.get(method, []), dtype=float)
-            if not len(seeds):
-                continue
-            x, mark, mean = place + 0.16 * (step - 2), METHODS[method], seeds.mean()
+            x, mark, seeds = place + 0.16 * (step - 2), METHODS[method], np.atleast_1d(group.get(method, []))
             if len(seeds) > 1:
-                ax.errorbar(x, mean, yerr=forms.reach(seeds), color=mark.colour, capsize=2.5, linewidth=1.2)
-                ax.plot(np.full(len(seeds), x + 0.075), seeds, mark.marker, color=mark.colour, ms=2.5, alpha=0.55)
-            ax.plot(x, mean, mark.marker, color=mark.colour, markersize=5)
+                ax.errorbar(x, seeds.mean(), yerr=forms.reach(seeds), color=mark.colour, capsize=2.5, linewidth=1.2)
+                ax.plot([x + 0.075] * len(seeds), seeds, mark.marker, color=mark.colour, ms=2.5, alpha=0.55)
+            if len(seeds):
+                ax.plot(x, seeds.mean(), mark.marker, color=mark.colour, markersize=5)
     columns(ax, names)
 
 
@@ -127,7 +123,7 @@ def paper_value(metric: str, method: str | None) -> float | None:
         return None
     rows = reported("pretrainzero 3" if "rlvr" in method else "pretrainzero 1")
     rows = rows[(rows["model"] == "Qwen3-4B-Base") & (rows["method"] == method)].set_index("benchmark")["value"]
-    return float(rows[{"overall": ["Overall"], "general": GENERAL, "math": ["MATH avg"]}[metric]].mean())
+    return float(rows[PARTS[metric]].mean())
 
 
 def _rise(ax, place: int, after: float, before: float | None, mark: Mark) -> None:
@@ -137,6 +133,7 @@ def _rise(ax, place: int, after: float, before: float | None, mark: Mark) -> Non
     ax.plot(place, after, mark.marker, color=mark.colour, markersize=6)
 
 
+ALL = f"{TINYBENCH} and {TRAINING} and data/results/runs.csv"
 RPT_PRINTED = {  # (model, method) of Table 1 -> (whose mark, whether it reasons)
     ("R1-Distill-Qwen-14B", "next token"): ("base", "outright"),
     ("R1-Distill-Qwen-14B", "reasoning"): ("base", "reasoning"),
@@ -151,7 +148,7 @@ def next_tokens_beside(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Pict
     Errors: ValueError also where no arm was asked for next tokens.
     """
     table = _asked(tinybench)
-    asked, marks = next_token_accuracy(table), marks_of(table["arm"])
+    asked, marks = metrics.next_token_accuracy(table), marks_of(table["arm"])
     figure, axes = grid(3.4, 1, 1 + len(marks))
     printed = reported("rpt 1").pivot(index=["model", "method"], columns="benchmark", values="value")
     for key, (whose, way) in RPT_PRINTED.items():
@@ -180,7 +177,7 @@ def next_tokens_beside(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Pict
 def _asked(tinybench: pd.DataFrame) -> pd.DataFrame:
     """The checked rows on next tokens."""
     table = evaluated(tinybench, "n")
-    table = table[table["group"].isin(list(WAYS))]
+    table = table[table["group"].isin(list(metrics.WAYS))]
     if table.empty:
         raise ValueError("tinybench: no run was asked for next tokens, which only runs of objective rpt are")
     return table
@@ -199,21 +196,18 @@ def _splits(ax, table: np.ndarray, whose: str, way: str) -> None:
 
 
 @styled
-def scaling(
-    tinybench: pd.DataFrame, training: pd.DataFrame, runs: pd.DataFrame,
-    source: str = f"{TINYBENCH} and {TRAINING} and data/results/runs.csv",
-) -> Picture:  # fmt: skip
+def scaling(tinybench: pd.DataFrame, training: pd.DataFrame, runs: pd.DataFrame, source: str = ALL) -> Picture:
     """RPT's Fig. 5: next-token accuracy after a reasoning by RL compute and split, with the law fitted to the means.
 
     A panel an arm that was asked for next tokens; errors also as in `next_tokens_beside`.
     """
     table = _asked(tinybench)
-    asked, marks = along_compute(table, training, runs), marks_of(table["arm"])
-    found = laws(asked)
+    asked, marks = metrics.along_compute(table, training, runs), marks_of(table["arm"])
+    found = metrics.laws(asked)
     figure = sheet(3.6)
     axes = figure.subplots(1, len(marks), squeeze=False)[0]
     for ax, letter, (arm, mark) in zip(axes, ascii_lowercase, marks.items(), strict=False):
-        for split, (colour, marker) in SPLIT_LOOKS.items():
+        for split, (colour, marker) in style.SPLIT_LOOKS.items():
             own = asked[(asked["arm"] == arm) & (asked["split"] == split)]
             rows = own[(own["way"] == "reasoning") & (own["step"] > 0)]
             _law(ax, rows, Mark(METRICS[f"next token, {split}"].title, colour, marker), found.get((arm, split)))
@@ -232,15 +226,14 @@ def scaling(
 
 
 def _law(ax, rows: pd.DataFrame, mark: Mark, law) -> None:
-    label = mark.label if law is None else f"{mark.label} (R² = {law.r2:.2f})"
-    look = {"color": mark.colour, "label": label, "markersize": 4}
+    look = {"color": mark.colour, "markersize": 4, "linestyle": "" if law else "-"}
+    label = f"{mark.label} (R² = {law.r2:.2f})" if law else mark.label
     points = rows.groupby("step")[["flops", "accuracy"]].mean()
-    ax.plot(points["flops"], points["accuracy"], mark.marker, **look, linestyle="-" if law is None else "")
-    for step, at in points["flops"].items():
-        seeds = rows.loc[rows["step"] == step, "accuracy"].to_numpy()
-        if len(seeds) > 1:
-            ax.plot([at, at], bootstrap_ci(seeds), color=mark.colour, linewidth=1)
-    if law is not None:
+    ax.plot(points["flops"], points["accuracy"], mark.marker, **look, label=label)
+    for step, own in rows.groupby("step")["accuracy"]:
+        if len(own) > 1:
+            ax.plot([points["flops"][step]] * 2, bootstrap_ci(own.to_numpy()), color=mark.colour, linewidth=1)
+    if law:
         at = np.geomspace(min(law.computes), max(law.computes), 60)
         ax.plot(at, law.predict(at), color=mark.colour)
 
@@ -254,13 +247,13 @@ def ablation_beside(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture
     table, mark = evaluated(tinybench), METHODS["rlp"]
     arms = sorted(set(table["arm"]), key=lambda arm: float(_setting(arm)))
     varied = arms[0].removeprefix("rlp, ").rpartition(" ")[0]
-    printed = pd.concat([reported("rlp S.1"), reported("rlp S.6")])
-    printed = printed[printed["method"].str.startswith(f"rlp, {varied} ")]
-    printed = printed.sort_values("method", key=lambda names: names.map(_setting).astype(float))
+    printed = pd.concat([reported("rlp S.1"), reported("rlp S.6")]).set_index("method")["value"]
+    printed = printed[printed.index.str.startswith(f"rlp, {varied} ")]
+    printed = printed.sort_index(key=lambda names: names.map(_setting).astype(float))
     figure, (left, right) = grid(2.9, 1, 2)
-    left.plot(range(len(printed)), printed["value"], color=mark.colour, marker="o")  # its own mark has no clear middle
+    left.plot(range(len(printed)), printed, color=mark.colour, marker="o")  # its own mark has no clear middle
     left.set(title="(a) Paper: mean accuracy (%)", xlabel=varied)
-    left.set_xticks(range(len(printed)), [_setting(method) for method in printed["method"]])
+    left.set_xticks(range(len(printed)), [*map(_setting, printed.index)])
     for place, arm in enumerate(arms):
         ends = values(table[table["arm"] == arm], "overall")
         right.plot([place + 0.14] * len(ends), ends, "o", color=mark.colour, markersize=3.5, alpha=0.55)
@@ -268,7 +261,7 @@ def ablation_beside(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture
         right.errorbar(place, ends.mean(), yerr=forms.reach(ends), **look)
     right.axhline(values(table, "overall", "base").mean(), color=METHODS["base"].colour, linestyle="--", linewidth=1)
     right.set(title="(b) Ours: TinyBench, overall (%)", xlabel=varied, xlim=(-0.5, len(arms) - 0.5))
-    right.set_xticks(range(len(arms)), [_setting(arm) for arm in arms])
+    right.set_xticks(range(len(arms)), [*map(_setting, arms)])
     words = "Paper: Qwen3-1.7B-Base, one run each, as printed. Ours: plain mean of general and math after training. "
     words += f"{SEEDS} Dashed: the base. The vertical axes do not start at zero and share no scale: compare the order."
     return explain(figure, table, f"data/paper/rlp.csv; {source}", words, lines=False)
@@ -281,3 +274,92 @@ def _setting(name: str) -> str:
     '1e-4'
     """
     return name.rpartition(" ")[2]
+
+
+SHORT = {"continued_pretraining": "CPT", "sft": "SFT"}
+HEADS = {"rlvr": "RLVR", "rpt": "RPT", "rlp": "RLP", "side": "side by side", "map": "map of worlds"}
+
+
+@styled
+def ledger_figure(ledger: pd.DataFrame, source: str = f"{CLAIMS} on {TINYBENCH}") -> Picture:
+    """Effects of the tested claims on accuracy, in points and in the direction of the claim, each with its interval.
+
+    ledger: of `pzlib.studies.claims.ledger`. Above, the baselines by size of the base; below, all other studies.
+    """
+    accuracy = ledger[ledger["metric"].isin(metrics.ACCURACIES)]
+    tested = accuracy[accuracy["p"].notna()]
+    tested = tested.assign(label=[_label(row) for row in tested.to_dict("records")])
+    by_size = tested["study"].isin(SIZES) & (tested["b"] != "halfway")
+    sizes = [name for name in SIZES if (by_size & (tested["study"] == name)).any()]
+    compared = list(dict.fromkeys(tested.loc[by_size, "label"]))
+    others = []
+    for study, own in tested[~by_size].groupby("study", sort=False):
+        head = " ".join(HEADS.get(word, word) for word in study.split("_"))
+        others += [(head, None), *zip(own["label"], own.to_dict("records"), strict=True)]
+    heights = [max(lines, 1) for lines in (len(compared), sum(label.count("\n") + 1 for label, _ in others))]
+    figure = sheet(0.165 * sum(heights) + 2.5)
+    places = figure.add_gridspec(2, max(len(sizes), 1), height_ratios=heights)
+    first = None
+    for column, name in enumerate(sizes):
+        first = ax = figure.add_subplot(places[0, column], sharex=first, sharey=first)
+        rows = tested[by_size & (tested["study"] == name)].set_index("label").to_dict("index")
+        forest(ax, [(label, rows.get(label, {})) for label in compared], "Points")
+        ax.set_title(SIZES[name].replace("\n", " "))
+        ax.tick_params(labelleft=column == 0)
+    if others:
+        where = "Difference in accuracy (points), in the direction of the claim"
+        forest(figure.add_subplot(places[1, :]), others, where)
+    printed = {"printed by the paper": {"color": "black", "marker": "|", "markersize": 9}}
+    legend_of(figure, {word: _look(word) for word in style.VERDICT_LOOKS} | printed, 4)
+    words = "Right of zero: as claimed. Marks: mean difference, paired by seed; bars: its 95 % t interval over seeds. "
+    words += "A verdict goes by p after Holm's correction over the claims of its study: a bar clear of zero can be "
+    words += "inconclusive. The printed differences are of other models and benchmarks. "
+    words += "CPT: continued pretraining; SFT: supervised fine-tuning; overall: mean of general and math."
+    origin = f"{source}, tier {ledger['tier'].iloc[0]}: {len(tested)} of {len(accuracy)} claims "
+    return caption(figure, words, origin + "on accuracy were run. Claims on other metrics are in the ledger only.")
+
+
+def _label(row: dict) -> str:
+    """The comparison in words, with the moment that it names; what the names of both arms share is behind them, once.
+
+    >>> _label({"a": "rpt@equal tokens, clean text", "b": "sft, clean text", "direction": ">", "metric": "math"})
+    'RPT at equal tokens > SFT: clean text, math'
+    """
+    a, b = row["a"].split(", "), row["b"].replace("@base", " (step 0)").split(", ")
+    shared = [part for part in a if part in b]
+    if shared in (a, b):
+        shared = []
+    parts = [[part.split("@") for part in end if part not in shared] for end in (a, b)]
+    ends = [[" at ".join([SHORT.get(part[0]) or label_of(part[0]), *part[1:]]) for part in end] for end in parts]
+    behind = ", ".join([*map(label_of, shared), row["metric"]])
+    return textwrap.fill(f" {row['direction']} ".join(map(", ".join, ends)) + f": {behind}", 50)
+
+
+def forest(ax, rows: list[tuple[str, dict | None]], what: str) -> None:
+    """The form of effects, from above to below, right of zero as claimed: (label, row of the ledger).
+
+    A row is None under a heading, empty where the claim was not tested.
+    """
+    heights = np.array([label.count("\n") + 1 for label, _ in rows])
+    places = heights.cumsum() - (heights + 1) / 2
+    for at, (_, row) in zip(places, rows, strict=True):
+        if row:
+            sign, look = 1 if row["direction"] == ">" else -1, _look(row["verdict"].split()[0])
+            ax.plot([sign * row["low"], sign * row["high"]], [at] * 2, color=look["color"], linewidth=1.3, zorder=1)
+            ax.plot(sign * row["effect"], at, linestyle="", **look)
+            ax.plot(sign * (row["reported_a"] - row["reported_b"]), at, "|", color="black", markersize=8)
+    ax.axvline(0, color="#404040", linewidth=0.8, zorder=0.9)
+    ax.spines["left"].set_visible(False)
+    ax.set_yticks(places, [label for label, _ in rows])
+    for text, (_, row) in zip(ax.get_yticklabels(), rows, strict=True):
+        text.set_fontweight("bold" if row is None else "normal")
+    ax.set_ylim(heights.sum() - 0.4, -0.6)
+    ax.set_xlabel(what)
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="y", visible=False)
+
+
+def _look(verdict: str) -> dict:
+    colour, marker = style.VERDICT_LOOKS[verdict]
+    face = "white" if verdict == "inconclusive" else colour
+    return {"color": colour, "marker": marker, "markersize": 4.5, "markerfacecolor": face}

@@ -3,7 +3,6 @@ Left out: runs side by side (`training`), a run's files (`live`), scripts the fo
 
 import textwrap
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,55 +10,18 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Rectangle
 
+from pzlib.figures.forms import curve, panel_of
+from pzlib.figures.inspector import Heat, heat_of, sample_episodes
 from pzlib.figures.style import ROLES, Picture, styled
-from pzlib.masking import MASK
 from pzlib.prompts import Template
 
 # Light enough for black text on every colour; falling in lightness, so it can be read without colour vision.
 ACCURACY = LinearSegmentedColormap.from_list("accuracy", ["#FFF3C4", "#F5C26B", "#7FC4B8", "#4A9BC7"])
 WIDE = 10.0  # inches, of a screen
 SIZE = 8.5  # pt of the monospace text
-ADVANCE, LEADING = 0.602, 1.55  # width of one character of that font and distance of two lines, in font sizes
+ADVANCE, LEADING = 0.602 * SIZE / 72, 1.55 * SIZE / 72  # inches: one character of that font, and one line
 MONO = {"family": "DejaVu Sans Mono", "parse_math": False, "va": "center", "ha": "left", "fontsize": SIZE}
-PANELS = {
-    "reward": "Reward",
-    "dead_groups": "Groups without signal (share)",
-    "length": "Length (tokens)",
-    "entropy": "Entropy (nats a token)",
-}
-
-
-class Heat(NamedTuple):
-    """A passage and the masks tried on it: (start, end, share of right predictions), by characters."""
-
-    passage_id: str
-    text: str
-    masks: list[tuple[int, int, float]]
-
-
-def heat_of(episodes: pd.DataFrame, template: Template) -> Heat | None:
-    """The first passage of the latest step and its masks, read back from the predictor's prompts; None where no mask
-    was legal. The prompts themselves say where the masks are, so this holds for every rule of `pzlib.masking`.
-
-    >>> rows = {"role": "predictor", "passage_id": "p", "mask": "two", "block": 0, "group_index": 0}
-    >>> rows |= {"step": 1, "prompt": "Passage : one [mask] . Answer :", "reward": [1.0, 0.0]}
-    >>> heat_of(pd.DataFrame(rows), Template("{text}", "Passage : {text} Answer :", "{text}"))
-    Heat(passage_id='p', text='one two .', masks=[(4, 7, 0.5)])
-    """
-    rows = episodes[(episodes["role"] == "predictor") & episodes["mask"].notna() & episodes["reward"].notna()]
-    if rows.empty:
-        return None
-    rows = rows[rows["step"] == rows["step"].max()]
-    chosen = rows["passage_id"].iloc[0]
-    before, after = template.predictor.split("{text}")
-    text, masks = "", []
-    groups = rows[rows["passage_id"] == chosen].groupby(["block", "group_index", "mask"], sort=False)
-    for (_, _, mask), group in groups:
-        pieces = group["prompt"].iloc[0].removeprefix(before).removesuffix(after).split(MASK)
-        text = mask.join(pieces)
-        starts = np.cumsum([len(piece) for piece in pieces[:-1]]) + len(mask) * np.arange(len(pieces) - 1)
-        masks += [(int(start), int(start) + len(mask), float(group["reward"].mean())) for start in starts]
-    return Heat(str(chosen), text, masks)
+PANELS = {"reward": "", "dead_groups": " (share)", "response length": " (tokens)", "entropy": " (nats a token)"}
 
 
 def _lines(text: str, columns: int) -> list[tuple[int, int]]:
@@ -75,22 +37,17 @@ def _lines(text: str, columns: int) -> list[tuple[int, int]]:
     return lines
 
 
-def _room(width: float, height: float) -> tuple[int, int]:
-    """Columns and lines of monospace text that fit into so many inches."""
-    return int(width * 72 / (ADVANCE * SIZE)), int(height * 72 / (LEADING * SIZE) + 1e-6)
-
-
 def _height(text: str, width: float, most: int) -> float:
     """Inches that `text` needs on so many inches of width, of at most so many lines."""
-    return min(most, len(_lines(text, _room(width, 1)[0]))) * LEADING * SIZE / 72
+    return min(most, len(_lines(text, int(width / ADVANCE)))) * LEADING
 
 
 def _grid(ax) -> tuple[int, int]:
     """Make `ax`, whose place in the figure is fixed, a grid of characters. Returns its columns and lines."""
     width, height = ax.get_position().size * ax.figure.get_size_inches()
-    ax.set(xlim=(0, width * 72 / (ADVANCE * SIZE)), ylim=(height * 72 / (LEADING * SIZE), 0))
+    ax.set(xlim=(0, width / ADVANCE), ylim=(height / LEADING, 0))
     ax.set_axis_off()
-    return _room(width, height)
+    return int(width / ADVANCE), int(height / LEADING + 1e-6)
 
 
 @styled
@@ -154,24 +111,6 @@ def heat_map(heat: Heat) -> Picture:
     return figure
 
 
-def sample_episodes(episodes: pd.DataFrame) -> pd.DataFrame:
-    """A generator's mask of the latest step, a right and a wrong prediction of it, where there are any.
-
-    The first mask on which predictions differ, since only there something is learnt; else the first of all.
-    """
-    latest = episodes[episodes["step"] == episodes["step"].max()]
-    predictions = latest[(latest["role"] == "predictor") & latest["reward"].notna()]
-    if predictions.empty:
-        return latest.head(1)
-    keys = ["passage_id", "block", "group_index"]
-    mixed = predictions.groupby(keys)["reward"].transform("nunique") > 1
-    first = (predictions[mixed] if mixed.any() else predictions).iloc[0]
-    group = predictions[(predictions[keys] == first[keys]).all(axis=1)].sort_values("reward", ascending=False)
-    masks = latest[(latest["role"] == "generator") & (latest[keys[:2]] == first[keys[:2]]).all(axis=1)]
-    chosen = [masks[masks["mask"] == first["mask"]].head(1), group.drop_duplicates("reward")]
-    return pd.concat([part for part in chosen if len(part)])
-
-
 def _episode(row, columns: int, room: int) -> list[str]:
     """One episode as lines of monospace text: what was decided, then the end of the completion."""
     if row.role == "generator":
@@ -188,43 +127,37 @@ def _episode(row, columns: int, room: int) -> list[str]:
 
 
 def _episode_panel(ax, episodes: pd.DataFrame) -> None:
-    columns, room = _grid(ax)
-    samples, line = sample_episodes(episodes), 0
+    (columns, room), samples, line = _grid(ax), sample_episodes(episodes), 0
     for row in samples.itertuples():
-        for number, text in enumerate(_episode(row, columns, max(1, room // len(samples) - 1))):
-            look = {"weight": "bold"} if number == 0 else {"color": "#333333"}
+        look = {"weight": "bold"}
+        for text in _episode(row, columns, max(1, room // len(samples) - 1)):
             ax.text(0, line + 0.5, text, **MONO, **look)
-            line += 1
+            line, look = line + 1, {"color": "#333333"}
     ax.set_title("Sample episodes of the latest step (completions: their end)" if line else "No episode yet")
 
 
 def _curves(figure: Picture, places: list, metrics: pd.DataFrame) -> None:
     """One small panel for each of `PANELS`, a line for each role that the run has."""
-    for place, (panel, title) in zip(places, PANELS.items(), strict=True):
-        ax = figure.add_axes(place)
+    for place, (name, unit) in zip(places, PANELS.items(), strict=True):
+        ax, panel = figure.add_axes(place), panel_of(name, unit)
         for role, mark in ROLES.items():
-            column = f"{role}/{panel}"
-            if column not in metrics or metrics[column].isna().all():
-                continue
-            values = metrics[column].astype(float)
-            window = max(1, len(values) // 15)
-            smooth = values.rolling(window, min_periods=1).mean()
-            look = {"color": mark.colour, "marker": mark.marker if len(values) < 20 else "", "markersize": 3}
-            if window > 1:
-                ax.plot(metrics["step"], values, color=mark.colour, linewidth=0.5, alpha=0.35)
-            ax.plot(metrics["step"], smooth, mark.line, **look, label=mark.label)
-        lowest, highest = ax.dataLim.intervaly
-        if panel == "dead_groups" or panel == "reward" and lowest >= 0 and highest <= 1:  # RLP's rewards are no shares
+            values = metrics.get(panel.column.replace("predictor", role), pd.Series(dtype=float)).astype(float)
+            if values.notna().any():
+                values.index = metrics["step"]
+                ax.plot(values, color=mark.colour, linewidth=0.5, alpha=0.35)
+                smooth = values.rolling(max(1, len(values) // 15), min_periods=1).mean()
+                curve(ax, smooth.to_frame(), mark, mark.label)
+        if name == "dead_groups" or name == "reward" and 0 <= ax.dataLim.y0 <= ax.dataLim.y1 <= 1:
             ax.set_ylim(-0.02, 1.02)
-        elif panel != "reward":
+        elif name != "reward":  # RLP's rewards are no shares
             ax.set_ylim(0, None)
-        ax.set(title=title, xlabel="Step")
+        ax.set(title=panel.title, xlabel="Step")
         ax.xaxis.get_major_locator().set_params(integer=True, nbins=4)
         if len(metrics) == 1:
             ax.set_xlim(0, 2 * metrics["step"].iloc[0])
-        if panel == "reward" and ax.has_data():
-            place = {"loc": "upper right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.6, "ncols": 2}
-            figure.legend(*ax.get_legend_handles_labels(), **place)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    if labels:
+        figure.legend(handles, labels, loc="upper right", bbox_to_anchor=(1, 1), borderaxespad=0.6, ncols=2)
 
 
 @styled
@@ -237,14 +170,13 @@ def run_view(metrics: pd.DataFrame, episodes: pd.DataFrame, *, title: str, templ
     """
     if len(metrics) and "step" not in metrics:
         raise ValueError(f"metrics: 'step' is not a column; it has {sorted(metrics.columns)}")
-    width, height = WIDE, 5.6
+    width, height, inner = WIDE, 5.6, WIDE - 0.4
     figure = Picture(width, height)
     figure.text(0.2 / width, 1 - 0.1 / height, title, fontsize=11, weight="bold", va="top")
     across = (width - 0.75) / 4
     places = [((0.55 + i * across) / width, 3.6 / height, (across - 0.42) / width, 1.4 / height) for i in range(4)]
     _curves(figure, places, metrics)
     heat = heat_of(episodes, template) if len(episodes) else None
-    inner = width - 0.4
     high = _height(heat.text, inner, 6) if heat else 0  # the heat map takes what its text needs, the episodes the rest
     _heat_panel(figure, (0.2, 2.8 - high, inner, high or 0.01), heat)
     _episode_panel(figure.add_axes((0.2 / width, 0.05 / height, inner / width, (2.35 - high) / height)), episodes)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from pzlib import objectives
 from pzlib.errors import near_names
-from pzlib.objectives import METHODS
 from pzlib.stats import PowerLaw, paired_test, power_law
 from pzlib.world.tinywiki import kind_class
 
@@ -76,7 +76,6 @@ MOMENTS = {
 }
 
 CLASSES = {"trivial": "Trivial", "reasoning": "Deducible", "irreducible": "Irreducible"}  # of masks, with titles
-LABELS = {"base": "Base"} | {method.name: method.label for method in METHODS}
 
 
 def label_of(arm: str) -> str:
@@ -86,7 +85,8 @@ def label_of(arm: str) -> str:
     ('Supervised fine-tuning, late', 'one mask')
     """
     head, *rest = arm.split(", ")
-    return ", ".join([LABELS.get(head, head), *rest])
+    labels = {"base": "Base"} | {method.name: method.label for method in objectives.METHODS}
+    return ", ".join([labels.get(head, head), *rest])
 
 
 def armed(table: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from synthetic import bins, curve
 
 from pzlib import studies
 from pzlib.figures import paper
-from pzlib.figures.ledger import ledger_figure
+from pzlib.figures.paper import ledger_figure
 from pzlib.stats import holm, paired_t
 from pzlib.studies import claims
 from pzlib.studies.claims import errata, printed_tables, reported

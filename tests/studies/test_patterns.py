@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from readable import assert_readable
 
 from pzlib.evaluation.cases import read_completions
-from pzlib.figures.accuracy import structure_by_arm
-from pzlib.figures.draw import redraw
-from pzlib.figures.world import keyword_bars
+from pzlib.figures import redraw
+from pzlib.figures.accuracy import keyword_bars, structure_by_arm
 from pzlib.stats import wilson
 from pzlib.studies import arms_of
 from pzlib.studies.patterns import (

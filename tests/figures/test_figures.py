@@ -8,7 +8,7 @@ import pytest
 import synthetic
 
 from pzlib import studies
-from pzlib.figures.draw import form_of, redraw, tables_of
+from pzlib.figures import form_of, redraw, tables_of
 from pzlib.figures.style import save
 from pzlib.studies import STUDIES, results
 
@@ -31,7 +31,7 @@ def test_a_record_names_forms_and_their_tables():
 
 def test_redraw_needs_no_torch_and_says_what_is_missing(tmp_path):
     rows_of("baselines", synthetic.training, MAIN, (0, 1)).to_csv(tmp_path / "training.csv", index=False)
-    code = "import sys; from pzlib.figures.draw import redraw\n"
+    code = "import sys; from pzlib.figures import redraw\n"
     code += f"print(len(redraw({str(tmp_path)!r}, {str(tmp_path)!r})))\n"
     code += "assert not {'torch', 'transformers', 'trl'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
