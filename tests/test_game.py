@@ -1,11 +1,16 @@
 """The game by hand: one block worked on paper, its layout, the filters, and what is refused."""
 
+import itertools
+import json
 import random
+import zlib
 from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ranks import together
+from skilled import passages
 from transformers import AutoTokenizer
 
 from pzlib.engine.generation import Answer
@@ -96,11 +101,11 @@ def test_passive_spans_fill_a_block_of_predictions_alone(tokenizer):
     assert all(row.episode["mask"] in PASSAGE.text for row in block.rows)
 
 
-def rollout(script, tokenizer, run, passages, folder=None, prompts=None, step=0):
+def rollout(script, tokenizer, run, passages, folder=None, prompts=None, step=0, rank=0):
     game = run.method(run, passages, tokenizer, folder)
     game.ask = lambda texts, trainer, generator: answers_to(script, tokenizer)(texts)
     trainer = SimpleNamespace(
-        state=SimpleNamespace(global_step=step), accelerator=SimpleNamespace(process_index=0), use_vllm=False
+        state=SimpleNamespace(global_step=step), accelerator=SimpleNamespace(process_index=rank), use_vllm=False
     )
     size = run.groups_per_block * run.group
     return game, game.rollout(prompts or [p.id for p in passages for _ in range(size)], trainer)
@@ -277,3 +282,44 @@ def test_accuracy_by_kind_and_hits_count_each_legal_mask_once(tokenizer):
     assert (m["accuracy/name"], m["hits/0"], m["hits/1"], m["hits/2"]) == (0.5, 0.0, 1.0, 0.0)
     assert m["mask/position"] == pytest.approx(PASSAGE.text.index("Rome") / len(PASSAGE.text), abs=1e-4)
     assert (m["predictor/dead_wrong"], m["predictor/dead_right"]) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("changes", [{"filter": "refill"}, {"objective": "random_span", "span_words": 2}])
+def test_two_processes_play_what_one_does(tokenizer, monkeypatch, changes):
+    """Draws, rewards and metrics; of refilled blocks those that teach, for each process replaces its own dead ones."""
+    items = [Passage(f"{i}", "", f"{p.text} {p.text}", 2 * p.length) for i, p in enumerate(passages(6, words=4))]
+    run = Run(**SMALL | {"mask_rule": "one", "passages": 4, "max_prompt_tokens": 64} | changes)
+
+    class Script(dict):
+        def __missing__(self, text):
+            """A mask that is there, and an answer that is right or not, both by chance that only the text decides."""
+            chance, words = random.Random(zlib.crc32(text.encode())), items[0].text.split()
+            if text.endswith("Mask :"):
+                words = [text.split()[2 + chance.randrange(4)] for _ in range(2)]
+            command = "mask" if text.endswith("Mask :") else "boxed"
+            return [f"\\{command}{{ {chance.choice(words)} }}" for _ in range(2)]
+
+    def played(count, step):
+        def part(rank):
+            kept = []
+            folder = SimpleNamespace(write_episodes=lambda step, rank, episodes: kept.extend(episodes))
+            size, share = run.groups_per_block * run.group, 4 // count
+            own = [p.id for p in items[rank * share : (rank + 1) * share] for _ in range(size)]
+            game, out = rollout(Script(), tokenizer, run, items, folder, own, step, rank)
+            return kept, {k: v for k, v in game.metrics.items() if k != "seconds_generation"}
+
+        episodes, metrics = zip(*together(count, part, monkeypatch), strict=True)
+        assert all(own == metrics[0] for own in metrics)  # every process counts those of all
+        return list(itertools.chain(*episodes)), metrics[0]
+
+    refilled = []
+    for step in range(6):
+        (one, ours), (two, theirs) = played(1, step), played(2, step)
+        assert ours["refilled"] == theirs["refilled"] and ours["rows_trained"] == theirs["rows_trained"]
+        refilled.append(ours["refilled"])
+        if "filter" in changes:
+            one, two = ([e | {"row": 0, "block": 0} for e in each if e["advantage"]] for each in (one, two))
+            assert sorted(map(json.dumps, one)) == sorted(map(json.dumps, two))
+        else:
+            assert (one, ours) == (two, theirs) and len(one) == 4 * 2 * 2
+    assert any(refilled) == ("filter" in changes)
