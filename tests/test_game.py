@@ -142,6 +142,14 @@ def test_the_filter_takes_dead_groups_out_of_the_loss_but_keeps_their_rewards(to
         assert game.metrics["rows_trained"] == 0 and game.metrics["generator/loss_token_share"] is None
 
 
+def test_dynamic_sampling_begins_at_its_step_whatever_the_filter(tokenizer):
+    solved = BY_HAND | {"Passage : Anna lives in [mask] . Anna is five . Answer :": ["\\boxed{ Rome }"] * 2}
+    for filter, before in (("none", 4), ("drop", 0)):
+        run = Run(**SMALL | {"filter": filter, "dynamic_from": 2})
+        seen = [rollout(solved, tokenizer, run, [PASSAGE], step=step)[1]["env_mask"] for step in range(3)]
+        assert [sum(map(any, masks)) for masks in seen] == [before, 0, 0]
+
+
 def test_refill_plays_other_passages_where_a_block_is_dead(tokenizer):
     other = Passage("q", "", "Dora has two cats .", 5)
     script = {
@@ -178,12 +186,14 @@ def test_without_a_generator_single_groups_are_refilled(tokenizer):
             script[prompt] = [f"\\boxed{{ {answer} }}" for answer in right[word]]
     run = Run(**SMALL | {"objective": "random_span", "span_words": 1, "filter": "refill"})
     size = run.groups_per_block * run.group
-    seen = set()
+    seen, kept = set(), []
+    folder = SimpleNamespace(write_episodes=lambda step, rank, episodes: kept.append(episodes))
     for step in range(12):
-        game, out = rollout(script, tokenizer, run, [first, other], prompts=["p"] * size, step=step)
+        game, out = rollout(script, tokenizer, run, [first, other], folder, ["p"] * size, step)
         alive = [any(out["env_mask"][i]) for i in range(0, size, run.group)]
         seen.add((game.metrics["refilled"], sum(alive)))
         assert len(out["prompt_ids"]) == size and sum(alive) >= game.metrics["refilled"]
+        assert [(e["row"], e["block"], e["group_index"]) for e in kept[-1]] == [(i, 0, i // 2) for i in range(size)]
     assert (1, 2) in seen  # a block with one living group was not left with one
 
 
@@ -260,9 +270,10 @@ def test_an_illegal_mask_is_paid_as_one_that_nobody_predicts(tokenizer, rule, ri
 def test_the_generator_can_be_trained_at_some_steps_or_never(tokenizer):
     for every, moving in ((1, [1, 1, 1, 1]), (2, [0, 1, 0, 1]), (0, [0, 0, 0, 0])):
         run = Run(**SMALL | {"generator_every": every})
-        seen = [rollout(BY_HAND, tokenizer, run, [PASSAGE], step=step)[1]["env_mask"] for step in range(4)]
-        assert [int(any(masks[0])) for masks in seen] == moving
-        assert all(any(masks[2]) for masks in seen)  # the predictor always is
+        seen = [rollout(BY_HAND, tokenizer, run, [PASSAGE], step=step) for step in range(4)]
+        assert [int(any(out["env_mask"][0])) for _, out in seen] == moving
+        assert all(any(out["env_mask"][2]) for _, out in seen)  # the predictor always is
+        assert [game.metrics["rows_trained"] for game, _ in seen] == [2 + 2 * trained for trained in moving]
 
 
 def test_random_spans_first_leave_the_generators_rows_empty(tokenizer):
@@ -323,3 +334,33 @@ def test_two_processes_play_what_one_does(tokenizer, monkeypatch, changes):
         else:
             assert (one, ours) == (two, theirs) and len(one) == 4 * 2 * 2
     assert any(refilled) == ("filter" in changes)
+
+
+def test_every_seed_step_and_attempt_draws_its_own(tokenizer):
+    items = [Passage(f"{i}", "", p.text, p.length) for i, p in enumerate(passages(12))]
+
+    def drawn(seed, step):
+        """(the sampler's seed, what is asked of the step's own passages, the passages of each refill)."""
+        changes = {"objective": "random_span", "span_words": 2, "passages": 4, "filter": "refill", "seed": seed}
+        run = Run(**SMALL | changes)
+        game, seeds, asked, played = run.method(run, items, tokenizer), [], [], []
+
+        def ask(texts, trainer, generator):
+            seeds.append(generator.initial_seed())
+            asked.append(texts)
+            return answers_to(dict.fromkeys(texts, ["no box"] * 2), tokenizer)(texts)
+
+        def play(items, *rest, plays=game.play):
+            played.append(tuple(item.id for item in items))
+            return plays(items, *rest)
+
+        game.ask, game.play = ask, play
+        place = SimpleNamespace(process_index=0)
+        trainer = SimpleNamespace(state=SimpleNamespace(global_step=step), accelerator=place, use_vllm=False)
+        game.rollout([p.id for p in items[:4] for _ in range(run.groups_per_block * run.group)], trainer)
+        assert len(set(seeds)) == 1 and len(played) == 4 and len(set(played)) == 4
+        return seeds[0], tuple(asked[0]), *played[1:]
+
+    found = [drawn(seed, step) for seed, step in ((0, 0), (0, 1), (1, 0), (1, 1))]
+    assert found[0] == drawn(0, 0)
+    assert all(len(set(column)) == 4 for column in zip(*found, strict=True))
