@@ -1,4 +1,4 @@
-"""The processes of one run as threads of a test: what they exchange goes from one to the other without a start of any."""
+"""The processes of one run as threads of a test, which exchange by a list what accelerate would exchange for them."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +16,9 @@ def together(count, play, monkeypatch):
         all_here.wait()
         return found
 
+    def broadcast(values, from_process):
+        return exchanged(values)[from_process]
+
     def part(rank):
         own.rank = rank
         try:
@@ -28,5 +31,5 @@ def together(count, play, monkeypatch):
     with monkeypatch.context() as patch, ThreadPoolExecutor(count) as pool:
         patch.setattr("accelerate.PartialState", lambda: state[own.rank])
         patch.setattr("accelerate.utils.gather_object", lambda values: [v for each in exchanged(values) for v in each])
-        patch.setattr("accelerate.utils.broadcast_object_list", lambda values, from_process=0: exchanged(values)[from_process])
+        patch.setattr("accelerate.utils.broadcast_object_list", broadcast)
         return list(pool.map(part, range(count)))

@@ -85,9 +85,27 @@ def test_the_zero_rule(tokenizer, accuracy, reward):
 
 def test_a_mask_that_makes_the_prompt_too_long_is_illegal(tokenizer):
     long = BY_HAND | {"Passage : Anna lives in [mask] . Anna is five . Answer :": None}
-    block = play(long, tokenizer, max_prompt_tokens=11)
+    (masked, *_) = [prompt for prompt in BY_HAND if "[mask]" in prompt]
+    longest = len(tokenizer(masked)["input_ids"])
+    block = play(long, tokenizer, max_prompt_tokens=longest - 1)
     assert [row.score for row in block.rows] == [0.0, 0.0, None, None, None, None]
     assert block.rows[0].episode["legal"] is False
+    assert play(BY_HAND, tokenizer, max_prompt_tokens=longest).rows[0].episode["legal"]
+
+
+@pytest.mark.parametrize(
+    "changes, shown",
+    [
+        ({}, "[mask] lives in Rome . [mask] is five ."),
+        ({"mask_rule": "one"}, "Anna lives in Rome . [mask] is five ."),
+        ({"max_occurrences": 1}, None),
+    ],
+)
+def test_the_runs_rule_and_most_occurrences_decide_what_a_mask_hides(tokenizer, changes, shown):
+    script = {f"Passage : {PASSAGE.text} Mask :": ["\\mask{ Anna }", "Anna"]}
+    script[f"Passage : {shown} Answer :"] = ["\\boxed{ Anna }", "no box"]
+    rows = play(script, tokenizer, **changes).rows
+    assert [row.score for row in rows] == ([0.5, 0.0, 1.0, 0.0, None, None] if shown else [0.0] * 2 + [None] * 4)
 
 
 def test_passive_spans_fill_a_block_of_predictions_alone(tokenizer):
@@ -175,7 +193,7 @@ def test_refill_plays_other_passages_where_a_block_is_dead(tokenizer):
 
 
 def test_without_a_generator_single_groups_are_refilled(tokenizer):
-    """Of two groups one lives and one is dead: the dead one alone is replaced, by a living group of the other passage."""
+    """Of two groups one lives and one is dead: the dead one alone is replaced, by a living group of another passage."""
     first = Passage("p", "", "Anna lives", 2)
     other = Passage("q", "", "Dora has", 2)
     right = {"Anna": ["Anna", "Dora"], "lives": ["Dora", "Dora"], "Dora": ["Dora", "Anna"], "has": ["Anna", "Anna"]}
