@@ -1,11 +1,16 @@
 """The game by hand: one block worked on paper, its layout, the filters, and what is refused."""
 
+import itertools
+import json
 import random
+import zlib
 from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ranks import together
+from skilled import passages
 from transformers import AutoTokenizer
 
 from pzlib.engine.generation import Answer
@@ -80,9 +85,27 @@ def test_the_zero_rule(tokenizer, accuracy, reward):
 
 def test_a_mask_that_makes_the_prompt_too_long_is_illegal(tokenizer):
     long = BY_HAND | {"Passage : Anna lives in [mask] . Anna is five . Answer :": None}
-    block = play(long, tokenizer, max_prompt_tokens=11)
+    (masked, *_) = [prompt for prompt in BY_HAND if "[mask]" in prompt]
+    longest = len(tokenizer(masked)["input_ids"])
+    block = play(long, tokenizer, max_prompt_tokens=longest - 1)
     assert [row.score for row in block.rows] == [0.0, 0.0, None, None, None, None]
     assert block.rows[0].episode["legal"] is False
+    assert play(BY_HAND, tokenizer, max_prompt_tokens=longest).rows[0].episode["legal"]
+
+
+@pytest.mark.parametrize(
+    "changes, shown",
+    [
+        ({}, "[mask] lives in Rome . [mask] is five ."),
+        ({"mask_rule": "one"}, "Anna lives in Rome . [mask] is five ."),
+        ({"max_occurrences": 1}, None),
+    ],
+)
+def test_the_runs_rule_and_most_occurrences_decide_what_a_mask_hides(tokenizer, changes, shown):
+    script = {f"Passage : {PASSAGE.text} Mask :": ["\\mask{ Anna }", "Anna"]}
+    script[f"Passage : {shown} Answer :"] = ["\\boxed{ Anna }", "no box"]
+    rows = play(script, tokenizer, **changes).rows
+    assert [row.score for row in rows] == ([0.5, 0.0, 1.0, 0.0, None, None] if shown else [0.0] * 2 + [None] * 4)
 
 
 def test_passive_spans_fill_a_block_of_predictions_alone(tokenizer):
@@ -96,11 +119,11 @@ def test_passive_spans_fill_a_block_of_predictions_alone(tokenizer):
     assert all(row.episode["mask"] in PASSAGE.text for row in block.rows)
 
 
-def rollout(script, tokenizer, run, passages, folder=None, prompts=None, step=0):
+def rollout(script, tokenizer, run, passages, folder=None, prompts=None, step=0, rank=0):
     game = run.method(run, passages, tokenizer, folder)
     game.ask = lambda texts, trainer, generator: answers_to(script, tokenizer)(texts)
     trainer = SimpleNamespace(
-        state=SimpleNamespace(global_step=step), accelerator=SimpleNamespace(process_index=0), use_vllm=False
+        state=SimpleNamespace(global_step=step), accelerator=SimpleNamespace(process_index=rank), use_vllm=False
     )
     size = run.groups_per_block * run.group
     return game, game.rollout(prompts or [p.id for p in passages for _ in range(size)], trainer)
@@ -135,6 +158,14 @@ def test_the_filter_takes_dead_groups_out_of_the_loss_but_keeps_their_rewards(to
         )
         assert game.metrics["predictor/reward"] == 1 and game.metrics["predictor/dead_groups"] == 1
         assert game.metrics["rows_trained"] == 0 and game.metrics["generator/loss_token_share"] is None
+
+
+def test_dynamic_sampling_begins_at_its_step_whatever_the_filter(tokenizer):
+    solved = BY_HAND | {"Passage : Anna lives in [mask] . Anna is five . Answer :": ["\\boxed{ Rome }"] * 2}
+    for filter, before in (("none", 4), ("drop", 0)):
+        run = Run(**SMALL | {"filter": filter, "dynamic_from": 2})
+        seen = [rollout(solved, tokenizer, run, [PASSAGE], step=step)[1]["env_mask"] for step in range(3)]
+        assert [sum(map(any, masks)) for masks in seen] == [before, 0, 0]
 
 
 def test_refill_plays_other_passages_where_a_block_is_dead(tokenizer):
@@ -173,12 +204,14 @@ def test_without_a_generator_single_groups_are_refilled(tokenizer):
             script[prompt] = [f"\\boxed{{ {answer} }}" for answer in right[word]]
     run = Run(**SMALL | {"objective": "random_span", "span_words": 1, "filter": "refill"})
     size = run.groups_per_block * run.group
-    seen = set()
+    seen, kept = set(), []
+    folder = SimpleNamespace(write_episodes=lambda step, rank, episodes: kept.append(episodes))
     for step in range(12):
-        game, out = rollout(script, tokenizer, run, [first, other], prompts=["p"] * size, step=step)
+        game, out = rollout(script, tokenizer, run, [first, other], folder, ["p"] * size, step)
         alive = [any(out["env_mask"][i]) for i in range(0, size, run.group)]
         seen.add((game.metrics["refilled"], sum(alive)))
         assert len(out["prompt_ids"]) == size and sum(alive) >= game.metrics["refilled"]
+        assert [(e["row"], e["block"], e["group_index"]) for e in kept[-1]] == [(i, 0, i // 2) for i in range(size)]
     assert (1, 2) in seen  # a block with one living group was not left with one
 
 
@@ -255,9 +288,10 @@ def test_an_illegal_mask_is_paid_as_one_that_nobody_predicts(tokenizer, rule, ri
 def test_the_generator_can_be_trained_at_some_steps_or_never(tokenizer):
     for every, moving in ((1, [1, 1, 1, 1]), (2, [0, 1, 0, 1]), (0, [0, 0, 0, 0])):
         run = Run(**SMALL | {"generator_every": every})
-        seen = [rollout(BY_HAND, tokenizer, run, [PASSAGE], step=step)[1]["env_mask"] for step in range(4)]
-        assert [int(any(masks[0])) for masks in seen] == moving
-        assert all(any(masks[2]) for masks in seen)  # the predictor always is
+        seen = [rollout(BY_HAND, tokenizer, run, [PASSAGE], step=step) for step in range(4)]
+        assert [int(any(out["env_mask"][0])) for _, out in seen] == moving
+        assert all(any(out["env_mask"][2]) for _, out in seen)  # the predictor always is
+        assert [game.metrics["rows_trained"] for game, _ in seen] == [2 + 2 * trained for trained in moving]
 
 
 def test_random_spans_first_leave_the_generators_rows_empty(tokenizer):
@@ -277,3 +311,74 @@ def test_accuracy_by_kind_and_hits_count_each_legal_mask_once(tokenizer):
     assert (m["accuracy/name"], m["hits/0"], m["hits/1"], m["hits/2"]) == (0.5, 0.0, 1.0, 0.0)
     assert m["mask/position"] == pytest.approx(PASSAGE.text.index("Rome") / len(PASSAGE.text), abs=1e-4)
     assert (m["predictor/dead_wrong"], m["predictor/dead_right"]) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("changes", [{"filter": "refill"}, {"objective": "random_span", "span_words": 2}])
+def test_two_processes_play_what_one_does(tokenizer, monkeypatch, changes):
+    """Draws, rewards and metrics; of refilled blocks those that teach, for each process replaces its own dead ones."""
+    items = [Passage(f"{i}", "", f"{p.text} {p.text}", 2 * p.length) for i, p in enumerate(passages(6, words=4))]
+    run = Run(**SMALL | {"mask_rule": "one", "passages": 4, "max_prompt_tokens": 64} | changes)
+
+    class Script(dict):
+        def __missing__(self, text):
+            """A mask that is there, and an answer that is right or not, both by chance that only the text decides."""
+            chance, words = random.Random(zlib.crc32(text.encode())), items[0].text.split()
+            if text.endswith("Mask :"):
+                words = [text.split()[2 + chance.randrange(4)] for _ in range(2)]
+            command = "mask" if text.endswith("Mask :") else "boxed"
+            return [f"\\{command}{{ {chance.choice(words)} }}" for _ in range(2)]
+
+    def played(count, step):
+        def part(rank):
+            kept = []
+            folder = SimpleNamespace(write_episodes=lambda step, rank, episodes: kept.extend(episodes))
+            size, share = run.groups_per_block * run.group, 4 // count
+            own = [p.id for p in items[rank * share : (rank + 1) * share] for _ in range(size)]
+            game, out = rollout(Script(), tokenizer, run, items, folder, own, step, rank)
+            return kept, {k: v for k, v in game.metrics.items() if k != "seconds_generation"}
+
+        episodes, metrics = zip(*together(count, part, monkeypatch), strict=True)
+        assert all(own == metrics[0] for own in metrics)  # every process counts those of all
+        return list(itertools.chain(*episodes)), metrics[0]
+
+    refilled = []
+    for step in range(6):
+        (one, ours), (two, theirs) = played(1, step), played(2, step)
+        assert ours["refilled"] == theirs["refilled"] and ours["rows_trained"] == theirs["rows_trained"]
+        refilled.append(ours["refilled"])
+        if "filter" in changes:
+            one, two = ([e | {"row": 0, "block": 0} for e in each if e["advantage"]] for each in (one, two))
+            assert sorted(map(json.dumps, one)) == sorted(map(json.dumps, two))
+        else:
+            assert (one, ours) == (two, theirs) and len(one) == 4 * 2 * 2
+    assert any(refilled) == ("filter" in changes)
+
+
+def test_every_seed_step_and_attempt_draws_its_own(tokenizer):
+    items = [Passage(f"{i}", "", p.text, p.length) for i, p in enumerate(passages(12))]
+
+    def drawn(seed, step):
+        """(the sampler's seed, what is asked of the step's own passages, the passages of each refill)."""
+        changes = {"objective": "random_span", "span_words": 2, "passages": 4, "filter": "refill", "seed": seed}
+        run = Run(**SMALL | changes)
+        game, seeds, asked, played = run.method(run, items, tokenizer), [], [], []
+
+        def ask(texts, trainer, generator):
+            seeds.append(generator.initial_seed())
+            asked.append(texts)
+            return answers_to(dict.fromkeys(texts, ["no box"] * 2), tokenizer)(texts)
+
+        def play(items, *rest, plays=game.play):
+            played.append(tuple(item.id for item in items))
+            return plays(items, *rest)
+
+        game.ask, game.play = ask, play
+        place = SimpleNamespace(process_index=0)
+        trainer = SimpleNamespace(state=SimpleNamespace(global_step=step), accelerator=place, use_vllm=False)
+        game.rollout([p.id for p in items[:4] for _ in range(run.groups_per_block * run.group)], trainer)
+        assert len(set(seeds)) == 1 and len(played) == 4 and len(set(played)) == 4
+        return seeds[0], tuple(asked[0]), *played[1:]
+
+    found = [drawn(seed, step) for seed, step in ((0, 0), (0, 1), (1, 0), (1, 1))]
+    assert found[0] == drawn(0, 0)
+    assert all(len(set(column)) == 4 for column in zip(*found, strict=True))

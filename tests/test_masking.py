@@ -195,6 +195,7 @@ def test_kind_by_the_labels_of_a_world():
     assert kind_of("5 K7", both, apply_mask("5 K7", "5 K7")) == "irreducible"
     # Touching ends is not overlapping.
     assert kind_of("ab", [(0, 1, "sum")], apply_mask("ab", "b")) == "trivial"
+    assert kind_of("ab", [(1, 2, "sum")], apply_mask("ab", "a")) == "trivial"
 
 
 @pytest.mark.parametrize(

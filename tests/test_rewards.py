@@ -44,6 +44,7 @@ def test_generator_reward_refuses_what_is_no_share(accuracy):
         ("“New  York”", "new york", 0.0),
         ("ﬁve", "five", 0.0),  # the ligature fi
         ("e\u0301", "\u00e9", 1.0),  # one letter, two Unicode forms
+        ("\u00e9", "e\u0301", 1.0),
         ("１９１２", "1912", 0.0),  # full-width digits
         ("stake", "stakes", 0.0),
         ("the stakes", "stakes", 0.0),

@@ -99,6 +99,7 @@ def test_a_named_setting_beats_the_tier_and_the_rest_stays():
         ({"no_answer_reward": 0.5}, "no_answer_reward: must be at most 0, got 0.5"),
         ({"min_tokens": 90, "max_tokens": 80}, "min_tokens: 90 is above max_tokens 80"),
         ({"corpus": " "}, "corpus: is empty"),
+        ({"steps": 5, "random_span_steps": 6}, "random_span_steps: 6 is above steps 5"),
         ({"name": "../up"}, "name: '../up' is no folder name"),
     ],
 )
@@ -106,6 +107,11 @@ def test_bad_settings_are_refused_in_words(settings, said):
     with pytest.raises(ValueError) as error:
         Run(**settings)
     assert said in str(error.value)
+
+
+def test_settings_at_the_edge_of_what_fits_together_are_let_through():
+    edge = {"steps": 5, "random_span_steps": 5, "min_tokens": 80, "max_tokens": 80, "top_p": 1.0, "group": 2}
+    assert Run(**edge).random_span_steps == 5
 
 
 @pytest.mark.parametrize("name", [name for name, f in FIELDS.items() if {"at_least", "above"} & {*f.metadata}])

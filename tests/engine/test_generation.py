@@ -1,15 +1,23 @@
 """Answers are drawn from the distribution that the loss is about; by vLLM with the run's seed, in equal parts."""
 
+import contextlib
+import copy
+import random
 from types import SimpleNamespace
 
 import pytest
 import torch
+from ranks import together
+from skilled import passages
 
 from pzlib.engine import models
-from pzlib.engine.generation import _by_vllm
+from pzlib.engine.generation import _by_vllm, ask, in_turn, place
+from pzlib.prompts import TINY, generator_prompt
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
 from pzlib.train import make_trainer, material
+
+EOS = 1  # of the tiny model
 
 
 @pytest.mark.parametrize("temperature", [0.7, 1.4])
@@ -78,3 +86,75 @@ def test_of_a_server_every_process_asks_for_equally_many_answers(monkeypatch):
     busy.vllm_generation.generate = lambda prompts, **_: asked.extend(prompts) or (None, [[1]] * 6, [[[0.0]]] * 6, None)
     assert _by_vllm([[5, 6]], 2, busy, torch.Generator()) == ([[1], [1]], [[0.0], [0.0]])
     assert asked == [[5, 6], [5, 6], [1], [1], [1], [1]]
+
+
+@pytest.mark.parametrize("counts", [[5], [2, 3], [0, 4, 1]])
+def test_processes_draw_in_turn_what_one_would(monkeypatch, counts):
+    def draws(rank):
+        rng, found = random.Random(0), []
+        for _ in range(2):
+            with in_turn(rng):
+                found.append([rng.random() for _ in range(counts[rank])])
+        return *found, rng.getstate(), place(counts[rank])
+
+    first, second, states, places = zip(*together(len(counts), draws, monkeypatch), strict=True)
+    one = random.Random(0)
+    for found in (first, second):
+        assert sum(found, []) == [one.random() for _ in range(5)]
+    assert set(states) == {one.getstate()}
+    assert places == tuple((sum(counts[:rank]), 5) for rank in range(len(counts)))
+
+
+def test_processes_get_the_answers_that_one_would(skilled, monkeypatch):
+    """Also where one of them asks nothing."""
+    run, (model, tokenizer) = asking(skilled)
+    texts = [generator_prompt(passage.text, TINY) for passage in passages(5)]
+
+    def answers(parts):
+        def asked(rank):
+            return ask(run, tokenizer, parts[rank], asked_by(copy.deepcopy(model)), torch.Generator().manual_seed(3))
+
+        found = sum(together(len(parts), asked, monkeypatch), [])
+        return [[(answer.prompt_ids, answer.ids, answer.text, answer.clipped) for answer in group] for group in found]
+
+    one = answers([texts])
+    assert len(one) == 5 and len({str(group) for group in one}) > 1
+    for parts in ([texts[:2], texts[2:]], [[], texts], [texts[:4], [], texts[4:]]):
+        assert answers(parts) == one
+
+
+def asking(skilled, **changes):
+    """A Run of the taught model, and (model, tokenizer)."""
+    run = Run(tier="smoke", model=str(skilled / "model"), max_completion_tokens=8, **changes)
+    return run, models.load(run)
+
+
+def asked_by(model):
+    """What `ask` needs of a trainer."""
+    place = SimpleNamespace(unwrap_model=lambda model: model, autocast=contextlib.nullcontext)
+    return SimpleNamespace(accelerator=place, model_wrapped=model, use_vllm=False, eos_token_ids=[EOS])
+
+
+def test_an_answer_is_its_tokens_but_for_the_end_of_its_own_prompt_and_ends_at_a_stop_word(skilled):
+    run, (model, tokenizer) = asking(skilled, temperature=2.5)
+    texts = [generator_prompt(passage.text, TINY) for passage in passages(8)]
+    (stop,) = tokenizer("}")["input_ids"]
+    for own in ((), (stop,)):
+        groups = ask(run, tokenizer, texts, asked_by(model), torch.Generator().manual_seed(0), own)
+        assert [[answer.prompt_ids for answer in group] for group in groups] == [
+            [ids] * run.group for ids in tokenizer(texts)["input_ids"]
+        ]
+        found = [answer for group in groups for answer in group]
+        assert {answer.clipped for answer in found} == {False, True}
+        for answer in found:
+            ended = answer.ids[-1] in (EOS, *own)
+            assert answer.clipped != ended and (ended or len(answer.ids) == 8)
+            assert answer.text.split() == tokenizer.convert_ids_to_tokens(answer.ids[: len(answer.ids) - ended])
+            assert not {EOS, *own} & set(answer.ids[:-1])
+
+
+def test_next_to_no_top_p_leaves_the_most_likely_answer(skilled):
+    run, (model, tokenizer) = asking(skilled, top_p=1e-6)
+    texts = [generator_prompt(passage.text, TINY) for passage in passages(3)]
+    for group in ask(run, tokenizer, texts, asked_by(model), torch.Generator().manual_seed(0)):
+        assert len({tuple(answer.ids) for answer in group}) == 1 and {answer.entropy for answer in group} == {0.0}

@@ -161,3 +161,10 @@ def test_losses_that_need_every_row_refuse_in_words(tmp_path, changes, why):
     args = GRPOConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, **changes)
     with pytest.raises(ValueError, match=f"drop_rows: .*{why}.*; set drop_rows to False"):
         check_drop_rows(args)
+
+
+def test_a_process_keeps_as_many_rows_as_the_one_with_the_most(monkeypatch):
+    """TRL gathers numbers of each row from all processes in equal parts."""
+    monkeypatch.setattr("pzlib.engine.packing.gather", lambda moving: torch.stack([moving, moving + 2]))
+    kept = keep_moving_rows(batch(PROMPTS, COMPLETIONS))["advantages"]
+    assert len(kept) == 8 and (kept != 0).sum() == 6

@@ -54,6 +54,9 @@ def test_the_target_takes_the_answers_place_behind_the_reasoning(tokenizer):
     branch, target = placed(answer(tokenizer, "the old town \\boxed{ Oslo }"), "Rome", "tiny", tokenizer)
     assert tokenizer.decode(branch).split() == ["the", "old", "town", "\\boxed{"]
     assert tokenizer.decode(target).split() == ["Rome"]
+    branch, target = placed(answer(tokenizer, "the town \\boxed{ Oslo }"), "old Rome is", "tiny", tokenizer)
+    assert tokenizer.decode(branch).split() == ["the", "town", "\\boxed{"]
+    assert tokenizer.decode(target).split() == ["old", "Rome", "is"]
     thought = "<think> \\boxed{ Oslo } </think> town"
     for text, clipped in (("the old town", False), ("the \\boxed{ Oslo }", True), (thought, False)):
         assert placed(answer(tokenizer, text, clipped), "Rome", "tiny", tokenizer) is None

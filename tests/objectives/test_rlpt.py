@@ -4,6 +4,7 @@ import http.server
 import json
 import random
 import threading
+from types import SimpleNamespace
 
 import pytest
 from transformers import AutoTokenizer
@@ -92,6 +93,26 @@ def test_two_steps_of_every_reward(changes, home):
     episodes = train(run).episodes()
     assert episodes["reward"].notna().all() and set(episodes["verdict"]) <= {"right", "wrong", "no answer"}
     assert (episodes["mask"].str.split().str.len() >= 3).all()
+
+
+def test_a_judge_reads_the_next_three_sentences_and_its_word_is_the_reward(tokenizer):
+    sentences = ["Anna lives in Rome .", "Dora has two cats .", "The river is old .", "It is red .", "She is tall ."]
+    run = Run(**BASE | {"reward": "judge", "judge": "none/such", "middle_weight": 0.0})
+    method, seen = run.method(run, [Passage("p", "", " ".join(sentences), 22)], tokenizer), []
+
+    def scores(pairs):
+        seen.extend(reference for reference, _ in pairs)
+        return [int(prediction.strip() == "yes") for _, prediction in pairs]
+
+    def ask(texts):
+        return [[Answer([5], [6, 1], said, 0.1, False) for said in ("\\boxed{ yes }", "\\boxed{ no }")] for _ in texts]
+
+    method.judge = SimpleNamespace(scores=scores)
+    for seed in range(12):
+        (block,) = method.play(method.items, ask, random.Random(seed))
+        assert [row.score for row in block.rows] == [1.0, 0.0] * 2
+        assert [row.episode["verdict"] for row in block.rows] == ["right", "wrong"] * 2
+    assert set(seen) == {" ".join(sentences[i : i + 3]) for i in range(1, 5)}
 
 
 def test_a_judge_behind_an_endpoint_and_one_that_does_not_answer():

@@ -13,7 +13,7 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from pzlib.engine.generation import Answer
 from pzlib.masking import Passage
-from pzlib.objectives.rpt import RPT, draw, predicted, rpt_reward, verdict
+from pzlib.objectives.rpt import RPT, draw, predicted, rpt_prompt, rpt_reward, verdict
 from pzlib.objectives.targets import frozen_scorer, pieces, target_at, token_offsets
 from pzlib.run import Run
 from pzlib.runs import checkpoints
@@ -124,7 +124,7 @@ NATS = {9: [math.inf, 9, 0.1, 2.0, 0.1, 0.1, 0.1, 0.1, 0.1], 3: [math.inf, 9, 0.
 
 
 def made_up(said, asked=None):
-    """(ask, read): the completions `said` for every group; every token has probability 1/4 where another stands."""
+    """(ask, read): the completions `said` for every group; in the place of " Rome" every token has probability 1/4."""
 
     def ask(texts):
         if asked is not None:
@@ -134,7 +134,7 @@ def made_up(said, asked=None):
     def read(ids, wanted=None):
         if wanted is None:
             return [NATS[len(tokens)] for tokens in ids]
-        return [[0.25] * len(places) for places in wanted]
+        return [[0.25 * (NATS[9][place] == 2.0) for place, _ in places] for places in wanted]
 
     return ask, read
 
@@ -160,6 +160,13 @@ def test_a_block_by_hand(tokenizer):
     assert [e["advantage"] for e in told] == pytest.approx([0.75 / 0.5001] + 3 * [-0.25 / 0.5001])
     assert (told[0]["mask"], told[0]["prediction"], told[0]["kind"]) == (" Rome", " Rome", "name")
     assert told[0]["position"] == round(13 / len(TEXT), 4) and told[0]["passage_id"] == "p0"
+
+
+def test_the_wording_is_the_runs(tokenizer):
+    for version in ("v0", "v3"):
+        asked = []
+        blocks(tokenizer, SAID, asked=asked, template="paper", rpt_template=version)
+        assert asked == [rpt_prompt("Anna lives in", "paper", version)] * 4
 
 
 @pytest.mark.parametrize(

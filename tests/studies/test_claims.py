@@ -1,4 +1,4 @@
-"""The printed tables against the papers' own arithmetic, so that a slip of the pen is caught; the ledger: claims that are
+"""The printed tables against the papers' own arithmetic, so that a slip is caught; the ledger: claims that are
 well formed, values and verdicts worked by hand, and the figure of them."""
 
 import math
@@ -8,13 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from readable import assert_readable
-from scipy.stats import ttest_rel
 from synthetic import bins, curve
 
 from pzlib import studies
 from pzlib.figures import paper
 from pzlib.figures.paper import ledger_figure
-from pzlib.stats import holm, paired_t
+from pzlib.stats import holm
 from pzlib.studies import claims
 from pzlib.studies.claims import errata, printed_tables, reported
 from pzlib.studies.metrics import ACCURACIES, METRICS, MOMENTS
@@ -52,47 +51,6 @@ def test_the_printed_numbers_of_ncr():
     printed = reported("ncr text").set_index("method")["value"]
     for claim in LEDGER[LEDGER["paper"] == "ncr"].dropna(subset=["reported_a"]).to_dict("records"):
         assert [claim["reported_a"], claim["reported_b"]] == [printed[NCR_NAMES[claim[end]]] for end in "ab"]
-
-
-def test_paired_t_is_scipys_and_pairs():
-    a, b = [3.0, 5.5, 7.0, 4.0, 9.0], [1.0, 2.0, 6.5, 3.5, 4.0]
-    result, theirs = paired_t(a, b), ttest_rel(a, b)
-    low, high = theirs.confidence_interval(0.95)
-    assert result["p"] == pytest.approx(theirs.pvalue) and result["interval"] == pytest.approx((low, high))
-    assert result["difference"] == pytest.approx(2.3) and result["n"] == 5
-    assert paired_t(b, a)["difference"] == -result["difference"] and paired_t(b, a)["p"] == result["p"]
-    assert paired_t(a, b, level=0.99)["interval"][0] < low
-
-
-def test_paired_t_by_hand():
-    # Differences 1, 2, 3: mean 2, standard error 1 / sqrt(3); t = 3.4641 and the 97.5 % point of t(2) is 4.3027.
-    result = paired_t([1, 2, 3], [0, 0, 0])
-    assert result["interval"] == pytest.approx((2 - 4.3027 / math.sqrt(3), 2 + 4.3027 / math.sqrt(3)), abs=1e-4)
-    assert result["p"] == pytest.approx(0.0742, abs=1e-4)
-
-
-def test_paired_t_of_equal_differences_has_no_variance():
-    assert paired_t([2, 3, 4], [1, 2, 3]) == {"difference": 1.0, "interval": (1.0, 1.0), "p": 0.0, "n": 3}
-    assert paired_t([0.5] * 4, [0.5] * 4) == {"difference": 0.0, "interval": (0.0, 0.0), "p": 1.0, "n": 4}
-    assert paired_t([0.1 + 0.2, 0.1 + 0.2, 0.3], [0.3, 0.3, 0.3])["p"] == 1.0  # one bit apart is equal
-    assert paired_t([1.1, 2.1, 3.1], [1, 2, 3])["p"] == 0.0
-
-
-def test_paired_t_refuses_what_has_no_spread():
-    for a, b, name in (([1], [2], "a"), ([1, 2], [1], "b"), ([], [], "a"), ([1, math.nan], [1, 2], "a")):
-        with pytest.raises(ValueError, match=f"^{name}: "):
-            paired_t(a, b)
-    with pytest.raises(ValueError, match="^level: "):
-        paired_t([1, 2], [0, 0], level=95)
-
-
-def test_holm_by_hand():
-    # Sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1: 0.02, 0.03, 0.06, then 0.04 but not below 0.06.
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.6, 0.7]) == [1.0, 1.0] and holm([0.04]) == [0.04] and holm([]) == []
-    for ps in ([0.1, 1.2], [math.nan]):
-        with pytest.raises(ValueError, match="^ps: "):
-            holm(ps)
 
 
 def test_the_claims_hold_together():
