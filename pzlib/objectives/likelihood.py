@@ -111,10 +111,10 @@ def scored(answers, predictions, rewards, right):
 
 
 def likelihoods(method, questions, policy):
-    """What `read` reaches in a method: log p of each target token, as `pzlib.engine.likelihood.likelihoods` gives."""
+    """What `read` reaches in a method: log p of each target token, as `pzlib.engine.packing.likelihoods` gives."""
     import torch
 
-    from pzlib.engine.likelihood import likelihoods
+    from pzlib.engine.packing import likelihoods
 
     with torch.autocast(policy.device.type, torch.bfloat16, enabled=method.run.dtype == "bfloat16"):
         return likelihoods(policy, questions)

@@ -205,8 +205,8 @@ class RPT(ByEntropy, Objective):
 
     def read(self, ids, wanted=None, *, policy):
         """The top-16 entropy in nats at each token of each text; with `wanted` how likely the policy finds the tokens
-        named there (`pzlib.engine.likelihood.probabilities`)."""
-        from pzlib.engine.likelihood import probabilities
+        named there (`pzlib.engine.packing.probabilities`)."""
+        from pzlib.engine.packing import probabilities
 
         if wanted is not None:
             return probabilities(policy, ids, wanted)

@@ -174,6 +174,6 @@ class ByEntropy:
 
     def read(self, ids, top=None, *, policy):
         """The entropy in nats at each token of each text, of the `top` likeliest tokens only where that is given."""
-        from pzlib.engine.likelihood import entropies
+        from pzlib.engine.packing import entropies
 
         return entropies(self.scorer.to(policy.device) if self.scorer else policy, ids, top)
