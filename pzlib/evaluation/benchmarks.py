@@ -210,8 +210,8 @@ def sources(tasks: Sequence[str], data: Sequence[str] = ()) -> dict[str, Path | 
     pairs = {given: given.split("=", 1) for given in data if given.partition("=")[0] in BENCHMARKS and "=" in given}
     named = {task: Path(path).expanduser() for task, path in pairs.values()}
     folders = [Path(given).expanduser() for given in data if given not in pairs]
-    for task in (task for task in named if task not in tasks):
-        raise ValueError(f"data: {task} is not among the tasks {', '.join(tasks)}; add it, or leave its data out")
+    if other := [task for task in named if task not in tasks]:
+        raise ValueError(f"data: {other[0]} is not among the tasks {', '.join(tasks)}; add it, or leave its data out")
     for path in (*named.values(), *folders):
         if not path.exists():
             raise FileNotFoundError(f"data: {str(path)!r} does not exist (looked in {Path.cwd()})")

@@ -2,7 +2,6 @@
 Left out: the paper's own case (PretrainZero Fig. 8), one passage and one answer of each of two models."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -50,11 +49,10 @@ def lined_up(table: pd.DataFrame, sources=None) -> pd.DataFrame:
 
 def from_episodes(folder, source: str, steps=None) -> pd.DataFrame:
     """The predictions that a run stored: `folder` a RunFolder, `steps` as in its `episodes` (None: all)."""
-    rows = folder.episodes(steps)
+    rows = folder.episodes(steps).rename(columns={"mask": "target"})
     rows = rows[(rows["role"] == "predictor") & rows["completion"].notna()]
     # The reward says it only where it is 1 or 0; a verifier's verdict goes before.
     right = [None if row["reward"] != row["reward"] else float(is_right(row)) for row in rows.to_dict("records")]
-    rows = rows.rename(columns={"mask": "target"})
     return tidy(rows.assign(source=source, seed=folder.params()["seed"], right=right))
 
 
@@ -150,8 +148,7 @@ def answers(run, cases: pd.DataFrame, path, *, source: str, step: int = 0, sampl
             return stored.assign(source=source, seed=run.seed, step=step)  # their names are the asker's
     table = _asked(run, cases, samples).assign(source=source, seed=run.seed, step=step)[list(COLUMNS)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = table.astype(object).where(table.notna(), None).to_dict("records")
-    write_atomic(path, "".join(json.dumps(row) + "\n" for row in rows))
+    write_atomic(path, table.to_json(orient="records", lines=True))
     return table
 
 
@@ -159,10 +156,8 @@ def _asked(run, cases, samples):
     from pzlib.engine.models import load  # these load torch
     from pzlib.evaluation.small_world import complete
 
-    texts, lengths = complete(
-        *load(run), cases["prompt"].tolist(), samples, run.temperature, run.seed, run.max_completion_tokens,
-        run.top_p, run.micro_batch_rows,
-    )  # fmt: skip
+    sizes = {"max_tokens": run.max_completion_tokens, "top_p": run.top_p, "max_rows": run.micro_batch_rows}
+    texts, lengths = complete(*load(run), cases["prompt"].tolist(), samples, run.temperature, run.seed, **sizes)
     table = cases.loc[cases.index.repeat(samples)].reset_index(drop=True)
     table = table.assign(completion=texts, length=lengths, sample=list(range(samples)) * len(cases))
     table["prediction"] = [parse_boxed(text) for text in texts]
@@ -179,6 +174,6 @@ def models_of(run) -> dict:
     [(20, 'mine')]
     """
     found = [*run.folder.glob("checkpoints/checkpoint-*"), *run.folder.glob("model-*")]
-    steps = {int(path.name.rpartition("-")[2]): path for path in found if path.name.rpartition("-")[2].isdigit()}
-    earlier = {step: replace(run, model=str(steps[step])) for step in sorted(steps) if step < run.steps}
+    steps = sorted((int(step), path) for path in found if (step := path.name.rpartition("-")[2]).isdigit())
+    earlier = {step: replace(run, model=str(path)) for step, path in steps if step < run.steps}
     return earlier | {run.steps: replace(run, model=run.run_id)}

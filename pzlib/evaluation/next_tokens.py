@@ -76,16 +76,15 @@ def rows(
     texts, lengths: completions and their tokens, equally many to each position in their order; right is a prediction
     that RPT's prefix matching accepts. direct: what `predicted_directly` gave.
     """
-    scored: dict[tuple[str, str], list] = {}
-    repeats = len(texts) // len(positions)
-    for i, position in enumerate(positions):
-        answers = []
-        for text, length in zip(*(part[i * repeats : (i + 1) * repeats] for part in (texts, lengths)), strict=True):
-            right = verdict(text, predicted(text, template), position.target) == "right"
-            answers.append((float(right), length, text.startswith(THINK)))
+    scored, answers, repeats = {}, zip(texts, lengths, strict=True), len(texts) // len(positions)
+    for position, alone in zip(positions, direct, strict=True):
+        own = [
+            (float(verdict(text, predicted(text, template), position.target) == "right"), n, text.startswith(THINK))
+            for text, n in islice(answers, repeats)
+        ]
         for split in position.splits():
-            scored.setdefault((f"{REASONING}, {split}", REASONING), []).extend(answers)
-            scored.setdefault((f"{REASONING}, {split}, direct", DIRECT), []).append((float(direct[i]), 1, False))
+            scored.setdefault((f"{REASONING}, {split}", REASONING), []).extend(own)
+            scored.setdefault((f"{REASONING}, {split}, direct", DIRECT), []).append((float(alone), 1, False))
     return [row(*names, found) for names, found in scored.items()]
 
 

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from itertools import product
 
 import pandas as pd
-import torch
 
 from pzlib.engine.generation import Answer
-from pzlib.engine.packing import likelihoods
-from pzlib.engine.sampling import sample
+from pzlib.engine.likelihood import likelihoods
+from pzlib.evaluation.small_world import draw
 from pzlib.objectives.likelihood import OPENING, placed
 from pzlib.objectives.rlp import RLP, names
 from pzlib.prompts import parse_boxed
@@ -72,12 +71,8 @@ def probed(model, tokenizer, table: pd.DataFrame, template: str = "tiny") -> pd.
         answers = [Answer(*one, entropy=0.0, clipped=False) for one in zip(prompts, coded, words, strict=True)]
         places = [placed(answer, target, template, tokenizer) for answer, target in zip(answers, targets, strict=True)]
         logps = likelihoods(model, [(prompt, [place]) for prompt, place in zip(prompts, places, strict=True)])
-        drawn = sample(
-            model, [[*prompt, *branch] for prompt, (branch, _) in zip(prompts, places, strict=True)], 1,
-            max_new_tokens=max(len(ids) for _, ids in places) + 4, eos_ids=[tokenizer.eos_token_id],
-            pad_id=tokenizer.pad_token_id, temperature=0.0, top_p=1.0,
-            generator=torch.Generator(device=model.device).manual_seed(0), max_rows=256,
-        )  # fmt: skip
+        begun = [[*prompt, *branch] for prompt, (branch, _) in zip(prompts, places, strict=True)]
+        drawn = draw(model, tokenizer, begun, 1, 0.0, max_tokens=max(len(ids) for _, ids in places) + 4)
         ids = [[*branch, *new] for (branch, _), new in zip(places, drawn.completion_ids, strict=True)]
         found = map(parse_boxed, tokenizer.batch_decode(ids, skip_special_tokens=True))
         right = [predictor_reward(word, target) for word, target in zip(found, targets, strict=True)]
@@ -117,15 +112,11 @@ def paid(run, model, tokenizer, passages, seed: int = 0) -> pd.DataFrame:
     "none", "only the token", "only another token" (of another passage). Baseline: the same model.
     """
     rollout, questions = RLP(run, passages, tokenizer, model=model), []
-    generator = torch.Generator(device=model.device).manual_seed(seed)
+    sizes = {"max_tokens": run.max_completion_tokens, "top_p": run.top_p, "stop": rollout.stop}
 
     def ask(texts):
         prompts = tokenizer(texts)["input_ids"]
-        drawn = sample(
-            model, prompts, run.group, max_new_tokens=run.max_completion_tokens,
-            eos_ids=[tokenizer.eos_token_id, *rollout.stop], pad_id=tokenizer.pad_token_id,
-            temperature=run.temperature, top_p=run.top_p, generator=generator,
-        )  # fmt: skip
+        drawn = draw(model, tokenizer, prompts, run.group, run.temperature, seed, **sizes)
         each = zip(drawn.completion_ids, drawn.entropy, drawn.clipped, strict=True)
         answers = [Answer(prompts[i // run.group], ids, "", h, cut) for i, (ids, h, cut) in enumerate(each)]
         return [answers[i : i + run.group] for i in range(0, len(answers), run.group)]

@@ -116,8 +116,7 @@ def score(records: Sequence[dict]) -> list[dict]:
     }
     hits = [sum(record["right"]) for record in records]
     metrics = {"accuracy" if k == 1 else f"mean@{k}": [c / k for c in hits]}
-    for draws in sorted({min(8, k), k} - {1}):
-        metrics[f"pass@{draws}"] = [pass_at_k(k, c, draws) for c in hits]
+    metrics |= {f"pass@{m}": [pass_at_k(k, c, m) for c in hits] for m in sorted({min(8, k), k} - {1})}
     rows = []
     for metric, values in metrics.items():
         low, high = clustered_ci(values, clusters)
@@ -137,12 +136,12 @@ def paired(ours: Sequence[dict], theirs: Sequence[dict]) -> dict:
         common = f"{len(a.keys() & b.keys())} questions are common to the {len(a)} of one and the {len(b)} of the other"
         raise ValueError(f"compare: {common}; evaluate both with the same data and limit")
     clustered = all(record["source"] for record in a.values())
-    sums = {record["source"] if clustered else key: [0.0, 0.0] for key, record in a.items()}
-    for key, record in a.items():
-        pair = sums[record["source"] if clustered else key]
-        for i, one in enumerate((record, b[key])):
+    units = {key: record["source"] if clustered else key for key, record in a.items()}
+    sums = {unit: [0.0, 0.0] for unit in units.values()}
+    for key, unit in units.items():
+        for i, right in enumerate((a[key]["right"], b[key]["right"])):
             # Scaled so that the mean over sources is the mean over questions, however large each source is.
-            pair[i] += sum(one["right"]) / len(one["right"]) * len(sums) / len(a)
+            sums[unit][i] += sum(right) / len(right) * len(sums) / len(a)
     test = paired_test(*zip(*sums.values(), strict=True))
     low, high = test["interval"]
     return {"difference": test["difference"], "low": low, "high": high, "p": test["p"], "n": len(a),
@@ -181,13 +180,10 @@ def notices(task: str, row: dict) -> list[str]:
 
 def shown(table: pd.DataFrame) -> str:
     """The columns of a score table that a person reads, as text; percentages."""
-    percent = table[["score", "low", "high"]] * 100
-    columns = table[["task", "metric", "n", "k"]].assign(
-        score=percent["score"].map("{:.1f}".format),
-        interval=[f"[{low:.1f}, {high:.1f}]" for low, high in zip(percent["low"], percent["high"], strict=True)],
-        unparsed=table["unparsed_share"].map("{:.1%}".format),
-    )
-    return columns.to_string(index=False)
+    score, low, high = (table[name].mul(100).map("{:.1f}".format) for name in ("score", "low", "high"))
+    columns = {"score": score, "interval": "[" + low + ", " + high + "]"}
+    columns |= {"unparsed": table["unparsed_share"].map("{:.1%}".format)}
+    return table[["task", "metric", "n", "k"]].assign(**columns).to_string(index=False)
 
 
 def evaluate(
@@ -290,14 +286,13 @@ def compare(ours: Path | str, theirs: Path | str, tasks: Sequence[str] = ()) -> 
     Errors: FileNotFoundError for a folder or task that is not there, ValueError for other questions or other prompts.
     """
     folders = [path if path.is_dir() else root() / "data/evaluations" / path for path in (Path(ours), Path(theirs))]
-    finished = [{path.parent.name for path in folder.glob("*/scores.csv")} for folder in folders]
-    for folder, found in zip(folders, finished, strict=True):
-        if not found:
-            raise FileNotFoundError(f"compare: no finished evaluation in {folder}; `pzlib evaluate` makes one")
-    wanted = list(tasks) or [task for task in BENCHMARKS if task in finished[0] & finished[1]]
+    finished = {folder: {path.parent.name for path in folder.glob("*/scores.csv")} for folder in folders}
+    if empty := [folder for folder, found in finished.items() if not found]:
+        raise FileNotFoundError(f"compare: no finished evaluation in {empty[0]}; `pzlib evaluate` makes one")
+    wanted = list(tasks) or [task for task in BENCHMARKS if all(task in found for found in finished.values())]
     if not wanted:
-        one, other = (", ".join(sorted(found)) for found in finished)
-        raise ValueError(f"compare: no benchmark is in both: {one} and {other}")
+        both = " and ".join(", ".join(sorted(found)) for found in finished.values())
+        raise ValueError(f"compare: no benchmark is in both: {both}")
     rows = []
     for task in wanted:
         both = [folder / task for folder in folders]

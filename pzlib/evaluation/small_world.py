@@ -1,5 +1,5 @@
 """The small world's questions, TinyBench and masked spans by kind, and the properties that it and its base must have.
-Left out: the papers' benchmarks; every method's result, for a world is set by its properties, never by who wins on it."""
+Left out: the papers' benchmarks; every method's result, since a world is set by its properties, not by who wins."""
 
 import random
 from collections import Counter, defaultdict
@@ -38,16 +38,22 @@ BOUNDS = {
 }
 
 
-def complete(
-    model, tokenizer, prompts: list[str], repeats: int = 1, temperature: float = 0.0, seed: int = 0,
-    max_tokens: int = MAX_TOKENS, top_p: float = 1.0, max_rows: int = ROWS_AT_ONCE,
+def draw(
+    model, tokenizer, prompt_ids, repeats: int, temperature: float, seed: int = 0, max_tokens: int = MAX_TOKENS,
+    top_p: float = 1.0, max_rows: int = ROWS_AT_ONCE, stop: Sequence[int] = (),
 ):  # fmt: skip
-    """Completions of text prompts, prompt-major: `len(prompts) * repeats` texts, and their lengths in tokens."""
-    drawn = sample(
-        model, tokenizer(prompts)["input_ids"], repeats, max_new_tokens=max_tokens, eos_ids=[tokenizer.eos_token_id],
+    """The `Samples` of prompts in token ids (`pzlib.engine.sampling.sample`); stop: ids that end an answer too."""
+    return sample(
+        model, prompt_ids, repeats, max_new_tokens=max_tokens, eos_ids=[tokenizer.eos_token_id, *stop],
         pad_id=tokenizer.pad_token_id, temperature=temperature, top_p=top_p, max_rows=max_rows,
         generator=torch.Generator(device=model.device).manual_seed(seed),
     )  # fmt: skip
+
+
+def complete(model, tokenizer, prompts: list[str], repeats: int = 1, temperature: float = 0.0, seed: int = 0, **sizes):
+    """Completions of text prompts, prompt-major: `len(prompts) * repeats` texts, and their lengths in tokens.
+    sizes: those of `draw`."""
+    drawn = draw(model, tokenizer, tokenizer(prompts)["input_ids"], repeats, temperature, seed, **sizes)
     texts = tokenizer.batch_decode(drawn.completion_ids, skip_special_tokens=True)
     return texts, [len(ids) for ids in drawn.completion_ids]
 
@@ -80,7 +86,7 @@ def spans(passages: Sequence[Passage], per_kind: int, seed: int = 0) -> list[tup
         rng.shuffle(places)
         for start, end, kind in places:
             masked = apply_mask(passage.text, passage.text[start:end])
-            if masked is not None and len(found[kind]) < per_kind and found[kind][-1:] != [passage.id]:
+            if masked is not None and len(found[kind]) < per_kind:
                 found[kind].append((kind, masked.text, masked.target))
     return [item for kind in sorted(found) for item in found[kind]]
 
@@ -116,13 +122,15 @@ def of_run(run) -> Evaluation:
     return small_world(run.eval_items)
 
 
-def _scored(model, tokenizer, asked, repeats, seed=0):
-    """{name: (right, tokens, whether it reasoned) of each answer} of (name, prompt, target) triples."""
-    texts, lengths = complete(model, tokenizer, [prompt for _, prompt, _ in asked], repeats, temperature=1.0, seed=seed)
+def _scored(model, tokenizer, asked, repeats, seed=0, start=""):
+    """{name: (right, tokens, whether it reasoned) of each answer} of (name, prompt, target) triples; start: how every
+    answer is made to begin."""
+    prompts = [f"{prompt} {start}".strip() for _, prompt, _ in asked]
+    texts, lengths = complete(model, tokenizer, prompts, repeats, temperature=1.0, seed=seed)
     found = defaultdict(list)
     for i, (text, length) in enumerate(zip(texts, lengths, strict=True)):
         name, _, target = asked[i // repeats]
-        found[name].append((predictor_reward(parse_boxed(text), target), length, text.startswith(THINK)))
+        found[name].append((predictor_reward(parse_boxed(start + text), target), length, text.startswith(THINK)))
     return found
 
 
@@ -140,13 +148,9 @@ def span_accuracy(
 
     start: how every answer is made to begin: "" (as it likes), `THINK` or `DIRECT`.
     """
-    prompts = [(predictor_prompt(masked, TINY) + " " + start).strip() for _, masked, _ in items]
-    texts, _ = complete(model, tokenizer, prompts, repeats, temperature=1.0, seed=seed)
-    hits = []
-    for i, (kind, _, target) in enumerate(items):
-        words = [parse_boxed(f"{start} {text}") for text in texts[i * repeats : (i + 1) * repeats]]
-        hits.append((kind, int(sum(predictor_reward(word, target) for word in words))))
-    return hits
+    asked = [(i, predictor_prompt(masked, TINY), target) for i, (_, masked, target) in enumerate(items)]
+    scored = _scored(model, tokenizer, asked, repeats, seed, start)
+    return [(kind, int(sum(right for right, *_ in scored[i]))) for i, (kind, *_) in enumerate(items)]
 
 
 def position_kinds(name: str, limit: int = 300, seed: int = 99) -> pd.Series:
@@ -206,13 +210,12 @@ def base_spans(model, tokenizer, per_kind: int = 24, seed: int = 99) -> pd.DataF
     items = spans(tinywiki.passages("tinywiki", 800, seed), per_kind, seed)
     rows = []
     for way, start in (("free", ""), ("reasoning", THINK), ("direct", DIRECT)):
-        found = defaultdict(list)
         for kind, hits in span_accuracy(model, tokenizer, items, repeats=8, start=start, seed=seed):
-            found[kind].append((pass_at_k(8, hits, 1), pass_at_k(8, hits, 8)))
-        for kind, scores in found.items():
-            one, eight = (sum(column) / len(scores) for column in zip(*scores, strict=True))
-            rows.append((kind, kind_class(kind), way, len(scores), one, eight))
-    return pd.DataFrame(rows, columns=["kind", "class", "way", "n", "pass@1", "pass@8"])
+            rows.append((kind, kind_class(kind), way, pass_at_k(8, hits, 1), pass_at_k(8, hits, 8)))
+    table = pd.DataFrame(rows, columns=["kind", "class", "way", "pass@1", "pass@8"])
+    groups = table.groupby(["way", "kind", "class"], sort=False)[["pass@1", "pass@8"]]
+    means = groups.mean().assign(n=groups.size()).reset_index()
+    return means[["kind", "class", "way", "n", "pass@1", "pass@8"]]
 
 
 def base_masks(model, tokenizer, limit: int = 100, repeats: int = 8, seed: int = 99) -> pd.Series:

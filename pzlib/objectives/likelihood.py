@@ -27,19 +27,17 @@ def likelihood_rewards(logps: Sequence[Sequence[float] | None], reward: str, tok
     >>> [round(r, 3) for r in likelihood_rewards([[half], [2 * half]], "jepo", 1)]  # log of 3/8 over 1/4, over 1/2
     [0.405, -0.288]
     """
+    if reward not in LIKELIHOODS:
+        raise ValueError(f"reward: {reward!r} is no likelihood; choose one of {', '.join(LIKELIHOODS)}")
     found = [[UNANSWERED] * max(1, tokens) if own is None else list(own) for own in logps]
-    sums = [math.fsum(own) for own in found]
-    if reward == "prob":
-        return [math.exp(total) for total in sums]
     if reward == "avg_prob":
         return [math.fsum(map(math.exp, own)) / len(own) for own in found]
-    if reward == "logprob":
-        return sums
-    if reward == "avg_logprob":
-        return [total / len(own) for total, own in zip(sums, found, strict=True)]
+    sums = [math.fsum(own) for own in found]
     if reward == "jepo":
         return [_log_mean(sums) - _log_mean(sums[:i] + sums[i + 1 :]) for i in range(len(sums))]
-    raise ValueError(f"reward: {reward!r} is no likelihood; choose one of {', '.join(LIKELIHOODS)}")
+    if reward == "avg_logprob":
+        return [total / len(own) for total, own in zip(sums, found, strict=True)]
+    return list(map(math.exp, sums)) if reward == "prob" else sums
 
 
 def boxed(span, template):

@@ -88,10 +88,9 @@ class PretrainZero(Objective):
         """Of each (prompt, target) its G (answer, prediction, reward, further columns): eq. 8, or a likelihood."""
         if self.run.reward != "exact":
             return likelihood.score(self, [target for _, target in asked], answers, read)
-        found = [[(answer, parse_boxed(answer.text)) for answer in group] for group in answers]
         return [
-            [(answer, prediction, predictor_reward(prediction, target), {}) for answer, prediction in group]
-            for (_, target), group in zip(asked, found, strict=True)
+            [(answer, said := parse_boxed(answer.text), predictor_reward(said, target), {}) for answer in group]
+            for (_, target), group in zip(asked, answers, strict=True)
         ]
 
     def _fitting(self, texts):

@@ -146,9 +146,8 @@ class MixedSFT(Supervised):
         return [item.text]  # plain text is read without a prompt
 
     def ids_of(self, items, rows):
-        solved = [item for item in items if hasattr(item, "question")]
-        plain = [item for item in items if not hasattr(item, "question")]
-        turns = [order(kind, self.run.seed, rows - rows // 2) for kind in (plain, solved)]
+        kinds = [[item for item in items if hasattr(item, "question") == solved] for solved in (False, True)]
+        turns = [order(kind, self.run.seed, rows - rows // 2) for kind in kinds]
         return [i for pair in zip(*turns, strict=True) for i in pair][:rows]
 
     def learned(self, items, step):
