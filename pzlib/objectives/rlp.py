@@ -90,9 +90,8 @@ def thought_end(ids: Sequence[int], decode: Callable[[Sequence[int]], str], clos
     >>> [thought_end(range(n), lambda ids: " ".join(words[i] for i in ids), "</think>") for n in (3, 4, 6)]
     [None, 4, 4]
     """
-    if closing not in decode(ids):
-        return None
-    return bisect_left(range(len(ids) + 1), True, key=lambda n: closing in decode(ids[:n]))
+    end = bisect_left(range(len(ids) + 1), True, key=lambda n: closing in decode(ids[:n]))
+    return end if end <= len(ids) else None
 
 
 class RLP(Objective):
@@ -215,12 +214,13 @@ class RLP(Objective):
         share of empty ones. Naming is predicting, for the token is not shown; RPT warns that it alone can be paid."""
         thoughts = [e["completion"].partition(self.form.closing)[0].strip() for e in episodes]
         named = [names(thought, e["mask"]) for thought, e in zip(thoughts, episodes, strict=True)]
-        return {
-            "thought/naming": _mean(named),
-            "thought/reward_naming": _mean([e["reward"] for e, n in zip(episodes, named, strict=True) if n]),
-            "thought/reward_other": _mean([e["reward"] for e, n in zip(episodes, named, strict=True) if not n]),
-            "thought/empty": _mean([not thought for thought in thoughts]),
+        found = {
+            "thought/naming": named,
+            "thought/reward_naming": [e["reward"] for e, n in zip(episodes, named, strict=True) if n],
+            "thought/reward_other": [e["reward"] for e, n in zip(episodes, named, strict=True) if not n],
+            "thought/empty": [not thought for thought in thoughts],
         }
+        return {name: sum(own) / len(own) if own else None for name, own in found.items()}
 
     def ask(self, texts, trainer, generator):
         return ask(self.run, self.tokenizer, texts, trainer, generator, self.stop)
@@ -258,7 +258,3 @@ def names(thought, token):
     (True, False)
     """
     return re.search(rf"(?<!\w){re.escape(token)}(?!\w)", thought) is not None
-
-
-def _mean(values):
-    return sum(values) / len(values) if values else None

@@ -102,9 +102,8 @@ class RLPT(Objective):
         asked = [target for row in chosen for target in row if target]
         answers = ask([prompt for prompt, *_ in asked])
         scored = iter(self._score(asked, answers, read))
-        played = []
-        for passage, targets in zip(passages, chosen, strict=True):
-            block = Block(passage)
+        played = [Block(passage) for passage in passages]
+        for block, passage, targets in zip(played, passages, chosen, strict=True):
             for target in targets:
                 if not target:
                     block.rows += self.fillers()
@@ -113,7 +112,6 @@ class RLPT(Objective):
                 facts = facts_of(passage, MaskedPassage("", passage.text[start:end], 1, (start,)), count=None)
                 for answer, prediction, reward, why in next(scored):
                     block.rows.append(Row.of("predictor", answer, prompt, prediction, reward, facts | why))
-            played.append(block)
         return played
 
     def _draw(self, text, rng):
@@ -141,11 +139,9 @@ class RLPT(Objective):
         if run.reward == "judge":
             pairs = [(ahead, p) for (_, _, ahead), group in zip(asked, found, strict=True) for p in group]
             verdicts = iter(self.judge.scores(pairs))
-            right = rewards = [[float(next(verdicts)) for _ in group] for group in found]
-        elif run.reward == "exact":
-            rewards = right
-        else:
-            rewards = likelihood.rewards_of(self, targets, answers, read)
+            right = [[float(next(verdicts)) for _ in group] for group in found]
+        likely = run.reward in likelihood.LIKELIHOODS
+        rewards = likelihood.rewards_of(self, targets, answers, read) if likely else right
         return likelihood.scored(answers, found, rewards, right)
 
 

@@ -17,7 +17,7 @@ from pzlib.prompts import TEMPLATES, predictor_prompt, question_prompt
 class Supervised(Method):
     """The rows of a supervised run, made when they are needed: `ids` names the item of each row of the whole run.
 
-    A subclass says in `ids_of` which items are read in which order, and in `row` what is read and learned of one.
+    A subclass says in `ids_of` which items are read in which order, and in `learned` what is read and learned of each.
     Every row ends with the end token. Raises ValueError for doubled ids.
     """
 

@@ -67,18 +67,14 @@ def draw_cuts(text: str, offsets, min_context: int, rng: random.Random, count: i
 
 @dataclass(frozen=True)
 class Target:
-    """One position of a passage as RPT asks for it: everything before a token, and everything from it on.
+    """One position of a passage as RPT asks for it."""
 
-    token: the true next token, with the spaces that belong to it. boundaries: the cumulative lengths of the tokens from
-    here on in bytes of UTF-8, RPT's L_gt. start: where it stands in the passage, in characters; first: in tokens.
-    """
-
-    context: str
-    continuation: str
-    token: str
-    boundaries: frozenset[int]
-    start: int
-    first: int
+    context: str  # everything before a token
+    continuation: str  # everything from it on
+    token: str  # the true next one, with the spaces that belong to it
+    boundaries: frozenset[int]  # cumulative lengths of the tokens from here on in bytes of UTF-8, RPT's L_gt
+    start: int  # its place in the passage, in characters
+    first: int  # and in tokens
 
 
 def pieces(offsets: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
@@ -122,8 +118,8 @@ def uncertain(offsets, nats: list[float], min_context: int, threshold: float) ->
     >>> uncertain([(0, 2), (3, 6), (7, 10), (11, 12)], [9.0, 2.0, 0.4, 0.6], min_context=2, threshold=0.5)
     [3]
     """
-    found = enumerate(pieces(offsets))
-    return [place for place, (first, _, _) in found if first >= min_context and nats[first] >= threshold]
+    starts = [first for first, _, _ in pieces(offsets)]
+    return [place for place, first in enumerate(starts) if first >= min_context and nats[first] >= threshold]
 
 
 def token_offsets(tokenizer, texts: list[str], start: bool = True) -> tuple[list, list]:
