@@ -10,6 +10,7 @@ from itertools import groupby, islice
 import pandas as pd
 
 from pzlib.engine.models import evaluating, load
+from pzlib.engine.packing import entropies, read
 from pzlib.evaluation import Evaluation, small_world
 from pzlib.evaluation.small_world import MAX_TOKENS, THINK, complete, row
 from pzlib.objectives.rpt import predicted, rpt_prompt, verdict

@@ -9,7 +9,7 @@ from itertools import product
 import pandas as pd
 
 from pzlib.engine.generation import Answer
-from pzlib.engine.likelihood import likelihoods
+from pzlib.engine.packing import likelihoods
 from pzlib.evaluation.small_world import draw
 from pzlib.objectives.likelihood import OPENING, placed
 from pzlib.objectives.rlp import RLP, names
