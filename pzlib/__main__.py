@@ -162,14 +162,13 @@ def evaluate(
             if asked[name] != plain[name].default:
                 raise ValueError(f"{name.replace('_', '-')}: belongs to benchmarks; name some with --tasks")
         return _tinybench(model, items)
-    from pzlib.evaluation import stored
+    from pzlib.evaluation import scores
     from pzlib.evaluation.harness import Protocol
-    from pzlib.evaluation.scores import shown
 
     protocol, folders = Protocol(**{field.name: asked[field.name] for field in fields(Protocol)}), []
     for one in filter(None, (model, against)):
-        folder, table = stored.evaluate(one, tasks, protocol, data, random_option, output)
-        print(f"\n{shown(table)}\nsamples, prompts and scores: {folder}")
+        folder, table = scores.evaluate(one, tasks, protocol, data, random_option, output)
+        print(f"\n{scores.shown(table)}\nsamples, prompts and scores: {folder}")
         folders.append(folder)
     return _compared(*folders, table["task"].unique()) if against else 0
 
@@ -203,7 +202,7 @@ def compare(
 
 
 def _compared(ours, theirs, tasks):
-    from pzlib.evaluation.stored import compare
+    from pzlib.evaluation.scores import compare
 
     for row in compare(ours, theirs, tasks).itertuples():
         sources = "" if row.sources != row.sources or row.sources is None else f" of {row.sources:.0f} sources"

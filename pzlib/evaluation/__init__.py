@@ -1,16 +1,13 @@
 """Scores of a model: the small world, next tokens, benchmarks. What a run is asked along training goes by a name.
 Light: the modules named here are read when one of them is asked for."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 
 from pzlib.errors import near_names
 
-# The module of each evaluation; its `of_run(run)` makes it.
-EVALUATIONS = {"small_world": "pzlib.evaluation.small_world", "next_tokens": "pzlib.evaluation.next_tokens"}
+EVALUATIONS = ("small_world", "next_tokens")  # modules, whose `of_run(run)` makes one
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ def named(name: str, run) -> Evaluation:
     """
     if name not in EVALUATIONS:
         raise ValueError(f"evaluation: there is no {name!r}; {near_names(name, EVALUATIONS)}")
-    return import_module(EVALUATIONS[name]).of_run(run)
+    return import_module(f"{__name__}.{name}").of_run(run)
 
 
 def evaluation_of(run) -> Evaluation | None:

@@ -1,13 +1,12 @@
 """Benchmarks as published: where their rows come from, what the columns mean, and the prompts and golds made of them.
 Leaves out how a model is asked (`pzlib.evaluation.harness`) and graded (`pzlib.evaluation.scores`)."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from pzlib.corpus import formats
@@ -29,17 +28,13 @@ LETTER_SUFFIX = (
 
 @dataclass(frozen=True)
 class Item:
-    """One question with what counts as right; `key` tells questions apart, whichever model is asked.
-
-    source: what it shares with others ("": nothing); options: how many choices (0: an open answer); gold: None where
-    the row holds none that can be read, which is counted and scored as wrong.
-    """
+    """One question with what counts as right; `key` tells questions apart, whichever model is asked."""
 
     id: str
-    source: str
+    source: str  # what it shares with others; "": nothing
     question: str
-    options: int
-    gold: str | None
+    options: int  # how many choices; 0: an open answer
+    gold: str | None  # None where the row holds none that can be read, which is counted and scored as wrong
 
     @property
     def key(self) -> str:
@@ -48,22 +43,16 @@ class Item:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark as published: the data set on the hub, its columns, how it is scored.
+    """A benchmark as published: the data set on the hub, its columns, how it is scored."""
 
-    kind: letter (a multiple choice), math (math-verify), fuzzy (BBEH's own comparison) or exact (equal words).
-    question, source: columns of which the first that is there counts; gold: the same, with what reads the column.
-    file: how the name of a local file may begin beside the benchmark's own; samples: answers a question, by the papers'
-    protocol.
-    """
-
-    kind: str
+    kind: str  # letter (a multiple choice), math (math-verify), fuzzy (BBEH's own comparison) or exact (equal words)
     hub: str  # "name" or "name:config"; "" where it is made here
-    question: tuple[str, ...]
-    gold: dict[str, Callable[[object], str | None]]
+    question: tuple[str, ...]  # columns, of which the first that is there counts
+    gold: dict[str, Callable[[object], str | None]]  # the same, with what reads the column
     split: str = "test"
-    source: tuple[str, ...] = ()
-    samples: int = 1
-    file: str = ""
+    source: tuple[str, ...] = ()  # columns, as of question
+    samples: int = 1  # answers a question, by the papers' protocol
+    file: str = ""  # how the name of a local file may begin beside the benchmark's own
 
 
 def _plain(value: object) -> str | None:
@@ -72,11 +61,11 @@ def _plain(value: object) -> str | None:
     >>> _plain(27.0), _plain(["$2$"]), _plain("025"), _plain(None)
     ('27', '$2$', '025', None)
     """
+    if value is None or value != value:  # pandas writes NaN for none
+        return None
     if isinstance(value, list):
         value = ", ".join(map(str, value))
-    if isinstance(value, float):
-        value = None if value != value else int(value) if value.is_integer() else value  # pandas writes NaN for none
-    return (str(value).strip() or None) if value is not None else None
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value).strip() or None
 
 
 def _boxed(solution: object) -> str | None:
@@ -159,15 +148,15 @@ def items(name: str, rows: Sequence[dict], where: str = "the rows") -> list[Item
     if not rows:
         raise ValueError(f"data: {where} holds no question of {name}")
 
-    def column(wanted):
-        return next((there for there in wanted if there in has), None)
+    def column(wanted, needed=True):
+        there = next((own for own in wanted if own in has), None)
+        if needed and there is None:
+            needs = f"{' or '.join(wanted)}, which {name} needs"
+            raise ValueError(f"data: {where} has no column {needs}; it has {', '.join(has)}")
+        return there
 
-    for wanted in (benchmark.question, benchmark.gold):
-        if column(wanted) is None:
-            needs, there = " or ".join(wanted), ", ".join(has)
-            raise ValueError(f"data: {where} has no column {needs}, which {name} needs; it has {there}")
-    question, gold, source = map(column, (benchmark.question, benchmark.gold, benchmark.source))
-    number = column(("id", "unique_id", "question_id", "uuid"))
+    question, gold, source = column(benchmark.question), column(benchmark.gold), column(benchmark.source, False)
+    number = column(("id", "unique_id", "question_id", "uuid"), False)
     found = []
     for n, row in enumerate(rows):
         text, options = row.get(question), row.get("options") or []
@@ -176,14 +165,14 @@ def items(name: str, rows: Sequence[dict], where: str = "the rows") -> list[Item
         right = benchmark.gold[gold](row.get(gold))
         if benchmark.kind == "letter":
             if options:  # as General-Reasoner lists them; a question without this column holds its own
-                listed = zip(LETTERS, options, strict=False)
-                text = f"{text}\nOptions are:\n" + "".join(f"({letter}): {option}\n" for letter, option in listed)
+                listed = (f"({letter}): {option}\n" for letter, option in zip(LETTERS, options, strict=False))
+                text = f"{text}\nOptions are:\n{''.join(listed)}"
             right = right if right and right in LETTERS[: len(options) or None] else None
         elif row.get("context"):  # OlympiadBench's, of a few problems
             text = f"{row['context']}\n{text}"
-        id = n if row.get(number) is None else row[number]
         choices = (len(options) or len(LETTERS)) if benchmark.kind == "letter" else 0
-        found.append(Item(str(id), str(row.get(source) or ""), text, choices, right))
+        own = str(n if row.get(number) is None else row[number])
+        found.append(Item(own, str(row.get(source) or ""), text, choices, right))
     if all(item.gold is None for item in found):
         raise ValueError(f"data: no gold of {name} can be read in the column {gold!r} of {where}; is it another set?")
     return found
@@ -218,16 +207,11 @@ def sources(tasks: Sequence[str], data: Sequence[str] = ()) -> dict[str, Path | 
     In a folder a task's file is the one whose name begins as the task does: `gsm8k_test.jsonl` is gsm8k's.
     Errors: ValueError for a task that was not asked for, a folder without a task's file, or with several.
     """
-    named, folders = {}, []
-    for given in data:
-        task, equals, path = given.partition("=")
-        if equals and task in BENCHMARKS:
-            named[task] = Path(path).expanduser()
-        else:
-            folders.append(Path(given).expanduser())
-    for task in named:
-        if task not in tasks:
-            raise ValueError(f"data: {task} is not among the tasks {', '.join(tasks)}; add it, or leave its data out")
+    pairs = {given: given.split("=", 1) for given in data if given.partition("=")[0] in BENCHMARKS and "=" in given}
+    named = {task: Path(path).expanduser() for task, path in pairs.values()}
+    folders = [Path(given).expanduser() for given in data if given not in pairs]
+    if other := [task for task in named if task not in tasks]:
+        raise ValueError(f"data: {other[0]} is not among the tasks {', '.join(tasks)}; add it, or leave its data out")
     for path in (*named.values(), *folders):
         if not path.exists():
             raise FileNotFoundError(f"data: {str(path)!r} does not exist (looked in {Path.cwd()})")
@@ -238,16 +222,15 @@ def _in_folders(task: str, folders: Sequence[Path]) -> Path | None:
     if not folders or not BENCHMARKS[task].hub:
         return None
     stems = [stem for stem in (task, BENCHMARKS[task].file) if stem]
-    for stem in stems:
-        for folder in folders:
-            there = [path for path in sorted(folder.iterdir()) if path.suffix in SUFFIXES]
-            exact = [path for path in there if path.stem == stem]
-            longer = [path for path in there if path.stem.startswith(f"{stem}_") and VALIDATION not in path.stem]
-            if len(found := exact or longer) > 1:
-                names = ", ".join(path.name for path in found)
-                raise ValueError(f"data: {folder} holds several files of {task}: {names}; give one as {task}=PATH")
-            if found:
-                return found[0]
+    for stem, folder in product(stems, folders):
+        there = [path for path in sorted(folder.iterdir()) if path.suffix in SUFFIXES]
+        exact = [path for path in there if path.stem == stem]
+        longer = [path for path in there if path.stem.startswith(f"{stem}_") and VALIDATION not in path.stem]
+        if len(found := exact or longer) > 1:
+            names = ", ".join(path.name for path in found)
+            raise ValueError(f"data: {folder} holds several files of {task}: {names}; give one as {task}=PATH")
+        if found:
+            return found[0]
     names = " or ".join(f"{stem}*.jsonl" for stem in stems)
     raise ValueError(f"data: no file of {task} in {', '.join(map(str, folders))}; it is called {names}")
 

@@ -1,10 +1,7 @@
 """Completions as one table: what models answer to the same masked passages, a run's own predictions, real transcripts.
 Left out: the paper's own case (PretrainZero Fig. 8), one passage and one answer of each of two models."""
 
-from __future__ import annotations
-
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -39,8 +36,7 @@ def tidy(rows: pd.DataFrame) -> pd.DataFrame:
     unnamed = table["case"].isna()
     table["case"] = table["case"].where(~unnamed, table["prompt"].map(case_of, na_action="ignore")).astype("string")
     if table["sample"].isna().any():
-        keys = ["source", "seed", "step", "case"]
-        table["sample"] = table.groupby(keys, dropna=False).cumcount()
+        table["sample"] = table.groupby(["source", "seed", "step", "case"], dropna=False).cumcount()
     return table.reset_index(drop=True)
 
 
@@ -53,11 +49,10 @@ def lined_up(table: pd.DataFrame, sources=None) -> pd.DataFrame:
 
 def from_episodes(folder, source: str, steps=None) -> pd.DataFrame:
     """The predictions that a run stored: `folder` a RunFolder, `steps` as in its `episodes` (None: all)."""
-    rows = folder.episodes(steps)
+    rows = folder.episodes(steps).rename(columns={"mask": "target"})
     rows = rows[(rows["role"] == "predictor") & rows["completion"].notna()]
     # The reward says it only where it is 1 or 0; a verifier's verdict goes before.
     right = [None if row["reward"] != row["reward"] else float(is_right(row)) for row in rows.to_dict("records")]
-    rows = rows.rename(columns={"mask": "target"})
     return tidy(rows.assign(source=source, seed=folder.params()["seed"], right=right))
 
 
@@ -65,11 +60,10 @@ def read_completions(path, label: str | None = None, stop: str | None = None, **
     r"""The completions of a `.jsonl`, `.jsonl.gz` or `.parquet` file.
 
     columns: for a name of `COLUMNS` the file's own, as `completion="output", case="question_id"`; one that is not given
-    goes by its own name, and may be missing, but for completion. label: the source, where no column
-    says it; default: the file's name. stop: a text at which a completion ends, for answers that ran on into
-    a next question. A cell may hold a list of completions: then cells of the row that are lists go with it one by one.
-    Where the file has no column for it, the prediction is what is in the last box, and right (if there is a target)
-    is whether it equals the target exactly.
+    goes by its own name, and may be missing, but for completion. label: the source where no column says it; default:
+    the file's name. stop: a text at which a completion ends, for answers that ran on into a next question.
+    A cell may hold a list of completions: then cells of the row that are lists go with it one by one. Where the file
+    has no column for it, the prediction is what is in the last box, and right (with a target) whether it is equal.
     Errors: ValueError or FileNotFoundError naming the file and the column, with the near ones or the line.
 
     `read_completions("answers.jsonl", completion="output", prompt="question")`
@@ -82,8 +76,8 @@ def read_completions(path, label: str | None = None, stop: str | None = None, **
     known = list(dict.fromkeys(name for row in rows for name in row))
     for name, column in {"completion": "completion", **columns}.items():
         if column not in known:
-            remedy = f"name it: {name}='...'; {near_names(column, known)}"
-            raise ValueError(f"{path}: {column!r} is not a column, so there is no {name}; {remedy}")
+            missing = f"{column!r} is not a column, so there is no {name}"
+            raise ValueError(f"{path}: {missing}; name it: {name}='...'; {near_names(column, known)}")
     own = {name: columns.get(name, name) for name in COLUMNS}
     flat = [one | {"row": str(n)} for n, row in enumerate(rows, 1) for one in _split(row, own, f"{path}, row {n}")]
     table = pd.DataFrame(flat, columns=[*COLUMNS, "row"])
@@ -104,53 +98,47 @@ def read_completions(path, label: str | None = None, stop: str | None = None, **
 def _split(row: dict, own: dict[str, str], where: str) -> Iterator[dict]:
     """One dict by `COLUMNS` for each completion of a row of the file."""
     cells = {name: row.get(column) for name, column in own.items()}
-    said, targets = cells["completion"], cells["target"]
-    if isinstance(targets, list) and not isinstance(said, list):
-        if len(targets) != 1:
-            raise ValueError(f"{where}: {own['target']!r} holds {len(targets)} targets; give one, or none and right")
-        cells["target"] = targets[0]
-    texts = said if isinstance(said, list) else [said]
+    lists = {name: cell for name, cell in cells.items() if isinstance(cell, list)}
+    if "completion" not in lists:
+        if len(lists.get("target", [None])) != 1:
+            many = f"{own['target']!r} holds {len(lists['target'])} targets"
+            raise ValueError(f"{where}: {many}; give one, or none and right")
+        cells["target"], lists = lists["target"][0] if "target" in lists else cells["target"], {}
+    texts = lists.get("completion", [cells["completion"]])
+    for name, cell in lists.items():
+        if len(cell) != len(texts):
+            raise ValueError(f"{where}: {own[name]!r} has {len(cell)} values for {len(texts)} completions")
     for i, text in enumerate(texts):
         if not isinstance(text, str):
             raise ValueError(f"{where}: completion is {type(text).__name__}, not text; leave such rows out first")
-        lists = {name: cell for name, cell in cells.items() if isinstance(cell, list)} if texts is said else {}
-        for name, cell in lists.items():
-            if len(cell) != len(texts):
-                raise ValueError(f"{where}: {own[name]!r} has {len(cell)} values for {len(texts)} completions")
         yield cells | {name: cell[i] for name, cell in lists.items()}
 
 
 def _judged(table: pd.DataFrame) -> list[float | None]:
     """Whether each prediction equals its target; None where there is no target."""
-    pairs = zip(table["prediction"], table["target"], strict=True)
-    return [predictor_reward(_text(said), _text(target)) if _text(target) else None for said, target in pairs]
-
-
-def _text(cell) -> str | None:
-    return None if cell is None or cell != cell else str(cell)  # NaN is unequal to itself
+    pairs = table[["prediction", "target"]].astype(object).where(table.notna(), None).itertuples(index=False)
+    texts = ((None if cell is None else str(cell) for cell in pair) for pair in pairs)
+    return [predictor_reward(said, target) if target else None for said, target in texts]
 
 
 def masked_cases(items, template: str = "tiny") -> pd.DataFrame:
-    """Cases to ask: (kind, masked text, target) triples, as `pzlib.evaluation.small_world.spans` returns, under a
-    template's prompt.
+    """Cases to ask: (kind, masked text, target) triples, as `small_world.spans` returns, under a template's prompt.
 
     >>> masked_cases([("capital", "Rome is in [mask] .", "Italy")])["prompt"].tolist()
     ['Passage : Rome is in [mask] . Answer :']
     """
-    rows = [{"kind": kind, "prompt": predictor_prompt(text, TEMPLATES[template]), "target": target}
-            for kind, text, target in items]  # fmt: skip
-    table = pd.DataFrame(rows, columns=["kind", "prompt", "target"])
-    table.insert(0, "case", table["prompt"].map(case_of))
-    return table.drop_duplicates("case", ignore_index=True)
+    asked = [(kind, predictor_prompt(text, TEMPLATES[template]), target) for kind, text, target in items]
+    rows = [(case_of(prompt), kind, prompt, target) for kind, prompt, target in asked]
+    return pd.DataFrame(rows, columns=["case", "kind", "prompt", "target"]).drop_duplicates("case", ignore_index=True)
 
 
 def answers(run, cases: pd.DataFrame, path, *, source: str, step: int = 0, samples: int = 4) -> pd.DataFrame:
     """What `run.model` answers to `cases`: `samples` completions each, kept in the jsonl at `path` and read from there
     when asked again, so that a notebook can be run anew without the models.
 
-    Drawn as in the run (its temperature, top-p and completion tokens) with the run's seed, so that models asked with
-    one seed share their random numbers. A file that holds other cases or fewer samples is made anew; that the
-    weights are still the same is not checked. Errors: FileNotFoundError where neither file nor model is there.
+    Drawn as in the run, with its seed, so that models asked with one seed share their random numbers. A file that holds
+    other cases or samples is made anew; that the weights are still the same is not checked.
+    Errors: FileNotFoundError where neither file nor model is there.
     """
     path = Path(path)
     wanted = {(case, sample) for case in cases["case"] for sample in range(samples)}
@@ -160,8 +148,7 @@ def answers(run, cases: pd.DataFrame, path, *, source: str, step: int = 0, sampl
             return stored.assign(source=source, seed=run.seed, step=step)  # their names are the asker's
     table = _asked(run, cases, samples).assign(source=source, seed=run.seed, step=step)[list(COLUMNS)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = table.astype(object).where(table.notna(), None).to_dict("records")
-    write_atomic(path, "".join(json.dumps(row) + "\n" for row in rows))
+    write_atomic(path, table.to_json(orient="records", lines=True))
     return table
 
 
@@ -169,10 +156,8 @@ def _asked(run, cases, samples):
     from pzlib.engine.models import load  # these load torch
     from pzlib.evaluation.small_world import complete
 
-    texts, lengths = complete(
-        *load(run), cases["prompt"].tolist(), samples, run.temperature, run.seed, run.max_completion_tokens,
-        run.top_p, run.micro_batch_rows,
-    )  # fmt: skip
+    sizes = {"max_tokens": run.max_completion_tokens, "top_p": run.top_p, "max_rows": run.micro_batch_rows}
+    texts, lengths = complete(*load(run), cases["prompt"].tolist(), samples, run.temperature, run.seed, **sizes)
     table = cases.loc[cases.index.repeat(samples)].reset_index(drop=True)
     table = table.assign(completion=texts, length=lengths, sample=list(range(samples)) * len(cases))
     table["prediction"] = [parse_boxed(text) for text in texts]
@@ -189,6 +174,6 @@ def models_of(run) -> dict:
     [(20, 'mine')]
     """
     found = [*run.folder.glob("checkpoints/checkpoint-*"), *run.folder.glob("model-*")]
-    steps = {int(path.name.rpartition("-")[2]): path for path in found if path.name.rpartition("-")[2].isdigit()}
-    earlier = {step: replace(run, model=str(steps[step])) for step in sorted(steps) if step < run.steps}
+    steps = sorted((int(step), path) for path in found if (step := path.name.rpartition("-")[2]).isdigit())
+    earlier = {step: replace(run, model=str(path)) for step, path in steps if step < run.steps}
     return earlier | {run.steps: replace(run, model=run.run_id)}

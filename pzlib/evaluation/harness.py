@@ -1,8 +1,6 @@
 """Asks a model a benchmark's questions through lm-evaluation-harness, and returns every completion with its prompt.
-Leaves out the harness's own scores: it compares strings, one by one, under an alarm that a thread never hears; see
+Leaves out the harness's own scores: it compares strings, under an alarm that a thread never hears; see
 `pzlib.evaluation.scores`."""
-
-from __future__ import annotations
 
 import contextlib
 import hashlib
@@ -17,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pzlib.evaluation.benchmarks import BENCHMARKS, Item, prompt
+from pzlib.paths import sha256
 from pzlib.run import Run
 
 STYLES, BACKENDS = ("boxed", "stock", "tiny"), ("hf", "vllm")
@@ -25,11 +24,8 @@ STYLES, BACKENDS = ("boxed", "stock", "tiny"), ("hf", "vllm")
 STOCK = {"gsm8k": ("gsm8k", "gsm8k_cot"), "math500": ("minerva_math", "minerva_math500"), "mmlu_pro": ("mmlu_pro", "")}
 
 # Of a task of the harness: nothing is scored; ours have a ready prompt, and nothing stops an answer but its end.
-_UNSCORED = {
-    "metric_list": [{"metric": "bypass", "aggregation": "bypass", "higher_is_better": True}],
-    "process_results": None,
-    "filter_list": None,
-}
+_BYPASS = {"metric": "bypass", "aggregation": "bypass", "higher_is_better": True}
+_UNSCORED = {"metric_list": [_BYPASS], "process_results": None, "filter_list": None}
 _READY = _UNSCORED | {
     "test_split": "test", "output_type": "generate_until", "doc_to_text": "prompt", "doc_to_target": "gold",
     "num_fewshot": 0, "generation_kwargs": {"until": [], "do_sample": False},
@@ -46,9 +42,9 @@ class Protocol:
 
     prompts: boxed (General-Reasoner's zero-shot request), stock (the harness's few-shot prompt where there is one) or
     tiny (the small world's cue); chat: wrap the prompt in the tokenizer's chat template, as General-Reasoner's scripts
-    do (papers.md 1.11) and this workbench's training does not; samples: answers a question, by default 32 for AIME and
-    AMC, else 1; temperature: by default 1 where there are several, else 0; max_tokens: General-Reasoner's 8192; limit:
-    the first so many questions; batch: answers generated at once, which matters to a seeded draw.
+    do (papers.md 1.11) and training here does not; samples: answers a question, by default 32 for AIME and AMC, else 1;
+    temperature: by default 1 where there are several, else 0; max_tokens: General-Reasoner's 8192; limit: the first so
+    many questions; batch: answers generated at once, which matters to a seeded draw.
     Errors: ValueError naming the setting.
     """
 
@@ -67,16 +63,15 @@ class Protocol:
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}: {getattr(self, name)!r} is not one of {', '.join(known)}")
         for name in ("samples", "max_tokens", "limit", "batch"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}: must be at least 1, got {value}")
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name}: must be at least 1, got {getattr(self, name)}")
         if self.temperature is not None and not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise ValueError(f"temperature: must be 0 or more, got {self.temperature}")
         if self.temperature == 0 and (self.samples or 1) > 1:
             raise ValueError(f"temperature: at 0 all {self.samples} samples of a question are one; raise it")
 
     @classmethod
-    def at(cls, tier: str, **given) -> Protocol:
+    def at(cls, tier: str, **given):
         """The protocol of a tier; a setting that is given and not None goes before.
 
         >>> Protocol.at("smoke", limit=None, seed=3).limit, Protocol.at("mini", max_tokens=16).max_tokens
@@ -91,11 +86,8 @@ class Protocol:
         >>> settings["prompts"], settings["samples"], settings["temperature"]
         ('boxed', 32, 1.0)
         """
-        style = self.prompts
-        if task == "tinybench":
-            style = "tiny"
-        elif style == "stock" and task not in STOCK:
-            style = "boxed"
+        lacking = self.prompts == "stock" and task not in STOCK
+        style = "tiny" if task == "tinybench" else "boxed" if lacking else self.prompts
         samples = self.samples or (1 if self.temperature == 0 else BENCHMARKS[task].samples)
         temperature = (1.0 if samples > 1 else 0.0) if self.temperature is None else float(self.temperature)
         return {**vars(self), "prompts": style, "samples": samples, "temperature": temperature}
@@ -118,66 +110,44 @@ class Model:
 def find(name: str) -> Model:
     """The model that `name` stands for: a run's id (`id@step` for one it kept on the way), a folder or a hub name.
 
-    revision: the hub's commit; of a folder a hash of its config and of size, first and last MiB of its weights.
+    revision: the hub's commit; of a folder a hash of its config and weights.
     Errors: FileNotFoundError where there is no such model.
 
     >>> find("data/tinybase").label
     'tinybase'
     """
+    from transformers.utils import cached_file
+
     source = Run(model=name).model_source
     if not Path(source).is_dir() and not Path(source).is_absolute():
-        return Model(name.replace("/", "--"), name, _commit(name))
+        try:  # its small config is fetched, or found where it was fetched before, in a folder named by the commit
+            return Model(name.replace("/", "--"), name, Path(cached_file(name, "config.json")).parent.name)
+        except (OSError, ValueError) as error:
+            why = f"model: cannot load {name!r}: no folder and no run here, and the hub does not give it"
+            raise FileNotFoundError(f"{why}; is it written rightly, is the network up?\n{error}") from error
     weights = sorted(Path(source).glob("*.safetensors"))
     if not weights:
         raise FileNotFoundError(f"model: cannot load {name!r}: {source} holds no safetensors file")
     label = Path(name).name
     if label == Path(source).name and label.startswith(("model", "checkpoint")):  # of a run's folder, not by its id
         label = f"{Path(source).parent.name}-{label}"
-    label = re.sub(r"[^\w.@-]", "_", label)
-    return Model(label, source, _fingerprint([Path(source) / "config.json", *weights]))
-
-
-def _commit(name: str) -> str:
-    """The commit of the hub's model `name`: its small config is fetched, or found where it was fetched before."""
-    from transformers.utils import cached_file
-
-    try:
-        return Path(cached_file(name, "config.json")).parent.name
-    except (OSError, ValueError) as error:
-        why = f"model: cannot load {name!r}: no folder and no run here, and the hub does not give it"
-        raise FileNotFoundError(f"{why}; is it written rightly, is the network up?\n{error}") from error
-
-
-def _fingerprint(files: Sequence[Path], part: int = 1 << 20) -> str:
-    digest = hashlib.sha256()
-    for path in files:
-        with open(path, "rb") as file:
-            size = file.seek(0, 2)
-            digest.update(f"{path.name} {size} ".encode())
-            for start in {0, max(0, size - part)}:
-                file.seek(start)
-                digest.update(file.read(part))
-    return digest.hexdigest()[:16]
+    digests = [sha256(path) for path in (Path(source) / "config.json", *weights)]
+    return Model(re.sub(r"[^\w.@-]", "_", label), source, hashlib.sha256(repr(digests).encode()).hexdigest()[:16])
 
 
 def load(model: Model, protocol: Protocol):
     """The model as the harness's `LM`: weights from safetensors in their own dtype, no code from the hub.
 
-    Of the protocol backend, max_tokens, chat, batch and seed count here. Errors: those of
-    `pzlib.engine.models.from_source`; ValueError for no room for a prompt, a chat template that is asked for and not
-    there, vLLM not installed.
+    Errors: those of `pzlib.engine.models.from_source`; ValueError for no room for a prompt, a chat template that is
+    asked for and not there, vLLM not installed.
     """
     if protocol.backend == "vllm" and importlib.util.find_spec("vllm") is None:
-        raise ValueError(
-            "backend: vLLM is not installed; pip install 'pzlib[eval,vllm]' on a GPU box, or take the backend hf"
-        )
+        raise ValueError("backend: vLLM is not installed; pip install 'pzlib[eval,vllm]' on a GPU box, or take hf")
     with quietly():
         lm = _vllm(model, protocol.seed) if protocol.backend == "vllm" else _hf(model, protocol.batch)
     if protocol.max_tokens >= lm.max_length:
-        raise ValueError(
-            f"max_tokens: {protocol.max_tokens} leave no room for a prompt in the {lm.max_length} tokens that "
-            f"{model.label!r} reads; give at most {lm.max_length // 2}"
-        )
+        room = f"no room for a prompt in the {lm.max_length} tokens that {model.label!r} reads"
+        raise ValueError(f"max_tokens: {protocol.max_tokens} leave {room}; give at most {lm.max_length // 2}")
     if protocol.chat and not lm.tokenizer.chat_template:
         raise ValueError(f"chat: the tokenizer of {model.label!r} has no chat template; ask without")
     return lm
@@ -222,27 +192,24 @@ def quietly():
         logger.setLevel(before)
 
 
-def ask(
-    lm, task: str, items: Sequence[Item], protocol: Protocol, rows: Sequence[dict] = (), examples: Sequence[dict] = ()
-) -> list[dict]:
+def ask(lm, task: str, items: Sequence[Item], protocol: Protocol, rows=(), examples=()) -> list[dict]:
     """What the model answers: for each item {"prompt", "completions": [text] * samples, "cut": bool}, in order.
 
     lm: as `load` returns it; rows, examples: the published rows of the items and of the worked examples, of which stock
-    prompts are made. cut: the prompt is longer than the model reads beside `max_tokens`, so its beginning was dropped.
+    prompts are made. cut: the prompt is longer than the model reads beside `max_tokens`, and lost its beginning.
     With the backend hf equal arguments give equal completions on one machine, whatever was asked before.
     """
     import torch
     from lm_eval.evaluator import evaluate
 
     settings = protocol.of(task)
-    drawn = settings["temperature"] > 0
-    generation = {"do_sample": drawn, "temperature": settings["temperature"], "max_gen_toks": protocol.max_tokens}
-    if drawn:  # transformers cuts to the 50 likeliest tokens where nothing is given
+    style, heat = settings["prompts"], settings["temperature"]
+    generation = {"do_sample": heat > 0, "temperature": heat, "max_gen_toks": protocol.max_tokens}
+    if heat:  # transformers cuts to the 50 likeliest tokens where nothing is given
         generation |= {"top_p": 1.0, "top_k": 0}
     with quietly(), torch.random.fork_rng():
         torch.manual_seed(protocol.seed)
-        stock = settings["prompts"] == "stock"
-        loaded, order = _stock(task, rows, examples) if stock else _ours(task, items, settings["prompts"])
+        loaded, order = _stock(task, rows, examples) if style == "stock" else _ours(task, items, style)
         for made in loaded["tasks"].values():
             made.set_config("repeats", settings["samples"])
             made.set_config("generation_kwargs", generation, update=True)
@@ -274,11 +241,9 @@ def _stock(task, rows, examples):
     import lm_eval.tasks
 
     folder, name = STOCK[task]
-    splits = {"test": datasets.Dataset.from_list(list(rows))}
-    order = {name: range(len(rows))}
+    splits, order = {"test": datasets.Dataset.from_list(list(rows))}, {name: range(len(rows))}
     if task == "mmlu_pro":
-        splits["validation"] = datasets.Dataset.from_list(list(examples))
-        order = {}
+        splits["validation"], order = datasets.Dataset.from_list(list(examples)), {}
         for n, row in enumerate(rows):
             order.setdefault(f"mmlu_pro_{row['category'].replace(' ', '_')}", []).append(n)
     own = Path(lm_eval.tasks.__file__).parent / folder

@@ -1,22 +1,18 @@
 """How well a model predicts next tokens: after a reasoning and without, by RPT's splits of entropy, and as perplexity.
 Left out: the papers' scorers; the splits here are those of whatever model is given."""
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 
 import pandas as pd
-import torch
 
 from pzlib.engine.models import evaluating, load
 from pzlib.engine.packing import entropies, read
-from pzlib.evaluation import Evaluation
-from pzlib.evaluation.small_world import MAX_TOKENS, THINK, complete, row, small_world
-from pzlib.evaluation.small_world import held_out as held_out_passages
+from pzlib.evaluation import Evaluation, small_world
+from pzlib.evaluation.small_world import MAX_TOKENS, THINK, complete, row
 from pzlib.objectives.rpt import predicted, rpt_prompt, verdict
 from pzlib.objectives.targets import Target, cut, target_at, token_offsets, uncertain
 from pzlib.run import Run
@@ -46,10 +42,8 @@ class Position:
 def held_out(
     scorer, tokenizer, texts: Sequence[str], each: int, min_context: int, top: int = 16, seed: int = 0
 ) -> list[Position]:
-    """Up to `each` random positions of every text at which `scorer` has at least the entropy of the easy split.
-
-    Text by text. Raises ValueError where there is none at all.
-    """
+    """Up to `each` random positions of every text, text by text, at which `scorer` has at least the entropy of the easy
+    split. Raises ValueError where there is none at all."""
     rng, found = random.Random(f"splits/{seed}"), []
     ids, offsets = token_offsets(tokenizer, list(texts))
     for number, (text, own, nats) in enumerate(zip(texts, offsets, entropies(scorer, ids, top), strict=True)):
@@ -58,18 +52,14 @@ def held_out(
             target = target_at(text, own, place)
             found.append(Position(target, number, tuple(ids[number]), nats[target.first]))
     if not found:
-        raise ValueError(
-            f"texts: no token of {len(texts)} has {min_context} tokens before it and an entropy of "
-            f"{THRESHOLDS['easy']} nats; give more text, or a lower min_context"
-        )
+        need = f"{min_context} tokens before it and an entropy of {THRESHOLDS['easy']} nats"
+        raise ValueError(f"texts: no token of {len(texts)} has {need}; give more text, or a lower min_context")
     return found
 
 
 def predicted_directly(model, positions: Sequence[Position]) -> list[bool]:
     """Whether the most likely next token is the true one at each position, on the bare text: the standard prediction.
-
-    positions: those of one text together, as `held_out` gives them.
-    """
+    The positions of one text are together, as `held_out` gives them."""
     found = []
     with evaluating(model):
         for _, here in groupby(positions, key=lambda position: position.text):
@@ -87,16 +77,15 @@ def rows(
     texts, lengths: completions and their tokens, equally many to each position in their order; right is a prediction
     that RPT's prefix matching accepts. direct: what `predicted_directly` gave.
     """
-    scored: dict[tuple[str, str], list] = {}
-    repeats = len(texts) // len(positions)
-    for i, position in enumerate(positions):
-        answers = []
-        for text, length in zip(*(part[i * repeats : (i + 1) * repeats] for part in (texts, lengths)), strict=True):
-            right = verdict(text, predicted(text, template), position.target) == "right"
-            answers.append((float(right), length, text.startswith(THINK)))
+    scored, answers, repeats = {}, zip(texts, lengths, strict=True), len(texts) // len(positions)
+    for position, alone in zip(positions, direct, strict=True):
+        own = [
+            (float(verdict(text, predicted(text, template), position.target) == "right"), n, text.startswith(THINK))
+            for text, n in islice(answers, repeats)
+        ]
         for split in position.splits():
-            scored.setdefault((f"{REASONING}, {split}", REASONING), []).extend(answers)
-            scored.setdefault((f"{REASONING}, {split}, direct", DIRECT), []).append((float(direct[i]), 1, False))
+            scored.setdefault((f"{REASONING}, {split}", REASONING), []).extend(own)
+            scored.setdefault((f"{REASONING}, {split}, direct", DIRECT), []).append((float(alone), 1, False))
     return [row(*names, found) for names, found in scored.items()]
 
 
@@ -120,25 +109,15 @@ def next_tokens(
 
 
 def of_run(run) -> Evaluation:
-    """`small_world`, and the next tokens of unseen passages of the run's world.
+    """`small_world`'s, and the next tokens of unseen passages of the run's world.
 
     The scorer is the shipped base whatever the run starts from, so that every run is asked the same.
     """
     world = run.corpus if tinywiki.is_world(run.corpus) else "tinywiki"
-    texts = [passage.text for passage in held_out_passages(world, SPLIT_TEXTS * run.eval_items // 64 or 1)]
-    common = small_world(run.eval_items)
+    texts = [passage.text for passage in small_world.held_out(world, SPLIT_TEXTS * run.eval_items // 64 or 1)]
+    common = small_world.small_world(run.eval_items)
     own = next_tokens(*load(Run(tier="mini")), texts, EACH, run.min_context, run.template)
     return Evaluation("next_tokens", lambda *asked: common(*asked) + own(*asked))
-
-
-def surprises(model, ids: list[list[int]]) -> list[list[float]]:
-    """-log p in nats of each token but the first of each text, under the model in eval mode; texts without a prompt."""
-    found = []
-    with evaluating(model):
-        for tokens in ids:
-            logp = read(model, tokens)[:-1].float().log_softmax(-1)  # (T - 1, V)
-            found.append((-logp.gather(1, torch.tensor(tokens[1:], device=logp.device)[:, None])[:, 0]).tolist())
-    return found
 
 
 def perplexity(model, tokenizer, passages) -> pd.DataFrame:
@@ -147,19 +126,17 @@ def perplexity(model, tokenizer, passages) -> pd.DataFrame:
     Columns task, group ("text" or "classes"), tokens, nats (mean), perplexity. It depends on the tokenizer: compare
     models that share one. Raises ValueError where no text has two tokens.
     """
-    ids, offsets = token_offsets(tokenizer, [passage.text for passage in passages])
-    found = {"text": []}
-    for passage, own, places in zip(passages, surprises(model, ids), offsets, strict=True):
-        found["text"] += own
-        for nats, place in zip(own, places[1:], strict=True):
+    texts = [passage.text for passage in passages]
+    nats = small_world.next_tokens(model, tokenizer, texts)["surprise"].tolist()
+    if not nats:
+        raise ValueError("passages: none has two tokens, so there is nothing to predict; give longer text")
+    found, each = {"text": nats}, iter(nats)
+    for passage, places in zip(passages, token_offsets(tokenizer, texts)[1], strict=True):
+        for own, place in zip(islice(each, len(places) - 1), places[1:], strict=True):
             if passage.kinds:
                 kind = kind_of(passage.text, passage.kinds, cut(passage.text, *place))
-                found.setdefault(tinywiki.kind_class(kind), []).append(nats)
-    if not found["text"]:
-        raise ValueError("passages: none has two tokens, so there is nothing to predict; give longer text")
-    rows = []
-    for task, nats in found.items():
-        mean = math.fsum(nats) / len(nats)
-        row = {"task": task, "group": "text" if task == "text" else "classes", "tokens": len(nats)}
-        rows.append(row | {"nats": mean, "perplexity": math.exp(mean)})
-    return pd.DataFrame(rows)
+                found.setdefault(tinywiki.kind_class(kind), []).append(own)
+    rows = [(task, "text" if task == "text" else "classes", len(own), math.fsum(own) / len(own))
+            for task, own in found.items()]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["task", "group", "tokens", "nats"])
+    return table.assign(perplexity=table["nats"].map(math.exp))

@@ -1,18 +1,16 @@
 """Does the reasoning do anything? A model's own replaced by others; and what RLP pays thoughts that only repeat a word.
 Left out: every remedy. RLP has none, and a policy can name the token only by predicting it: it is not shown."""
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Sequence
+from itertools import product
 
 import pandas as pd
-import torch
 
 from pzlib.engine.generation import Answer
 from pzlib.engine.packing import likelihoods
-from pzlib.engine.sampling import sample
+from pzlib.evaluation.small_world import draw
 from pzlib.objectives.likelihood import OPENING, placed
 from pzlib.objectives.rlp import RLP, names
 from pzlib.prompts import parse_boxed
@@ -35,9 +33,7 @@ def reasoning(completion: str) -> str:
     return before if found else f"{after} "
 
 
-def replacements(
-    reasonings: Sequence[str], targets: Sequence[str], lengths: Sequence[int], template: str
-) -> dict[str, list[str]]:
+def replacements(reasonings: Sequence[str], targets: Sequence[str], lengths: Sequence[int], template: str) -> dict:
     """{way: a reasoning for each item}: its own; that of the next item with another target, the first following the
     last; blanks, as many as the lengths say (tokens of its own); one that says nothing of the item.
 
@@ -46,13 +42,11 @@ def replacements(
     >>> replacements(["a ", "b ", "c "], ["x", "x", "y"], [1, 2, 3], "tiny")["another's"]
     ['c ', 'c ', 'a ']
     """
-    others = []
-    for i, target in enumerate(targets):
-        order = [*range(i + 1, len(targets)), *range(i)]
-        other = next((j for j in order if targets[j] != target), None)
-        if other is None:
-            raise ValueError("targets: all are equal, so nobody reasons about another word; ask more items")
-        others.append(reasonings[other])
+    if len(set(targets)) < 2:
+        raise ValueError("targets: all are equal, so nobody reasons about another word; ask more items")
+    items = [*zip(reasonings, targets, strict=True)]
+    following = [(target, items[i + 1 :] + items[:i]) for i, target in enumerate(targets)]
+    others = [next(said for said, about in rest if about != target) for target, rest in following]
     replaced = (others, [f"{BLANK * length} " for length in lengths], [GENERIC[template]] * len(targets))
     return {OWN: list(reasonings)} | dict(zip(REPLACED, replaced, strict=True))
 
@@ -60,8 +54,8 @@ def replacements(
 def probed(model, tokenizer, table: pd.DataFrame, template: str = "tiny") -> pd.DataFrame:
     """What answers become when their reasoning is replaced: a row an answer and way, those of `replacements`.
 
-    table: completions (`pzlib.evaluation.cases`) of one model, of which it keeps those that say something before their
-    box. Columns case, sample, kind, way, right (whether the model's most likely answer is the target) and nats
+    table: completions (`pzlib.evaluation.cases`) of one model; those that say nothing before their box are left out.
+    Columns case, sample, kind, way, right (whether the model's most likely answer is the target) and nats
     (log-likelihood of the target in the box). Errors: ValueError where no answer holds a reasoning.
     """
     kept = table.assign(reasoning=table["completion"].map(reasoning))
@@ -77,12 +71,8 @@ def probed(model, tokenizer, table: pd.DataFrame, template: str = "tiny") -> pd.
         answers = [Answer(*one, entropy=0.0, clipped=False) for one in zip(prompts, coded, words, strict=True)]
         places = [placed(answer, target, template, tokenizer) for answer, target in zip(answers, targets, strict=True)]
         logps = likelihoods(model, [(prompt, [place]) for prompt, place in zip(prompts, places, strict=True)])
-        drawn = sample(
-            model, [[*prompt, *branch] for prompt, (branch, _) in zip(prompts, places, strict=True)], 1,
-            max_new_tokens=max(len(ids) for _, ids in places) + 4, eos_ids=[tokenizer.eos_token_id],
-            pad_id=tokenizer.pad_token_id, temperature=0.0, top_p=1.0,
-            generator=torch.Generator(device=model.device).manual_seed(0), max_rows=256,
-        )  # fmt: skip
+        begun = [[*prompt, *branch] for prompt, (branch, _) in zip(prompts, places, strict=True)]
+        drawn = draw(model, tokenizer, begun, 1, 0.0, max_tokens=max(len(ids) for _, ids in places) + 4)
         ids = [[*branch, *new] for (branch, _), new in zip(places, drawn.completion_ids, strict=True)]
         found = map(parse_boxed, tokenizer.batch_decode(ids, skip_special_tokens=True))
         right = [predictor_reward(word, target) for word, target in zip(found, targets, strict=True)]
@@ -102,16 +92,13 @@ def effects(rows: pd.DataFrame) -> pd.DataFrame:
     >>> effects(table)[["way", "measure", "n", "own", "mean", "change"]].values.tolist()[0]
     ['blank', 'right', 2, 1.0, 0.5, -0.5]
     """
-    means = rows.groupby(["case", "way"], sort=False)[["right", "nats"]].mean().unstack("way")
-    found = []
-    for way in (way for way in REPLACED if way in set(rows["way"])):
-        for measure in ("right", "nats"):
-            own, other = means[measure, OWN], means[measure, way]
-            test = paired_test(other, own)
-            low, high = test["interval"]
-            row = {"way": way, "measure": measure, "n": test["n"], "own": own.mean(), "mean": other.mean()}
-            found.append(row | {"change": test["difference"], "low": low, "high": high, "p": test["p"]})
-    return pd.DataFrame(found)
+    means, found = rows.groupby(["case", "way"], sort=False)[["right", "nats"]].mean().unstack("way"), []
+    for way, measure in product((way for way in REPLACED if way in set(rows["way"])), ("right", "nats")):
+        own, other = means[measure, OWN], means[measure, way]
+        test = paired_test(other, own)
+        numbers = (test["n"], own.mean(), other.mean(), test["difference"], *test["interval"], test["p"])
+        found.append((way, measure, *numbers))
+    return pd.DataFrame(found, columns=["way", "measure", "n", "own", "mean", "change", "low", "high", "p"])
 
 
 SAYING = {"tiny": "Think : {} . ", "paper": " {} "}  # a thought that is one word, before its closing tag
@@ -122,18 +109,14 @@ def paid(run, model, tokenizer, passages, seed: int = 0) -> pd.DataFrame:
 
     run: an RLP Run, whose template, group, temperature and lengths hold. Columns token, kind, class, way, thought,
     gain. way: "its own, naming it" and "its own, not naming it" for `group` sampled thoughts; and of three made-up ones
-    "none", "only the token", "only another token" (that of another passage). Baseline: the same model.
+    "none", "only the token", "only another token" (of another passage). Baseline: the same model.
     """
     rollout, questions = RLP(run, passages, tokenizer, model=model), []
-    generator = torch.Generator(device=model.device).manual_seed(seed)
+    sizes = {"max_tokens": run.max_completion_tokens, "top_p": run.top_p, "stop": rollout.stop}
 
     def ask(texts):
         prompts = tokenizer(texts)["input_ids"]
-        drawn = sample(
-            model, prompts, run.group, max_new_tokens=run.max_completion_tokens,
-            eos_ids=[tokenizer.eos_token_id, *rollout.stop], pad_id=tokenizer.pad_token_id,
-            temperature=run.temperature, top_p=run.top_p, generator=generator,
-        )  # fmt: skip
+        drawn = draw(model, tokenizer, prompts, run.group, run.temperature, seed, **sizes)
         each = zip(drawn.completion_ids, drawn.entropy, drawn.clipped, strict=True)
         answers = [Answer(prompts[i // run.group], ids, "", h, cut) for i, (ids, h, cut) in enumerate(each)]
         return [answers[i : i + run.group] for i in range(0, len(answers), run.group)]
@@ -144,20 +127,17 @@ def paid(run, model, tokenizer, passages, seed: int = 0) -> pd.DataFrame:
 
     blocks = rollout.play(list(passages), ask, random.Random(f"repeats/{seed}"), read=read)
     asked = [[row.episode for row in block.rows] for block in blocks if block.rows[0].episode]
-    words = [own[0]["mask"] for own in asked]
-    rows, made = [], []
+    words, rows, made = [own[0]["mask"] for own in asked], [], []
     for number, (question, word) in enumerate(zip(questions, words, strict=True)):
-        others = [w for w in words[number + 1 :] + words[:number] if w != word]
-        said = {"none": "", "only the token": word, "only another token": others[0] if others else None}
-        texts = {way: SAYING[run.template].format(w) if w else "" for way, w in said.items() if w is not None}
-        made.append(texts)
-        closed = [text + rollout.form.closing for text in texts.values()]
-        ids = tokenizer(closed, add_special_tokens=False)["input_ids"]
-        questions[number] = (question[0], ids, *question[2:])
+        other = next((w for w in words[number + 1 :] + words[:number] if w != word), None)
+        said = {"none": "", "only the token": word, "only another token": other}
+        made.append({way: w and SAYING[run.template].format(w) for way, w in said.items() if w is not None})
+        closed = [text + rollout.form.closing for text in made[-1].values()]
+        questions[number] = (question[0], tokenizer(closed, add_special_tokens=False)["input_ids"], *question[2:])
     for own, texts, (with_, without) in zip(asked, made, rollout.read(questions, model), strict=True):
-        for episode in own:
-            way = "its own, naming it" if names(episode["completion"], episode["mask"]) else "its own, not naming it"
-            rows.append((episode, way, episode["completion"], episode["reward"]))
+        for e in own:
+            way = "its own, naming it" if names(e["completion"], e["mask"]) else "its own, not naming it"
+            rows.append((e, way, e["completion"], e["reward"]))
         rows += [(own[0], way, text, logp - without) for (way, text), logp in zip(texts.items(), with_, strict=True)]
     told = [(e["mask"], e["kind"], kind_class(e["kind"]), way, text, gain) for e, way, text, gain in rows]
     return pd.DataFrame(told, columns=["token", "kind", "class", "way", "thought", "gain"])

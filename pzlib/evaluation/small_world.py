@@ -1,37 +1,59 @@
-"""Scores of a model on the small world: TinyBench questions, and masked spans by kind.
-Left out: the papers' real benchmarks; and every judgement of which score matters, which belongs to a notebook."""
-
-from __future__ import annotations
+"""The small world's questions, TinyBench and masked spans by kind, and the properties that it and its base must have.
+Left out: the papers' benchmarks; every method's result, since a world is set by its properties, not by who wins."""
 
 import random
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 
+import pandas as pd
 import torch
 
+from pzlib.engine.models import evaluating
+from pzlib.engine.packing import read
 from pzlib.engine.sampling import sample
 from pzlib.evaluation import Evaluation
 from pzlib.masking import Passage, apply_mask
-from pzlib.prompts import TINY, parse_boxed, predictor_prompt, question_prompt
+from pzlib.prompts import TINY, generator_prompt, parse_boxed, parse_mask, predictor_prompt, question_prompt
 from pzlib.rewards import predictor_reward
+from pzlib.stats import pass_at_k
+from pzlib.words import kind_of
 from pzlib.world import tinywiki
 from pzlib.world.facts import GENERAL, MATH, TASKS
+from pzlib.world.tinywiki import kind_class
 
 THINK, DIRECT = "Think :", "\\boxed{"  # how tinybase's text begins an answer with a reasoning, and one without
 MAX_TOKENS = 32
 ROWS_AT_ONCE = 1024  # answers: more fall out of a CPU's cache; it changes no answer
+# What must hold of the shipped files, as (property, lowest, highest): the words of the world's definition in numbers.
+BOUNDS = {
+    "deducible share of positions": (0.02, 0.08),
+    "irreducible share of the high-entropy fifth": (0.85, 0.95),
+    "the same in the clean world": (0.0, 0.5),
+    "reasoning spans, pass@1": (0.2, 0.5),
+    "reasoning spans, pass@8": (0.8, 1.0),
+    "gain of reasoning over none": (0.1, 1.0),
+    "legal share of the masks": (0.9, 1.0),
+    "smallest share of a kind of mask": (0.05, 1.0),
+    "distance between easiest and hardest rung": (0.2, 1.0),
+}
 
 
-def complete(
-    model, tokenizer, prompts: list[str], repeats: int = 1, temperature: float = 0.0, seed: int = 0,
-    max_tokens: int = MAX_TOKENS, top_p: float = 1.0, max_rows: int = ROWS_AT_ONCE,
+def draw(
+    model, tokenizer, prompt_ids, repeats: int, temperature: float, seed: int = 0, max_tokens: int = MAX_TOKENS,
+    top_p: float = 1.0, max_rows: int = ROWS_AT_ONCE, stop: Sequence[int] = (),
 ):  # fmt: skip
-    """Completions of text prompts, prompt-major: `len(prompts) * repeats` texts, and their lengths in tokens."""
-    drawn = sample(
-        model, tokenizer(prompts)["input_ids"], repeats, max_new_tokens=max_tokens, eos_ids=[tokenizer.eos_token_id],
+    """The `Samples` of prompts in token ids (`pzlib.engine.sampling.sample`); stop: ids that end an answer too."""
+    return sample(
+        model, prompt_ids, repeats, max_new_tokens=max_tokens, eos_ids=[tokenizer.eos_token_id, *stop],
         pad_id=tokenizer.pad_token_id, temperature=temperature, top_p=top_p, max_rows=max_rows,
         generator=torch.Generator(device=model.device).manual_seed(seed),
     )  # fmt: skip
+
+
+def complete(model, tokenizer, prompts: list[str], repeats: int = 1, temperature: float = 0.0, seed: int = 0, **sizes):
+    """Completions of text prompts, prompt-major: `len(prompts) * repeats` texts, and their lengths in tokens.
+    sizes: those of `draw`."""
+    drawn = draw(model, tokenizer, tokenizer(prompts)["input_ids"], repeats, temperature, seed, **sizes)
     texts = tokenizer.batch_decode(drawn.completion_ids, skip_special_tokens=True)
     return texts, [len(ids) for ids in drawn.completion_ids]
 
@@ -42,8 +64,7 @@ def questions(task: str, items: int, seed: int = 0) -> list[tuple[str, str]]:
     >>> questions("sum", 1)
     [('What is 36 plus 16 ?', '52')]
     """
-    rng = random.Random(f"tinybench/{task}/{seed}")
-    found = {}
+    rng, found = random.Random(f"tinybench/{task}/{seed}"), {}
     for _ in range(50 * items):
         fact = TASKS[task](rng, True)
         found[fact.question] = fact.answer
@@ -59,14 +80,13 @@ def held_out(world: str, limit: int) -> list[Passage]:
 
 def spans(passages: Sequence[Passage], per_kind: int, seed: int = 0) -> list[tuple[str, str, str]]:
     """(kind, masked text, target): up to `per_kind` one-word masks of every kind that labelled passages hold."""
-    rng = random.Random(f"spans/{seed}")
-    found = defaultdict(list)
+    rng, found = random.Random(f"spans/{seed}"), defaultdict(list)
     for passage in passages:
         places = list(passage.kinds)
         rng.shuffle(places)
         for start, end, kind in places:
             masked = apply_mask(passage.text, passage.text[start:end])
-            if masked is not None and len(found[kind]) < per_kind and found[kind][-1:] != [passage.id]:
+            if masked is not None and len(found[kind]) < per_kind:
                 found[kind].append((kind, masked.text, masked.target))
     return [item for kind in sorted(found) for item in found[kind]]
 
@@ -74,9 +94,8 @@ def spans(passages: Sequence[Passage], per_kind: int, seed: int = 0) -> list[tup
 def tinybench(model, tokenizer, items: int = 64, samples: int = 4, seed: int = 0) -> list[dict]:
     """One row per task of TinyBench: mean@`samples` at temperature 1; the columns of a run's eval.csv but `step`.
 
-    `n` counts answers. Sampled and not greedy, because the base reasons in half of its answers: which half the most
-    likely answer belongs to is decided by a hair. The questions depend on `items` and `seed` alone, so models are
-    compared on the same ones.
+    `n` counts answers. Sampled and not greedy, because the base reasons in half of its answers: to which half the most
+    likely one belongs is decided by a hair. The questions depend on `items` and `seed` alone.
     """
     pairs = [(task, *pair) for task in TASKS for pair in questions(task, items, seed)]
     asked = [(task, question_prompt(question, TINY), answer) for task, question, answer in pairs]
@@ -88,13 +107,12 @@ def small_world(items: int) -> Evaluation:
     """TinyBench, and as group "spans" the accuracy on masked words of unseen passages that reasoning can deduce, at
     temperature 1 ("other spans": trivial and irreducible words)."""
     masked = spans(held_out("tinywiki", 400), max(4, items // 4), seed=-1)
-    asked = [(tinywiki.kind_class(kind), predictor_prompt(text, TINY), target) for kind, text, target in masked]
-    groups = {"reasoning": "spans"}  # of the other classes RL can't and needn't learn anything
+    asked = [(kind_class(kind), predictor_prompt(text, TINY), target) for kind, text, target in masked]
 
     def ask(model, tokenizer, step: int) -> list[dict]:
         scored = _scored(model, tokenizer, asked, repeats=4)
-        spans_rows = [row(kind, groups.get(kind, "other spans"), scored[kind]) for kind in sorted(scored)]
-        return tinybench(model, tokenizer, items) + spans_rows
+        own = [row(kind, "spans" if kind == "reasoning" else "other spans", scored[kind]) for kind in sorted(scored)]
+        return tinybench(model, tokenizer, items) + own
 
     return Evaluation("small_world", ask)
 
@@ -104,22 +122,23 @@ def of_run(run) -> Evaluation:
     return small_world(run.eval_items)
 
 
-def _scored(model, tokenizer, asked, repeats: int, seed: int = 0) -> dict[str, list[tuple[float, int, bool]]]:
-    """{name: (right, tokens, whether it reasoned) of each answer} of (name, prompt, target) triples."""
-    texts, lengths = complete(model, tokenizer, [prompt for _, prompt, _ in asked], repeats, temperature=1.0, seed=seed)
+def _scored(model, tokenizer, asked, repeats, seed=0, start=""):
+    """{name: (right, tokens, whether it reasoned) of each answer} of (name, prompt, target) triples; start: how every
+    answer is made to begin."""
+    prompts = [f"{prompt} {start}".strip() for _, prompt, _ in asked]
+    texts, lengths = complete(model, tokenizer, prompts, repeats, temperature=1.0, seed=seed)
     found = defaultdict(list)
     for i, (text, length) in enumerate(zip(texts, lengths, strict=True)):
         name, _, target = asked[i // repeats]
-        found[name].append((predictor_reward(parse_boxed(text), target), length, text.startswith(THINK)))
+        found[name].append((predictor_reward(parse_boxed(start + text), target), length, text.startswith(THINK)))
     return found
 
 
 def row(task: str, group: str, scored: list[tuple[float, int, bool]]) -> dict:
     """A row of eval.csv but its step: scored holds (right, tokens, whether it reasoned) of each answer."""
-    n = len(scored)
-    right, length, reasoned = (sum(column) for column in zip(*scored, strict=True))
-    accuracy, length, reasoned = round(right / n, 6), round(length / n, 3), round(reasoned / n, 6)
-    return dict(task=task, group=group, n=n, correct=int(right), accuracy=accuracy, length=length, reasoned=reasoned)
+    n, (right, length, reasoned) = len(scored), map(sum, zip(*scored, strict=True))
+    means = {"accuracy": round(right / n, 6), "length": round(length / n, 3), "reasoned": round(reasoned / n, 6)}
+    return {"task": task, "group": group, "n": n, "correct": int(right), **means}
 
 
 def span_accuracy(
@@ -129,10 +148,106 @@ def span_accuracy(
 
     start: how every answer is made to begin: "" (as it likes), `THINK` or `DIRECT`.
     """
-    prompts = [(predictor_prompt(masked, TINY) + " " + start).strip() for _, masked, _ in items]
-    texts, _ = complete(model, tokenizer, prompts, repeats, temperature=1.0, seed=seed)
-    hits = []
-    for i, (kind, _, target) in enumerate(items):
-        words = [parse_boxed(f"{start} {text}") for text in texts[i * repeats : (i + 1) * repeats]]
-        hits.append((kind, int(sum(predictor_reward(word, target) for word in words))))
-    return hits
+    asked = [(i, predictor_prompt(masked, TINY), target) for i, (_, masked, target) in enumerate(items)]
+    scored = _scored(model, tokenizer, asked, repeats, seed, start)
+    return [(kind, int(sum(right for right, *_ in scored[i]))) for i, (kind, *_) in enumerate(items)]
+
+
+def position_kinds(name: str, limit: int = 300, seed: int = 99) -> pd.Series:
+    """Share of the positions of a world that are of each kind."""
+    counts = Counter(kind for passage in tinywiki.passages(name, limit, seed) for _, _, kind in passage.kinds)
+    return pd.Series(counts).sort_values(ascending=False) / sum(counts.values())
+
+
+def next_tokens(model, tokenizer, texts: Iterable[str]) -> pd.DataFrame:
+    """One row per token but the first of each text, of any causal model: passage, entropy (nats, of what comes before
+    the token, as entropy masking reads), whether that is in the text's top fifth, whether the most likely token is the
+    right one ("predictable without thinking"), and the right one's -log p in nats."""
+    tables = []
+    for number, text in enumerate(texts):
+        ids = tokenizer(text)["input_ids"]
+        with evaluating(model):
+            logp = read(model, ids)[:-1].float().log_softmax(-1)  # (T-1, V)
+        entropy = -(logp.exp() * logp).sum(-1)
+        top = torch.zeros_like(entropy, dtype=torch.bool)
+        top[entropy.topk(len(entropy) // 5).indices] = True
+        true = torch.tensor(ids[1:], dtype=torch.long, device=logp.device)
+        surprise = -logp.gather(1, true[:, None])[:, 0]
+        columns = {"entropy": entropy, "top_fifth": top, "right": logp.argmax(-1) == true, "surprise": surprise}
+        tables.append(pd.DataFrame({"passage": number} | {name: x.cpu().numpy() for name, x in columns.items()}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def next_token_entropy(model, tokenizer, name: str, limit: int = 100, seed: int = 99) -> pd.DataFrame:
+    """`next_tokens` of a small world's passages, with the kind of each word, and what it is read `from_left`.
+
+    Read from the left, what only follows from both sides can't be deduced either: it counts as irreducible here.
+    """
+    shown = tinywiki.passages(name, limit, seed)
+    kinds = [kind for passage in shown for _, _, kind in passage.kinds[1:]]
+    seen = ["irreducible" if kind.endswith("_inverse") else kind_class(kind) for kind in kinds]
+    return next_tokens(model, tokenizer, [p.text for p in shown]).assign(kind=kinds, from_left=seen)
+
+
+def places(model, tokenizer, names: Iterable[str], limit: int = 100) -> pd.DataFrame:
+    """Where each world is, in %: positions that are deducible, and of the top fifth by entropy what nothing tells
+    from the left and what the model gets right without thinking; all positions it gets right."""
+    rows = {}
+    for name in names:
+        table, kinds = next_token_entropy(model, tokenizer, name, limit), position_kinds(name)
+        top = table[table["top_fifth"]]
+        rows[name] = {
+            "deducible positions": sum(share for kind, share in kinds.items() if kind_class(kind) == "reasoning"),
+            "top fifth: irreducible": (top["from_left"] == "irreducible").mean(),
+            "top fifth: right": top["right"].mean(),
+            "all: right": table["right"].mean(),
+        }
+    return 100 * pd.DataFrame(rows).T
+
+
+def base_spans(model, tokenizer, per_kind: int = 24, seed: int = 99) -> pd.DataFrame:
+    """One row per kind and way of answering (free, reasoning, direct): n, pass@1 and pass@8 at temperature 1."""
+    items = spans(tinywiki.passages("tinywiki", 800, seed), per_kind, seed)
+    rows = []
+    for way, start in (("free", ""), ("reasoning", THINK), ("direct", DIRECT)):
+        for kind, hits in span_accuracy(model, tokenizer, items, repeats=8, start=start, seed=seed):
+            rows.append((kind, kind_class(kind), way, pass_at_k(8, hits, 1), pass_at_k(8, hits, 8)))
+    table = pd.DataFrame(rows, columns=["kind", "class", "way", "pass@1", "pass@8"])
+    groups = table.groupby(["way", "kind", "class"], sort=False)[["pass@1", "pass@8"]]
+    means = groups.mean().assign(n=groups.size()).reset_index()
+    return means[["kind", "class", "way", "n", "pass@1", "pass@8"]]
+
+
+def base_masks(model, tokenizer, limit: int = 100, repeats: int = 8, seed: int = 99) -> pd.Series:
+    """Share of the generator's masks by class of what they hide; "illegal" is a class too. Sums to 1."""
+    shown = tinywiki.passages("tinywiki", limit, seed)
+    texts, _ = complete(model, tokenizer, [generator_prompt(p.text, TINY) for p in shown], repeats, 1.0, seed)
+    classes = Counter({"illegal": 0})
+    for i, text in enumerate(texts):
+        passage = shown[i // repeats]
+        masked = apply_mask(passage.text, parse_mask(text) or "")
+        classes["illegal" if masked is None else kind_class(kind_of(passage.text, passage.kinds, masked))] += 1
+    return pd.Series(classes).sort_values(ascending=False) / len(texts)
+
+
+def properties(model, tokenizer) -> pd.DataFrame:
+    """Every property of `BOUNDS` measured: columns property, value, lowest, highest, holds."""
+    shares = places(model, tokenizer, ("tinywiki", "tinywiki_clean")) / 100
+    table = base_spans(model, tokenizer)
+    by_way = table[table["class"] == "reasoning"].groupby("way")[["pass@1", "pass@8"]].mean()
+    rungs = table[(table["class"] == "reasoning") & (table.way == "free")]["pass@1"]
+    masks = base_masks(model, tokenizer)
+    legal = masks.drop("illegal") / (1 - masks["illegal"])
+    values = [
+        shares.loc["tinywiki", "deducible positions"],
+        *shares["top fifth: irreducible"],
+        by_way.loc["free", "pass@1"],
+        by_way.loc["free", "pass@8"],
+        by_way.loc["reasoning", "pass@1"] - by_way.loc["direct", "pass@1"],
+        1 - masks["illegal"],
+        legal.reindex(["trivial", "irreducible", "reasoning"], fill_value=0).min(),
+        rungs.max() - rungs.min(),
+    ]
+    rows = [(name, value, *BOUNDS[name]) for name, value in zip(BOUNDS, values, strict=True)]
+    table = pd.DataFrame(rows, columns=["property", "value", "lowest", "highest"])
+    return table.assign(holds=(table.lowest <= table.value) & (table.value <= table.highest))

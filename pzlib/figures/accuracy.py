@@ -213,7 +213,7 @@ def searching_map(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture:
 def entropy_of_worlds(tables: dict[str, pd.DataFrame]) -> Picture:
     """What an entropy rule would pick: for each world the kinds of all its positions and of its high-entropy fifth.
 
-    tables: world -> `calibration.next_token_entropy` of it.
+    tables: world -> `small_world.next_token_entropy` of it.
     """
     figure = sheet(0.75 + 0.55 * len(tables))
     ax, rows = figure.subplots(), {}

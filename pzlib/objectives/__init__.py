@@ -1,9 +1,8 @@
 """One file a method: what it is, what it asks, its rows, its reward, what it measures. Loads without torch."""
 
 from pzlib.errors import near_names
-from pzlib.objectives.next_token import EntropyNextToken, RandomNextToken
+from pzlib.objectives.passive import EntropyNextToken, RandomNextToken, RandomSpan
 from pzlib.objectives.pretrainzero import PretrainZero
-from pzlib.objectives.random_span import RandomSpan
 from pzlib.objectives.rlp import RLP
 from pzlib.objectives.rlpt import RLPT
 from pzlib.objectives.rlvr import RLVR

@@ -1,13 +1,10 @@
 """Rewards by likelihood: the target in the answer's place behind the sampled reasoning, scored by teacher forcing.
 Leaves out VeriFree's term on the answer and RLPR's debiasing. Advantages stay GRPO's; the papers divide by no std."""
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from pzlib.objectives.supervised import answer as boxed
 from pzlib.prompts import after_thought, parse_boxed
 from pzlib.rewards import predictor_reward
 
@@ -30,19 +27,26 @@ def likelihood_rewards(logps: Sequence[Sequence[float] | None], reward: str, tok
     >>> [round(r, 3) for r in likelihood_rewards([[half], [2 * half]], "jepo", 1)]  # log of 3/8 over 1/4, over 1/2
     [0.405, -0.288]
     """
+    if reward not in LIKELIHOODS:
+        raise ValueError(f"reward: {reward!r} is no likelihood; choose one of {', '.join(LIKELIHOODS)}")
     found = [[UNANSWERED] * max(1, tokens) if own is None else list(own) for own in logps]
-    sums = [math.fsum(own) for own in found]
-    if reward == "prob":
-        return [math.exp(total) for total in sums]
     if reward == "avg_prob":
         return [math.fsum(map(math.exp, own)) / len(own) for own in found]
-    if reward == "logprob":
-        return sums
-    if reward == "avg_logprob":
-        return [total / len(own) for total, own in zip(sums, found, strict=True)]
+    sums = [math.fsum(own) for own in found]
     if reward == "jepo":
         return [_log_mean(sums) - _log_mean(sums[:i] + sums[i + 1 :]) for i in range(len(sums))]
-    raise ValueError(f"reward: {reward!r} is no likelihood; choose one of {', '.join(LIKELIHOODS)}")
+    if reward == "avg_logprob":
+        return [total / len(own) for total, own in zip(sums, found, strict=True)]
+    return list(map(math.exp, sums)) if reward == "prob" else sums
+
+
+def boxed(span, template):
+    r"""The answer without a reasoning: the span in its box, spelt as the template's model does.
+
+    >>> boxed("Rome", "tiny"), boxed("Rome", "paper")
+    ('\\boxed{ Rome }', '\\boxed{Rome}')
+    """
+    return f"\\boxed{{ {span} }}" if template == "tiny" else f"\\boxed{{{span}}}"
 
 
 def _log_mean(logs: Sequence[float]) -> float:
@@ -51,8 +55,7 @@ def _log_mean(logs: Sequence[float]) -> float:
 
 
 def placed(answer, target, template, tokenizer, opening=OPENING):
-    r"""(ids that go on from the prompt up to the target, ids of the target); None for an Answer that was cut or opens
-    no answer.
+    r"""(ids that go on from the prompt up to the target, ids of the target); None if the Answer was cut or opens none.
 
     The sampled tokens stay up to the last box; from there on the opening and the target are tokenized together, so that
     a token that holds the brace and the target's first letters counts as the target's, as the model would write it.
@@ -81,9 +84,7 @@ def rewards_of(method, targets, answers, read):
         [placed(answer, target, run.template, tokenizer, method.opening) for answer in group]
         for target, group in zip(targets, answers, strict=True)
     ]
-    questions = [
-        (group[0].prompt_ids, [place for place in own if place]) for group, own in zip(answers, places, strict=True)
-    ]
+    questions = [(group[0].prompt_ids, [*filter(None, own)]) for group, own in zip(answers, places, strict=True)]
     rewards = []
     for target, own, found in zip(targets, places, read(questions, by="likelihoods"), strict=True):
         found, tokens = iter(found), len(tokenizer(target, add_special_tokens=False)["input_ids"])
@@ -91,13 +92,27 @@ def rewards_of(method, targets, answers, read):
     return rewards
 
 
-def score(method, asked, answers, read):
-    """Of each (prompt, target) its G (answer, prediction, reward, {"verdict"})."""
-    targets = [target for _, target in asked]
-    rewards, scored = rewards_of(method, targets, answers, read), []
-    for target, group, own in zip(targets, answers, rewards, strict=True):
-        found = [parse_boxed(answer.text) for answer in group]
-        right = [predictor_reward(prediction, target) for prediction in found]
-        words = ["no answer" if p is None else "right" if ok else "wrong" for p, ok in zip(found, right, strict=True)]
-        scored.append([(*row[:3], {"verdict": row[3]}) for row in zip(group, found, own, words, strict=True)])
-    return scored
+def score(method, targets, answers, read):
+    """Of each target its G (answer, what is in its box, reward, {"verdict"})."""
+    found = [[parse_boxed(answer.text) for answer in group] for group in answers]
+    right = [[predictor_reward(p, target) for p in group] for target, group in zip(targets, found, strict=True)]
+    return scored(answers, found, rewards_of(method, targets, answers, read), right)
+
+
+def scored(answers, predictions, rewards, right):
+    """Of each target its G (answer, prediction, reward, {"verdict"}), from lists of G each."""
+    return [
+        [(answer, p, reward, {"verdict": "no answer" if p is None else "right" if ok else "wrong"})
+         for answer, p, reward, ok in zip(*group, strict=True)]
+        for group in zip(answers, predictions, rewards, right, strict=True)
+    ]  # fmt: skip
+
+
+def likelihoods(method, questions, policy):
+    """What `read` reaches in a method: log p of each target token, as `pzlib.engine.packing.likelihoods` gives."""
+    import torch
+
+    from pzlib.engine.packing import likelihoods
+
+    with torch.autocast(policy.device.type, torch.bfloat16, enabled=method.run.dtype == "bfloat16"):
+        return likelihoods(policy, questions)

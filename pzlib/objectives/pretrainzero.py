@@ -4,10 +4,10 @@ Leaves out what the paper never mentions: a weight between the roles, a reward f
 from pzlib.engine.generation import in_turn
 from pzlib.game import Block, Objective, Row
 from pzlib.masking import apply_mask, random_span
-from pzlib.objectives.likelihood import LIKELIHOODS, score
+from pzlib.objectives import likelihood
+from pzlib.objectives.targets import facts_of
 from pzlib.prompts import TEMPLATES, generator_prompt, parse_boxed, parse_mask, predictor_prompt
 from pzlib.rewards import GENERATOR_REWARDS, predictor_reward
-from pzlib.words import kind_of
 
 
 class PretrainZero(Objective):
@@ -18,7 +18,8 @@ class PretrainZero(Objective):
 
     name, label, paper = "pretrainzero", "PretrainZero", "arXiv:2512.03442"
     has_generator = True
-    rewards = ("exact", *LIKELIHOODS)
+    rewards = ("exact", *likelihood.LIKELIHOODS)
+    likelihoods = likelihood.likelihoods
     prompt_of = staticmethod(predictor_prompt)
 
     @classmethod
@@ -86,21 +87,11 @@ class PretrainZero(Objective):
     def score(self, asked, answers, read):
         """Of each (prompt, target) its G (answer, prediction, reward, further columns): eq. 8, or a likelihood."""
         if self.run.reward != "exact":
-            return score(self, asked, answers, read)
-        found = [[(answer, parse_boxed(answer.text)) for answer in group] for group in answers]
+            return likelihood.score(self, [target for _, target in asked], answers, read)
         return [
-            [(answer, prediction, predictor_reward(prediction, target), {}) for answer, prediction in group]
-            for (_, target), group in zip(asked, found, strict=True)
+            [(answer, said := parse_boxed(answer.text), predictor_reward(said, target), {}) for answer in group]
+            for (_, target), group in zip(asked, answers, strict=True)
         ]
-
-    def likelihoods(self, questions, policy):
-        """log p of each target token, see `pzlib.engine.packing.likelihoods`."""
-        import torch
-
-        from pzlib.engine.packing import likelihoods
-
-        with torch.autocast(policy.device.type, torch.bfloat16, enabled=self.run.dtype == "bfloat16"):
-            return likelihoods(policy, questions)
 
     def _fitting(self, texts):
         """None for a prompt above `max_prompt_tokens`: up to 7 replaced occurrences can make a passage longer than
@@ -112,8 +103,6 @@ class PretrainZero(Objective):
 
 def _facts(passage, span, mask, text):
     """The columns of an episode that describe its mask; without a `text` to ask, the mask was not legal."""
-    facts = {"mask": span, "legal": bool(text), "count": None, "kind": None, "position": None}
-    if not text:
-        return facts
-    place = round(mask.span_starts[0] / len(passage.text), 4)
-    return facts | {"count": mask.count, "kind": kind_of(passage.text, passage.kinds, mask), "position": place}
+    if text:
+        return facts_of(passage, mask, mask=span)
+    return {"mask": span, "legal": False, "count": None, "kind": None, "position": None}

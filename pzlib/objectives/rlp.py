@@ -1,8 +1,6 @@
 """RLP (arXiv:2510.01265): a thought before one true next token of each text, rewarded by how much likelier it makes it.
 Leaves out an entropy filter and a next-token loss, as the paper does; several tokens a document (v2 trains one)."""
 
-from __future__ import annotations
-
 import math
 import re
 from bisect import bisect_left
@@ -11,9 +9,8 @@ from dataclasses import dataclass, replace
 
 from pzlib.engine.generation import ask, in_turn
 from pzlib.game import Block, Objective, Row
-from pzlib.objectives.targets import cut, positions, token_offsets
+from pzlib.objectives.targets import cut, facts_of, positions, token_offsets
 from pzlib.rewards import group_deviations
-from pzlib.words import kind_of
 
 # Rewards are real numbers: no group is all right or all wrong, and a mean over rows needs every row.
 _ALL = {"filter": "none", "drop_rows": False}
@@ -22,42 +19,36 @@ _ALL = {"filter": "none", "drop_rows": False}
 def centred_advantages(rewards: Sequence[float | None], group: int) -> list[float]:
     """G/(G-1) (r - mean r) in each `group` consecutive rewards, not divided by a std (RLP section 3.1).
 
-    The same as r minus the mean of the *other* G - 1 rewards. What is added to all rewards of a group cancels: RLP's
-    baseline without a thought does, so the advantage, and with it the training, does not depend on it. None, dead
-    groups and errors as in `group_advantages`; G counts the rewards that are there.
+    The same as r minus the mean of the *other* G - 1 rewards. What is added to all rewards of a group cancels, as RLP's
+    baseline without a thought does. None, dead groups and errors as in `group_advantages`; G counts the rewards that
+    are there.
 
     >>> centred_advantages([1.0, 0.0, -1.0, 4.0], group=4) == centred_advantages([-9.0, -10.0, -11.0, -6.0], group=4)
     True
     >>> centred_advantages([3.0, 0.0, -3.0, 6.0], group=4)
     [2.0, -2.0, -6.0, 6.0]
     """
-    advantages: list[float] = []
-    for deviations, n in group_deviations(rewards, group):
-        advantages += [d * n / max(1, n - 1) for d in deviations]
-    return advantages
+    return [d * n / max(1, n - 1) for deviations, n in group_deviations(rewards, group) for d in deviations]
 
 
 def information_gain(logp_with: float, logp_without: float) -> float:
-    """log p(x | context, thought) - log p(x | context), in nats: a thought's reward in RLP, arXiv:2510.01265.
+    """log p(x | context, thought) - log p(x | context), in nats: a thought's reward, positive where it helped.
 
-    logp_with: of the true next token after the thought, under the policy; logp_without: without a thought,
-    under the moving-average baseline. Positive where the thought helped. A constant for gradients.
-    Errors: ValueError for what is no finite log-probability (a loss given by mistake is positive).
+    x is the true next token; logp_with is the policy's, logp_without that of the moving-average baseline. A constant
+    for gradients. Errors: ValueError for what is no finite log-probability (a loss given by mistake is positive).
 
     >>> round(information_gain(math.log(0.5), math.log(0.25)), 4)  # twice as likely: log 2
     0.6931
     """
     for name, value in (("logp_with", logp_with), ("logp_without", logp_without)):
         if not (math.isfinite(value) and value <= 1e-3):  # rounding may lift a log-probability just above 0
-            raise ValueError(
-                f"{name}: {value} is no finite log-probability (at most 0); a loss has the other sign"
-            )
+            raise ValueError(f"{name}: {value} is no finite log-probability (at most 0); a loss has the other sign")
     return float(logp_with) - float(logp_without)
 
 
 @dataclass(frozen=True)
 class Form:
-    """What stands before the context, between it and the thought, and what closes the thought."""
+    """What comes before the context, between it and the thought, and what closes the thought."""
 
     head: str
     opening: str
@@ -75,19 +66,17 @@ class Form:
 
 
 FORMS = {
-    # RLP's system prompt (v2, section 3.1), word for word but for its first tag, printed "</think>". The thought stands
-    # where the next token would, with nothing of ours around it: without it the text goes on as it was.
+    # RLP's system prompt (v2, section 3.1), word for word but for its first tag, printed "</think>". The thought takes
+    # the next token's place, with nothing of ours around it: without it the text goes on as it was.
     "paper": Form(
         "You are a continuation-and-reasoning assistant. You receive the prefix of a context, problem, solution, or "
         "derivation. First, briefly think between <think> and </think> about what should come next. Then, after "
         "</think>, continue the text in the SAME style as the prefix (notation, LaTeX, tone), focusing on the next few "
         "steps rather than jumping to a final boxed answer. Do not restate the question or add meta commentary; simply "
-        "continue the content.\n\n",
-        "<think>",
-        "</think>",
-    ),
-    # tinybase knows no tags: it reasons before a box ("Think : ... ." or nothing), and the box's first word is the one
-    # that stood under the mask. So here what opens the box closes the thought.
+        "continue the content.\n\n", "<think>", "</think>",
+    ),  # fmt: skip
+    # tinybase knows no tags: it reasons before a box ("Think : ... ." or nothing), and the box's first word is the
+    # masked one. So here what opens the box closes the thought.
     "tiny": Form("Passage : ", " [mask] Answer :", "\\boxed{"),
 }
 
@@ -101,9 +90,8 @@ def thought_end(ids: Sequence[int], decode: Callable[[Sequence[int]], str], clos
     >>> [thought_end(range(n), lambda ids: " ".join(words[i] for i in ids), "</think>") for n in (3, 4, 6)]
     [None, 4, 4]
     """
-    if closing not in decode(ids):
-        return None
-    return bisect_left(range(len(ids) + 1), True, key=lambda n: closing in decode(ids[:n]))
+    end = bisect_left(range(len(ids) + 1), True, key=lambda n: closing in decode(ids[:n]))
+    return end if end <= len(ids) else None
 
 
 class RLP(Objective):
@@ -119,8 +107,8 @@ class RLP(Objective):
     * the true token follows the tag at once, by its id in the passage's own tokens, so with the space it carries;
     * a thought that never closes is closed before the true token is read, and rewarded like any other. It is counted:
       `predictor/parsed` is the share that closed, such an episode's `prediction` is None;
-    * the baseline reads the bare context, without the prompt for a thought. It cancels in the advantage (see
-      `centred_advantages`): it sets where 0 is in the log, and moves no weight.
+    * the baseline reads the bare context, without the prompt for a thought. It cancels in the advantage: it sets where
+      0 is in the log, and moves no weight.
 
     An episode's `mask` is the true token, its `prediction` the thought without the tag, its `verdict` "helped" or
     "hurt". Raises ValueError for passages that are all too short.
@@ -129,6 +117,8 @@ class RLP(Objective):
     name, label, paper = "rlp", "RLP", "arXiv:2510.01265"
     # Section 3.1: no division by a std, and a mean over the tokens of each thought: TRL's "grpo".
     loss = {"loss_type": "grpo", "scale_rewards": "none"}
+    advantages = staticmethod(centred_advantages)
+    reads_shared_prompts = True
     # Section 3.2: Qwen3-1.7B-Base, 512 documents of 16 thoughts, temperature 0.7, 2048 tokens of context and of
     # thought, 200 steps (170M tokens). Its corpus mixture is not public: Wikipedia stands in.
     tiers = {
@@ -141,8 +131,6 @@ class RLP(Objective):
             "max_completion_tokens": 2048,
         },
     }  # fmt: skip
-    advantages = staticmethod(centred_advantages)
-    reads_shared_prompts = True
 
     @classmethod
     def groups(cls, run):
@@ -175,10 +163,8 @@ class RLP(Objective):
         super().__init__(run, items, tokenizer, folder)
         longest = max(passage.length for passage in self.items)
         if longest <= run.min_context:
-            raise ValueError(
-                f"min_context: {run.min_context} tokens of context leave no token to predict, the longest passage has "
-                f"{longest}; lower it, or raise max_tokens"
-            )
+            why = f"tokens of context leave no token to predict, the longest passage has {longest}"
+            raise ValueError(f"min_context: {run.min_context} {why}; lower it, or raise max_tokens")
         self.form = FORMS[run.template]
         self.closing = tokenizer(self.form.closing, add_special_tokens=False)["input_ids"]
         self.stop = self.closing if len(self.closing) == 1 else []  # ids of tokens after which nothing is sampled
@@ -198,9 +184,7 @@ class RLP(Objective):
         ]
         found = zip(chosen, prompts, thoughts, read(questions), strict=True)
         for (block, _, mask, _), prompt, group, (with_, without) in found:
-            place = round(mask.span_starts[0] / len(block.item.text), 4)
-            kind = kind_of(block.item.text, block.item.kinds, mask)
-            facts = {"mask": mask.target, "legal": True, "count": 1, "kind": kind, "position": place}
+            facts = facts_of(block.item, mask)
             for (answer, thought, _), logp in zip(group, with_, strict=True):
                 gain = information_gain(logp, without)
                 verdict = {"verdict": "helped" if gain > 0 else "hurt"}
@@ -227,18 +211,16 @@ class RLP(Objective):
 
     def measures(self, episodes):
         """Of a step's thoughts: the share that names the true token, the mean reward of those and of the others, the
-        share of empty ones.
-
-        Naming is predicting, for the token is not shown; RPT warns that the reward can be had by naming alone.
-        """
+        share of empty ones. Naming is predicting, for the token is not shown; RPT warns that it alone can be paid."""
         thoughts = [e["completion"].partition(self.form.closing)[0].strip() for e in episodes]
         named = [names(thought, e["mask"]) for thought, e in zip(thoughts, episodes, strict=True)]
-        return {
-            "thought/naming": _mean(named),
-            "thought/reward_naming": _mean([e["reward"] for e, n in zip(episodes, named, strict=True) if n]),
-            "thought/reward_other": _mean([e["reward"] for e, n in zip(episodes, named, strict=True) if not n]),
-            "thought/empty": _mean([not thought for thought in thoughts]),
+        found = {
+            "thought/naming": named,
+            "thought/reward_naming": [e["reward"] for e, n in zip(episodes, named, strict=True) if n],
+            "thought/reward_other": [e["reward"] for e, n in zip(episodes, named, strict=True) if not n],
+            "thought/empty": [not thought for thought in thoughts],
         }
+        return {name: sum(own) / len(own) if own else None for name, own in found.items()}
 
     def ask(self, texts, trainer, generator):
         return ask(self.run, self.tokenizer, texts, trainer, generator, self.stop)
@@ -276,7 +258,3 @@ def names(thought, token):
     (True, False)
     """
     return re.search(rf"(?<!\w){re.escape(token)}(?!\w)", thought) is not None
-
-
-def _mean(values):
-    return sum(values) / len(values) if values else None

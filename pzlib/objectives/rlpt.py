@@ -1,8 +1,6 @@
 """RLPT (arXiv:2509.19249): a sentence predicted from those before it (ASR), or from both sides of it (MSR).
 Leaves out the cold start. The weight of MSR and the judging model are not stated; reward by likelihood is ours."""
 
-from __future__ import annotations
-
 import json
 import re
 import urllib.request
@@ -12,8 +10,8 @@ from pzlib.engine.generation import in_turn
 from pzlib.game import Block, Objective, Row
 from pzlib.masking import MASK, MaskedPassage
 from pzlib.objectives import likelihood
+from pzlib.objectives.targets import facts_of
 from pzlib.prompts import TINY, after_thought, next_token_prompt, parse_boxed, predictor_prompt
-from pzlib.words import kind_of
 
 OPENING, CLOSING = "<|startofprediction|>", "<|endofprediction|>"
 # The paper's prompts, as far as its quotation of the second goes.
@@ -72,13 +70,10 @@ class RLPT(Objective):
 
     name, label, paper = "rlpt", "RLPT", "arXiv:2509.19249"
     rewards = (*likelihood.LIKELIHOODS, "judge", "exact")
+    likelihoods = likelihood.likelihoods
     _ALL = {"reward": "avg_logprob"}
     _PAPER = {"learning_rate": 1e-6, "schedule": "constant", "passages": 64, "max_completion_tokens": 8192}
     tiers = {"smoke": _ALL, "mini": _ALL, "gpu": _ALL | {"schedule": "constant"}, "paper": _ALL | _PAPER}
-
-    @classmethod
-    def groups(cls, run):
-        return run.group
 
     @classmethod
     def check(cls, run):
@@ -107,20 +102,16 @@ class RLPT(Objective):
         asked = [target for row in chosen for target in row if target]
         answers = ask([prompt for prompt, *_ in asked])
         scored = iter(self._score(asked, answers, read))
-        played = []
-        for passage, targets in zip(passages, chosen, strict=True):
-            block = Block(passage)
+        played = [Block(passage) for passage in passages]
+        for block, passage, targets in zip(played, passages, chosen, strict=True):
             for target in targets:
                 if not target:
                     block.rows += self.fillers()
                     continue
                 prompt, (start, end), _ = target
-                mask = MaskedPassage("", passage.text[start:end], 1, (start,))
-                kind, place = kind_of(passage.text, passage.kinds, mask), round(start / len(passage.text), 4)
-                facts = {"mask": mask.target, "legal": True, "count": None, "kind": kind, "position": place}
+                facts = facts_of(passage, MaskedPassage("", passage.text[start:end], 1, (start,)), count=None)
                 for answer, prediction, reward, why in next(scored):
                     block.rows.append(Row.of("predictor", answer, prompt, prediction, reward, facts | why))
-            played.append(block)
         return played
 
     def _draw(self, text, rng):
@@ -141,29 +132,17 @@ class RLPT(Objective):
         run = self.run
         found = [[parse_prediction(answer.text, run.template) for answer in group] for group in answers]
         targets = [ahead[: end - start] for _, (start, end), ahead in asked]
-        right = [[_same(p, target) for p in group] for target, group in zip(targets, found, strict=True)]
+        right = [
+            [float(p is not None and p.split() == target.split()) for p in group]
+            for target, group in zip(targets, found, strict=True)
+        ]
         if run.reward == "judge":
             pairs = [(ahead, p) for (_, _, ahead), group in zip(asked, found, strict=True) for p in group]
             verdicts = iter(self.judge.scores(pairs))
-            right = rewards = [[float(next(verdicts)) for _ in group] for group in found]
-        elif run.reward == "exact":
-            rewards = right
-        else:
-            rewards = likelihood.rewards_of(self, targets, answers, read)
-        return [
-            [(answer, p, reward, {"verdict": "no answer" if p is None else "right" if ok else "wrong"})
-             for answer, p, reward, ok in zip(*group, strict=True)]
-            for group in zip(answers, found, rewards, right, strict=True)
-        ]  # fmt: skip
-
-    def likelihoods(self, questions, policy):
-        """log p of each token of the sentences, see `pzlib.engine.packing.likelihoods`."""
-        import torch
-
-        from pzlib.engine.packing import likelihoods
-
-        with torch.autocast(policy.device.type, torch.bfloat16, enabled=self.run.dtype == "bfloat16"):
-            return likelihoods(policy, questions)
+            right = [[float(next(verdicts)) for _ in group] for group in found]
+        likely = run.reward in likelihood.LIKELIHOODS
+        rewards = likelihood.rewards_of(self, targets, answers, read) if likely else right
+        return likelihood.scored(answers, found, rewards, right)
 
 
 class Judge:
@@ -210,7 +189,3 @@ def _prompt(before, after, template):
     if template == "tiny":
         return predictor_prompt(f"{before} {MASK} {after}", TINY) if after else next_token_prompt(before, TINY)
     return MSR.format(before=before, after=after) if after else ASR.format(before=before)
-
-
-def _same(prediction, target):
-    return float(prediction is not None and prediction.split() == target.split())

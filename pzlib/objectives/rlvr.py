@@ -1,10 +1,9 @@
 """RLVR: problems with gold answers, one group of answers to each, rewarded by a verifier (General-Reasoner's recipe).
 Leaves out General-Reasoner's verifier model: answers are compared as strings, or as mathematics by math-verify."""
 
-from __future__ import annotations
-
 from pzlib.game import Block, Objective, Row
 from pzlib.prompts import TEMPLATES, parse_boxed, question_prompt
+from pzlib.verify import MathVerifier, exact, final_answer
 
 # RLVR as PretrainZero's follow-on (section 4.3: 400 steps of 128 problems, the General-Reasoner recipe) and, for what
 # it leaves unsaid, General-Reasoner's script: rate, lengths, KL, entropy bonus, clip and dual clip, the two penalties.
@@ -69,21 +68,18 @@ class RLVR(Objective):
         return [question_prompt(item.question, TEMPLATES[run.template])]
 
     def __init__(self, run, items, tokenizer, folder=None, model=None):
-        from pzlib.verify import MathVerifier
-
         super().__init__(run, items, tokenizer, folder)
         self.math = MathVerifier() if run.verifier == "math" else None
 
     def fill(self, problems, ask, rng, step=1, read=None):
         """Blocks of `problems`, each the G answers to one."""
-        from pzlib.verify import final_answer
-
         texts = [question_prompt(problem.question, self.template) for problem in problems]
         groups = ask(texts)
         extract = final_answer if self.math else parse_boxed
         predictions = [[extract(answer.text) for answer in group] for group in groups]
         golds = [problem.answer for problem in problems for _ in range(self.run.group)]
-        verdicts = iter(self._verdicts(golds, [p for row in predictions for p in row]))
+        given = [p for row in predictions for p in row]
+        verdicts = iter(self.math.grade(golds, given) if self.math else map(exact, golds, given))
         played = [Block(problem) for problem in problems]
         for block, text, group, own in zip(played, texts, groups, predictions, strict=True):
             gold = block.item.answer
@@ -93,13 +89,6 @@ class RLVR(Objective):
                 reward, why = self._reward(verdict, prediction, gold), {"verdict": verdict.why}
                 block.rows.append(Row.of("predictor", answer, text, prediction, reward, facts | why))
         return played
-
-    def _verdicts(self, golds, predictions):
-        from pzlib.verify import exact
-
-        if self.math:
-            return self.math.grade(golds, predictions)
-        return [exact(gold, prediction) for gold, prediction in zip(golds, predictions, strict=True)]
 
     def _reward(self, verdict, prediction, gold):
         longer = 0

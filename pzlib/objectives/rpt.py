@@ -1,24 +1,12 @@
 """RPT (arXiv:2506.08007): the next token of a passage, predicted after a reasoning, where a frozen model is uncertain.
 Leaves out chat templates. The paper says neither how many positions a passage gives nor whose tokens count: ours."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 
 from pzlib.engine.generation import in_turn
 from pzlib.game import Block, Objective, Row
-from pzlib.objectives.targets import (
-    cut,
-    frozen_model,
-    frozen_scorer,
-    pieces,
-    target_at,
-    token_offsets,
-    uncertain,
-    whole_weights,
-)
+from pzlib.objectives.targets import ByEntropy, cut, facts_of, pieces, target_at, token_offsets, uncertain
 from pzlib.prompts import RPT_V0, TINY, next_token_prompt, parse_boxed
-from pzlib.words import kind_of
 
 _SMALL = {"entropy_model": "base", "entropy_threshold": 0.5}
 # Section 3 and appendix: OmniMATH, R1-Distill-Qwen-14B, a proxy of 1.5B, 256 positions of 8 answers each, temperature
@@ -28,22 +16,17 @@ _PAPER = {
     "model": "deepseek-ai/DeepSeek-R1-Distill-Qwen-14B", "corpus": "KbsdJames/Omni-MATH", "corpus_limit": 4428,
     "corpus_config": "", "entropy_model": "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", "entropy_threshold": 0.5,
     "steps": 1000, "filter": "none", "dynamic_from": 500, "learning_rate": 1e-6, "schedule": "constant",
-    "temperature": 0.8,
-    "max_prompt_tokens": 4096, "max_tokens": 3072, "max_completion_tokens": 8192, "max_grad_norm": 0.2,
-    "weight_decay": 0.01,
+    "temperature": 0.8, "max_prompt_tokens": 4096, "max_tokens": 3072, "max_completion_tokens": 8192,
+    "max_grad_norm": 0.2, "weight_decay": 0.01,
 }  # fmt: skip
 _GPU = {name: _PAPER[name] for name in ("entropy_threshold", "schedule", "temperature", "max_grad_norm")}
 
 
-def rpt_reward(
-    prediction: str | bytes | None, continuation: str | bytes, boundaries: Collection[int]
-) -> float:
-    """1.0 if the prediction begins the continuation and ends where a token of it ends, else 0.0 (RPT).
+def rpt_reward(prediction: str | bytes | None, continuation: str | bytes, boundaries: Collection[int]) -> float:
+    """1.0 if the prediction begins the continuation and ends where a token of it ends, else 0.0: prefix matching.
 
-    The prefix matching of arXiv:2506.08007, in bytes (text as UTF-8): with l the prediction's length, it
-    equals the first l bytes of the continuation, and l is in `boundaries`, the cumulative byte lengths of the
-    continuation's tokens (the paper's L_gt). Spaces count: " a" is not "a". So one token, or several, are
-    right; part of a token, or nothing, is not.
+    In bytes, of text those of UTF-8: boundaries holds the cumulative lengths of the continuation's tokens (the paper's
+    L_gt). Spaces count: " a" is not "a". So one token, or several, are right; part of one, or nothing, is not.
 
     >>> boundaries = {6, 9, 15}  # of the tokens " elect", "ric", " field"
     >>> predictions = [" elect", " electric", " elec", "elect", "", None]
@@ -52,14 +35,14 @@ def rpt_reward(
     """
     if not prediction:
         return 0.0
-    predicted = _bytes(prediction)
-    return float(_bytes(continuation).startswith(predicted) and len(predicted) in boundaries)
+    predicted, whole = (
+        text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text for text in (prediction, continuation)
+    )
+    return float(whole.startswith(predicted) and len(predicted) in boundaries)
 
 
 def first_token_reward(first: str | None, token: str) -> float:
-    """1.0 if the prediction's first token is the true one, whatever comes after it, else 0.0 (RPT App. A).
-
-    first: the text of that token, spaces kept, None where nothing was predicted; token: that of the true next one.
+    """1.0 if a prediction's `first` token (None: it has none) is the true one, whatever follows, else 0.0 (App. A).
 
     >>> [first_token_reward(first, " size") for first in (" size", "size", " si", None)]
     [1.0, 0.0, 0.0, 0.0]
@@ -68,10 +51,9 @@ def first_token_reward(first: str | None, token: str) -> float:
 
 
 def dense_reward(right: bool, probability: float) -> float:
-    """1 for a right first token; for a wrong one the probability that the model itself gives it there (RPT App. A).
+    """1 for a right first token, for a wrong one the probability that the model gives it there (App. A).
 
-    probability: of the token predicted, after the bare context; 0 where nothing was predicted.
-    Errors: ValueError for one outside [0, 1].
+    probability: after the bare context; 0 where nothing was predicted. Errors: ValueError for one outside [0, 1].
 
     >>> dense_reward(True, 0.1), dense_reward(False, 0.1)
     (1.0, 0.1)
@@ -84,9 +66,9 @@ def dense_reward(right: bool, probability: float) -> float:
 def conditional_dense_rewards(
     right: Sequence[bool], probabilities: Sequence[float], none_right: float = 0.0
 ) -> list[float]:
-    """`dense_reward` of a group's G predictions where one of them is right, else `none_right` for all (RPT App. A).
+    """`dense_reward` of a group's G predictions where one of them is right, else `none_right` for all (App. A).
 
-    none_right: 0 or a small penalty, the paper leaves it open; in a group of equal rewards it teaches nothing.
+    The paper leaves open whether that is 0 or a small penalty; in a group of equal rewards neither teaches anything.
 
     >>> conditional_dense_rewards([True, False], [0.5, 0.2]), conditional_dense_rewards([False, False], [0.5, 0.2])
     ([1.0, 0.2], [0.0, 0.0])
@@ -96,18 +78,11 @@ def conditional_dense_rewards(
     return [dense_reward(*pair) for pair in zip(right, probabilities, strict=True)]
 
 
-def _bytes(text: str | bytes) -> bytes:
-    return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
-
-
 _TASK = "Complete the given text under ### Context by predicting the next token, "
-
 _STEPS = "and wrap it in \\boxed{}. Please reason step by step to find the most probable next token"
-
 _NOTE = "(note: the token may begin with a space, e.g., \\boxed{ para} or \\boxed{ =}; do not use \\text{})."
-
 _FENCED = "\n### Context\n```{text}```"
-
+_ENCLOSED = f", and enclose it in \\boxed{{}} {_NOTE}{_FENCED}"
 # v4's three worked examples; a token with a line break stands there as \n and here as the break itself, which alone
 # can be right byte by byte.
 _EXAMPLES = (
@@ -120,10 +95,10 @@ _EXAMPLES = (
 
 RPT_TEMPLATES = {
     "v0": RPT_V0,
-    "v1": f"{_TASK}{_STEPS} as the final prediction, and enclose it in \\boxed{{}} {_NOTE}{_FENCED}",
+    "v1": f"{_TASK}{_STEPS} as the final prediction{_ENCLOSED}",
     "v2": (
         "You are a helpful assistant, good at predicting the next token for a given context.\n"
-        f"Now, please {_TASK.replace('Complete', 'complete')}{_STEPS}, and enclose it in \\boxed{{}} {_NOTE}{_FENCED}"
+        f"Now, please {_TASK.replace('Complete', 'complete')}{_STEPS}{_ENCLOSED}"
     ),
     "v3": (
         f"{_TASK}list multiple potential tokens and select the most probable one as the final answer. "
@@ -133,7 +108,7 @@ RPT_TEMPLATES = {
         f"{_TASK}{_STEPS} as the final answer, and enclose it in \\boxed{{}}. Some examples:{_EXAMPLES}"
         f"\nNow, the context is:{_FENCED}"
     ),
-    "v5": f"{_TASK}{_STEPS} as the final answer, and enclose it in \\boxed{{}} {_NOTE}{_FENCED}",
+    "v5": f"{_TASK}{_STEPS} as the final answer{_ENCLOSED}",
     "v6": (
         "Complete the given text wrapped in ``` and ``` by predicting the next token, list multiple potential tokens "
         f"and select the most probable one as the final prediction. Wrap your final prediction in \\boxed{{}} {_NOTE}"
@@ -143,9 +118,7 @@ RPT_TEMPLATES = {
 
 
 def rpt_prompt(context: str, template: str = "paper", version: str = "v0") -> str:
-    r"""The prompt that asks for the token after `context`, spaces at its end kept.
-
-    template: "paper" for the wording `version`, or "tiny" for the one wording of the small model.
+    r"""The prompt that asks for the token after `context`, spaces at its end kept; "tiny" has one wording only.
 
     >>> rpt_prompt("The sum is")[-23:]
     '\n### Context The sum is'
@@ -200,12 +173,11 @@ def draw(places, count, rng):
     return [shuffled[i % len(shuffled)] for i in range(count)] if shuffled else []
 
 
-class RPT(Objective):
+class RPT(ByEntropy, Objective):
     """G positions of a passage, G predictions each, rewarded by `rpt_reward` or one of RPT's alternatives (App. A).
 
     Boundaries are those of the policy's tokenizer. A passage without a position keeps its place with rows that teach
-    nothing, counted in the metric `fillers`. Raises ValueError for a template that there is not, and in the first
-    `fill` where no passage at all has a position.
+    nothing, counted in the metric `fillers`. Raises ValueError in the first `fill` where no passage has a position.
     """
 
     name, label, paper = "rpt", "RPT", "arXiv:2506.08007"
@@ -214,7 +186,12 @@ class RPT(Objective):
         "paper": _PAPER,
     }  # fmt: skip
     evaluation = "next_tokens"
-    frozen = classmethod(frozen_model)
+    checked = False  # whether some passage is known to have a position
+
+    @classmethod
+    def check(cls, run):
+        if run.template == "tiny" and run.rpt_template != "v0":
+            raise ValueError(f"rpt_template: {run.rpt_template!r} is of template 'paper'; 'tiny' has one wording only")
 
     @classmethod
     def prompts(cls, run, item):
@@ -224,22 +201,16 @@ class RPT(Objective):
     def needs_whole_weights(cls, run):
         dense = run.rpt_reward in ("dense", "conditional_dense")
         likely = ("tell how likely a token is", "set rpt_reward to prefix") if dense else None
-        return whole_weights(cls, run) or likely
-
-    def __init__(self, run, items, tokenizer, folder=None, model=None):
-        super().__init__(run, items, tokenizer, folder)
-        if run.template == "tiny" and run.rpt_template != "v0":
-            raise ValueError(f"rpt_template: {run.rpt_template!r} is of template 'paper'; 'tiny' has one wording only")
-        self.scorer, self.checked = frozen_scorer(run, model, tokenizer), False
+        return super().needs_whole_weights(run) or likely
 
     def read(self, ids, wanted=None, *, policy):
-        """The top-16 entropy in nats at each token of each text, of the frozen scorer or else of the policy; with
-        `wanted` how likely the policy finds the tokens named there (`pzlib.engine.packing.probabilities`)."""
-        from pzlib.engine.packing import entropies, probabilities
+        """The top-16 entropy in nats at each token of each text; with `wanted` how likely the policy finds the tokens
+        named there (`pzlib.engine.packing.probabilities`)."""
+        from pzlib.engine.packing import probabilities
 
         if wanted is not None:
             return probabilities(policy, ids, wanted)
-        return entropies(self.scorer.to(policy.device) if self.scorer else policy, ids, self.run.entropy_top)
+        return super().read(ids, self.run.entropy_top, policy=policy)
 
     def fill(self, passages, ask, rng, step=1, read=None):
         """Blocks of `passages`, G groups each."""
@@ -276,15 +247,14 @@ class RPT(Objective):
 
     def _refuse_without_positions(self, read):
         """Looks passage by passage for one with a position; as a rule the first has one."""
-        for passage in self.items:
-            if any(self._positions(*token_offsets(self.tokenizer, [passage.text]), read)):
-                self.checked = True
-                return
-        run = self.run
-        raise ValueError(
-            f"entropy_threshold: no token of {len(self.items)} passages has {run.min_context} tokens before it and an "
-            f"entropy of {run.entropy_threshold:g} nats or more; lower it, or min_context, or give longer passages"
-        )
+        one_by_one = (self._positions(*token_offsets(self.tokenizer, [passage.text]), read) for passage in self.items)
+        self.checked = any(places for (places,) in one_by_one)
+        if not self.checked:
+            raise ValueError(
+                f"entropy_threshold: no token of {len(self.items)} passages has {self.run.min_context} tokens before "
+                f"it and an entropy of {self.run.entropy_threshold:g} nats or more; lower it, or min_context, or give "
+                "longer passages"
+            )
 
     def _rewards(self, ids, targets, predictions, read):
         """Rewards (targets, G) by the run's rule."""
@@ -312,6 +282,6 @@ class RPT(Objective):
 
 
 def _facts(passage, target):
-    kind = kind_of(passage.text, passage.kinds, cut(passage.text, target.start, target.start + len(target.token)))
-    place = round(target.start / len(passage.text), 4)
-    return {"mask": target.token, "legal": True, "count": None, "kind": kind, "position": place}
+    mask = cut(passage.text, target.start, target.start + len(target.token))
+    place = round(target.start / len(passage.text), 4)  # the token's, with the spaces that belong to it
+    return facts_of(passage, mask, mask=target.token, count=None, position=place)

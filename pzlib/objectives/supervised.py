@@ -8,23 +8,16 @@ from functools import lru_cache
 from pzlib.engine.generation import order, seed_of
 from pzlib.masking import apply_mask, random_span
 from pzlib.method import Method
+from pzlib.objectives.likelihood import boxed
+from pzlib.objectives.pretrainzero import PretrainZero
 from pzlib.paths import locate
 from pzlib.prompts import TEMPLATES, predictor_prompt, question_prompt
-
-
-def answer(span, template):
-    r"""The completion that SFT learns: the span in its box and nothing before it, spelt as the template's model does.
-
-    >>> answer("Rome", "tiny"), answer("Rome", "paper")
-    ('\\boxed{ Rome }', '\\boxed{Rome}')
-    """
-    return f"\\boxed{{ {span} }}" if template == "tiny" else f"\\boxed{{{span}}}"
 
 
 class Supervised(Method):
     """The rows of a supervised run, made when they are needed: `ids` names the item of each row of the whole run.
 
-    A subclass says in `ids_of` which items are read in which order, and in `row` what is read and learned of one.
+    A subclass says in `ids_of` which items are read in which order, and in `learned` what is read and learned of each.
     Every row ends with the end token. Raises ValueError for doubled ids.
     """
 
@@ -35,10 +28,6 @@ class Supervised(Method):
         self.end = [tokenizer.eos_token_id]
         self.ids = self.ids_of(self.items, run.steps * run.rows_per_step)
         self.rows = lru_cache(maxsize=2)(self.rows)  # the data loader is one batch ahead of the step
-
-    @classmethod
-    def groups(cls, run):
-        return run.group
 
     def ids_of(self, items, rows):
         return order(items, self.run.seed, rows)
@@ -80,13 +69,10 @@ class Supervised(Method):
         """Sets `metrics` to the numbers of `step`."""
         rows = [row for row in self.rows(step) if row[1]]
         self.metrics = {
-            "rows": self.run.rows_per_step,
-            "rows_trained": len(rows),
+            "rows": self.run.rows_per_step, "rows_trained": len(rows), "refilled": 0, "seconds_generation": 0.0,
             "tokens_prompt": sum(len(read) for read, _ in rows),
             "tokens_completion": sum(len(learned) for _, learned in rows),
-            "refilled": 0,
-            "seconds_generation": 0.0,
-        }
+        }  # fmt: skip
 
 
 class SFT(Supervised):
@@ -94,12 +80,7 @@ class SFT(Supervised):
     spans of each passage, at one process the very passages and masks of `random_span`; the loss is on the answer."""
 
     name, label, paper = "sft", "Supervised fine-tuning", "arXiv:2512.03442"
-
-    @classmethod
-    def prompts(cls, run, item):
-        from pzlib.objectives.pretrainzero import PretrainZero
-
-        return PretrainZero.prompts(run, item)
+    prompts = PretrainZero.prompts
 
     def ids_of(self, items, rows):
         run = self.run
@@ -112,17 +93,19 @@ class SFT(Supervised):
             span and apply_mask(passage.text, span, run.mask_rule, rng, run.max_occurrences)
             for passage, span in zip(items, spans, strict=True)
         ]
-        return [self._predicted(mask) if mask else (self.end, []) for mask in masks]
-
-    def _predicted(self, mask):
-        return self.answered(predictor_prompt(mask.text, self.template), answer(mask.target, self.run.template))
+        return [
+            self.answered(predictor_prompt(mask.text, self.template), boxed(mask.target, run.template))
+            if mask
+            else (self.end, [])
+            for mask in masks
+        ]
 
 
 class ContinuedPretraining(Supervised):
     """passages x G plain passages a step, in the same seeded order as the game's; the loss is on all tokens."""
 
     name, label, paper = "continued_pretraining", "Continued pretraining", "arXiv:2512.03442"
-    prompts = SFT.prompts  # the same passages as the others read
+    prompts = PretrainZero.prompts  # the same passages as the others read
 
 
 class MixedSFT(Supervised):
@@ -163,9 +146,8 @@ class MixedSFT(Supervised):
         return [item.text]  # plain text is read without a prompt
 
     def ids_of(self, items, rows):
-        solved = [item for item in items if hasattr(item, "question")]
-        plain = [item for item in items if not hasattr(item, "question")]
-        turns = [order(kind, self.run.seed, rows - rows // 2) for kind in (plain, solved)]
+        kinds = [[item for item in items if hasattr(item, "question") == solved] for solved in (False, True)]
+        turns = [order(kind, self.run.seed, rows - rows // 2) for kind in kinds]
         return [i for pair in zip(*turns, strict=True) for i in pair][:rows]
 
     def learned(self, items, step):

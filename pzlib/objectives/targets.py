@@ -1,16 +1,22 @@
-"""Next-token targets, of RPT, RLP and two passive baselines: where a passage can be cut, and whose entropy ranks them.
+"""Targets in a passage: where it can be cut before a token, whose entropy ranks those places, what describes one.
 RPT's training threshold and the model PretrainZero ranks by are not stated, so both are settings."""
-
-from __future__ import annotations
 
 import copy
 import math
 import random
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from pzlib.masking import MaskedPassage, fits_a_box
+from pzlib.words import kind_of
 
 TOP_SHARE = 0.2  # of the positions, by entropy (PretrainZero sec. 3.1)
+
+
+def facts_of(passage, masked: MaskedPassage, **other) -> dict:
+    """The columns of an episode that describe what it asks for; `other` replaces some of them."""
+    kind, place = kind_of(passage.text, passage.kinds, masked), round(masked.span_starts[0] / len(passage.text), 4)
+    return {"mask": masked.target, "legal": True, "count": masked.count, "kind": kind, "position": place} | other
 
 
 def cut(text: str, start: int, end: int) -> MaskedPassage:
@@ -41,21 +47,18 @@ def positions(text: str, offsets: list[tuple[int, int]], min_context: int) -> li
     return found
 
 
-def highest(places: list[int], entropies: list[float], share: float = TOP_SHARE) -> list[int]:
-    """Those of `places` whose entropy is in the top `share`, at least one, in their order.
+def highest(places: list[int], entropies: list[float]) -> list[int]:
+    """Those of `places` whose entropy is in the top fifth, at least one, in their order.
 
     >>> highest([1, 2, 3, 4, 5, 6], [9.0, 0.1, 2.0, 0.3, 0.4, 1.0, 0.2])
     [2, 5]
     """
-    ranked = sorted(places, key=lambda i: -entropies[i])[: math.ceil(share * len(places))]
-    return sorted(ranked)
+    return sorted(sorted(places, key=lambda i: -entropies[i])[: math.ceil(TOP_SHARE * len(places))])
 
 
 def draw_cuts(text: str, offsets, min_context: int, rng: random.Random, count: int, entropies=None) -> list:
-    """`count` MaskedPassages cut at random positions; with `entropies` at random among the most uncertain fifth.
-
-    None for each where no token can be a target.
-    """
+    """`count` MaskedPassages cut at random positions, or None each where no token can be a target; with `entropies` at
+    random among the most uncertain fifth."""
     places = [i for i in positions(text, offsets, min_context) if fits_a_box(text[slice(*offsets[i])].strip())]
     if entropies is not None and places:
         places = highest(places, entropies)
@@ -64,18 +67,14 @@ def draw_cuts(text: str, offsets, min_context: int, rng: random.Random, count: i
 
 @dataclass(frozen=True)
 class Target:
-    """One position of a passage as RPT asks for it: everything before a token, and everything from it on.
+    """One position of a passage as RPT asks for it."""
 
-    token: the true next token, with the spaces that belong to it. boundaries: the cumulative lengths of the tokens from
-    here on in bytes of UTF-8, RPT's L_gt. start: where it stands in the passage, in characters; first: in tokens.
-    """
-
-    context: str
-    continuation: str
-    token: str
-    boundaries: frozenset[int]
-    start: int
-    first: int
+    context: str  # everything before a token
+    continuation: str  # everything from it on
+    token: str  # the true next one, with the spaces that belong to it
+    boundaries: frozenset[int]  # cumulative lengths of the tokens from here on in bytes of UTF-8, RPT's L_gt
+    start: int  # its place in the passage, in characters
+    first: int  # and in tokens
 
 
 def pieces(offsets: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
@@ -104,13 +103,10 @@ def target_at(text: str, offsets: list[tuple[int, int]], place: int) -> Target:
     >>> target.context, target.token, target.continuation, sorted(target.boundaries)
     ('It was', ' old', ' old .', [4, 6])
     """
-    found = pieces(offsets)
-    first, start, end = found[place]
-    lengths, total = set(), 0
-    for _, begin, stop in found[place:]:
-        total += len(text[begin:stop].encode("utf-8", "surrogatepass"))
-        lengths.add(total)
-    return Target(text[:start], text[start:], text[start:end], frozenset(lengths), start, first)
+    rest = pieces(offsets)[place:]
+    first, start, end = rest[0]
+    boundaries = accumulate(len(text[s:e].encode("utf-8", "surrogatepass")) for _, s, e in rest)
+    return Target(text[:start], text[start:], text[start:end], frozenset(boundaries), start, first)
 
 
 def uncertain(offsets, nats: list[float], min_context: int, threshold: float) -> list[int]:
@@ -122,13 +118,13 @@ def uncertain(offsets, nats: list[float], min_context: int, threshold: float) ->
     >>> uncertain([(0, 2), (3, 6), (7, 10), (11, 12)], [9.0, 2.0, 0.4, 0.6], min_context=2, threshold=0.5)
     [3]
     """
-    found = enumerate(pieces(offsets))
-    return [place for place, (first, _, _) in found if first >= min_context and nats[first] >= threshold]
+    starts = [first for first, _, _ in pieces(offsets)]
+    return [place for place, first in enumerate(starts) if first >= min_context and nats[first] >= threshold]
 
 
 def token_offsets(tokenizer, texts: list[str], start: bool = True) -> tuple[list, list]:
-    """(token ids, character offsets) of each text, which begins as a prompt does: with the start token, of offset
-    (0, 0), where the tokenizer has one. start: False for a piece that goes on. ValueError without offsets."""
+    """(token ids, character offsets) of each text, which begins as a prompt does: with the start token, at (0, 0), if
+    the tokenizer has one. start: False for a piece that goes on from another. ValueError without offsets."""
     if not tokenizer.is_fast:
         raise ValueError("model: next-token targets need a fast tokenizer, this one gives no character offsets")
     if not texts:
@@ -138,10 +134,9 @@ def token_offsets(tokenizer, texts: list[str], start: bool = True) -> tuple[list
 
 
 def frozen_scorer(run, model, tokenizer):
-    """The model whose entropies choose targets, where that is not the policy: a copy of the base, or a proxy.
+    """The model whose entropies choose targets, a copy of the base or a proxy; None where that is the policy.
 
-    None for `entropy_model` "policy". Raises ValueError for a proxy of another tokenizer: its positions would be other
-    ones.
+    Raises ValueError for a proxy of another tokenizer: its positions would be other ones.
     """
     from pzlib.engine.models import load
 
@@ -155,15 +150,26 @@ def frozen_scorer(run, model, tokenizer):
     return proxy.requires_grad_(False).eval()
 
 
-def frozen_model(method, run):
-    """`Method.frozen` of a method whose positions are chosen by entropy."""
-    if run.entropy_model == "policy":
-        return {}
-    return {"entropy model": None if run.entropy_model == "base" else run.entropy_model}
+class ByEntropy:
+    """For methods whose positions are chosen by entropy: that of the policy, or of a frozen `entropy_model`."""
 
+    def __init__(self, run, items, tokenizer, folder=None, model=None):
+        super().__init__(run, items, tokenizer, folder, model)
+        self.scorer = frozen_scorer(run, model, tokenizer)
 
-def whole_weights(method, run):
-    """`Method.needs_whole_weights` of a method whose positions are chosen by entropy."""
-    if run.entropy_model == "policy":
-        return "measure the policy's entropy", "set entropy_model to base"
-    return None
+    @classmethod
+    def frozen(cls, run):
+        if run.entropy_model == "policy":
+            return {}
+        return {"entropy model": None if run.entropy_model == "base" else run.entropy_model}
+
+    @classmethod
+    def needs_whole_weights(cls, run):
+        policy = run.entropy_model == "policy"
+        return ("measure the policy's entropy", "set entropy_model to base") if policy else None
+
+    def read(self, ids, top=None, *, policy):
+        """The entropy in nats at each token of each text, of the `top` likeliest tokens only where that is given."""
+        from pzlib.engine.packing import entropies
+
+        return entropies(self.scorer.to(policy.device) if self.scorer else policy, ids, top)

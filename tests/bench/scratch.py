@@ -72,7 +72,7 @@ def make(texts, folder, seed=0):
 
 def asking(texts):
     """An `evaluate` for `train`: of the next tokens of these texts, how many the model's first guess gets right."""
-    from pzlib.evaluation.calibration import next_tokens
+    from pzlib.evaluation.small_world import next_tokens
 
     def evaluate(model, tokenizer, step):
         tokens, rows = next_tokens(model, tokenizer, texts), []

@@ -11,15 +11,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pzlib.engine.packing import entropies
 from pzlib.evaluation import next_tokens as module
-from pzlib.evaluation.next_tokens import (
-    Position,
-    held_out,
-    next_tokens,
-    perplexity,
-    predicted_directly,
-    rows,
-    surprises,
-)
+from pzlib.evaluation import small_world
+from pzlib.evaluation.next_tokens import Position, held_out, next_tokens, perplexity, predicted_directly, rows
 from pzlib.masking import Passage
 from pzlib.objectives.targets import target_at, token_offsets
 from pzlib.paths import REPO
@@ -113,8 +106,9 @@ def model(tiny_model):
 def test_surprises_are_those_of_a_slow_loop(model, tokenizer):
     ids = tokenizer(LABELLED.text)["input_ids"]
     model.train()
-    found, single = surprises(model, [ids, ids[:1]])
-    assert model.training and single == [] and len(found) == 4
+    table = small_world.next_tokens(model, tokenizer, [LABELLED.text, "Anna"])
+    found = table["surprise"].tolist()
+    assert model.training and table["passage"].tolist() == [0] * 4  # of a text of one token nothing is predicted
     model.eval()
     for i, nats in enumerate(found, 1):
         logits = model(input_ids=torch.tensor([ids[:i]])).logits[0, -1].tolist()

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from pzlib.engine.generation import Answer
 from pzlib.engine.packing import entropies, probabilities
 from pzlib.masking import Passage
-from pzlib.objectives.next_token import EntropyNextToken
+from pzlib.objectives.passive import EntropyNextToken
 from pzlib.objectives.targets import (
     cut,
     draw_cuts,

@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from pzlib.evaluation.calibration import BOUNDS, next_tokens, places, properties
+from pzlib.evaluation.small_world import BOUNDS, next_tokens, places, properties
 from pzlib.paths import REPO
 from pzlib.prompts import parse_boxed, parse_mask
 from pzlib.world.tinybase import SIZES, STAGES, batches, document, pretrain, tokenizer

@@ -1,10 +1,16 @@
-"""PretrainZero's next-token baselines: a passage cut before a token drawn at random, or among the most uncertain fifth.
+"""PretrainZero's passive baselines: words hidden at random (Random RLPT), or a passage cut before a random token.
 The model that PretrainZero ranks positions by is not stated, so it is a setting (section 3.1)."""
 
 from pzlib.engine.generation import in_turn
 from pzlib.objectives.pretrainzero import PretrainZero
-from pzlib.objectives.targets import draw_cuts, frozen_model, frozen_scorer, token_offsets, whole_weights
+from pzlib.objectives.targets import ByEntropy, draw_cuts, token_offsets
 from pzlib.prompts import next_token_prompt
+
+
+class RandomSpan(PretrainZero):
+    """PretrainZero without a generator: a block of G groups, each the G predictions of one random span."""
+
+    name, label, has_generator = "random_span", "Random spans", False
 
 
 class RandomNextToken(PretrainZero):
@@ -28,22 +34,10 @@ class RandomNextToken(PretrainZero):
         return [None] * len(ids)
 
 
-class EntropyNextToken(RandomNextToken):
+class EntropyNextToken(ByEntropy, RandomNextToken):
     """The same among the fifth of positions with the highest entropy, by the policy or the run's `entropy_model`."""
 
     name, label = "entropy_next_token", "Entropy next tokens"
-    frozen = classmethod(frozen_model)
-    needs_whole_weights = classmethod(whole_weights)
-
-    def __init__(self, run, items, tokenizer, folder=None, model=None):
-        super().__init__(run, items, tokenizer, folder)
-        self.scorer = frozen_scorer(run, model, tokenizer)
-
-    def read(self, ids, policy):
-        """The entropy in nats at each token of each text, of the frozen scorer or else of the policy."""
-        from pzlib.engine.packing import entropies
-
-        return entropies(self.scorer.to(policy.device) if self.scorer else policy, ids)
 
     def _uncertainty(self, ids, read):
         return read(ids)
