@@ -45,8 +45,8 @@ class Method:
 
         return load_passages(
             run.corpus_source, limit=run.corpus_limit, seed=run.seed, config=run.corpus_config or None,
-            tokenizer=tokenizer, min_tokens=run.min_tokens, max_tokens=run.max_tokens, column=run.corpus_column,
-            progress=progress,
+            split=run.corpus_split, column=run.corpus_column, tokenizer=tokenizer, min_tokens=run.min_tokens,
+            max_tokens=run.max_tokens, progress=progress,
         )  # fmt: skip
 
     @classmethod

@@ -82,7 +82,8 @@ class Run:
     min_tokens: int = setting(TIER, at_least=1)  # of a passage
     max_tokens: int = setting(TIER, at_least=1)
     corpus_config: str = setting(TIER)  # of a hub data set ("20231101.en"); "" = its only one
-    corpus_column: str = setting("text", filled=True)
+    corpus_split: str = setting("train", by_tier=True, filled=True)  # of a saved or hub data set
+    corpus_column: str = setting("text", by_tier=True, filled=True)  # "a.b": a field; "a+b": both, joined
     question_column: str = setting("question", filled=True)  # of a problem set; "a.b" is the field b of the column a
     answer_column: str = setting("answer", filled=True)
     solutions: str = setting("", by_tier=True)  # of mixed_sft: a problem set with worked solutions, which are learned

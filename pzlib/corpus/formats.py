@@ -48,10 +48,13 @@ class Row(NamedTuple):
 class Column:
     """A named column of rows. `of` gives its value in a row, None where that row has no such column.
 
-    name: "a.b" is the column of that very name or else the field b of the column a.
+    name: "a.b" is the column of that very name or else the field b of the column a; "a+b" is the text of both columns,
+    a blank line between them.
 
     >>> Column("gold.value", "answer_column").of(Row({"gold": {"value": 5}}, 0, "the list"))
     5
+    >>> Column("ask+tell", "corpus_column").of(Row({"ask": "1 + 1?", "tell": "It is 2."}, 0, "the list"))
+    '1 + 1?\\n\\nIt is 2.'
     """
 
     def __init__(self, name: str, setting: str):
@@ -77,6 +80,9 @@ class Column:
 def _value(row: dict, name: str):
     if name in row:
         return row[name]
+    if "+" in name:
+        parts = [_value(row, part) for part in name.split("+")]
+        return None if None in parts else "\n\n".join(map(str, parts))
     for dot in re.finditer(r"\.", name):
         if isinstance(row.get(name[: dot.start()]), dict):
             return _value(row[name[: dot.start()]], name[dot.end() :])

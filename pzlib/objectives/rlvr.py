@@ -60,7 +60,7 @@ class RLVR(Objective):
 
         return load_problems(
             run.corpus_source, question_column=run.question_column, answer_column=run.answer_column,
-            limit=run.corpus_limit, seed=run.seed, config=run.corpus_config or None,
+            limit=run.corpus_limit, seed=run.seed, config=run.corpus_config or None, split=run.corpus_split,
         )  # fmt: skip
 
     @classmethod

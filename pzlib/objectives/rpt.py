@@ -13,7 +13,8 @@ _SMALL = {"entropy_model": "base", "entropy_threshold": 0.5}
 # 0.8, gradient clip 0.2, dynamic sampling from step 500. Its threshold and how many positions a document gives are not
 # stated: ours.
 _PAPER = {
-    "model": "deepseek-ai/DeepSeek-R1-Distill-Qwen-14B", "corpus": "KbsdJames/Omni-MATH", "corpus_limit": 4428,
+    "model": "deepseek-ai/DeepSeek-R1-Distill-Qwen-14B", "corpus": "KbsdJames/Omni-MATH", "corpus_split": "test",
+    "corpus_column": "problem+solution", "corpus_limit": 4428,
     "corpus_config": "", "entropy_model": "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", "entropy_threshold": 0.5,
     "steps": 1000, "filter": "none", "dynamic_from": 500, "learning_rate": 1e-6, "schedule": "constant",
     "temperature": 0.8, "max_prompt_tokens": 4096, "max_tokens": 3072, "max_completion_tokens": 8192,

@@ -160,3 +160,13 @@ def test_real_text_is_clean_prose(real_data, source, limit):
 def test_real_text_with_a_byte_level_tokenizer(real_data):
     corpus = load(real_data / "wikipedia/articles.jsonl", tokenizer=Bytes(), min_tokens=200, max_tokens=600, limit=50)
     assert len(corpus) == 50 and all(200 <= len(p.text.encode()) == p.length <= 600 for p in corpus)
+
+
+def test_columns_are_joined_and_a_row_that_lacks_one_is_left_out(tmp_path):
+    rows = [
+        {"problem": "How much is one and one?", "solution": "It is two, as anyone knows."},
+        {"problem": "And two and two?"},
+    ]
+    corpus = load_passages(rows, column="problem+solution", min_tokens=3)
+    text = " ".join(p.text for p in corpus)
+    assert "one and one" in text and "as anyone knows" in text and "two and two" not in text
