@@ -1,5 +1,5 @@
-"""The printed tables against the papers' own arithmetic, so that a slip of the pen is caught; the ledger: claims that are
-well formed, values and verdicts worked by hand, and the figure of them."""
+"""The printed tables against the papers' own arithmetic, so that a slip of the pen is caught; and the ledger: claims
+that are well formed, values and verdicts worked by hand, and the figure of them."""
 
 import math
 import re
