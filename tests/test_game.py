@@ -333,13 +333,16 @@ def test_two_processes_play_what_one_does(tokenizer, monkeypatch, changes):
             kept = []
             folder = SimpleNamespace(write_episodes=lambda step, rank, episodes: kept.extend(episodes))
             size, share = run.groups_per_block * run.group, 4 // count
-            own = [p.id for p in items[rank * share : (rank + 1) * share] for _ in range(size)]
+            turned = items[step:] + items[:step]  # so that every place of a step has its dead blocks
+            own = [p.id for p in turned[rank * share : (rank + 1) * share] for _ in range(size)]
             game, out = rollout(Script(), tokenizer, run, items, folder, own, step, rank)
             return kept, {k: v for k, v in game.metrics.items() if k != "seconds_generation"}
 
         episodes, metrics = zip(*together(count, part, monkeypatch), strict=True)
         assert all(own == metrics[0] for own in metrics)  # every process counts those of all
-        return list(itertools.chain(*episodes)), metrics[0]
+        episodes = list(itertools.chain(*episodes))
+        assert all(e["block"] == e["row"] // (run.groups_per_block * run.group) for e in episodes)
+        return episodes, metrics[0]
 
     refilled = []
     for step in range(6):

@@ -345,6 +345,14 @@ def test_rows_that_a_process_boundary_would_cut_are_refused(run):
     assert args.per_device_train_batch_size * args.gradient_accumulation_steps == run().rows_per_step // 2
 
 
+@pytest.mark.parametrize("objective", ["pretrainzero", "sft"])
+def test_the_optimizer_is_adam_with_its_usual_constants(run, objective):
+    settings = run(objective=objective, weight_decay=0.1)
+    args = module.trl_arguments(settings, RunFolder(settings.folder))
+    assert (args.optim, args.adam_beta1, args.adam_beta2, args.adam_epsilon) == ("adamw_torch", 0.9, 0.999, 1e-8)
+    assert args.weight_decay == 0.1
+
+
 def test_passages_with_too_long_prompts_are_left_out_and_counted(run, skilled):
     tokenizer = AutoTokenizer.from_pretrained(skilled / "model")
     mixed = passages(3) + passages(2, seed=9, words=5)

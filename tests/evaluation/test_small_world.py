@@ -4,8 +4,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from pzlib.corpus import load_passages
 from pzlib.evaluation import small_world
 from pzlib.paths import REPO
+from pzlib.prompts import TINY, predictor_prompt
 from pzlib.runs.folder import EVAL_COLUMNS
 from pzlib.world import tinywiki
 from pzlib.world.facts import GENERAL, MATH, TASKS
@@ -49,6 +51,27 @@ def test_spans_are_one_word_masks_of_every_kind():
     assert {"trivial", "irreducible", "two_step", "weekday_inverse"} <= set(kinds)
     assert all(kinds.count(kind) <= 5 for kind in kinds)
     assert all("[mask]" in masked and " " not in target for _, masked, target in found)
+
+
+def test_the_masked_words_are_those_of_passages_that_no_run_reads(monkeypatch):
+    asked = []
+
+    def complete(model, tokenizer, prompts, repeats, **_):
+        asked.extend(prompts)
+        return ["no box"] * len(prompts) * repeats, [2] * len(prompts) * repeats
+
+    monkeypatch.setattr(small_world, "complete", complete)
+    small_world.small_world(items=16).ask(None, None, 0)
+    before, after = predictor_prompt("|", TINY).split("|")
+    parts = [prompt.removeprefix(before).removesuffix(after).split("[mask]") for prompt in asked if "[mask]" in prompt]
+    assert len(parts) > 20
+
+    def read(texts):
+        return [any(all(part in text for part in own) for text in texts) for own in parts]
+
+    assert all(read([p.text for p in small_world.held_out("tinywiki", 400)]))
+    for seed in range(3):
+        assert not any(read([p.text for p in load_passages("tinywiki", limit=400, seed=seed)]))
 
 
 def test_asking_is_repeatable_and_leaves_the_random_state_alone(base):

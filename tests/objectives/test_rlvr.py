@@ -60,6 +60,9 @@ def test_general_reasoners_amendments(ask, tokenizer, monkeypatch):
     (block,) = RLVR(run, [problem], tokenizer).play([problem], ask, random.Random(0))
     assert [row.score for row in block.rows] == pytest.approx([0.9, 1.0, 0.9, 0.0])  # two tokens more: 2 x 0.05
     assert [row.episode["verdict"] for row in block.rows] == ["right", "right", "right", "wrong"]
+    problem = Problem("a", PROBLEMS[0].question, "7 + 0")  # shorter costs as much
+    (block,) = RLVR(run, [problem], tokenizer).play([problem], ask, random.Random(0))
+    assert [row.score for row in block.rows] == pytest.approx([1.0, 0.9, 1.0, 0.0])
 
 
 def test_the_metrics_count_what_is_right_whatever_it_is_paid(ask, tokenizer):
@@ -83,3 +86,10 @@ def test_a_rollout_has_one_group_a_problem(ask, tokenizer, tmp_path):
     assert out["predictor_score"] == [1.0, 1.0, 0.0, 0.0, None, None, None, None]  # the group without signal is out
     stored = exam.folder.episodes()
     assert list(stored["verdict"][:4]) == ["right", "right", "wrong", "no answer"] and len(stored) == 8
+
+
+@pytest.mark.parametrize("objective, corpus", [("rlvr", "tinybench"), ("random_span", "tinywiki")])
+def test_a_run_reads_the_items_of_its_seed(objective, corpus, tokenizer):
+    runs = [Run(tier="smoke", objective=objective, corpus=corpus, corpus_limit=20, seed=seed) for seed in (0, 0, 1)]
+    first, again, other = (run.method.load_items(run, tokenizer).digest for run in runs)
+    assert first == again != other

@@ -80,6 +80,7 @@ def test_open_records_settings_facts_and_environment(folder):
 def test_open_again_checks_settings_and_facts(folder):
     facts = {"corpus_digest": "abc", "corpus_report": {"read": 5}}
     folder.open(RUN, facts)
+    folder.open(Run(tier="smoke", seed=1, processes=2, watchdog_minutes=5.0), facts)  # how it is computed may change
     with pytest.raises(ValueError, match=r"steps 12, .*started with .*steps 13.*give the run another name"):
         folder.open(Run(tier="smoke", seed=1, steps=13), facts)
     with pytest.raises(ValueError, match=r'corpus_digest "abc", started with corpus_digest "abd"; give'):
