@@ -69,9 +69,9 @@ class Supervised(Method):
         """Sets `metrics` to the numbers of `step`."""
         rows = [row for row in self.rows(step) if row[1]]
         self.metrics = {
-            "rows": self.run.rows_per_step, "rows_trained": len(rows), "refilled": 0, "seconds_generation": 0.0,
+            "rows": self.run.rows_per_step, "rows_trained": len(rows),
             "tokens_prompt": sum(len(read) for read, _ in rows),
-            "tokens_completion": sum(len(learned) for _, learned in rows),
+            "tokens_completion": sum(len(learned) for _, learned in rows), "refilled": 0, "seconds_generation": 0.0,
         }  # fmt: skip
 
 
