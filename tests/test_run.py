@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pzlib.masking import MAX_OCCURRENCES
 from pzlib.objectives import METHODS
 from pzlib.paths import REPO, locate
 from pzlib.run import TIERS, Run
@@ -74,6 +75,10 @@ def test_a_passive_block_has_no_group_of_masks():
 def test_a_named_setting_beats_the_tier_and_the_rest_stays():
     run = Run(tier="smoke", steps=3)
     assert run.to_dict() == Run(tier="smoke").to_dict() | {"steps": 3}
+
+
+def test_the_papers_limit_of_occurrences_is_the_default_of_every_tier():
+    assert {Run(tier=tier).max_occurrences for tier in TIERS} == {MAX_OCCURRENCES} == {7}  # "fewer than 8"
 
 
 @pytest.mark.parametrize(

@@ -353,6 +353,13 @@ def test_the_optimizer_is_adam_with_its_usual_constants(run, objective):
     assert args.weight_decay == 0.1
 
 
+def test_cut_completions_count_and_a_dual_clip_is_trls_delta(run):
+    for dual, delta in ((0.0, None), (10.0, 10.0)):
+        settings = run(clip_dual=dual)
+        args = module.trl_arguments(settings, RunFolder(settings.folder))
+        assert args.delta == delta and not args.mask_truncated_completions
+
+
 def test_passages_with_too_long_prompts_are_left_out_and_counted(run, skilled):
     tokenizer = AutoTokenizer.from_pretrained(skilled / "model")
     mixed = passages(3) + passages(2, seed=9, words=5)
