@@ -198,7 +198,7 @@ def _wilson(share: float, n: float, z: float) -> tuple[float, float]:
     """Wilson's score interval for a share seen in n trials."""
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return (0.0 if share == 0 else centre - half), (1.0 if share == 1 else centre + half)
+    return (0.0 if share == 0 else max(0.0, centre - half)), (1.0 if share == 1 else min(1.0, centre + half))
 
 
 def _as_extreme(signs: np.ndarray, differences: np.ndarray) -> int:

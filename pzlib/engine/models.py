@@ -135,10 +135,10 @@ def from_source(source, name=None, dtype=torch.float32, **place):
     name, trusted = name or source, {"trust_remote_code": False, **place}
     if not Path(source).exists() and misspelt(name):
         raise FileNotFoundError(f"model: cannot load {name!r}: {_remedy(name, source)}")
+    base = base_of(source)
     # transformers makes up an empty tokenizer of the model's type where there are no files of one
     if Path(source).is_dir() and not any(file for files in TOKENIZER_FILES for file in Path(source).glob(files)):
         raise ValueError(f"model: no tokenizer.json is beside the weights of {name!r}; add it")
-    base = base_of(source)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **trusted)
         with less_noise():

@@ -164,7 +164,7 @@ def test_real_text_with_a_byte_level_tokenizer(real_data):
 
 def test_columns_are_joined_and_a_row_that_lacks_one_is_left_out(tmp_path):
     rows = [
-        {"problem": "How much is one and one?", "solution": "It is two, as anyone knows."},
+        {"problem": "How much is one and one?", "solution": "It is two, as anyone knows who has two hands."},
         {"problem": "And two and two?"},
     ]
     corpus = load_passages(rows, column="problem+solution", min_tokens=3)
