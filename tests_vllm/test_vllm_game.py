@@ -67,7 +67,7 @@ def test_every_objective_with_rollouts_draws_with_the_weights_being_trained(obje
     assert folder.state() == "complete" and set(folder.episodes()["step"]) == {1, 2}
     assert set(seen.differences()) == {1, 2} and max(seen.differences().values()) < 1e-4
     if objective == "rlp":  # what opens the box closes the thought, and ends what is drawn
-        (closing,) = seen.trainer.game.closing
+        (closing,) = seen.trainer.method.closing
         closed = [ids for ids in seen.completions if closing in ids]
         assert closed and all(ids.index(closing) == len(ids) - 1 for ids in closed)
 
@@ -88,14 +88,14 @@ class Killed(Exception):
 def test_a_killed_run_goes_on_as_if_nothing_had_been(monkeypatch):
     whole = train(run(steps=4, save_every=2, name="whole"))
     with monkeypatch.context() as patched:
-        game = pretrainzero.Game.play
+        fill = pretrainzero.PretrainZero.fill
 
         def dies(self, passages, ask, rng, step=1, *more):
             if step == 4:
                 raise Killed
-            return game(self, passages, ask, rng, step, *more)
+            return fill(self, passages, ask, rng, step, *more)
 
-        patched.setattr(pretrainzero.Game, "play", dies)
+        patched.setattr(pretrainzero.PretrainZero, "fill", dies)
         with pytest.raises(Killed):
             train(run(steps=4, save_every=2, name="broken"))
     broken = train(run(steps=4, save_every=2, name="broken"))

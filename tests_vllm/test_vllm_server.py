@@ -22,7 +22,7 @@ from pzlib.engine.models import load
 from pzlib.engine.vllm import KEY
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
-from pzlib.train import fitting, make_trainer, material
+from pzlib.train import make_trainer, material
 
 REPO = Path(__file__).resolve().parent.parent
 
@@ -89,7 +89,7 @@ def test_the_game_plays_a_step_on_its_answers(server, home, monkeypatch):
     here = Run(tier="smoke", use_vllm=True, steps=1)
     run = replace(here, vllm_mode="server", vllm_server=f"127.0.0.1:{port}")
     model, tokenizer = load(here)
-    items, _ = fitting(run, material(run, tokenizer), tokenizer)
+    items, _ = material(run, model, tokenizer)
     folder = RunFolder(home / "r")
     folder.open(run, {})
     make_trainer(run, model, tokenizer, items, folder).train()

@@ -33,10 +33,10 @@ def watch(monkeypatch):
         seen.trainer = trainer
         seen.weights[step] = {name: weight.detach().clone() for name, weight in model.named_parameters()}
         rows = [answer for group in answers for answer in group]
-        seen.completions += [ids for _, ids, *_ in rows]
+        seen.completions += [answer.ids for answer in rows]
         apart = [
-            torch.tensor(logprobs) - log_probs(model, prompt, ids, run.temperature)
-            for prompt, ids, _, _, _, logprobs in rows
+            torch.tensor(answer.logprobs) - log_probs(model, answer.prompt_ids, answer.ids, run.temperature)
+            for answer in rows
         ]
         if rows:
             seen.calls.append((step, float(torch.cat(apart).abs().max()), sum(map(len, apart))))
