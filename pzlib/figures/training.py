@@ -10,7 +10,7 @@ from matplotlib.cm import ScalarMappable
 from pzlib.figures import forms
 from pzlib.figures.forms import TRAINING, Panel, along, by_arm, checked, explain, folded, panel_of, stacks
 from pzlib.figures.style import CLASS_COLOURS, GREYS, Picture, colours_of_kinds, grid, sheet, styled
-from pzlib.studies.metrics import CLASSES, class_accuracy, hits_shares, kind_shares
+from pzlib.studies.metrics import CLASSES, class_accuracy, hits_shares, kind_columns, kind_shares
 from pzlib.world.tinywiki import kind_class
 
 # The share of right predictions from dark to light; grey where all are equal, so that nothing is learned from them.
@@ -39,10 +39,14 @@ def generator_dynamics(training: pd.DataFrame, source: str = TRAINING) -> Pictur
     Needs columns `mask/<kind>`, the share of the legal masks that are of a kind. At most four arms.
     """
     table = checked(training, "training", ["predictor/accuracy", "predictor/dead_groups"])
+    panels = [panel_of(name)._replace(ends=SHARE) for name in ("accuracy", "legal", "dead_groups")]
+    if not kind_columns(table):
+        figure = sheet(2.9)
+        along(figure, table, panels)[0].set_ylabel("Share")
+        return explain(figure, table, source, "(c) Groups whose rewards are all equal. No mask was legal at any step.")
     shares = kind_shares(table)
     figure = sheet(4.9)
     upper, lower = figure.subfigures(2, 1)
-    panels = [panel_of(name)._replace(ends=SHARE) for name in ("accuracy", "legal", "dead_groups")]
     along(upper, table, panels)[0].set_ylabel("Share")
     table_of_masks = table[shares.notna().all(axis=1)]
     few = table_of_masks["arm"].nunique() < 3

@@ -81,3 +81,10 @@ def test_masks_are_means_over_the_last_quarter():
     assert list(bars)[:5] == ["trivial", "sum", "two hop", "weekday", "irreducible"]
     _, caps, _ = right.containers[3]
     np.testing.assert_allclose([cap.get_xdata()[0] for cap in caps], bootstrap_ci(shares))
+
+
+def test_a_run_without_a_legal_mask_is_drawn_and_says_so():
+    table = synthetic.training(("pretrainzero",), seeds=1, steps=6)
+    table = table[[name for name in table if not name.startswith(("mask/", "accuracy/"))]]
+    figure = generator_dynamics(table.assign(**{"predictor/accuracy": None, "predictor/dead_groups": None}))
+    assert len(figure.axes) == 3 and "No mask was legal" in " ".join(text.get_text() for text in figure.texts)
