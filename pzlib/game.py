@@ -5,7 +5,7 @@ import random
 import time
 from dataclasses import dataclass, field
 
-from pzlib.engine.generation import ask, order, place, seed_of
+from pzlib.engine.generation import ask, order, own_part, place, seed_of
 from pzlib.method import Method
 from pzlib.rewards import group_advantages
 from pzlib.runs.episodes import summary
@@ -166,23 +166,25 @@ class Objective(Method):
         Replaced are groups; with a generator, whose reward needs all groups of a block, blocks without a living group.
         A process that lacks nothing plays none, but is there while another does: processes draw together.
         """
+        from accelerate.utils import gather_object
+
         G, size = self.run.group, self.groups(self.run) * self.run.group
         part, refilled = size if self.has_generator else G, 0  # rows that are replaced together
         starts = range(0, size, part)
         for attempt in range(REFILL_ATTEMPTS):
             dead = [(b, i) for b, block in enumerate(played) for i in starts if not block.live(G, i, i + part)]
-            wanted = -(-len(dead) * part // size)  # blocks
-            before, total = place(wanted)
+            before, total = place(len(dead))
             if not total:
                 break
-            stream = random.Random(seed_of(self.run.seed, "refill", step, 0, attempt))
-            fresh = play(stream.choices(self.items, k=total)[before : before + wanted])
+            stream, blocks = random.Random(seed_of(self.run.seed, "refill", step, 0, attempt)), -(-total * part // size)
+            fresh = play(stream.choices(self.items, k=blocks)[own_part(blocks)])
             living = [block.rows[i : i + part] for block in fresh for i in starts if block.live(G, i, i + part)]
-            for (b, i), rows in zip(dead, living, strict=False):
-                moved = {"block": b} if self.has_generator else {"block": b, "group_index": i // G}
+            living = gather_object(living)  # in order of rank: who has a dead one takes the next
+            for (b, i), rows in zip(dead, living[before : before + len(dead)], strict=False):
                 for row in rows:
                     if row.episode:
-                        row.episode |= moved
+                        moved = {} if self.has_generator else {"group_index": i // G}
+                        row.episode |= {"block": b, **moved}
                 played[b].rows[i : i + part] = rows
                 refilled += 1
         return refilled

@@ -97,6 +97,20 @@ def place(count):
     return sum(counts[: PartialState().process_index]), sum(counts)
 
 
+def own_part(count):
+    """The slice of `count` things, in order of rank, that is this process's where all share them.
+
+    >>> own_part(3)
+    slice(0, 3, None)
+    """
+    from accelerate import PartialState
+
+    each, rest = divmod(count, PartialState().num_processes)
+    rank = PartialState().process_index
+    start = rank * each + min(rank, rest)
+    return slice(start, start + each + (rank < rest))
+
+
 @contextmanager
 def in_turn(rng):
     """Within it this process draws from `rng`, a random.Random, where the one before it stopped; afterwards the `rng`
