@@ -8,6 +8,7 @@ import selectors
 import subprocess
 import sys
 import threading
+import time
 import unicodedata
 import weakref
 from collections import Counter, deque
@@ -313,10 +314,17 @@ class MathVerifier(AbstractContextManager):
 
     def _judge(self, pairs: list[tuple]) -> dict[tuple, str]:
         pool = ThreadPoolExecutor(self.workers)  # a thread for each worker, which only waits for it
+        asked = [pool.submit(self._judge_one, pair) for pair in pairs]
         try:
-            return dict(zip(pairs, pool.map(self._judge_one, pairs), strict=True))
+            return {pair: future.result() for pair, future in zip(pairs, asked, strict=True)}
         except BaseException:  # an interrupt must leave no late reply behind
             pool.shutdown(wait=False, cancel_futures=True)
+            # Killed until no thread waits: one may be starting a worker just now. A worker's pipe is closed after that
+            # only, since who waits for a pipe that another thread closes may wait for its whole limit.
+            while not all(future.done() for future in asked):
+                for worker in tuple(self._staff):
+                    worker.process.kill()
+                time.sleep(0.02)
             _end_all(self._staff)
             raise
         finally:

@@ -95,15 +95,30 @@ def test_a_worker_that_dies_costs_one_answer(workers):
         assert verifier.grade(["x + 2"], ["2 + x"])[0].right
 
 
+def _interrupt(after):
+    threading.Timer(after, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT]).start()
+
+
 def test_an_interrupt_leaves_no_late_reply(workers):
     with MathVerifier(workers=2, seconds=30) as verifier:
         verifier.grade(["x"], ["y"])
-        threading.Timer(0.5, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT]).start()
         started = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
+            _interrupt(0.5)
             verifier.grade(["x + 1"] * 3, [ENDLESS, "1 + x", f"{ENDLESS} + 1"])
         assert time.monotonic() - started < SLACK and workers() == []
         assert [verdict.why for verdict in verifier.grade(["x"], ["2 x"])] == ["wrong"]
+
+
+def test_an_interrupt_also_ends_a_worker_that_is_just_starting(workers, monkeypatch):
+    start = subprocess.Popen
+    with MathVerifier(workers=2, seconds=30) as verifier:
+        verifier.grade(["x"], ["y"])
+        monkeypatch.setattr(subprocess, "Popen", lambda *args, **how: time.sleep(1) or start(*args, **how))
+        with pytest.raises(KeyboardInterrupt):
+            _interrupt(0.5)
+            verifier.grade(["x + 1"] * 2, [ENDLESS, "1 + x"])
+        assert workers() == []
 
 
 def test_any_thread_may_grade(verifier):
