@@ -258,6 +258,29 @@ def run_of(pairs, **apart):
     return Run(**apart, **values)
 
 
+@command("pzlib export RUN_ID -o my-model")
+def export(
+    run: Positional[given(str, "the id of a finished run", "RUN")], /,
+    output: output("folder of the export (default: data/exports/RUN)") = None,
+    push: given(str | None, "then upload it to the Hugging Face hub under this name", "OWNER/NAME") = None,
+    public: given(bool, "an upload that everybody may see; without it, only its owner may") = False,
+):
+    """Write a finished run's model, settings, scores and model card into a folder that the hub takes."""
+    from pzlib.evaluation.export import export
+
+    if public and not push:
+        raise ValueError("public: nothing is uploaded; give --push OWNER/NAME too, or leave --public out")
+    folder = export(run, output)
+    print(f"model, settings and card: {folder}")
+    if push:
+        from huggingface_hub import HfApi
+
+        hub = HfApi()
+        hub.create_repo(push, private=not public, exist_ok=True)
+        print(f"uploaded: {hub.upload_folder(repo_id=push, folder_path=folder)}")
+    return 0
+
+
 @command("pzlib results")
 def results(
     runs: given(Path | None, "folder of run folders (default: data/runs)", "PATH") = None, results: TABLES = None
