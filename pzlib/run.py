@@ -71,7 +71,7 @@ class Run:
     """
 
     # On how many processes a run is computed, what each holds, and how it is watched: no part of what a run is.
-    HOW: ClassVar = ("processes", "sharding", "watchdog_minutes")
+    HOW: ClassVar = ("processes", "sharding", "watchdog_minutes", "report_to")
 
     tier: str = setting("mini", choices=tuple(TIERS))
     objective: str = "pretrainzero"  # of `pzlib.objectives.METHODS`
@@ -143,6 +143,8 @@ class Run:
     processes: int = setting(1, at_least=1)  # of this machine, one a GPU where it has some
     sharding: str = setting("ddp", choices=("ddp", "fsdp", "zero2", "zero3"))  # what each holds: all, or its share
     watchdog_minutes: float = setting(60.0, at_least=0)  # without any part of a step ended: the run fails; 0: never
+    # a tracker that gets every step's metrics too; its own package must be installed
+    report_to: str = setting("none", choices=("none", "tensorboard", "trackio", "wandb", "mlflow"))
     lora_rank: int = setting(0, at_least=0)  # of adapters at all linear layers, which alone are trained; 0: all weights
     lora_alpha: int = setting(0, at_least=0)  # they count lora_alpha / lora_rank times; 0: twice
     eval_every: int = setting(TIER, at_least=0)  # steps; 0 = before and after only

@@ -11,6 +11,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, is_peft_model
 from datasets import Dataset
 from transformers import PrinterCallback, TrainerCallback
+from transformers.integrations import get_reporting_integration_callbacks
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 from trl.trainer import disable_dropout_in_model
 
@@ -148,8 +149,19 @@ def make_trainer(run, model, tokenizer, items, folder, evaluate=None, view=None)
     trainer.add_callback(Halfway(trainer, folder))
     trainer.add_callback(Recorder(run, folder, method, evaluate, view, models.bare))
     trainer.add_callback(checkpoints.Manifests(folder.path / "checkpoints", run.run_id))
+    for tracker in trackers(run):  # after the Recorder, which gives them the metrics under their own names
+        trainer.add_callback(tracker)
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def trackers(run):
+    """The callbacks of `run.report_to`; ValueError with the remedy where its package is missing."""
+    try:
+        return [tracker() for tracker in get_reporting_integration_callbacks(run.report_to)]
+    except (RuntimeError, ImportError) as error:
+        missing = f"report_to: {run.report_to} is not installed here; install it with pip, or leave report_to out"
+        raise ValueError(missing) from error
 
 
 def trl_arguments(run, folder, processes=1):
@@ -171,7 +183,8 @@ def trl_arguments(run, folder, processes=1):
         gradient_checkpointing=gpu, dataloader_pin_memory=gpu, shuffle_dataset=False, remove_unused_columns=False,
         ddp_find_unused_parameters=False,
         save_strategy="steps", save_steps=run.save_every,
-        logging_steps=1, logging_nan_inf_filter=False, report_to="none", disable_tqdm=True,
+        logging_steps=1, logging_nan_inf_filter=False, disable_tqdm=True,
+        report_to="none", run_name=run.run_id,  # see `trackers`
     )  # fmt: skip
     if method.supervised:
         return SFTConfig(

@@ -14,7 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from skilled import passages
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from transformers.integrations import integration_utils
 from trl import GRPOTrainer
 
 from pzlib import train as module
@@ -400,3 +401,33 @@ def test_training_on_files_of_this_machine_asks_nothing_of_the_network(run):
     allowed = {name: value for name, value in os.environ.items() if name not in silent}
     process = subprocess.run(command, env=allowed, capture_output=True, text=True)
     assert process.returncode == 0, process.stderr
+
+
+def test_a_tracker_gets_both_roles_metrics_and_changes_nothing(run, monkeypatch):
+    seen = []
+
+    class Tracker(TrainerCallback):
+        def on_log(self, args, state, control, logs, **_):
+            seen.append((state.global_step, args.run_name, dict(logs)))
+
+    alone = train(run(name="alone"))
+    monkeypatch.setitem(integration_utils.INTEGRATION_TO_CALLBACK, "trackio", Tracker)
+    tracked = train(run(name="tracked", report_to="trackio"))
+    compare(alone, tracked)
+    steps = [(step, name) for step, name, logs in seen if "loss" in logs]
+    assert steps == [(n, "tracked") for n in (1, 2, 3)]
+    stored = tracked.metrics().iloc[0]
+    for name in ("predictor/reward", "generator/reward", "loss", "seconds"):
+        assert seen[0][2][name] == stored[name]
+    assert "reward" not in seen[0][2]  # TRL's mean over both roles
+
+
+def test_a_tracker_that_is_not_installed_is_named_with_the_remedy(run, monkeypatch):
+    def missing():
+        raise RuntimeError("requires wandb to be installed. Run `pip install wandb`.")
+
+    monkeypatch.setitem(integration_utils.INTEGRATION_TO_CALLBACK, "wandb", missing)
+    with pytest.raises(ValueError, match="report_to: wandb is not installed here; install it with pip"):
+        train(run(report_to="wandb"))
+    with pytest.raises(ValueError, match="report_to: 'wand' is not one of none, tensorboard"):
+        run(report_to="wand")

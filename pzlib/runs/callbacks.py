@@ -60,7 +60,9 @@ class Recorder(TrainerCallback):
         }  # fmt: skip
         # of vLLM: how far its log-probabilities are from the trainer's
         sampling = {name: value for name, value in logs.items() if name.startswith("sampling/")}
-        self.folder.append_metrics(row | played | sampling)
+        self.folder.append_metrics(row := row | played | sampling)
+        logs.clear()  # a tracker gets both roles' numbers; the trainer's own average over the roles
+        logs.update({name: value for name, value in row.items() if name != "step" and value is not None})
         self.seconds_evaluation = 0.0
         self._show(state)
 
