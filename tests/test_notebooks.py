@@ -6,7 +6,9 @@ import pytest
 
 from pzlib.headless import read_parameters, run_notebook
 from pzlib.paths import REPO
+from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
+from pzlib.train import train
 
 NOTEBOOKS = sorted((REPO / "notebooks").glob("*.ipynb"))
 
@@ -37,3 +39,10 @@ def test_notebooks_run_at_smoke(path, home, tmp_path):
         (folder,) = [RunFolder(p) for p in (home / "data/runs").iterdir() if (p / "params.json").exists()]
         assert folder.state() == "complete" and (folder.path / "view.png").stat().st_size > 10_000
         assert any("image/png" in out.get("data", {}) for out in said)
+
+
+def test_the_first_notebook_plays_a_step_in_which_something_is_learned(home):
+    given = read_parameters(NOTEBOOKS[0])
+    settings = {name: value for name, value in given.items() if value is not None}
+    metrics = train(Run(**settings, steps=1, passages=1)).metrics()
+    assert metrics["rows_trained"].item() > 0 and metrics["grad_norm"].item() > 0
