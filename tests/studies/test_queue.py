@@ -147,7 +147,7 @@ def test_a_plan_goes_by_the_time_of_stored_runs_alike(home):
     for each, said in ((run, "6 min 0 s"), (clean, "12 min 0 s"), (Run(corpus="tinymath"), "9 min 0 s")):
         assert queue.plan([each], jobs=1).endswith(f"about {said} at 1 at a time")
     seeds = [run.seed for run in runs_of(["collapse", "mask_rule"], "paper")]
-    assert seeds == [0] * 7 + [1] * 7 + [2] * 7 + [3] * 5 + [4] * 5
+    assert seeds == [0] * 6 + [1] * 6 + [2] * 6 + [3] * 4 + [4] * 4
 
 
 @pytest.mark.slow
