@@ -107,7 +107,7 @@ class Objective(Method):
 
         started = time.perf_counter()
         run, group = self.run, self.run.group
-        step, rank = trainer.state.global_step + 1, trainer.accelerator.process_index
+        step, rank = trainer.state.global_step // run.updates_per_batch + 1, trainer.accelerator.process_index
         # the same on every process: what each draws from them is its part of one whole, see `in_turn`
         generator = torch.Generator().manual_seed(seed_of(run.seed, "rollout", step, 0))
         rng = random.Random(seed_of(run.seed, "masks", step, 0))
@@ -140,6 +140,10 @@ class Objective(Method):
         prompt_tokens = sum(len(row.prompt_ids) for _, row in kept)
         shares = gather_object([(episodes, trained, len(rows), refilled, prompt_tokens)])
         self.metrics = summary(shares, group) | self.measures([e for share in shares for e in share[0]])
+        if run.updates_per_batch > 1 or run.generator_weight:  # what the loss must know of each row's role
+            self.mask_prompts = {tuple(row.prompt_ids) for row in rows if row.role == "generator"}
+            counts = gather_object([(row.role, len(row.completion_ids)) for row in rows if row.in_loss])
+            self.loss_tokens = {role: sum(n for r, n in counts if r == role) for role in ("generator", "predictor")}
         self.metrics["seconds_generation"] = time.perf_counter() - started
         return {
             "prompt_ids": [row.prompt_ids for row in rows],

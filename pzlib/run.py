@@ -1,5 +1,5 @@
 """What a run is: every setting of it with its allowed values, the four tiers, and a run's name.
-Leaves out several updates a batch: one on-policy update a step is what all of it is written for."""
+Leaves out how they are computed: `pzlib.train` makes TRL's arguments of them."""
 
 import hashlib
 import json
@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import ClassVar
 
 from pzlib import objectives
+from pzlib.engine.memory import shares
 from pzlib.errors import near_names, refuse_unknown, typed
 from pzlib.objectives.likelihood import LIKELIHOODS
 from pzlib.paths import NAME, locate, root
@@ -59,7 +60,9 @@ def setting(default, by_tier=False, **bounds):
 class Run:
     """Every setting of one run; a setting left out takes its tier's default.
 
-    Units: tokens are the model's, rows are completions, a step is one optimizer step over all processes.
+    Units: tokens are the model's, rows are completions. A step is one batch over all processes: sampled once, then
+    learned in `updates_per_batch` optimizer updates, each of an equal part of its rows. Steps, `eval_every`,
+    `save_every`, rows of metrics (their loss is the updates' mean, their gradient norm the last one's) count batches.
     Raises ValueError naming the setting and the remedy: unknown names, wrong types, impossible values.
 
     >>> run = Run(tier="mini", seed=2)
@@ -116,6 +119,7 @@ class Run:
     steps: int = setting(TIER, at_least=1)
     passages: int = setting(TIER, at_least=1)  # a step, all processes together; of rlvr: problems
     group: int = setting(TIER, at_least=2)  # G: masks a passage, and predictions a mask
+    updates_per_batch: int = setting(1, by_tier=True, at_least=1)  # with 1 every ratio is 1, and no clip acts
     learning_rate: float = setting(TIER, above=0)
     schedule: str = setting(TIER, choices=("cosine", "constant"))
     warmup_steps: int = setting(TIER, at_least=0)
@@ -126,6 +130,8 @@ class Run:
     # TRL's dapo (a mean over a step's tokens), grpo (over each sequence's first: PretrainZero eq. 11), dr_grpo, cispo;
     # gspo: grpo with one ratio a sequence
     loss: str = setting("dapo", choices=("dapo", "grpo", "dr_grpo", "gspo", "cispo"))
+    # of the generator's GRPO loss beside the predictor's, each over its own tokens; 0: all tokens pooled, as DAPO does
+    generator_weight: float = setting(0.0, at_least=0)
     clip_low: float = setting(0.2, by_tier=True, above=0, below=1)  # the floor of a ratio is 1 - clip_low
     clip_high: float = setting(0.28, by_tier=True, above=0)
     clip_dual: float = setting(0.0, by_tier=True, at_least=0)  # largest ratio where the advantage is negative; 0: none
@@ -277,6 +283,7 @@ def _check_together(run):
     if run.reward not in run.method.rewards:
         fit = ", ".join(run.method.rewards)
         raise ValueError(f"reward: {run.reward!r} does not fit what {run.objective} asks; it takes {fit}")
+    _check_updates(run)
     if run.min_tokens > run.max_tokens:
         raise ValueError(f"min_tokens: {run.min_tokens} is above max_tokens {run.max_tokens}")
     if not re.fullmatch(r"[^\s:/]+:\d+", run.vllm_server):
@@ -287,3 +294,20 @@ def _check_together(run):
         raise ValueError(f"random_span_steps: {run.random_span_steps} is above steps {run.steps}")
     if run.name and not re.fullmatch(NAME, run.name):
         raise ValueError(f"name: {run.name!r} is no folder name; use letters, digits, '.', '_' and '-'")
+
+
+def _check_updates(run):
+    """ValueError for updates without a batch, and a weight that the loss has no place for."""
+    if run.updates_per_batch > 1 and run.method.supervised:
+        raise ValueError(f"updates_per_batch: {run.objective} samples no batch; set it to 1, and passages lower")
+    shares(run)
+    if not run.generator_weight:
+        return
+    if not run.method.has_generator:
+        raise ValueError(f"generator_weight: {run.objective} has no generator; leave it out")
+    reasons = {
+        f"loss {run.loss} is no sum over tokens": run.loss not in ("dapo", "cispo"),
+        "a KL term (kl) has no advantage to weight": run.kl, "nor has an entropy_bonus": run.entropy_bonus,
+    }  # fmt: skip
+    if found := [why for why, holds in reasons.items() if holds]:
+        raise ValueError(f"generator_weight: {' and '.join(found)}; leave it out, or take loss dapo without them")

@@ -19,6 +19,7 @@ from pzlib.engine import models, processes
 from pzlib.engine.memory import TOKENS_AT_ONCE, shares
 from pzlib.engine.packing import PackedModel, check_drop_rows, keep_moving_rows
 from pzlib.engine.sampling import can_branch
+from pzlib.engine.updates import Clips, PerBatch, weighted
 from pzlib.engine.vllm import Cuts, as_asked, vllm_arguments
 from pzlib.game import blocks
 from pzlib.runs import checkpoints
@@ -104,17 +105,25 @@ class PZTrainer(GRPOTrainer):
 
     drop_rows = packs = False
     cuts = None  # of importance ratios, with vLLM
+    clips = None  # of ratios, with several updates a batch
+    weight = 0.0  # of the generator's loss beside the predictor's; 0: their tokens are pooled
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         if self.cuts:
             self.cuts.count(inputs)
+        if self.weight:
+            inputs = weighted(inputs, self.method, self.weight)
         if self.drop_rows:
             inputs = keep_moving_rows(inputs)
         if self.drop_rows or self.packs:
             alone_on_cpu = self.accelerator.num_processes == 1 and self.accelerator.device.type == "cpu"
             bare, most = models.bare(self.accelerator.unwrap_model(model)), inputs["completion_ids"].shape[1]
             model = PackedModel(model, bare, most, at_once=TOKENS_AT_ONCE if alone_on_cpu else None)
-        return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if not self.clips:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        loss = super().compute_loss(self.clips.listening(model), inputs, return_outputs, num_items_in_batch)
+        self.clips.count(inputs)
+        return loss
 
 
 def make_trainer(run, model, tokenizer, items, folder, evaluate=None, view=None):
@@ -125,7 +134,7 @@ def make_trainer(run, model, tokenizer, items, folder, evaluate=None, view=None)
     args = trl_arguments(run, folder, PartialState().num_processes)
     if run.drop_rows and not run.method.supervised:
         check_drop_rows(args)
-    method = run.method(run, items, tokenizer, folder, model)
+    method, callbacks = run.method(run, items, tokenizer, folder, model), []
     own = dict(model=model, args=args, processing_class=tokenizer, peft_config=models.config(run))
     if method.supervised:
         disable_dropout_in_model(model)  # as GRPOConfig's `disable_dropout` does
@@ -139,18 +148,23 @@ def make_trainer(run, model, tokenizer, items, folder, evaluate=None, view=None)
             )
         # asked while the model is whole: it tries, and a sharded one would have to be tried by all processes at once
         trainer.packs = method.reads_shared_prompts and can_branch(model)
-        trainer.drop_rows = run.drop_rows
+        trainer.drop_rows, trainer.weight = run.drop_rows, run.generator_weight
         if run.use_vllm:
             trainer.cuts = Cuts(method)
-            trainer.add_callback(trainer.cuts)
-        for callback in method.callbacks:
-            trainer.add_callback(callback)
+            callbacks.append(trainer.cuts)
+        if run.updates_per_batch > 1:
+            trainer.clips = Clips(method, args)
+            callbacks.append(trainer.clips)
+        callbacks += method.callbacks
     trainer.method = method
-    trainer.add_callback(Halfway(trainer, folder))
-    trainer.add_callback(Recorder(run, folder, method, evaluate, view, models.bare))
-    trainer.add_callback(checkpoints.Manifests(folder.path / "checkpoints", run.run_id))
-    for tracker in trackers(run):  # after the Recorder, which gives them the metrics under their own names
-        trainer.add_callback(tracker)
+    callbacks += [
+        Halfway(trainer, folder, run.steps // 2),
+        Recorder(run, folder, method, evaluate, view, models.bare),
+        checkpoints.Manifests(folder.path / "checkpoints", run.run_id),
+        *trackers(run),  # after the Recorder, which gives them the metrics under their own names
+    ]
+    for callback in callbacks if run.updates_per_batch == 1 else [PerBatch(callbacks, run.updates_per_batch)]:
+        trainer.add_callback(callback)
     trainer.remove_callback(PrinterCallback)
     return trainer
 
@@ -168,22 +182,30 @@ def trl_arguments(run, folder, processes=1):
     """The GRPOConfig of a run, the SFTConfig of a supervised one; everything that a paper fixes, or TRL's defaults
     would change, is written out.
 
+    TRL's step is one optimizer update, a run's is one sampled batch: `updates_per_batch` of TRL's. General-Reasoner's
+    four updates a batch are four mini-batches, 256 of 1,024 prompts each, so it is TRL's `steps_per_generation` that
+    gives them (the rows are cut into that many times as many parts), not `num_iterations`, which would read every row
+    again. TRL then takes the old log-probabilities from the policy as it was when it sampled. Rows carry their
+    advantages along, so that a group or block that an update's border cuts loses nothing. Learning rate and warm-up
+    move with every update.
+
     Raises ValueError where rows and processes do not divide.
     """
     method, gpu = run.method, torch.cuda.is_available()
-    local, micro = shares(run, processes)
+    (local, micro), updates = shares(run, processes), run.updates_per_batch
     shared = dict(
         output_dir=str(folder.path / "checkpoints"), seed=run.seed, use_cpu=not gpu,
-        # One on-policy update a step: the rollout buffer is empty whenever a checkpoint is written.
-        max_steps=run.steps, per_device_train_batch_size=micro, gradient_accumulation_steps=local // micro,
-        learning_rate=run.learning_rate, warmup_steps=run.warmup_steps, weight_decay=run.weight_decay,
+        # The rollout buffer is empty whenever a checkpoint is written: only between batches.
+        max_steps=run.steps * updates, per_device_train_batch_size=micro,
+        gradient_accumulation_steps=local // micro // updates,
+        learning_rate=run.learning_rate, warmup_steps=run.warmup_steps * updates, weight_decay=run.weight_decay,
         lr_scheduler_type="cosine" if run.schedule == "cosine" else "constant_with_warmup",
         optim="adamw_torch", adam_beta1=0.9, adam_beta2=0.999, adam_epsilon=1e-8,
         max_grad_norm=run.max_grad_norm, bf16=run.dtype == "bfloat16", fp16=False, router_aux_loss_coef=0.0,
         gradient_checkpointing=gpu, dataloader_pin_memory=gpu, shuffle_dataset=False, remove_unused_columns=False,
         ddp_find_unused_parameters=False,
-        save_strategy="steps", save_steps=run.save_every,
-        logging_steps=1, logging_nan_inf_filter=False, disable_tqdm=True,
+        save_strategy="steps", save_steps=run.save_every * updates,
+        logging_steps=updates, logging_nan_inf_filter=False, disable_tqdm=True,
         report_to="none", run_name=run.run_id,  # see `trackers`
     )  # fmt: skip
     if method.supervised:
@@ -209,11 +231,11 @@ def trl_arguments(run, folder, processes=1):
 class Halfway(TrainerCallback):
     """Keeps the model at half of the steps too, as `model-<step>`: PretrainZero's RLVR starts from both (Table 3)."""
 
-    def __init__(self, trainer, folder):
-        self.trainer, self.path = trainer, folder.path
+    def __init__(self, trainer, folder, half):
+        self.trainer, self.path, self.half = trainer, folder.path, half
 
     def on_step_end(self, args, state, control, **_):
-        if state.global_step == args.max_steps // 2:
+        if state.global_step == self.half:
             _save_model(self.trainer, self.path, f"model-{state.global_step}")
 
 

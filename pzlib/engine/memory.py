@@ -21,9 +21,9 @@ SERVER_SHARE = 0.9  # of a GPU that only serves, the default of `python -m pzlib
 
 
 def shares(run, processes=1):
-    """(rows of a process, rows of one forward and backward); the latter divides the former.
+    """(rows of a process, rows of one forward and backward); the latter divides the rows of an update.
 
-    Raises ValueError where processes would cut a block.
+    Raises ValueError where processes would cut a block, or the rows make no `updates_per_batch` equal parts.
 
     >>> from pzlib.run import Run
     >>> shares(Run(tier="paper"), 8)
@@ -36,7 +36,22 @@ def shares(run, processes=1):
             f"passages: {run.passages} a step cannot be shared among {processes} processes without "
             f"cutting one's rows; give a multiple of {processes}"
         )
-    return local, next(n for n in range(min(run.micro_batch_rows, local), 0, -1) if local % n == 0)
+    update, rest = divmod(local, run.updates_per_batch)
+    if rest:
+        raise ValueError(
+            f"updates_per_batch: {local} rows of a process make no {run.updates_per_batch} equal parts; give a "
+            f"divisor of {local}, such as {divisor_near(local, run.updates_per_batch)}, or other passages"
+        )
+    return local, next(n for n in range(min(run.micro_batch_rows, update), 0, -1) if update % n == 0)
+
+
+def divisor_near(rows, parts):
+    """The largest divisor of `rows` that is at most `parts`.
+
+    >>> divisor_near(288, 5)
+    4
+    """
+    return next(n for n in range(min(parts, rows), 0, -1) if rows % n == 0)
 
 
 def groups_at_once(run, groups):

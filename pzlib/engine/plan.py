@@ -138,13 +138,13 @@ class Plan:
         """The Work of a step at these tokens a row, by default the most that the run allows.
 
         A backward pass is two forward ones, and one more where layers are checkpointed (on GPUs); a reference model
-        (kl) reads what the policy reads.
+        (kl) reads what the policy reads, and with several updates a batch the policy reads all once more beforehand.
         """
         run, arch, device = self.run, self.arch, self.device
         prompt, completion = prompt or run.max_prompt_tokens, completion or run.max_completion_tokens
         rows, micro = run.rows_per_step, shares(run, run.processes)[1]
         calls = reading(run, arch.hidden, prompt, completion, on_cpu=run.processes == 1 and not device.gpu)
-        times, passes = rows // micro, 3 + device.gpu + bool(run.kl)
+        times, passes = rows // micro, 3 + device.gpu + bool(run.kl) + (run.updates_per_batch > 1)
         tokens = times * sum(count * length for count, length in calls)
         pairs = times * sum(count * length**2 for count, length in calls)
         training = passes * forward(arch, tokens, pairs, rows * completion)

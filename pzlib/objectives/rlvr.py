@@ -7,7 +7,8 @@ from pzlib.verify import MathVerifier, exact, final_answer
 
 # RLVR as PretrainZero's follow-on (section 4.3: 400 steps of 128 problems, the General-Reasoner recipe) and, for what
 # it leaves unsaid, General-Reasoner's script: rate, lengths, KL, entropy bonus, clip and dual clip, the two penalties.
-# Its four updates a batch are one here, its verifier model is math-verify, and the passes over the data are ours.
+# Its four updates a batch (mini-batches of a quarter) are so at tier paper; its verifier model is math-verify, and the
+# passes over the data are ours.
 _RECIPE = {
     "corpus": "TIGER-Lab/WebInstruct-verified", "corpus_config": "", "corpus_limit": 51_200, "steps": 400,
     "passages": 128, "group": 8, "learning_rate": 5e-7, "schedule": "constant", "max_prompt_tokens": 1024,
@@ -47,7 +48,7 @@ class RLVR(Objective):
         "mini": _MINI,
         "gpu": _RECIPE | {"corpus_limit": 8000, "steps": 100, "passages": 32, "learning_rate": 1e-6,
                           "max_completion_tokens": 2048},
-        "paper": _RECIPE,
+        "paper": _RECIPE | {"updates_per_batch": 4},
     }  # fmt: skip
 
     @classmethod

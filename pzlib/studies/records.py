@@ -109,6 +109,15 @@ STUDIES = {
         "And if each rule has the learning rate that its own sweep found best?",
         _objectives(*MASKING), seeds=THREE, core=True, figures=(CURVES, RESULT),
     ),
+    # Dropped rows leave the loss's divisor too, so that few living ones make a step of full size; unfiltered ones stay.
+    "collapse_filter": Study(
+        "And if groups without signal stay in the batch: does the collapse come from full-size steps on little signal?",
+        {
+            f"{name}, {words}": {"objective": name, "filter": kept}
+            for name in ("entropy_next_token", "random_next_token")
+            for words, kept in (("filtered", "drop"), ("no filter", "none"))
+        }, seeds=THREE, rate_of="pretrainzero", figures=(CURVES, RESULT),
+    ),
     "baselines": Study(
         "Tables 1 and 2: what does each way of learning from text do?",
         _objectives(*BASELINES), core=True, figures=(

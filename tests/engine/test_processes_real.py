@@ -2,6 +2,7 @@
 run in words, and the same command goes on."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from pzlib.engine.processes import follow, start, start_all
 from pzlib.paths import root
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
+from pzlib.train import train
 
 # the runs that most of these tests look at are made once, not by every worker of pytest-xdist
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("processes")]
@@ -280,3 +282,24 @@ def test_what_a_process_says_no_to_is_said_as_if_it_stood_alone(sizes, home, beg
     assert "ValueError: max_prompt_tokens: 5 is too few, the shortest prompt" in said.splitlines()[-1]
     folder = RunFolder(home / "data/runs/refused")
     assert folder.state() == "new", "nothing was begun"
+
+
+def test_several_updates_on_two_processes_are_plain_trls_and_go_on_bit_for_bit(sizes, home):
+    """TRL shuffles each process's own rows into its updates; what is sampled first is what one process samples."""
+    settings = sizes("two", updates_per_batch=2, filter="none", steps=3, processes=2, save_every=2)
+    dropped, plain = (train(Run(**settings | {"name": str(drop), "drop_rows": drop})) for drop in (True, False))
+    alone = train(Run(**settings | {"name": "alone", "processes": 1}))
+    first = [folder.episodes().query("step == 1").drop(columns=REAL) for folder in (dropped, alone)]
+    pd.testing.assert_frame_equal(*first)
+    source = Run(**settings).model_source
+    ends = [folder.path / "model/model.safetensors" for folder in (dropped, plain)]
+    ours, theirs, begin = map(load_file, (*ends, f"{source}/model.safetensors"))
+    apart, moved = (sum((ours[key] - other[key]).norm() ** 2 for key in ours) ** 0.5 for other in (theirs, begin))
+    assert 0 < moved and apart < 1e-2 * moved
+    assert dropped.metrics()["predictor/ratio_clipped"].notna().all()
+    shutil.rmtree(dropped.path / "checkpoints/checkpoint-3")
+    end = (dropped.path / "model/model.safetensors").read_bytes()
+    shutil.rmtree(dropped.path / "model")
+    dropped.set_status("failed", error="stopped by a test")
+    again = train(Run(**settings | {"name": "True", "drop_rows": True}))
+    assert (again.path / "model/model.safetensors").read_bytes() == end
