@@ -86,7 +86,7 @@ class Protocol:
         >>> settings["prompts"], settings["samples"], settings["temperature"]
         ('boxed', 32, 1.0)
         """
-        lacking = self.prompts == "stock" and task not in STOCK
+        lacking = self.prompts == "stock" and (BENCHMARKS[task].part_of or task) not in STOCK
         style = "tiny" if task == "tinybench" else "boxed" if lacking else self.prompts
         samples = self.samples or (1 if self.temperature == 0 else BENCHMARKS[task].samples)
         temperature = (1.0 if samples > 1 else 0.0) if self.temperature is None else float(self.temperature)
@@ -193,7 +193,8 @@ def quietly():
 
 
 def ask(lm, task: str, items: Sequence[Item], protocol: Protocol, rows=(), examples=()) -> list[dict]:
-    """What the model answers: for each item {"prompt", "completions": [text] * samples, "cut": bool}, in order.
+    """What the model answers, in order: for each item {"prompt", "completions": [text] * samples, "tokens": [number] *
+    samples, "cut": bool}.
 
     lm: as `load` returns it; rows, examples: the published rows of the items and of the worked examples, of which stock
     prompts are made. cut: the prompt is longer than the model reads beside `max_tokens`, and lost its beginning.
@@ -221,7 +222,12 @@ def ask(lm, task: str, items: Sequence[Item], protocol: Protocol, rows=(), examp
             (prompt, _), (completions,) = sample["arguments"][0], sample["resps"]
             answers[order[name][sample["doc_id"]]] = {"prompt": prompt, "completions": list(completions)}
     lengths = [len(ids) for ids in lm.tokenizer([answer["prompt"] for answer in answers])["input_ids"]]
-    return [a | {"cut": n > lm.max_length - protocol.max_tokens} for a, n in zip(answers, lengths, strict=True)]
+    said = [text for answer in answers for text in answer["completions"]]
+    tokens = iter(lm.tokenizer(said, add_special_tokens=False)["input_ids"])
+    return [
+        a | {"tokens": [len(next(tokens)) for _ in a["completions"]], "cut": n > lm.max_length - protocol.max_tokens}
+        for a, n in zip(answers, lengths, strict=True)
+    ]
 
 
 def _ours(task, items, style):
@@ -240,6 +246,7 @@ def _stock(task, rows, examples):
     import datasets
     import lm_eval.tasks
 
+    task = BENCHMARKS[task].part_of or task
     folder, name = STOCK[task]
     splits, order = {"test": datasets.Dataset.from_list(list(rows))}, {name: range(len(rows))}
     if task == "mmlu_pro":
