@@ -145,7 +145,7 @@ def make_trainer(run, model, tokenizer, items, folder, evaluate=None, view=None)
         for callback in method.callbacks:
             trainer.add_callback(callback)
     trainer.method = method
-    trainer.add_callback(Halfway(trainer, folder))
+    trainer.add_callback(Kept(trainer, run, folder))
     trainer.add_callback(Recorder(run, folder, method, evaluate, view, models.bare))
     trainer.add_callback(checkpoints.Manifests(folder.path / "checkpoints", run.run_id))
     trainer.remove_callback(PrinterCallback)
@@ -193,19 +193,24 @@ def trl_arguments(run, folder, processes=1):
     return GRPOConfig(**shared, **own | method.loss)
 
 
-class Halfway(TrainerCallback):
-    """Keeps the model at half of the steps too, as `model-<step>`: PretrainZero's RLVR starts from both (Table 3)."""
+class Kept(TrainerCallback):
+    """Keeps the model as `model-<step>` at half of the steps, for PretrainZero's RLVR (Table 3), and
+    at every `keep_every`, in the dtype of the run's arithmetic: what a curve along training asks."""
 
-    def __init__(self, trainer, folder):
-        self.trainer, self.path = trainer, folder.path
+    def __init__(self, trainer, run, folder):
+        self.trainer, self.run, self.path = trainer, run, folder.path
 
     def on_step_end(self, args, state, control, **_):
-        if state.global_step == args.max_steps // 2:
-            _save_model(self.trainer, self.path, f"model-{state.global_step}")
+        step, half, every = state.global_step, args.max_steps // 2, self.run.keep_every
+        if step == half:
+            _save_model(self.trainer, self.path, f"model-{step}")
+        elif every and step % every == 0 and step < args.max_steps:
+            _save_model(self.trainer, self.path, f"model-{step}", self.run.dtype)
 
 
-def _save_model(trainer, path, name):
-    """The model, its adapter merged into it, and its tokenizer in `path`/`name`, whole or not at all."""
+def _save_model(trainer, path, name, dtype=None):
+    """The model, its adapter merged into it, and its tokenizer in `path`/`name`, whole or not at all; dtype: of the
+    file's weights, where not their own. All processes of a run call it, as a sharded model is gathered for it."""
     part, main = path / f"{name}.part", trainer.accelerator.is_main_process
     if is_peft_model(trainer.model) and name != ADAPTER:
         if main:
@@ -213,5 +218,7 @@ def _save_model(trainer, path, name):
     else:
         trainer.save_model(str(part))
     if main:
+        if dtype:
+            checkpoints.thin(part, dtype)
         shutil.rmtree(path / name, ignore_errors=True)
         part.rename(path / name)
