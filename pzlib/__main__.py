@@ -149,28 +149,48 @@ def evaluate(
     limit: given(int | None, "only the first so many questions of each benchmark", "INT") = None,
     seed: given(int, "of the sampled answers") = 0,
     batch: given(int, "answers at once, with the backend hf") = 16,
-    backend: given(str, "hf, or vllm where it is installed") = "hf",
+    backend: given(str, "hf, own (this library's sampler), or vllm where it is installed") = "hf",
     random_option: given(bool, "a random letter where an answer gives none, as the papers do; counted") = False,
     against: given(str | None, "a second model, to evaluate and compare", "MODEL") = None,
+    along: given(bool, "of a run: its start, every model it kept and its end; scores become rows of the run") = False,
+    jobs: given(int, "with --along: models at a time, one a GPU where there are any") = 1,
     output: output("folder for the evaluations instead of data/evaluations") = None,
 ):  # fmt: skip
     """Ask a model TinyBench's questions, or those of benchmarks."""
     asked = locals()
-    if not tasks:
+    if not tasks and not along:
         plain = inspect.signature(evaluate).parameters
         for name in asked.keys() - {"model", "items"}:
             if asked[name] != plain[name].default:
                 raise ValueError(f"{name.replace('_', '-')}: belongs to benchmarks; name some with --tasks")
         return _tinybench(model, items)
+    from pzlib.engine.processes import end_with_parent_if_child
     from pzlib.evaluation import scores
     from pzlib.evaluation.harness import Protocol
 
+    end_with_parent_if_child()
     protocol, folders = Protocol(**{field.name: asked[field.name] for field in fields(Protocol)}), []
+    if jobs != 1 and not along:
+        raise ValueError("jobs: belongs to --along; one model is asked by one process")
+    if along:
+        if against:
+            raise ValueError("against: does not go with --along, which compares a run's models with its start")
+        return _along(model, tasks, protocol, data, random_option, output, jobs)
     for one in filter(None, (model, against)):
         folder, table = scores.evaluate(one, tasks, protocol, data, random_option, output)
         print(f"\n{scores.shown(table)}\nsamples, prompts and scores: {folder}")
         folders.append(folder)
     return _compared(*folders, table["task"].unique()) if against else 0
+
+
+def _along(run_id, *asked):
+    from pzlib.evaluation.along import along
+
+    for row in along(run_id, *asked).itertuples():
+        points = f"{100 * row.difference:+.1f} points [{100 * row.low:+.1f}, {100 * row.high:+.1f}], p = {row.p:.2g}"
+        print(f"{row.task}: step {row.step} - start = {points} ({row.n} questions, paired)")
+    print(f"rows: {root() / 'data/runs' / run_id / 'eval.csv'}; `pzlib results` collects them")
+    return 0
 
 
 def _tinybench(model, items):

@@ -21,7 +21,7 @@ MINI = {
     "min_tokens": 16, "max_tokens": 80, "template": "tiny", "span_words": 2, "min_context": 5,
     "steps": 200, "passages": 4, "group": 8, "learning_rate": 3e-4, "schedule": "constant", "warmup_steps": 0,
     "max_prompt_tokens": 96, "max_completion_tokens": 24, "micro_batch_rows": 512, "dtype": "float32",
-    "eval_every": 25, "eval_items": 64, "save_every": 25,
+    "eval_every": 25, "eval_items": 64, "save_every": 25, "keep_every": 0,
 }  # fmt: skip
 # Stated in arXiv:2512.03442: model, steps, learning rate and schedule, prompt and completion tokens,
 # 32 passages a step, groups of 8. The other values are ours.
@@ -31,7 +31,7 @@ PAPER = {
     "min_context": 16, "steps": 2000, "passages": 32, "group": 8, "learning_rate": 5e-7, "schedule": "cosine",
     "warmup_steps": 0,
     "max_prompt_tokens": 1536, "max_completion_tokens": 4096, "micro_batch_rows": 4, "dtype": "bfloat16",
-    "eval_every": 100, "eval_items": 256, "save_every": 50,
+    "eval_every": 100, "eval_items": 256, "save_every": 50, "keep_every": 200,
 }  # fmt: skip
 # A tier is a size and nothing else: what it does not name here is the same at every tier.
 TIERS = {
@@ -40,7 +40,7 @@ TIERS = {
     "mini": MINI,
     "gpu": PAPER | {"model": "Qwen/Qwen3-0.6B-Base", "corpus_limit": 8000, "steps": 200, "passages": 8,
                     "learning_rate": 1e-6, "max_completion_tokens": 1024, "micro_batch_rows": 8,
-                    "eval_every": 50},
+                    "eval_every": 50, "keep_every": 25},
     "paper": PAPER,
 }  # fmt: skip
 TIER = object()  # the default of a setting that every tier gives
@@ -73,8 +73,9 @@ class Run:
     ValueError: sed: no such setting of a run; did you mean seed?
     """
 
-    # On how many processes a run is computed, what each holds, and how it is watched: no part of what a run is.
-    HOW: ClassVar = ("processes", "sharding", "watchdog_minutes", "report_to")
+    # On how many processes a run is computed, what each holds, how it is watched, which of its models stay: no part of
+    # what a run is.
+    HOW: ClassVar = ("processes", "sharding", "watchdog_minutes", "report_to", "keep_every")
 
     tier: str = setting("mini", choices=tuple(TIERS))
     objective: str = "pretrainzero"  # of `pzlib.objectives.METHODS`
@@ -156,6 +157,7 @@ class Run:
     eval_every: int = setting(TIER, at_least=0)  # steps; 0 = before and after only
     eval_items: int = setting(TIER, at_least=1)  # per TinyBench task
     save_every: int = setting(TIER, at_least=1)  # steps
+    keep_every: int = setting(TIER, at_least=0)  # steps from one kept model to the next; 0: at half only
     name: str = ""  # the run folder's name; "" derives it from the settings
 
     def __new__(cls, *args, **settings):

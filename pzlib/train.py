@@ -4,14 +4,14 @@ Leaves out quantised weights, and how several processes are started: `pzlib.engi
 import os
 import shutil
 import warnings
+from functools import partial
 
 import huggingface_hub
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, is_peft_model
 from datasets import Dataset
-from transformers import PrinterCallback, TrainerCallback
-from transformers.integrations import get_reporting_integration_callbacks
+from transformers import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 from trl.trainer import disable_dropout_in_model
 
@@ -23,7 +23,7 @@ from pzlib.engine.updates import Clips, PerBatch, weighted
 from pzlib.engine.vllm import Cuts, as_asked, vllm_arguments
 from pzlib.game import blocks
 from pzlib.runs import checkpoints
-from pzlib.runs.callbacks import Recorder, Watchdog
+from pzlib.runs.callbacks import Recorder, Watchdog, trackers
 from pzlib.runs.folder import RunFolder, note, training, untouched
 from pzlib.world.tinywiki import is_world
 
@@ -158,7 +158,7 @@ def make_trainer(run, model, tokenizer, items, folder, evaluate=None, view=None)
         callbacks += method.callbacks
     trainer.method = method
     callbacks += [
-        Halfway(trainer, folder, run.steps // 2),
+        checkpoints.Kept(run, partial(_save_model, trainer, folder.path)),
         Recorder(run, folder, method, evaluate, view, models.bare),
         checkpoints.Manifests(folder.path / "checkpoints", run.run_id),
         *trackers(run),  # after the Recorder, which gives them the metrics under their own names
@@ -167,15 +167,6 @@ def make_trainer(run, model, tokenizer, items, folder, evaluate=None, view=None)
         trainer.add_callback(callback)
     trainer.remove_callback(PrinterCallback)
     return trainer
-
-
-def trackers(run):
-    """The callbacks of `run.report_to`; ValueError with the remedy where its package is missing."""
-    try:
-        return [tracker() for tracker in get_reporting_integration_callbacks(run.report_to)]
-    except (RuntimeError, ImportError) as error:
-        missing = f"report_to: {run.report_to} is not installed here; install it with pip, or leave report_to out"
-        raise ValueError(missing) from error
 
 
 def trl_arguments(run, folder, processes=1):
@@ -228,19 +219,9 @@ def trl_arguments(run, folder, processes=1):
     return GRPOConfig(**shared, **own | method.loss)
 
 
-class Halfway(TrainerCallback):
-    """Keeps the model at half of the steps too, as `model-<step>`: PretrainZero's RLVR starts from both (Table 3)."""
-
-    def __init__(self, trainer, folder, half):
-        self.trainer, self.path, self.half = trainer, folder.path, half
-
-    def on_step_end(self, args, state, control, **_):
-        if state.global_step == self.half:
-            _save_model(self.trainer, self.path, f"model-{state.global_step}")
-
-
-def _save_model(trainer, path, name):
-    """The model, its adapter merged into it, and its tokenizer in `path`/`name`, whole or not at all."""
+def _save_model(trainer, path, name, dtype=None):
+    """The model, its adapter merged into it, and its tokenizer in `path`/`name`, whole or not at all; dtype: of the
+    file's weights, where not their own. All processes of a run call it, as a sharded model is gathered for it."""
     part, main = path / f"{name}.part", trainer.accelerator.is_main_process
     if is_peft_model(trainer.model) and name != ADAPTER:
         if main:
@@ -248,5 +229,7 @@ def _save_model(trainer, path, name):
     else:
         trainer.save_model(str(part))
     if main:
+        if dtype:
+            checkpoints.thin(part, dtype)
         shutil.rmtree(path / name, ignore_errors=True)
         part.rename(path / name)

@@ -23,6 +23,7 @@ from pzlib.engine import packing
 from pzlib.engine.models import fingerprint, load
 from pzlib.rewards import group_advantages
 from pzlib.run import Run
+from pzlib.runs.checkpoints import kept
 from pzlib.runs.folder import RunFolder
 from pzlib.train import fitting, make_trainer, train
 from tests.bench.equality import gradient_changes
@@ -156,14 +157,33 @@ def test_rlvr_trains_on_problems_and_counts_what_the_verifier_said(exam, skilled
 
 def test_the_model_kept_half_way_is_that_of_a_run_half_as_long(exam):
     whole, half = train(exam(steps=4, name="whole")), train(exam(steps=2, name="half"))
-    kept = AutoModelForCausalLM.from_pretrained(whole.path / "model-2").state_dict()
-    assert all(torch.equal(kept[name], value) for name, value in weights(half).items())
+    middle = AutoModelForCausalLM.from_pretrained(whole.path / "model-2").state_dict()
+    assert all(torch.equal(middle[name], value) for name, value in weights(half).items())
     assert not (whole.path / "model-2.part").exists()
     after = train(exam(model="whole@2", steps=1, name="after"))  # and a run can start from it
     assert after.params()["model_fingerprint"] == fingerprint(AutoModelForCausalLM.from_pretrained(half.path / "model"))
     with pytest.raises(FileNotFoundError, match="the run keeps checkpoint-3, checkpoint-4, model, model-2"):
         train(exam(model="whole@1"))
     assert load(exam(model="whole@3"))[0].num_parameters()  # a checkpoint that is still there will do
+
+
+def test_kept_models_are_thin_and_those_of_their_steps(run):
+    sizes = {"objective": "random_span", "passages": 1, "dtype": "bfloat16"}
+    full = train(run(**sizes, steps=4, save_every=1, name="full"))
+    folder = train(run(**sizes, steps=4, save_every=1, keep_every=1, name="kept"))
+    assert list(kept(folder)) == [1, 2, 3, 4] and list(kept(full)) == [2, 4]
+    for step, dtype in ((1, torch.bfloat16), (2, torch.float32), (3, torch.bfloat16), (4, torch.float32)):
+        assert {weight.dtype for weight in load_file(kept(folder)[step] / "model.safetensors").values()} == {dtype}
+    for name, weight in load_file(full.path / "checkpoints/checkpoint-3/model.safetensors").items():
+        assert torch.equal(load_file(kept(folder)[3] / "model.safetensors")[name], weight.bfloat16())
+    assert {path.name for path in kept(folder)[3].iterdir()} == {path.name for path in kept(folder)[2].iterdir()} - {
+        "training_args.bin"
+    }
+    for dtype in (None, "auto"):
+        model = AutoModelForCausalLM.from_pretrained(kept(folder)[3], **({"dtype": dtype} if dtype else {}))
+        assert model.dtype == torch.bfloat16
+    assert all(torch.equal(value, weights(full)[name]) for name, value in weights(folder).items()), "nothing else moves"
+    assert run(keep_every=5).run_id == run().run_id, "what stays of a run is no part of what it is"
 
 
 def test_general_reasoners_loss_runs_and_refuses_row_dropping(exam):

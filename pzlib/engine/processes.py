@@ -53,6 +53,12 @@ def end_with_parent(seconds=0.5):
     threading.Thread(target=watch, daemon=True).start()
 
 
+def end_with_parent_if_child():
+    """`end_with_parent` in a process that `start` made; nothing in any other."""
+    if PARENT in os.environ:
+        end_with_parent()
+
+
 @contextlib.contextmanager
 def as_child():
     """Around what a child does: it ends with its parent, and says in one line why it failed, with exit code 1."""

@@ -1,13 +1,24 @@
 """Scores of a model: the small world, next tokens, benchmarks. What a run is asked along training goes by a name.
 Light: the modules named here are read when one of them is asked for."""
 
-from collections.abc import Callable
+import hashlib
+import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 
 from pzlib.errors import near_names
 
 EVALUATIONS = ("small_world", "next_tokens")  # modules, whose `of_run(run)` makes one
+
+
+def prompts_digest(asked: Iterable) -> str:
+    """16 hex digits of what was asked, in its order: two scores with the same are paired question by question.
+
+    >>> prompts_digest(["What is 1 plus 1 ?"]) == prompts_digest(["What is 1 plus 2 ?"])
+    False
+    """
+    return hashlib.sha256(json.dumps(list(asked)).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

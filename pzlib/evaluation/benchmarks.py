@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from pzlib.prompts import PAPER, TINY, parse_boxed, question_prompt
 LETTERS = "ABCDEFGHIJ"
 SUFFIXES = (".jsonl", ".json", ".parquet")
 VALIDATION = "_validation"  # ends the name of a file with worked examples, which are never the questions
+# What a curve along training asks: a fixed tenth of MMLU-Pro, as PretrainZero's Fig. 7c (which tenth is not stated).
+CURVE, PART, PART_SEED = "mmlu_pro_tenth", 0.1, 0
 TINYBENCH_ITEMS = 64  # questions a task, as many as a run of the small world is asked
 
 # General-Reasoner's words for a multiple choice, verbatim (papers.md 1.11); for an open answer they are PAPER.question.
@@ -53,6 +55,8 @@ class Benchmark:
     source: tuple[str, ...] = ()  # columns, as of question
     samples: int = 1  # answers a question, by the papers' protocol
     file: str = ""  # how the name of a local file may begin beside the benchmark's own
+    group: str = "other"  # of the table of scores: "general" and "math" are the means of PretrainZero's Tables 1 and 2
+    part_of: str = ""  # the benchmark of whose questions it is a fixed tenth
 
 
 def _plain(value: object) -> str | None:
@@ -88,16 +92,18 @@ def _letter(value: object) -> str | None:
     return found and found[1]
 
 
-_MATH = dict(kind="math", question=("problem", "question"), gold={"answer": _plain})
+_MATH = dict(kind="math", question=("problem", "question"), gold={"answer": _plain}, group="math")
 _BBEH = Benchmark("fuzzy", "BBEH/bbeh", ("input", "question"), {"target": _plain, "answer": _plain}, "train", ("task",),
-                  file="mini")  # fmt: skip
+                  file="mini", group="general")  # fmt: skip
+_MMLU_PRO = dict(kind="letter", hub="TIGER-Lab/MMLU-Pro", question=("question",), gold={"answer": _letter},
+                 source=("src",), group="general")  # fmt: skip
 
 # What shares a source, and so clusters the interval: MMLU-Pro's questions from one textbook or exam (`src`), BBEH's
 # from one task's template, Minerva's from one course. A topic (MATH-500's subject, SuperGPQA's field) is no source.
 BENCHMARKS = {
-    "mmlu_pro": Benchmark("letter", "TIGER-Lab/MMLU-Pro", ("question",), {"answer": _letter}, source=("src",)),
+    "mmlu_pro": Benchmark(**_MMLU_PRO),
     "supergpqa": Benchmark("letter", "m-a-p/SuperGPQA", ("question",), {"answer_letter": _letter, "answer": _letter},
-                           "train"),
+                           "train", group="general"),
     "bbeh": _BBEH,
     "math500": Benchmark(**_MATH, hub="HuggingFaceH4/MATH-500"),
     "gsm8k": Benchmark(**_MATH | {"gold": {"answer": _after_hashes}}, hub="openai/gsm8k:main"),
@@ -107,8 +113,9 @@ BENCHMARKS = {
                          source=("type",)),
     "olympiadbench": Benchmark(**_MATH | {"gold": {"final_answer": _plain, "answer": _plain}}, split="train",
                                hub="Hothan/OlympiadBench:OE_TO_maths_en_COMP"),
-    "aime25": Benchmark(**_MATH, hub="math-ai/aime25", samples=32),
-    "bbeh_mini": _BBEH,
+    "aime25": Benchmark(**_MATH | {"group": "other"}, hub="math-ai/aime25", samples=32),  # PretrainZero has it not
+    "bbeh_mini": replace(_BBEH, group="other"),
+    CURVE: Benchmark(**_MMLU_PRO, file="mmlu_pro", part_of="mmlu_pro"),
     "tinybench": Benchmark("exact", "", ("question",), {"answer": _plain}, samples=4),
 }  # fmt: skip
 
@@ -238,8 +245,13 @@ def _in_folders(task: str, folders: Sequence[Path]) -> Path | None:
 def rows(task: str, path: Path | None = None, split: str | None = None) -> tuple[list[dict], str]:
     """(a benchmark's rows as published, the sha256 that names them): of the file's bytes, else of the rows as JSON.
 
+    Of a part of a benchmark they are its own rows, and the digest is of them as JSON.
+
     Errors: those of `pzlib.corpus.formats.rows`, for a file or a hub data set that cannot be read.
     """
+    if BENCHMARKS[task].part_of:
+        found = part(rows(BENCHMARKS[task].part_of, path, split)[0])
+        return found, hashlib.sha256(json.dumps(found, sort_keys=True, default=str).encode()).hexdigest()
     if path is not None:
         return records(path, "data"), hashlib.sha256(path.read_bytes()).hexdigest()
     hub, split = BENCHMARKS[task].hub, split or BENCHMARKS[task].split
@@ -249,8 +261,27 @@ def rows(task: str, path: Path | None = None, split: str | None = None) -> tuple
     return found, hashlib.sha256(json.dumps(found, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def part(rows: Sequence[dict], share: float = PART, seed: int = PART_SEED) -> list[dict]:
+    """A fixed share of a benchmark's rows, category by category, in their order; of each category at least one.
+
+    Which ones is decided by a seeded hash of each question, so it does not depend on the order of a file.
+
+    >>> rows = [{"category": "law" if n < 20 else "math", "question": f"{n}?"} for n in range(50)]
+    >>> [row["category"] for row in part(rows)], part(rows[::-1])[::-1] == part(rows)
+    (['law', 'law', 'math', 'math', 'math'], True)
+    """
+    ranked = {}
+    for n, row in enumerate(rows):
+        asked = json.dumps([seed, row.get("question"), list(row.get("options") or [])])
+        rank = hashlib.sha256(asked.encode()).hexdigest()
+        ranked.setdefault(row.get("category"), []).append((rank, n))
+    kept = {n for own in ranked.values() for _, n in sorted(own)[: max(1, round(share * len(own)))]}
+    return [row for n, row in enumerate(rows) if n in kept]
+
+
 def validation_rows(task: str, path: Path | None) -> list[dict]:
     """The worked examples of a benchmark: its validation split, or the file `TASK_validation` beside `path`."""
+    task = BENCHMARKS[task].part_of or task
     if path is None:
         return rows(task, split="validation")[0]
     return records(path.with_name(f"{task}{VALIDATION}{path.suffix}"), "data")

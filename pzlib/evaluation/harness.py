@@ -18,7 +18,7 @@ from pzlib.evaluation.benchmarks import BENCHMARKS, Item, prompt
 from pzlib.paths import sha256
 from pzlib.run import Run
 
-STYLES, BACKENDS = ("boxed", "stock", "tiny"), ("hf", "vllm")
+STYLES, BACKENDS = ("boxed", "stock", "tiny"), ("hf", "own", "vllm")
 
 # The harness's own tasks, whose few-shot prompts are the usual ones; it has none for the other sets.
 STOCK = {"gsm8k": ("gsm8k", "gsm8k_cot"), "math500": ("minerva_math", "minerva_math500"), "mmlu_pro": ("mmlu_pro", "")}
@@ -86,7 +86,7 @@ class Protocol:
         >>> settings["prompts"], settings["samples"], settings["temperature"]
         ('boxed', 32, 1.0)
         """
-        lacking = self.prompts == "stock" and task not in STOCK
+        lacking = self.prompts == "stock" and (BENCHMARKS[task].part_of or task) not in STOCK
         style = "tiny" if task == "tinybench" else "boxed" if lacking else self.prompts
         samples = self.samples or (1 if self.temperature == 0 else BENCHMARKS[task].samples)
         temperature = (1.0 if samples > 1 else 0.0) if self.temperature is None else float(self.temperature)
@@ -144,7 +144,10 @@ def load(model: Model, protocol: Protocol):
     if protocol.backend == "vllm" and importlib.util.find_spec("vllm") is None:
         raise ValueError("backend: vLLM is not installed; pip install 'pzlib[eval,vllm]' on a GPU box, or take hf")
     with quietly():
-        lm = _vllm(model, protocol.seed) if protocol.backend == "vllm" else _hf(model, protocol.batch)
+        if protocol.backend == "vllm":
+            lm = _vllm(model, protocol.seed)
+        else:
+            lm = _hf(model, protocol.batch, own=protocol.backend == "own")
     if protocol.max_tokens >= lm.max_length:
         room = f"no room for a prompt in the {lm.max_length} tokens that {model.label!r} reads"
         raise ValueError(f"max_tokens: {protocol.max_tokens} leave {room}; give at most {lm.max_length // 2}")
@@ -153,7 +156,8 @@ def load(model: Model, protocol: Protocol):
     return lm
 
 
-def _hf(model, batch):
+def _hf(model, batch, own=False):
+    """own: with this library's sampler in the place of transformers' `generate`."""
     import torch
     from lm_eval.models.huggingface import HFLM
     from transformers import GenerationConfig
@@ -161,13 +165,43 @@ def _hf(model, batch):
     from pzlib.engine.models import from_source
 
     loaded, tokenizer = from_source(model.source, model.label, dtype="auto", **model.place)
-    own = loaded.generation_config
+    ends = loaded.generation_config.eos_token_id
     # A model's own generation_config may hold top-k, top-p or penalties: the temperature alone must decide.
-    ends = own.eos_token_id if own.eos_token_id is not None else tokenizer.eos_token_id
+    ends = ends if ends is not None else tokenizer.eos_token_id
     loaded.generation_config = GenerationConfig(eos_token_id=ends, pad_token_id=tokenizer.pad_token_id)
     loaded.to("cuda" if torch.cuda.is_available() else "cpu")
     room = getattr(loaded.config.get_text_config(), "max_position_embeddings", None)
-    return HFLM(pretrained=loaded, tokenizer=tokenizer, batch_size=batch, max_length=room)
+    kind = _sampled(HFLM) if own else HFLM
+    return kind(pretrained=loaded, tokenizer=tokenizer, batch_size=batch, max_length=room)
+
+
+def _sampled(base):
+    """The harness's model with `pzlib.engine.sampling.sample`, which reads a prompt once for all of its answers."""
+    import torch
+
+    from pzlib.engine.sampling import sample
+
+    class Sampled(base):
+        def _model_generate(self, context, max_length, stop, attention_mask, temperature=0.0, **_):
+            prompts = [ids[mask.bool()].tolist() for ids, mask in zip(context, attention_mask, strict=True)]
+            kinds = list(dict.fromkeys(map(tuple, prompts)))
+            counts = [prompts.count(list(one)) for one in kinds]
+            repeats = counts[0] if len(set(counts)) == 1 else 1
+            asked = [list(one) for one in kinds] if repeats > 1 else prompts
+            ends, pad = self.model.generation_config.eos_token_id, self.tokenizer.pad_token_id
+            generator = torch.Generator(device=context.device).manual_seed(int(torch.randint(2**62, ())))
+            drawn = sample(
+                self.model, asked, repeats, max_new_tokens=max_length - context.shape[1], temperature=temperature,
+                eos_ids=ends if isinstance(ends, list) else [ends], pad_id=pad, generator=generator,
+            ).completion_ids  # fmt: skip
+            if repeats > 1:  # back into the order in which they were asked
+                own = {one: iter(drawn[i * repeats : (i + 1) * repeats]) for i, one in enumerate(kinds)}
+                drawn = [next(own[tuple(prompt)]) for prompt in prompts]
+            longest = max(map(len, drawn))
+            rows = torch.tensor([ids + [pad] * (longest - len(ids)) for ids in drawn], device=context.device)
+            return torch.cat([context, rows], dim=1)
+
+    return Sampled
 
 
 def _vllm(model, seed):
@@ -193,7 +227,8 @@ def quietly():
 
 
 def ask(lm, task: str, items: Sequence[Item], protocol: Protocol, rows=(), examples=()) -> list[dict]:
-    """What the model answers: for each item {"prompt", "completions": [text] * samples, "cut": bool}, in order.
+    """What the model answers, in order: for each item {"prompt", "completions": [text] * samples, "tokens": [number] *
+    samples, "cut": bool}.
 
     lm: as `load` returns it; rows, examples: the published rows of the items and of the worked examples, of which stock
     prompts are made. cut: the prompt is longer than the model reads beside `max_tokens`, and lost its beginning.
@@ -221,7 +256,12 @@ def ask(lm, task: str, items: Sequence[Item], protocol: Protocol, rows=(), examp
             (prompt, _), (completions,) = sample["arguments"][0], sample["resps"]
             answers[order[name][sample["doc_id"]]] = {"prompt": prompt, "completions": list(completions)}
     lengths = [len(ids) for ids in lm.tokenizer([answer["prompt"] for answer in answers])["input_ids"]]
-    return [a | {"cut": n > lm.max_length - protocol.max_tokens} for a, n in zip(answers, lengths, strict=True)]
+    said = [text for answer in answers for text in answer["completions"]]
+    tokens = iter(lm.tokenizer(said, add_special_tokens=False)["input_ids"])
+    return [
+        a | {"tokens": [len(next(tokens)) for _ in a["completions"]], "cut": n > lm.max_length - protocol.max_tokens}
+        for a, n in zip(answers, lengths, strict=True)
+    ]
 
 
 def _ours(task, items, style):
@@ -240,6 +280,7 @@ def _stock(task, rows, examples):
     import datasets
     import lm_eval.tasks
 
+    task = BENCHMARKS[task].part_of or task
     folder, name = STOCK[task]
     splits, order = {"test": datasets.Dataset.from_list(list(rows))}, {name: range(len(rows))}
     if task == "mmlu_pro":

@@ -11,7 +11,7 @@ import pandas as pd
 
 from pzlib.engine.models import evaluating, load
 from pzlib.engine.packing import entropies, read
-from pzlib.evaluation import Evaluation, small_world
+from pzlib.evaluation import Evaluation, prompts_digest, small_world
 from pzlib.evaluation.small_world import MAX_TOKENS, THINK, complete, row
 from pzlib.objectives.rpt import predicted, rpt_prompt, verdict
 from pzlib.objectives.targets import Target, cut, target_at, token_offsets, uncertain
@@ -77,16 +77,20 @@ def rows(
     texts, lengths: completions and their tokens, equally many to each position in their order; right is a prediction
     that RPT's prefix matching accepts. direct: what `predicted_directly` gave.
     """
-    scored, answers, repeats = {}, zip(texts, lengths, strict=True), len(texts) // len(positions)
+    scored, contexts = {}, {}
+    answers, repeats = zip(texts, lengths, strict=True), len(texts) // len(positions)
     for position, alone in zip(positions, direct, strict=True):
         own = [
             (float(verdict(text, predicted(text, template), position.target) == "right"), n, text.startswith(THINK))
             for text, n in islice(answers, repeats)
         ]
         for split in position.splits():
-            scored.setdefault((f"{REASONING}, {split}", REASONING), []).extend(own)
-            scored.setdefault((f"{REASONING}, {split}, direct", DIRECT), []).append((float(alone), 1, False))
-    return [row(*names, found) for names, found in scored.items()]
+            contexts.setdefault(split, []).append(position.target.context)
+            scored.setdefault((f"{REASONING}, {split}", REASONING, split), []).extend(own)
+            scored.setdefault((f"{REASONING}, {split}, direct", DIRECT, split), []).append((float(alone), 1, False))
+    digests = {split: prompts_digest(own) for split, own in contexts.items()}
+    return [row(task, group, found, repeats if group == REASONING else 1, digests[split])
+            for (task, group, split), found in scored.items()]  # fmt: skip
 
 
 def next_tokens(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pzlib.evaluation import benchmarks, harness
+from pzlib.evaluation import benchmarks, harness, prompts_digest
 from pzlib.evaluation.benchmarks import BENCHMARKS, LETTERS, Item
 from pzlib.paths import root
 from pzlib.prompts import parse_boxed
@@ -98,7 +98,7 @@ def score(records: Sequence[dict]) -> list[dict]:
 
     n: questions, k: samples each; low, high: the 95 % interval by `clustered_ci`; sources: how many sources cluster it
     (null: none do). Of completions: unparsed (no answer in it, or none that is mathematics), drawn (given a random
-    option), timeouts (beyond the grader's limits); of questions: unparsable_golds, prompts_cut.
+    option), timeouts (beyond the grader's limits), length (tokens, mean); of questions: unparsable_golds, prompts_cut.
     """
     n, k = len(records), len(records[0]["right"])
     sources = [record["source"] for record in records]
@@ -113,6 +113,7 @@ def score(records: Sequence[dict]) -> list[dict]:
         "timeouts": whys["timeout"] + whys["too long"] + whys["crashed"],
         "unparsable_golds": sum(record["gold"] is None or "unparsable gold" in record["why"] for record in records),
         "prompts_cut": sum(record["cut"] for record in records),
+        "length": _length(records, n * k),
     }
     hits = [sum(record["right"]) for record in records]
     metrics = {"accuracy" if k == 1 else f"mean@{k}": [c / k for c in hits]}
@@ -122,6 +123,13 @@ def score(records: Sequence[dict]) -> list[dict]:
         low, high = clustered_ci(values, clusters)
         rows.append({"metric": metric, "n": n, "k": k, "score": sum(values) / n, "low": low, "high": high, **shared})
     return rows
+
+
+def _length(records, answers):
+    """Mean tokens of an answer; None where an earlier version stored none."""
+    if "tokens" not in records[0]:
+        return None
+    return round(sum(sum(record["tokens"]) for record in records) / answers, 3)
 
 
 def paired(ours: Sequence[dict], theirs: Sequence[dict]) -> dict:
@@ -230,7 +238,9 @@ class _Job:
         where = path.name if path else BENCHMARKS[task].hub
         self.task, self.folder, self.protocol = task, folder, protocol
         self.rows, settings = rows[: protocol.limit], protocol.of(task)
-        shown = task == "mmlu_pro" and settings["prompts"] == "stock"  # whose worked examples are rows of the data set
+        whole = BENCHMARKS[task].part_of or task
+        # whose worked examples are rows of the data set
+        shown = whole == "mmlu_pro" and settings["prompts"] == "stock"
         self.examples = benchmarks.validation_rows(task, path) if shown else []
         self.items = benchmarks.items(task, rows, str(path or where))[: protocol.limit]
         self.settings = {
@@ -252,7 +262,8 @@ class _Job:
         self._write(answers)
 
     def grade(self, verifier):
-        answers = [{name: line[name] for name in ("prompt", "completions", "cut")} for line in samples(self.folder)]
+        kept = ("prompt", "completions", "tokens", "cut")  # of an earlier version's answers there are no tokens
+        answers = [{name: line[name] for name in kept if name in line} for line in samples(self.folder)]
         seed = self.settings["seed"] if self.settings["random_option"] else None
         records = mark(self.task, self.items, answers, self.settings["prompts"], verifier, seed)
         self._write(records)
@@ -269,6 +280,23 @@ def samples(folder: Path | str) -> list[dict]:
     """The stored samples of one task's folder, a question each, as `mark` made them."""
     with open(Path(folder) / "samples.jsonl", encoding="utf-8") as file:
         return [json.loads(line) for line in file]
+
+
+def rows_of(folder: Path | str, tasks: Sequence[str]) -> list[dict]:
+    """What a model's folder of evaluations holds of `tasks`, as rows of the table of scores (EVAL_COLUMNS) but their
+    step: a benchmark's accuracy, or its mean over k answers; pass@k stays in scores.csv."""
+    found = []
+    for task in tasks:
+        first = pd.read_csv(Path(folder) / task / "scores.csv").iloc[0]
+        answers, length = int(first["n"] * first["k"]), first.get("length")
+        asked = prompts_digest([line["prompt"], line["gold"]] for line in samples(Path(folder) / task))
+        found.append({
+            "task": task, "group": BENCHMARKS[task].group, "n": answers, "correct": round(first["score"] * answers),
+            "accuracy": round(first["score"], 6), "length": None if pd.isna(length) else float(length),
+            "reasoned": None, "k": int(first["k"]), "low": round(first["low"], 6), "high": round(first["high"], 6),
+            "prompts": asked,
+        })  # fmt: skip
+    return found
 
 
 def picked(folder: Path | str, each: int = 2, seed: int = 0) -> pd.DataFrame:

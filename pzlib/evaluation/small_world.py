@@ -11,11 +11,11 @@ import torch
 from pzlib.engine.models import evaluating
 from pzlib.engine.packing import read
 from pzlib.engine.sampling import sample
-from pzlib.evaluation import Evaluation
+from pzlib.evaluation import Evaluation, prompts_digest
 from pzlib.masking import Passage, apply_mask
 from pzlib.prompts import TINY, generator_prompt, parse_boxed, parse_mask, predictor_prompt, question_prompt
 from pzlib.rewards import predictor_reward
-from pzlib.stats import pass_at_k
+from pzlib.stats import clustered_ci, pass_at_k
 from pzlib.words import kind_of
 from pzlib.world import tinywiki
 from pzlib.world.facts import GENERAL, MATH, TASKS
@@ -99,8 +99,9 @@ def tinybench(model, tokenizer, items: int = 64, samples: int = 4, seed: int = 0
     """
     pairs = [(task, *pair) for task in TASKS for pair in questions(task, items, seed)]
     asked = [(task, question_prompt(question, TINY), answer) for task, question, answer in pairs]
-    scored = _scored(model, tokenizer, asked, samples, seed)
-    return [row(task, "math" if task in MATH else "general", scored[task]) for task in (*GENERAL, *MATH)]
+    scored, prompts = _scored(model, tokenizer, asked, samples, seed), _prompts(asked)
+    return [row(task, "math" if task in MATH else "general", scored[task], samples, prompts[task])
+            for task in (*GENERAL, *MATH)]  # fmt: skip
 
 
 def small_world(items: int) -> Evaluation:
@@ -109,9 +110,12 @@ def small_world(items: int) -> Evaluation:
     masked = spans(held_out("tinywiki", 400), max(4, items // 4), seed=-1)
     asked = [(kind_class(kind), predictor_prompt(text, TINY), target) for kind, text, target in masked]
 
+    prompts = _prompts(asked)
+
     def ask(model, tokenizer, step: int) -> list[dict]:
         scored = _scored(model, tokenizer, asked, repeats=4)
-        own = [row(kind, "spans" if kind == "reasoning" else "other spans", scored[kind]) for kind in sorted(scored)]
+        own = [row(kind, "spans" if kind == "reasoning" else "other spans", scored[kind], 4, prompts[kind])
+               for kind in sorted(scored)]  # fmt: skip
         return tinybench(model, tokenizer, items) + own
 
     return Evaluation("small_world", ask)
@@ -134,11 +138,22 @@ def _scored(model, tokenizer, asked, repeats, seed=0, start=""):
     return found
 
 
-def row(task: str, group: str, scored: list[tuple[float, int, bool]]) -> dict:
-    """A row of eval.csv but its step: scored holds (right, tokens, whether it reasoned) of each answer."""
+def _prompts(asked):
+    """{name: the digest of its prompts} of (name, prompt, target) triples."""
+    found = defaultdict(list)
+    for name, prompt, _ in asked:
+        found[name].append(prompt)
+    return {name: prompts_digest(prompts) for name, prompts in found.items()}
+
+
+def row(task: str, group: str, scored: list[tuple[float, int, bool]], k: int, prompts: str) -> dict:
+    """A row of eval.csv but its step: scored holds (right, tokens, whether it reasoned) of each answer, k to a question
+    in turn; prompts: their digest. The interval is over questions, by `clustered_ci`."""
     n, (right, length, reasoned) = len(scored), map(sum, zip(*scored, strict=True))
     means = {"accuracy": round(right / n, 6), "length": round(length / n, 3), "reasoned": round(reasoned / n, 6)}
-    return {"task": task, "group": group, "n": n, "correct": int(right), **means}
+    low, high = clustered_ci([sum(own[0] for own in scored[i : i + k]) / k for i in range(0, n, k)])
+    ends = {"k": k, "low": round(low, 6), "high": round(high, 6), "prompts": prompts}
+    return {"task": task, "group": group, "n": n, "correct": int(right), **means, **ends}
 
 
 def span_accuracy(

@@ -11,6 +11,7 @@ import time
 
 import torch
 from transformers import TrainerCallback
+from transformers.integrations import get_reporting_integration_callbacks
 
 VIEW_SECONDS = 2.0
 GRACE = 30  # seconds that a training has to end by itself, once it was interrupted
@@ -150,3 +151,13 @@ class Watchdog(TrainerCallback):
             os._exit(1)
 
     on_step_begin = on_substep_end = on_step_end = on_log = on_save = on_evaluate = on_pre_optimizer_step = beat
+
+
+def trackers(run):
+    """The callbacks of `run.report_to`, to be called after the Recorder, which gives them the metrics under their own
+    names; ValueError with the remedy where its package is missing."""
+    try:
+        return [tracker() for tracker in get_reporting_integration_callbacks(run.report_to)]
+    except (RuntimeError, ImportError) as error:
+        missing = f"report_to: {run.report_to} is not installed here; install it with pip, or leave report_to out"
+        raise ValueError(missing) from error

@@ -1,10 +1,12 @@
-"""Checkpoints that a kill cannot spoil: each is listed and hashed once it is whole, and only such are used.
-Leaves out what they hold: model, optimizer, schedule and random states, as transformers saves them."""
+"""Checkpoints that a kill cannot spoil: each is listed and hashed once it is whole, and only such are used; and the
+models that a run keeps. Leaves out what a checkpoint holds: it is as transformers saves it."""
 
 import json
 import shutil
 
+import torch
 from accelerate import PartialState
+from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
 from pzlib.paths import sha256
@@ -87,3 +89,41 @@ class Manifests(TrainerCallback):
         write_manifest(self.folder / f"checkpoint-{state.global_step}", self.run_id, state.global_step)
         for path in _oldest_first(self.folder)[:-KEPT]:
             shutil.rmtree(path)
+
+
+def thin(model, dtype):
+    """Store the weights of a saved model (the folder, a Path) in `dtype`, and nothing that only training needs."""
+    (model / "training_args.bin").unlink(missing_ok=True)
+    config = json.loads((model / "config.json").read_text())
+    kind = getattr(torch, dtype)
+    for path in model.glob("*.safetensors"):
+        weights = {name: w.to(kind) if w.is_floating_point() else w for name, w in load_file(path).items()}
+        save_file(weights, path, metadata={"format": "pt"})
+    write_atomic(model / "config.json", json.dumps(config | {"dtype": dtype}, indent=2) + "\n")
+
+
+def kept(folder):
+    """{step: path} of the models that the run in the RunFolder `folder` has kept whole, its last included; sorted."""
+    numbered = [(path.name.removeprefix("model-"), path) for path in folder.path.glob("model-*")]
+    found = {int(step): path for step, path in numbered if step.isdigit()}
+    if (folder.path / "model").is_dir():
+        found[folder.params()["steps"]] = folder.path / "model"
+    return dict(sorted(found.items()))
+
+
+class Kept(TrainerCallback):
+    """Keeps the model as `model-<step>` at half of the steps, for PretrainZero's RLVR (Table 3), and at every
+    `keep_every`, in the dtype of the run's arithmetic: what a curve along training asks.
+
+    save: `save(name, dtype)` writes the model; dtype None is its own.
+    """
+
+    def __init__(self, run, save):
+        self.run, self.save = run, save
+
+    def on_step_end(self, args, state, control, **_):
+        step, run = state.global_step, self.run
+        if step == run.steps // 2:
+            self.save(f"model-{step}", None)
+        elif run.keep_every and step % run.keep_every == 0 and step < run.steps:
+            self.save(f"model-{step}", run.dtype)

@@ -20,7 +20,8 @@ FACTS = ["corpus_digest", "model_fingerprint", "parameters"]  # of params.json, 
 PERPLEXITY_TEXTS = 200  # held-out passages of the world: about 12,000 tokens
 BINS = 20  # rows of training.csv a run: a table of all runs by step would be too large to commit
 
-# What tells the rows of one run apart; runs.csv has one row a run.
+# What tells the rows of one run apart; runs.csv has one row a run. tinybench.csv is the table of scores, whatever was
+# asked: it has the name of what the small tiers ask, under which their rows are committed. A row a run, step and task.
 TABLES = {"runs": [], "training": ["step"], "tinybench": ["step", "group", "task"]}
 
 # Every table, and the command that makes it.
@@ -85,8 +86,13 @@ def load(name, tier="mini", folder=None):
 
 
 def read(path):
-    """A CSV file as a DataFrame in one piece: with the many that read_csv leaves, pandas warns of each column added."""
-    return pd.read_csv(path).copy()
+    """A table as a DataFrame in one piece: with the many that read_csv leaves, pandas warns of each column added.
+
+    Rows of scores that were stored before a column was there have none in it."""
+    table = pd.read_csv(path)
+    if Path(path).stem == "tinybench":
+        table = table.reindex(columns=[*table, *(name for name in EVAL_COLUMNS if name not in table)])
+    return table.copy()
 
 
 def stored(tier="mini"):

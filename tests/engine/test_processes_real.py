@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from pzlib.engine.processes import follow, start, start_all
 from pzlib.paths import root
 from pzlib.run import Run
+from pzlib.runs.checkpoints import kept
 from pzlib.runs.folder import RunFolder
 from pzlib.train import train
 
@@ -175,6 +176,26 @@ def test_fsdp_on_two_processors_learns_what_whole_copies_do_and_goes_on_from_a_c
     assert max((ours[name] - theirs[name]).abs().max() for name in theirs) < 1e-5
     losses = [RunFolder(where / "data/runs/sft").metrics()["loss"].tolist() for where in (home, homes[1])]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+@pytest.mark.parametrize("sharding", ["ddp", "fsdp"])
+def test_two_processes_keep_the_models_that_one_keeps(sizes, home, tmp_path, sharding):
+    settings = sizes("kept", objective="sft", steps=4, keep_every=1, save_every=4, dtype="bfloat16")
+    (tmp_path / "train.py").write_text(SHARDED.partition("folder = train")[0] + "train(run)\n")
+    (tmp_path / "run.json").write_text(json.dumps(settings))
+    if sharding == "ddp":
+        (tmp_path / "train.py").write_text(SCRIPT)
+        (tmp_path / "run.json").write_text(json.dumps([settings]))
+    command = [sys.executable, tmp_path / "train.py", tmp_path / "run.json"]
+    assert follow(start_all(command, Run(processes=2, sharding=sharding), gpus=False)) is None
+    alone = train(Run(**settings | {"name": "alone"}))
+    ours, theirs = kept(RunFolder(home / "data/runs/kept")), kept(alone)
+    assert list(ours) == list(theirs) == [1, 2, 3, 4]
+    for step, path in theirs.items():
+        mine, other = load_file(ours[step] / "model.safetensors"), load_file(path / "model.safetensors")
+        assert {name: w.dtype for name, w in mine.items()} == {name: w.dtype for name, w in other.items()}
+        assert max((mine[name].float() - other[name].float()).abs().max() for name in other) < 1e-2
+    assert not list(RunFolder(home / "data/runs/kept").path.glob("*.part"))
 
 
 ALONE = """

@@ -10,10 +10,11 @@ from benchmarkfiles import GOLDS, benchmark_files, oracle, tiny_bpe  # noqa: F40
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pzlib.evaluation import harness, scores
+from pzlib.evaluation import benchmarks, harness, scores, small_world
 from pzlib.evaluation.benchmarks import PAPERS, Item
 from pzlib.evaluation.harness import Protocol
 from pzlib.evaluation.scores import answer, mark, notices, paired, score
+from pzlib.runs.folder import EVAL_COLUMNS, RunFolder
 from pzlib.verify import Verdict
 
 pytest.importorskip("lm_eval.tasks", reason="needs the extra eval")
@@ -240,6 +241,43 @@ def test_every_benchmark_from_its_file_to_its_score(ask):
     row = table[table["task"] == "minerva"].iloc[0]
     assert (row["data"], len(row["data_sha256"]), row["lm_eval"]) == ("minerva_test.jsonl", 64, "0.4.13")
     assert (row["prompts"], row["temperature"], row["seed"], row["backend"]) == ("boxed", 0.0, 0, "hf")
+
+
+def test_benchmarks_and_the_small_world_are_rows_of_one_table(ask, home):
+    folder, table, _ = ask(["math500", "amc23", "mmlu_pro"], right_of_the_first)
+    rows = scores.rows_of(folder, ["math500", "amc23", "mmlu_pro"])
+    small = small_world.row("sum", "math", [(1.0, 7, True), (0.0, 5, False)], 2, "abc")
+    assert [set(row) for row in rows] == [set(small)] * 3 == [set(EVAL_COLUMNS) - {"step"}] * 3
+    one, many, letters = rows
+    assert (one["group"], one["n"], one["k"], one["correct"], one["accuracy"]) == ("math", 2, 1, 1, 0.5)
+    assert (many["group"], many["n"], many["k"], many["correct"]) == ("math", 64, 32, 64)
+    assert (letters["group"], letters["low"], letters["high"]) == ("general", 0.0, 1.0)  # one source: nothing is known
+    said = [record["completions"][0] for record in scores.samples(folder / "math500")]
+    assert one["length"] == sum(map(len, said)) / 2  # this model's tokens are letters
+    again = scores.rows_of(ask(["math500"], lambda *_: "Hm.", output="other")[0], ["math500"])[0]
+    assert again["prompts"] == one["prompts"] != many["prompts"]  # the same questions, whoever was asked
+    run = RunFolder(home / "data/runs/mixed")
+    run.path.mkdir(parents=True)
+    run.append_eval([{"step": 0, **row} for row in (*rows, small)])
+    assert tuple(run.evals().columns) == EVAL_COLUMNS and len(run.evals()) == 4
+
+
+def test_a_fixed_tenth_of_mmlu_pro_is_a_benchmark_of_its_own(ask, tmp_path):
+    rows = [{"question": f"{n}?", "options": ["a", "b"], "answer": "A", "category": "law" if n < 20 else "math"}
+            for n in range(60)]  # fmt: skip
+    files = [tmp_path / "mmlu_pro.jsonl", tmp_path / "turned.jsonl"]
+    for path, own in zip(files, (rows, rows[::-1]), strict=True):
+        path.write_text("".join(json.dumps(row) + "\n" for row in own))
+    found, digest = benchmarks.rows("mmlu_pro_tenth", files[0])
+    assert [row["category"] for row in found] == ["law"] * 2 + ["math"] * 4
+    assert benchmarks.rows("mmlu_pro_tenth", files[1])[0] == found[::-1]
+    assert digest != benchmarks.rows("mmlu_pro", files[0])[1]
+    assert benchmarks.sources(["mmlu_pro_tenth"], [str(tmp_path)]) == {"mmlu_pro_tenth": files[0]}
+    folder, table, _ = ask(["mmlu_pro_tenth"], right_of_the_first)
+    settings = json.loads((folder / "mmlu_pro_tenth/settings.json").read_text())
+    assert table["n"].tolist() == [2] and len(settings["data_sha256"]) == 64  # of each category at least one
+    stock = ask(["mmlu_pro_tenth"], lambda *_: " The answer is (B).", prompts="stock", output="stock")[1]
+    assert stock["prompts"].tolist() == ["stock"] and stock["score"].tolist() == [0.5]
 
 
 def test_stock_prompts_are_the_harnesss_and_read_as_such(ask):

@@ -1,0 +1,119 @@
+"""Scores along training: the models that a run kept, asked benchmarks after it ended, as rows of the run's eval.csv.
+Leaves out how one model is asked (`pzlib.evaluation.scores`), which keeps every finished benchmark."""
+
+import gc
+import os
+import queue
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from pzlib.engine import processes
+from pzlib.evaluation import scores
+from pzlib.evaluation.benchmarks import CURVE, chosen, sources
+from pzlib.evaluation.harness import Protocol
+from pzlib.paths import root
+from pzlib.runs.checkpoints import kept
+from pzlib.runs.folder import RunFolder, write_atomic
+
+PAIRED = "paired.csv"  # in the run's folder: a row a step and task, what it has more than the start
+
+
+def models(run_id: str) -> dict[int, str]:
+    """{step: the model as `Run.model` names it} of a run's start, of every model it kept, and of its end.
+
+    Errors: FileNotFoundError for no such run, ValueError for one that trains now.
+    """
+    folder = RunFolder(root() / "data/runs" / run_id)
+    if not (folder.path / "params.json").is_file():
+        raise FileNotFoundError(f"model: {run_id!r} is no run of data/runs; --along scores the models that a run kept")
+    if folder.state() == "running":
+        raise ValueError(f"model: {run_id} trains now; score it along its training when it has ended")
+    steps = {step: run_id if path.name == "model" else f"{run_id}@{step}" for step, path in kept(folder).items()}
+    return {0: folder.params()["model"], **steps}
+
+
+def along(
+    run_id: str, tasks: Sequence[str], protocol: Protocol, data: Sequence[str] = (), random_option: bool = False,
+    output: Path | str | None = None, jobs: int = 1, say: Callable[[str], None] = print,
+) -> pd.DataFrame:  # fmt: skip
+    """Ask every model of a run's `models` the same questions; their scores become rows of the run, for `pzlib results`.
+    Returns its comparisons with the start, question by question: step, task, difference, low, high, p, n, sources.
+
+    tasks: by default the fixed tenth of MMLU-Pro. jobs: models at a time, one a GPU where there are any. A benchmark
+    that one model has finished is not asked again, and the base's are asked once for all runs that start from it.
+    Errors: as `models` and `pzlib.evaluation.scores.evaluate`; RuntimeError where a process of its own failed.
+    """
+    tasks, found = chosen(tasks or [CURVE]), models(run_id)
+    sources(tasks, data)  # what is not there is said before a model is asked
+    asked = (tasks, protocol, data, random_option, output)
+    if jobs > 1 or protocol.backend == "vllm":  # whose engine keeps a GPU's memory for as long as its process lives
+        _beside([_command(model, *asked) for model in found.values()], jobs)
+    folder, start, pairs = RunFolder(root() / "data/runs" / run_id), None, []
+    for step, model in found.items():
+        say(f"step {step}: {model}")
+        there, _ = scores.evaluate(model, *asked, say=say)
+        gc.collect()  # the model before this one, of which the harness holds circles
+        folder.append_eval([{"step": step, **row} for row in scores.rows_of(there, tasks)])
+        start = start or there
+        if there != start:
+            pairs.append(scores.compare(there, start, tasks).assign(step=step))
+    if not pairs:
+        return pd.DataFrame(columns=["step", "task", "difference", "low", "high", "p", "n", "sources"])
+    table = pd.concat(pairs)[["step", "task", "difference", "low", "high", "p", "n", "sources"]]
+    path = folder.path / PAIRED
+    if path.is_file():  # of other tasks
+        before = pd.read_csv(path)
+        table = pd.concat([before[~before["task"].isin(tasks)], table])
+    table = table.sort_values(["task", "step"], kind="stable").reset_index(drop=True)
+    write_atomic(path, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    return table[table["task"].isin(tasks)]
+
+
+def _command(model, tasks, protocol, data, random_option, output):
+    """The command that asks one model in a process of its own."""
+    words = [sys.executable, "-m", "pzlib", "evaluate", model, "--tasks", *tasks]
+    for name, value in vars(protocol).items():
+        flag = f"--{name.replace('_', '-')}"
+        words += [flag] * (value is True) if isinstance(value, bool) else [] if value is None else [flag, str(value)]
+    words += [word for one in data for word in ("--data", one)]
+    return words + ["--random-option"] * random_option + (["--output", str(output)] if output else [])
+
+
+def _beside(commands, jobs):
+    """Run the commands, `jobs` at a time; each of them sees one GPU of its own, where there are any."""
+    import torch
+
+    gpus = torch.cuda.device_count()
+    if 0 < gpus < jobs:
+        raise ValueError(f"jobs: {jobs} at a time need a GPU each, here are {gpus}; lower it")
+    names = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name] or range(gpus)
+    waiting, running, failed = queue.SimpleQueue(), {}, []
+    for command in commands:
+        waiting.put(command)
+
+    def work(number):
+        while not failed and not waiting.empty():
+            command = waiting.get()
+            own = {"CUDA_VISIBLE_DEVICES": str(names[number])} if gpus else {}
+            child = running[number] = processes.start(command, own)
+            for line in child.stdout:
+                print(line, end="", flush=True)
+            if child.wait():
+                failed.append(f"{command[4]}: {processes.how_it_ended(child.returncode)}")
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(min(jobs, len(commands)))]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except BaseException:
+        failed.append("interrupted")
+        processes.stop(*running.values())
+        raise
+    if failed:
+        raise RuntimeError(f"evaluate: {failed[0]}, its last line above says why; the same command goes on")
