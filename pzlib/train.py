@@ -20,7 +20,7 @@ from pzlib.engine.memory import TOKENS_AT_ONCE, shares
 from pzlib.engine.packing import PackedModel, check_drop_rows, keep_moving_rows
 from pzlib.engine.sampling import can_branch
 from pzlib.engine.updates import Clips, PerBatch, weighted
-from pzlib.engine.vllm import Cuts, as_asked, vllm_arguments
+from pzlib.engine.vllm import Cuts, as_asked, ending, vllm_arguments
 from pzlib.game import blocks
 from pzlib.runs import checkpoints
 from pzlib.runs.callbacks import Recorder, Watchdog, trackers
@@ -61,7 +61,7 @@ def train(run, view=None, evaluate=None):
             folder.truncate_after(step if checkpoint else -1)
         watchdog = Watchdog(run, folder, PartialState().process_index)
         trainer.add_callback(watchdog)
-        with models.less_noise(), watchdog.watching():
+        with models.less_noise(), watchdog.watching(), ending(trainer):
             trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
             for name in ("model", ADAPTER) if run.lora_rank else ("model",):
                 _save_model(trainer, folder.path, name)

@@ -1,5 +1,6 @@
 """The whole game on real vLLM, in the training process: the weights it draws with are those being trained."""
 
+import psutil
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -43,9 +44,7 @@ def test_vllm_draws_with_the_weights_being_trained_and_reads_shared_prompts_once
     moved = [*seen.weights.values(), dict(last.named_parameters())]
     for before, after in zip(moved, moved[1:], strict=False):
         assert all(not torch.equal(before[name], after[name]) for name in before)
-    counted = {metric.name: metric.value for metric in seen.trainer.vllm_generation.llm.get_metrics()
-               if metric.name.startswith("vllm:prefix_cache")}  # fmt: skip
-    share = counted["vllm:prefix_cache_hits"] / counted["vllm:prefix_cache_queries"]
+    share = seen.prefixes["vllm:prefix_cache_hits"] / seen.prefixes["vllm:prefix_cache_queries"]
     print("share of prompt tokens found in the prefix cache:", share)
     assert share > 0.3
 
@@ -85,6 +84,21 @@ class Killed(Exception):
     pass
 
 
+def test_an_engine_ends_with_its_run_also_where_that_fails(monkeypatch):
+    def held():
+        return psutil.Process().memory_full_info().uss / 2**20
+
+    train(run(steps=1, seed=1))
+    before = held()
+    train(run(steps=1, seed=2))
+    with monkeypatch.context() as patched:
+        patched.setattr(pretrainzero.PretrainZero, "fill", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(run(steps=1, seed=3))
+    print("MiB more after two more engines:", held() - before)
+    assert held() - before < 500  # each engine's cache alone has 1,024
+
+
 def test_a_killed_run_goes_on_as_if_nothing_had_been(monkeypatch):
     whole = train(run(steps=4, save_every=2, name="whole"))
     with monkeypatch.context() as patched:
@@ -108,8 +122,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(monkeypatch):
 def test_the_engine_computes_in_the_dtype_of_the_run(dtype, bound, monkeypatch):
     seen = watch(monkeypatch)
     train(run(steps=1, dtype=dtype))
-    config = seen.trainer.vllm_generation.llm.llm_engine.model_config
-    assert config.dtype == getattr(torch, dtype) and config.max_model_len == run().max_prompt_tokens + 24
+    assert seen.config.dtype == getattr(torch, dtype) and seen.config.max_model_len == run().max_prompt_tokens + 24
     assert seen.differences()[1] < bound
 
 
@@ -117,7 +130,7 @@ def test_left_to_itself_vllm_would_read_our_weights_as_bfloat16(monkeypatch):
     seen = watch(monkeypatch)
     monkeypatch.setattr(vllm, "engine_settings", lambda run: {"enforce_eager": True})
     train(run(steps=1))
-    assert seen.trainer.vllm_generation.llm.llm_engine.model_config.dtype == torch.bfloat16
+    assert seen.config.dtype == torch.bfloat16
     assert seen.differences()[1] > 1e-4
 
 

@@ -17,6 +17,8 @@ class Watched:
     weights: dict = field(default_factory=dict)  # of each step, before its update
     completions: list = field(default_factory=list)  # token ids, as vLLM drew them
     trainer: object = None
+    config: object = None  # vLLM's, of the engine's model
+    prefixes: dict = field(default_factory=dict)  # vLLM's counters of its prefix cache
 
     def differences(self):
         """The largest difference of each step."""
@@ -31,6 +33,11 @@ def watch(monkeypatch):
         answers = ask(run, tokenizer, texts, trainer, *more)
         step, model = trainer.state.global_step + 1, trainer.accelerator.unwrap_model(trainer.model)
         seen.trainer = trainer
+        if hasattr(trainer.vllm_generation, "llm"):  # it ends with the run
+            llm = trainer.vllm_generation.llm
+            seen.config = llm.llm_engine.model_config
+            counters = llm.get_metrics() if llm.llm_engine.log_stats else []
+            seen.prefixes = {metric.name: metric.value for metric in counters if "prefix_cache" in metric.name}
         seen.weights[step] = {name: weight.detach().clone() for name, weight in model.named_parameters()}
         rows = [answer for group in answers for answer in group]
         seen.completions += [answer.ids for answer in rows]

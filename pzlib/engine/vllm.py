@@ -3,6 +3,7 @@ Leaves out quantised caches and sleep: a colocated engine keeps its share of the
 
 import contextlib
 import functools
+import gc
 import importlib.util
 import ipaddress
 import json
@@ -161,6 +162,24 @@ def as_asked(run):
         yield
     finally:
         setattr(vllm_generation, name, plain)
+
+
+@contextlib.contextmanager
+def ending(trainer):
+    """When it is left, however that is, a trainer's colocated engine ends and its memory is free for the next run.
+
+    Without it the engine would live as long as the process: vLLM keeps the layers of every engine in reach.
+    """
+    try:
+        yield
+    finally:
+        generation = getattr(trainer, "vllm_generation", None)
+        if hasattr(generation, "llm"):
+            generation.llm.llm_engine.engine_core.shutdown()
+            del generation.llm
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
 
 
 def engine_settings(run):
