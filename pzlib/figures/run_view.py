@@ -146,7 +146,7 @@ def _scores(ax, evals: pd.DataFrame) -> None:
     ax.set(title="Accuracy (%)", xlabel="Step")
     ax.xaxis.get_major_locator().set_params(integer=True, nbins=4)
     ax.set_ylim(0, 1.6 * max(means.max(), 1))  # room for the names
-    ax.legend(fontsize=7, loc="upper left", borderaxespad=0.1, handlelength=0.8, labelspacing=0.1, frameon=False)
+    ax.legend(fontsize=8, loc="upper left", borderaxespad=0.1, handlelength=0.8, labelspacing=0.1, frameon=False)
 
 
 def _curves(figure: Picture, places: list, metrics: pd.DataFrame) -> None:

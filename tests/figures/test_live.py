@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import synthetic
+from readable import assert_readable
 from synthetic import fill
 
 from pzlib.figures import live
@@ -154,3 +155,4 @@ def test_scores_are_a_panel_where_a_run_has_them(tmp_path):
     (panel,) = [ax for ax in after.axes if ax.get_title("left") == "Accuracy (%)"]
     assert [line.get_label() for line in panel.lines] == ["general 40"]
     assert list(panel.lines[0].get_ydata()) == [20, 40]
+    assert_readable(after)
