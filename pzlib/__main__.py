@@ -163,7 +163,10 @@ def evaluate(
         for name in asked.keys() - {"model", "items"}:
             if asked[name] != plain[name].default:
                 raise ValueError(f"{name.replace('_', '-')}: belongs to benchmarks; name some with --tasks")
-        return _tinybench(model, items)
+        from pzlib.evaluation.small_world import described
+
+        print(described(Run(model=model, eval_items=items)))
+        return 0
     from pzlib.engine.processes import end_with_parent_if_child
     from pzlib.evaluation import scores
     from pzlib.evaluation.harness import Protocol
@@ -175,38 +178,15 @@ def evaluate(
     if along:
         if against:
             raise ValueError("against: does not go with --along, which compares a run's models with its start")
-        return _along(model, tasks, protocol, data, random_option, output, jobs)
+        from pzlib.evaluation.along import along, shown
+
+        print(shown(along(model, tasks, protocol, data, random_option, output, jobs), model))
+        return 0
     for one in filter(None, (model, against)):
         folder, table = scores.evaluate(one, tasks, protocol, data, random_option, output)
         print(f"\n{scores.shown(table)}\nsamples, prompts and scores: {folder}")
         folders.append(folder)
     return _compared(*folders, table["task"].unique()) if against else 0
-
-
-def _along(run_id, *asked):
-    from pzlib.evaluation.along import along
-
-    for row in along(run_id, *asked).itertuples():
-        points = f"{100 * row.difference:+.1f} points [{100 * row.low:+.1f}, {100 * row.high:+.1f}], p = {row.p:.2g}"
-        print(f"{row.task}: step {row.step} - start = {points} ({row.n} questions, paired)")
-    print(f"rows: {root() / 'data/runs' / run_id / 'eval.csv'}; `pzlib results` collects them")
-    return 0
-
-
-def _tinybench(model, items):
-    import pandas as pd
-
-    from pzlib.engine.models import load
-    from pzlib.evaluation.small_world import tinybench
-
-    run = Run(model=model, eval_items=items)
-    table = pd.DataFrame(tinybench(*load(run), items=run.eval_items))
-    table[["accuracy", "reasoned"]] *= 100
-    names = {"accuracy": "accuracy, %", "length": "tokens per answer", "reasoned": "reasoned first, %"}
-    print(table.rename(columns=names).to_string(index=False, float_format="{:.1f}".format))
-    for group, accuracy in table.groupby("group", sort=False)["accuracy"].mean().items():
-        print(f"{group}: {accuracy:.1f} %, the mean over its tasks")
-    return 0
 
 
 @command("pzlib compare RUN_ID tinybase")

@@ -73,6 +73,15 @@ def along(
     return table[table["task"].isin(tasks)]
 
 
+def shown(table: pd.DataFrame, run_id: str) -> str:
+    """What `along` returned, a line a step and task, and where the rows are."""
+    lines = []
+    for row in table.itertuples():
+        points = f"{100 * row.difference:+.1f} points [{100 * row.low:+.1f}, {100 * row.high:+.1f}], p = {row.p:.2g}"
+        lines.append(f"{row.task}: step {row.step} - start = {points} ({row.n} questions, paired)")
+    return "\n".join([*lines, f"rows: {root() / 'data/runs' / run_id / 'eval.csv'}; `pzlib results` collects them"])
+
+
 def _command(model, tasks, protocol, data, random_option, output):
     """The command that asks one model in a process of its own."""
     words = [sys.executable, "-m", "pzlib", "evaluate", model, "--tasks", *tasks]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 import torch
 
-from pzlib.engine.models import evaluating
+from pzlib.engine.models import evaluating, load
 from pzlib.engine.packing import read
 from pzlib.engine.sampling import sample
 from pzlib.evaluation import Evaluation, prompts_digest
@@ -102,6 +102,18 @@ def tinybench(model, tokenizer, items: int = 64, samples: int = 4, seed: int = 0
     scored, prompts = _scored(model, tokenizer, asked, samples, seed), _prompts(asked)
     return [row(task, "math" if task in MATH else "general", scored[task], samples, prompts[task])
             for task in (*GENERAL, *MATH)]  # fmt: skip
+
+
+def described(run) -> str:
+    """TinyBench of a run's model, as `pzlib evaluate` prints it: a line a task, and the mean of each group."""
+    table = pd.DataFrame(tinybench(*load(run), items=run.eval_items))
+    table = table[["task", "group", "n", "correct", "accuracy", "length", "reasoned"]]
+    table[["accuracy", "reasoned"]] *= 100
+    names = {"accuracy": "accuracy, %", "length": "tokens per answer", "reasoned": "reasoned first, %"}
+    lines = [table.rename(columns=names).to_string(index=False, float_format="{:.1f}".format)]
+    for group, accuracy in table.groupby("group", sort=False)["accuracy"].mean().items():
+        lines.append(f"{group}: {accuracy:.1f} %, the mean over its tasks")
+    return "\n".join(lines)
 
 
 def small_world(items: int) -> Evaluation:

@@ -31,10 +31,11 @@ def tinybench_curves(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Pictur
     """PretrainZero's Fig. 7 on TinyBench: mean accuracy of general and of math tasks, answer length, by step."""
     table = evaluated(tinybench, "n", "length")
     asked = table[table["group"].isin(metrics.QUESTIONS)].assign(asked="questions")
-    figure, axes = grid(3.0, 1, 3)
-    _by_group(axes[:2], asked, metrics.QUESTIONS, "mean accuracy")
-    length = Panel("length", "(c) Answer length (tokens)", ends=(0, None))
-    lines(axes[2], forms.group_means(asked, "length", "asked"), length)
+    groups = [group for group in metrics.QUESTIONS if group in set(asked["group"])]
+    figure, axes = grid(3.0, 1, len(groups) + 1)
+    _by_group(axes[:-1], asked, groups, "mean accuracy")
+    length = Panel("length", f"({ascii_lowercase[len(groups)]}) Answer length (tokens)", ends=(0, None))
+    lines(axes[-1], forms.group_means(asked, "length", "asked"), length)
     forms.legend(figure, axes)
     items, tasks = int(asked.drop_duplicates("task")["n"].sum()), asked["task"].nunique()
     words = f"{items} answers in {tasks} tasks. The accuracy axes do not start at zero."
@@ -52,14 +53,17 @@ def _by_group(axes, table: pd.DataFrame, groups: tuple, what: str, x: str = "ste
 @styled
 def collapse_curves(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture:
     """PretrainZero's Fig. 3a-b: accuracy by step for every masking strategy, on masked words and on questions."""
-    return _curves(tinybench, f"Step 0 is the base. {NOT_AT_ZERO}. {MASKED_WORDS}", source)
+    words = MASKED_WORDS * ("spans" in set(tinybench["group"]))
+    return _curves(tinybench, f"Step 0 is the base. {NOT_AT_ZERO}. {words}", source)
 
 
 def _curves(tinybench: pd.DataFrame, words: str, source: str, x: str = "step", label: str = "", behind=()) -> Picture:
     """Masked words first, where the game is played, then the questions to which it should carry over."""
     table = evaluated(tinybench)
-    figure, axes = grid(3.2, 1, 3)
-    _by_group(axes, table, ("spans", "general", "math"), "accuracy", x)
+    groups = [group for group in ("spans", "general", "math") if group in set(table["group"])]
+    figure, axes = grid(3.2, 1, len(groups), squeeze=False)
+    axes = axes[0]
+    _by_group(axes, table, groups, "accuracy", x)
     for ax in axes if label else ():
         ax.axvline(metrics.at_equal(table, x)["budget"].iloc[0], color="#595959", linestyle="--", linewidth=0.8)
         ax.set(xlabel=label, xlim=(0, None))

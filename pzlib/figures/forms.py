@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from pzlib.figures.style import Mark, Picture, caption, marks_of
 from pzlib.stats import bootstrap_ci, paired_test
-from pzlib.studies.metrics import METRICS, armed
+from pzlib.studies.metrics import METRICS, armed, comparable
 
 TRAINING, TINYBENCH = "data/results/training.csv", "data/results/tinybench.csv"  # what a figure says it is made from
 RUN = ["run_id", "objective", "tier", "seed", "step"]
@@ -82,8 +82,8 @@ def by_arm(table: pd.DataFrame) -> list[tuple[pd.DataFrame, Mark]]:
 
 
 def group_means(tinybench: pd.DataFrame, values: str | list = "accuracy", group: str = "group") -> pd.DataFrame:
-    """Plain mean over the tasks of a group, as the paper's averages: one row a run, step and group."""
-    return tinybench.groupby(["arm", *RUN, group], as_index=False, sort=False)[values].mean()
+    """Plain mean over the `comparable` tasks of a group, as the paper's averages: one row a run, step and group."""
+    return comparable(tinybench).groupby(["arm", *RUN, group], as_index=False, sort=False)[values].mean()
 
 
 def wide(rows: pd.DataFrame, column: str, window: int = 1) -> pd.DataFrame:

@@ -75,7 +75,7 @@ def picture(folder: RunFolder, step: int, steps: int):
     words = [label_of(params["objective"]), f"seed {params['seed']}", f"step {step} of {steps}"]
     title = " · ".join([*words, time_left(metrics, step, steps)])
     episodes = folder.episodes(folder.episode_steps()[-1:])
-    return run_view(metrics, episodes, title=title, template=TEMPLATES[params["template"]])
+    return run_view(metrics, episodes, title=title, template=TEMPLATES[params["template"]], evals=folder.evals())
 
 
 def time_left(metrics: pd.DataFrame, step: int, steps: int) -> str:

@@ -14,6 +14,7 @@ from pzlib.figures.forms import curve, panel_of
 from pzlib.figures.inspector import Heat, heat_of, sample_episodes
 from pzlib.figures.style import ROLES, Picture, styled
 from pzlib.prompts import Template
+from pzlib.studies.metrics import GROUPS, comparable
 
 # Light enough for black text on every colour; falling in lightness, so it can be read without colour vision.
 ACCURACY = LinearSegmentedColormap.from_list("accuracy", ["#FFF3C4", "#F5C26B", "#7FC4B8", "#4A9BC7"])
@@ -136,6 +137,18 @@ def _episode_panel(ax, episodes: pd.DataFrame) -> None:
     ax.set_title("Sample episodes of the latest step (completions: their end)" if line else "No episode yet")
 
 
+def _scores(ax, evals: pd.DataFrame) -> None:
+    """Mean accuracy of each group by step: the latest score beside its name."""
+    means = comparable(evals).groupby(["group", "step"])["accuracy"].mean().mul(100)
+    for group in [group for group in GROUPS if group in means]:
+        curve = means[group]
+        ax.plot(curve, marker=".", linewidth=1, label=f"{group} {curve.iloc[-1]:.0f}")
+    ax.set(title="Accuracy (%)", xlabel="Step")
+    ax.xaxis.get_major_locator().set_params(integer=True, nbins=4)
+    ax.set_ylim(0, 1.6 * max(means.max(), 1))  # room for the names
+    ax.legend(fontsize=8, loc="upper left", borderaxespad=0.1, handlelength=0.8, labelspacing=0.1, frameon=False)
+
+
 def _curves(figure: Picture, places: list, metrics: pd.DataFrame) -> None:
     """One small panel for each of `PANELS`, a line for each role that the run has."""
     for place, (name, unit) in zip(places, PANELS.items(), strict=True):
@@ -161,9 +174,11 @@ def _curves(figure: Picture, places: list, metrics: pd.DataFrame) -> None:
 
 
 @styled
-def run_view(metrics: pd.DataFrame, episodes: pd.DataFrame, *, title: str, template: Template) -> Picture:
-    """The picture of one run: reward, groups without signal, length and entropy of each role by step; the masks of the
-    latest step over their passage; sample episodes.
+def run_view(
+    metrics: pd.DataFrame, episodes: pd.DataFrame, *, title: str, template: Template, evals: pd.DataFrame | None = None
+) -> Picture:
+    """The picture of one run: reward, groups without signal, length and entropy of each role by step; scores by step,
+    where it was evaluated (evals: rows of its eval.csv); the masks of the latest step over their passage; episodes.
 
     `metrics` and `episodes` as a run folder has them (the latest step's episodes are enough); both may be empty. A run
     without a generator simply lacks its lines. Raises ValueError where `metrics` has rows but no "step".
@@ -173,9 +188,15 @@ def run_view(metrics: pd.DataFrame, episodes: pd.DataFrame, *, title: str, templ
     width, height, inner = WIDE, 5.6, WIDE - 0.4
     figure = Picture(width, height)
     figure.text(0.2 / width, 1 - 0.1 / height, title, fontsize=11, weight="bold", va="top")
-    across = (width - 0.75) / 4
-    places = [((0.55 + i * across) / width, 3.6 / height, (across - 0.42) / width, 1.4 / height) for i in range(4)]
-    _curves(figure, places, metrics)
+    asked = evals is not None and bool(set(GROUPS) & set(evals["group"]))
+    panels = len(PANELS) + asked
+    across = (width - 0.75) / panels
+    places = [((0.55 + i * across) / width, 3.6 / height, (across - 0.42) / width, 1.4 / height) for i in range(panels)]
+    _curves(figure, places[: len(PANELS)], metrics)
+    if asked:
+        _scores(figure.add_axes(places[-1]), evals.assign(seed=0))
+        for ax in figure.axes:  # five are closer to each other than four
+            ax.set_title(ax.get_title("left"), fontsize=8.5)
     heat = heat_of(episodes, template) if len(episodes) else None
     high = _height(heat.text, inner, 6) if heat else 0  # the heat map takes what its text needs, the episodes the rest
     _heat_panel(figure, (0.2, 2.8 - high, inner, high or 0.01), heat)

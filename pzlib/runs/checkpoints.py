@@ -92,13 +92,21 @@ class Manifests(TrainerCallback):
 
 
 def thin(model, dtype):
-    """Store the weights of a saved model (the folder, a Path) in `dtype`, and nothing that only training needs."""
+    """Store the weights of a saved model (the folder, a Path) in `dtype`, and nothing that only training needs.
+
+    A head that is the embedding is stored once; FSDP gathers it twice."""
     (model / "training_args.bin").unlink(missing_ok=True)
     config = json.loads((model / "config.json").read_text())
-    kind = getattr(torch, dtype)
+    kind, doubled = getattr(torch, dtype), "lm_head.weight" if config.get("tie_word_embeddings") else None
     for path in model.glob("*.safetensors"):
         weights = {name: w.to(kind) if w.is_floating_point() else w for name, w in load_file(path).items()}
+        weights.pop(doubled, None)
         save_file(weights, path, metadata={"format": "pt"})
+    index = model / "model.safetensors.index.json"
+    if index.is_file():
+        listed = json.loads(index.read_text())
+        listed["weight_map"].pop(doubled, None)
+        write_atomic(index, json.dumps(listed, indent=2) + "\n")
     write_atomic(model / "config.json", json.dumps(config | {"dtype": dtype}, indent=2) + "\n")
 
 

@@ -244,9 +244,9 @@ class RunFolder:
         write_atomic(self.path / "eval.csv", both.to_csv(index=False, lineterminator="\n"))
 
     def evals(self):
-        """eval.csv as a DataFrame; empty before the first evaluation."""
+        """eval.csv as a DataFrame by EVAL_COLUMNS; empty before the first evaluation."""
         path = self.path / "eval.csv"
-        return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=EVAL_COLUMNS)
+        return pd.read_csv(path).reindex(columns=EVAL_COLUMNS) if path.exists() else pd.DataFrame(columns=EVAL_COLUMNS)
 
     def truncate_after(self, step):
         """Forget metrics, episodes and evaluations of steps later than `step`: a resume starts there."""

@@ -12,6 +12,7 @@ import pandas as pd
 
 from pzlib import objectives
 from pzlib.errors import near_names
+from pzlib.evaluation.benchmarks import BENCHMARKS
 from pzlib.stats import PowerLaw, paired_test, power_law
 from pzlib.world.tinywiki import kind_class
 
@@ -105,6 +106,25 @@ def metric_of(name: str) -> Metric:
     return METRICS[name]
 
 
+def comparable(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of tasks that a run was asked at each of its steps, where there are such: a mean over other tasks at
+    other steps is no curve. Of a benchmark and a part of it the benchmark counts. The small world asks all at once.
+
+    >>> rows = {"seed": 0, "step": [0, 0, 9, 9, 9], "task": ["gsm8k", "mmlu_pro_tenth"] * 2 + ["math500"]}
+    >>> comparable(pd.DataFrame(rows | {"group": ["math", "general"] * 2 + ["math"]}))["task"].unique().tolist()
+    ['gsm8k', 'mmlu_pro_tenth']
+    """
+    if set(rows["task"]).isdisjoint(BENCHMARKS):
+        return rows
+    unit = "run_id" if "run_id" in rows else "seed"
+    steps = rows.groupby([unit, "group"])["step"].transform("nunique")
+    always = rows.groupby([unit, "group", "task"])["step"].transform("nunique") == steps
+    rows = rows[always | ~always.groupby([rows[unit], rows["group"]]).transform("any")]
+    asked = set(zip(rows[unit], rows["task"], strict=True))
+    wholes = {name: benchmark.part_of for name, benchmark in BENCHMARKS.items()}
+    return rows[[(run, wholes.get(task)) not in asked for run, task in zip(rows[unit], rows["task"], strict=True)]]
+
+
 def values(rows: pd.DataFrame, metric: str, moment: str = "end") -> pd.Series:
     """A metric of one arm's runs at one moment, by seed; seeds without it are left out.
 
@@ -128,7 +148,7 @@ def _evaluated(rows, metric, moment):
         return pd.Series(dtype=float)
     if moment == "direct":
         groups, moment = [f"{group}, direct" for group in groups], "base"
-    tasks = rows[rows["group"].isin(groups) | rows["task"].isin(groups)]
+    tasks = comparable(rows[rows["group"].isin(groups) | rows["task"].isin(groups)])
     curve = tasks.groupby(["seed", "step", "group"])[column].mean().groupby(["seed", "step"]).mean().reset_index("step")
     by_seed = curve.groupby("seed")
     if metric == "setback":

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pzlib.evaluation.benchmarks import BENCHMARKS
 from pzlib.runs.folder import write_atomic
 from pzlib.stats import bootstrap_ci, paired_test
 from pzlib.studies import claims, metrics, select, study_of
@@ -55,7 +56,8 @@ def main_table(tinybench: pd.DataFrame, tier: str = "mini", arms: Sequence[str] 
         cells, seeds = zip(*map(_difference, found[OURS], found[arm]), strict=True)
         if any(seeds):
             lines.append((f"{label_of(OURS)} − {label_of(arm)}, paired", max(seeds), *cells))
-    heads = [f"TinyBench {group}" if group != "spans" else "masked words (reasoning)" for group in GROUPS]
+    asked = "TinyBench " if set(rows["task"]).isdisjoint(BENCHMARKS) else ""
+    heads = [f"{asked}{group}" if group != "spans" else "masked words (reasoning)" for group in GROUPS]
     return as_markdown([f"accuracy, % ({tier})", "seeds", *heads], lines)
 
 

@@ -193,6 +193,8 @@ def test_two_processes_keep_the_models_that_one_keeps(sizes, home, tmp_path, sha
     assert list(ours) == list(theirs) == [1, 2, 3, 4]
     for step, path in theirs.items():
         mine, other = load_file(ours[step] / "model.safetensors"), load_file(path / "model.safetensors")
+        if step in (2, 4):  # whole; FSDP gathers a tied head as well
+            mine.pop("lm_head.weight", None)
         assert {name: w.dtype for name, w in mine.items()} == {name: w.dtype for name, w in other.items()}
         assert max((mine[name].float() - other[name].float()).abs().max() for name in other) < 1e-2
     assert not list(RunFolder(home / "data/runs/kept").path.glob("*.part"))

@@ -10,6 +10,7 @@ from pzlib.figures import accuracy
 from pzlib.figures.style import CLASS_COLOURS, WAY_LOOKS
 from pzlib.studies import STUDIES
 from pzlib.studies.metrics import CLASSES
+from pzlib.studies.tables import main_table
 
 
 def tinybench(study, seeds=3):
@@ -169,3 +170,21 @@ def test_spans_by_kind_shows_every_kind_and_way():
             rows = table[table["way"] == way].set_index("kind")
             assert line.get_xdata().tolist() == rows[score][kinds].tolist()
             assert line.get_color() == WAY_LOOKS[way][0]
+
+
+@pytest.mark.parametrize("tasks", [("mmlu_pro_tenth",), ("mmlu_pro", "supergpqa", "math500", "gsm8k")])
+def test_benchmarks_are_drawn_as_the_small_world_is(tasks):
+    """The groups that were asked, each a panel; nothing is said of words that were not masked."""
+    table = synthetic.tinybench(("pretrainzero", "random_span"), 3, steps=(0, 50, 100))
+    table = table[table["group"].isin(["general", "math"][: len(tasks)])].assign(tier="gpu")
+    own = [task for task in table["task"].unique() if len(tasks) > 1 or task == table["task"].iloc[0]]
+    table = table[table["task"].isin(own)]
+    table = table.assign(task=table["task"].map(dict(zip(own, tasks, strict=True))), reasoned=None)
+    groups = table["group"].nunique()
+    for form, panels in ((accuracy.tinybench_curves, groups + 1), (accuracy.collapse_curves, groups),
+                         (accuracy.main_result, groups)):  # fmt: skip
+        figure = form(table)
+        assert len(figure.axes) == panels
+        assert "Masked words" not in " ".join(text.get_text() for text, _ in texts(figure))
+        assert_readable(figure)
+    assert "TinyBench" not in main_table(table, "gpu") and "| not run |" in main_table(table, "gpu")

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import synthetic
+from readable import assert_readable
 from synthetic import fill
 
 from pzlib.figures import live
@@ -141,3 +142,17 @@ def test_a_terminal_needs_neither_torch_nor_a_picture_library():
     code = "import sys, pzlib.figures.live as live; view = live.LiveView(); assert not view.notebook\n"
     code += "assert not {'torch', 'matplotlib', 'IPython'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_scores_are_a_panel_where_a_run_has_them(tmp_path):
+    folder = fill(tmp_path / "run")
+    before = len(live.picture(folder, 3, 3).axes)
+    for step, share in ((0, 0.2), (3, 0.4)):
+        row = {"step": step, "n": 10, "accuracy": share}
+        folder.append_eval([row | {"task": task, "group": "general"} for task in ("mmlu_pro_tenth", "mmlu_pro")])
+    after = live.picture(folder, 3, 3)
+    assert len(after.axes) == before + 1
+    (panel,) = [ax for ax in after.axes if ax.get_title("left") == "Accuracy (%)"]
+    assert [line.get_label() for line in panel.lines] == ["general 40"]
+    assert list(panel.lines[0].get_ydata()) == [20, 40]
+    assert_readable(after)

@@ -8,10 +8,12 @@ import pytest
 import synthetic
 from synthetic import bins, curve
 
+from pzlib.figures.forms import group_means
 from pzlib.stats import bootstrap_ci
 from pzlib.studies.metrics import (
     along_compute,
     class_accuracy,
+    comparable,
     equal_tokens,
     kind_shares,
     laws,
@@ -144,3 +146,22 @@ def test_laws_are_fitted_to_the_means_of_an_arm_and_split():
     assert row["limit, low"] <= row["limit"] <= row["limit, high"]
     assert laws(along_compute(*synthetic.next_tokens(steps=(0, 12)))) == {}  # smoke: before and after only
     assert laws_table({}).empty
+
+
+def test_a_mean_of_benchmarks_is_over_the_same_ones_at_every_step():
+    """Whatever else was asked at some steps, and never over a benchmark and a part of it."""
+    scores = {  # task -> accuracy at steps 0, 5, 9; None where it was not asked
+        "mmlu_pro_tenth": (0.2, 0.3, 0.4), "mmlu_pro": (0.1, 0.2, 0.3), "supergpqa": (0.3, None, 0.1),
+        "bbeh": (0.5, None, 0.5), "gsm8k": (0.6, None, 0.8),
+    }  # fmt: skip
+    rows = pd.DataFrame([
+        {"run_id": "a", "seed": 0, "arm": "x", "objective": "x", "tier": "gpu", "step": step, "task": task,
+         "group": "math" if task == "gsm8k" else "general", "accuracy": share}
+        for task, own in scores.items() for step, share in zip((0, 5, 9), own, strict=True) if share is not None
+    ])  # fmt: skip
+    assert set(comparable(rows)["task"]) == {"mmlu_pro", "gsm8k"}
+    assert values(rows, "general")[0] == pytest.approx(30) and values(rows, "math", "base")[0] == pytest.approx(60)
+    means = group_means(rows[rows["task"] != "mmlu_pro"])
+    assert means.query("group == 'general'")["accuracy"].tolist() == [0.2, 0.3, 0.4]
+    only = rows[rows["task"].isin(["supergpqa", "mmlu_pro_tenth"])]
+    assert set(comparable(only[only["step"] != 5])["task"]) == {"supergpqa", "mmlu_pro_tenth"}
