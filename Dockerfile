@@ -18,7 +18,7 @@ CMD ["make", "lab", "LAB_FLAGS=--ip=0.0.0.0"]
 FROM base AS gpu
 # The libraries of CUDA come with torch; the host has the driver (580 or newer) and the NVIDIA Container Toolkit.
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility UV_CONSTRAINT=requirements/gpu.txt
-RUN requirements/install.sh eval,vllm && touch .venv/installed
+RUN requirements/install.sh eval,vllm,zero && touch .venv/installed
 
 FROM base AS cpu
 ENV UV_TORCH_BACKEND=cpu UV_CONSTRAINT=requirements/cpu.txt

@@ -243,6 +243,8 @@ def plan(
     from pzlib.engine.plan import plan
 
     run = run_of(parameter, tier=tier, objective=objective, **({"model": model} if model else {}))
+    if gpus is None and "processes" in dict(parameter):
+        gpus = run.processes
     print(plan(run, hardware, gpus, prompt_tokens, completion_tokens, mfu))
     return 0
 

@@ -27,7 +27,7 @@ def split(pin):
 
 def test_environment_yml_repeats_the_pins_of_pyproject():
     pip = next(entry["pip"] for entry in CONDA if isinstance(entry, dict))
-    assert pip == [*PROJECT["dependencies"], *EXTRAS["eval"], *EXTRAS["vllm"]]
+    assert pip == [*PROJECT["dependencies"], *EXTRAS["eval"], *EXTRAS["vllm"], *EXTRAS["zero"]]
 
 
 def test_environment_yml_names_the_python_that_is_tested():

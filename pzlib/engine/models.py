@@ -126,6 +126,12 @@ def load(run):
     return model, tokenizer
 
 
+def to_ask(run):
+    """`load(run)` on the GPU where there is one: for whatever asks a model and trains none. The trainer places its own."""
+    model, tokenizer = load(run)
+    return model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
+
+
 def from_source(source, name=None, dtype=torch.float32, **place):
     """(model, tokenizer) of a folder or a hub name: weights from safetensors, no code from the hub, an adapter merged.
 

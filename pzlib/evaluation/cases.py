@@ -153,11 +153,11 @@ def answers(run, cases: pd.DataFrame, path, *, source: str, step: int = 0, sampl
 
 
 def _asked(run, cases, samples):
-    from pzlib.engine.models import load  # these load torch
+    from pzlib.engine.models import to_ask  # these load torch
     from pzlib.evaluation.small_world import complete
 
     sizes = {"max_tokens": run.max_completion_tokens, "top_p": run.top_p, "max_rows": run.micro_batch_rows}
-    texts, lengths = complete(*load(run), cases["prompt"].tolist(), samples, run.temperature, run.seed, **sizes)
+    texts, lengths = complete(*to_ask(run), cases["prompt"].tolist(), samples, run.temperature, run.seed, **sizes)
     table = cases.loc[cases.index.repeat(samples)].reset_index(drop=True)
     table = table.assign(completion=texts, length=lengths, sample=list(range(samples)) * len(cases))
     table["prediction"] = [parse_boxed(text) for text in texts]

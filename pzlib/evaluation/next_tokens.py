@@ -9,7 +9,7 @@ from itertools import groupby, islice
 
 import pandas as pd
 
-from pzlib.engine.models import evaluating, load
+from pzlib.engine.models import evaluating, to_ask
 from pzlib.engine.packing import entropies, read
 from pzlib.evaluation import Evaluation, prompts_digest, small_world
 from pzlib.evaluation.small_world import MAX_TOKENS, THINK, complete, row
@@ -120,7 +120,7 @@ def of_run(run) -> Evaluation:
     world = run.corpus if tinywiki.is_world(run.corpus) else "tinywiki"
     texts = [passage.text for passage in small_world.held_out(world, SPLIT_TEXTS * run.eval_items // 64 or 1)]
     common = small_world.small_world(run.eval_items)
-    own = next_tokens(*load(Run(tier="mini")), texts, EACH, run.min_context, run.template)
+    own = next_tokens(*to_ask(Run(tier="mini")), texts, EACH, run.min_context, run.template)
     return Evaluation("next_tokens", lambda *asked: common(*asked) + own(*asked))
 
 

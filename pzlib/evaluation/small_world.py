@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 import torch
 
-from pzlib.engine.models import evaluating, load
+from pzlib.engine.models import evaluating, to_ask
 from pzlib.engine.packing import read
 from pzlib.engine.sampling import sample
 from pzlib.evaluation import Evaluation, prompts_digest
@@ -106,7 +106,7 @@ def tinybench(model, tokenizer, items: int = 64, samples: int = 4, seed: int = 0
 
 def described(run) -> str:
     """TinyBench of a run's model, as `pzlib evaluate` prints it: a line a task, and the mean of each group."""
-    table = pd.DataFrame(tinybench(*load(run), items=run.eval_items))
+    table = pd.DataFrame(tinybench(*to_ask(run), items=run.eval_items))
     table = table[["task", "group", "n", "correct", "accuracy", "length", "reasoned"]]
     table[["accuracy", "reasoned"]] *= 100
     names = {"accuracy": "accuracy, %", "length": "tokens per answer", "reasoned": "reasoned first, %"}

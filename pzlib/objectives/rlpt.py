@@ -172,11 +172,11 @@ class Judge:
     def _by_model(self, prompts):
         import torch
 
-        from pzlib.engine.models import load
+        from pzlib.engine.models import to_ask
         from pzlib.engine.sampling import sample
 
         if self.model is None:
-            self.model, self.tokenizer = load(replace(self.run, model=self.run.judge))
+            self.model, self.tokenizer = to_ask(replace(self.run, model=self.run.judge))
         drawn = sample(
             self.model, self.tokenizer(prompts)["input_ids"], 1, max_new_tokens=16,
             eos_ids=[self.tokenizer.eos_token_id], pad_id=self.tokenizer.pad_token_id, temperature=0,

@@ -13,9 +13,9 @@ REPO = Path(__file__).resolve().parent.parent.parent
 PYTHONS = ("3.11.7", "3.12", "3.13", "3.14")
 PLATFORM = "x86_64-manylinux_2_31"  # glibc 2.31, which one of vLLM's libraries wants; the CPU set needs 2.28
 # The extras of each lock; `dev` stays out of the GPUs' one.
-LOCKS = {"cpu": ("dev", "eval"), "gpu": ("eval", "vllm")}
+LOCKS = {"cpu": ("dev", "eval"), "gpu": ("eval", "vllm", "zero")}
 # Pure Python without any wheel on the index. All else must have one for the Python in question.
-WITHOUT_WHEELS = ("sqlitedict", "word2number", "rouge-score")
+WITHOUT_WHEELS = ("sqlitedict", "word2number", "rouge-score", "deepspeed")
 # Has wheels up to Python 3.13; above, pip compiles it.
 COMPILED = {"3.14": ("mwparserfromhell",)}
 HEADS = {
@@ -27,7 +27,7 @@ HEADS = {
     "gpu": """\
 # Exact versions of everything for GPUs: notebooks, benchmarks and vLLM. Not run.
 # Resolved for Linux x86_64 with glibc 2.31 or newer, Python 3.11 to 3.14.
-# Use: PIP_CONSTRAINT=requirements/gpu.txt requirements/install.sh eval,vllm    (with uv: UV_CONSTRAINT=...)
+# Use: PIP_CONSTRAINT=requirements/gpu.txt requirements/install.sh eval,vllm,zero    (with uv: UV_CONSTRAINT=...)
 # torch is the index's CUDA 13.0 build. CUDA 13 needs an NVIDIA driver of series 580 or newer.
 """,
 }

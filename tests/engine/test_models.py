@@ -275,3 +275,11 @@ def test_text_of_unknown_words_is_refused_with_the_remedy(home):
     with pytest.raises(ValueError, match=r"model: \d+% of the text's words are unknown to 'data/tinybase'; give"):
         train(Run(tier="smoke", corpus="mine.txt", min_tokens=5, name="mine"))
     assert not (home / "data/runs/mine/params.json").exists()
+
+
+def test_a_model_that_is_only_asked_goes_to_the_gpu_where_there_is_one(monkeypatch):
+    places, move = [], torch.nn.Module.to
+    monkeypatch.setattr(torch.nn.Module, "to", lambda self, place: places.append(place) or move(self, "cpu"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    model, _ = models.to_ask(Run(tier="smoke"))
+    assert places == ["cuda"] and model.device.type == "cpu"  # as far as a machine without a GPU can go

@@ -314,6 +314,13 @@ def test_a_plan_needs_neither_torch_nor_tables_and_is_there_at_once():
     assert time.monotonic() - begun < 5  # below a second on cores that nobody else uses
 
 
+def test_the_processes_that_are_asked_for_are_planned(capsys):
+    assert main(["plan", "--tier", "paper", "-p", "processes", "1"]) == 0
+    assert "on 1 x h100-80gb" in capsys.readouterr().out
+    assert main(["plan", "--tier", "paper", "-p", "processes", "1", "--gpus", "4"]) == 0
+    assert "on 4 x h100-80gb" in capsys.readouterr().out
+
+
 def test_settings_of_a_command_line_have_the_settings_types():
     run = run_of([("use_vllm", "true"), ("learning_rate", "1e-6"), ("steps", "7"), ("name", "7")], tier="paper")
     assert (run.use_vllm, run.learning_rate, run.steps, run.name) == (True, 1e-6, 7, "7")
