@@ -106,12 +106,14 @@ def study(
     jobs: JOBS = 2,
 ):
     """Train the runs of one or more studies that are not stored yet."""
-    from pzlib.studies import queue, runs_of, starts_of
+    from pzlib.studies import leaving_out, queue, runs_of, starts_of
     from pzlib.studies.records import STUDIES
 
     names = list(dict.fromkeys([*(n for n, record in STUDIES.items() if all or (core and record.core)), *names]))
     if not names:
         raise ValueError(f"study: name one or more of {', '.join(STUDIES)}, or give --core or --all")
+    if out := leaving_out(names, tier):
+        print(out)
     runs, starts = runs_of(names, tier), starts_of(names, tier)
     if plan:
         print(queue.plan(runs, jobs, starts=starts))

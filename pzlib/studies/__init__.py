@@ -11,16 +11,21 @@ from functools import cache
 
 import pandas as pd
 
+from pzlib import objectives
 from pzlib.errors import near_names
 from pzlib.paths import locate
 from pzlib.run import Run
 from pzlib.studies import queue, results
 from pzlib.studies.metrics import GROUPS
-from pzlib.studies.records import BASELINES, MASKING, STUDIES, Study
+from pzlib.studies.records import BASELINES, MASKING, PROXY, STUDIES, Study
+from pzlib.tiers import TIERS, WORLDS
+from pzlib.world import tinywiki
 
 SWEEP = "data/results/sweep"
 RATES = (3e-5, 1e-4, 3e-4, 1e-3)  # what every method's sweep tries, on SWEEP_SEEDS, which no study uses
 SWEEP_SEEDS = (100, 101)
+# What all arms of a study with a `base_of` share at a real tier
+SHARED = ("model", "steps", "max_prompt_tokens", "min_tokens", "max_tokens")
 
 
 def study_of(name: str) -> Study:
@@ -38,20 +43,86 @@ def arms_of(name: str | Study, tier: str, seeds=None) -> list[tuple[str, Run]]:
     """(arm, Run) of every arm and seed of a study, seed by seed, so that an interrupted study has whole seeds first.
 
     seeds: None for the study's own, at `smoke` the first of them. Sweeps were made at `mini` and hold for `smoke`;
-    at other tiers every run has the tier's rate.
+    at other tiers every run has the tier's rate. Arms that make no sense at the tier are not there (`left_out`).
     """
     study = name if isinstance(name, Study) else study_of(name)
     short = {"steps": study.steps, "eval_every": study.steps} if study.steps and tier == "mini" else {}
-    found = []
+    out, found = left_out(study, tier), []
     for seed in seeds or (study.seeds[:1] if tier == "smoke" else study.seeds):
-        for arm, settings in study.arms.items():
-            own = {key: value for key, value in settings.items() if key != "start"}
-            if "start" in settings:
-                own["model"] = start_of(settings["start"], tier, seed)[1]
+        for arm in study.arms:
+            if arm in out:
+                continue
+            own = settings_of(study, arm, tier)
+            if "start" in own:
+                own["model"] = start_of(own.pop("start"), tier, seed)[1]
             swept = study.rate_of or own.get("objective", "pretrainzero")
             rate = {"learning_rate": best_rate(swept)} if tier in ("mini", "smoke") else {}
             found.append((arm, Run(**{"tier": tier, "seed": seed, **rate, **short, **own})))
     return found
+
+
+def settings_of(study: Study, arm: str, tier: str) -> dict:
+    """The settings of an arm at a tier: its roles as what the tier's world has for them; "start" stays as it is.
+
+    >>> settings_of(study_of("domain"), "pretrainzero, TinyMath", "paper")["corpus"]
+    'GAIR/MathPile'
+    >>> settings_of(study_of("warmup"), "random spans first", "paper")
+    {'random_span_steps': 100, 'model': 'HuggingFaceTB/SmolLM3-3B-Base'}
+    """
+    world, own = WORLDS[tier], dict(study.arms[arm])
+    method = objectives.method(own.get("objective", "pretrainzero"))
+    shared = {}
+    if not world.small:
+        if study.base_of:
+            theirs = TIERS[tier] | objectives.method(study.base_of).tiers.get(tier, {})
+            shared = {setting: theirs[setting] for setting in (SHARED[:1] if method.reads_problems else SHARED)}
+        mini = TIERS["mini"]
+        for setting, size in (("passages", "passages"), ("random_span_steps", "steps")):
+            if setting in own:
+                own[setting] = round(own[setting] * TIERS[tier][size] / mini[size])
+        if "corpus_limit" in own:
+            own["corpus_limit"] = max(own["corpus_limit"], TIERS[tier]["corpus_limit"])
+    if "text" in own:
+        own |= getattr(world, own.pop("text")).settings()
+    if "base" in own:
+        own["model"] = getattr(world, own.pop("base"))
+        own = (world.smaller_settings if method.has_generator else {}) | own
+    found, default = shared | own, method.tiers.get(tier, {}).get("entropy_model")
+    of = world.proxies.get(found.get("model", world.base))
+    if found.get("entropy_model") == PROXY:
+        found["entropy_model"] = of or PROXY
+    elif "model" in found and "entropy_model" not in found and default in world.proxies.values():
+        found["entropy_model"] = of or "base"  # the method's own proxy reads the tokens of another base
+    return found
+
+
+def left_out(name: str | Study, tier: str) -> dict[str, str]:
+    """{arm: why, in words} of the arms of a study that make no sense in the tier's world.
+
+    >>> sorted(set(left_out("map", "gpu").values())), left_out("map", "mini")
+    (['its text is of the small world'], {})
+    """
+    study, found = name if isinstance(name, Study) else study_of(name), {}
+    for arm in study.arms:
+        own = settings_of(study, arm, tier)
+        if tinywiki.is_world(own.get("corpus", "")) and not WORLDS[tier].small:
+            found[arm] = "its text is of the small world"
+        elif own.get("entropy_model") == PROXY:
+            found[arm] = "no smaller model with the base's tokenizer is named for it"
+    return found
+
+
+def leaving_out(names, tier: str) -> str:
+    """A line a study and reason: which arms are left out at the tier, and why; "" where none is."""
+    lines = []
+    for name in names:
+        reasons = {}
+        for arm, why in left_out(name, tier).items():
+            reasons.setdefault(why, []).append(arm)
+        for why, arms in reasons.items():
+            all_of = "every arm" if len(arms) == len(study_of(name).arms) else ", ".join(arms)
+            lines.append(f"{name}: {all_of} left out at {tier}: {why}")
+    return "\n".join(lines)
 
 
 def start_of(name: str, tier: str, seed: int) -> tuple[Run, str]:
@@ -150,7 +221,9 @@ class Opened:
         if "run_id" in found:  # costs.csv is by arm
             found = select(found, study, self.tier, self.seeds)
         found = found[found["arm"].isin(arms)] if arms else found
-        if found.empty:
+        if found.empty and len(left_out(study, self.tier)) == len(study_of(study).arms):
+            print(leaving_out([study], self.tier))
+        elif found.empty:
             own = f"pzlib study {study} --tier {self.tier}"
             print(f"{table} of {study}: not run yet: `{own if table in results.TABLES else results.MADE_BY[table]}`")
         return found
@@ -172,7 +245,8 @@ class Opened:
                 what = self.found.get(run.run_id, "")
                 done, failed = what in ("stored", "complete"), what.startswith("failed")
                 rows.append({"study": name, "arm": arm, "planned": 1, "finished": int(done), "failed": int(failed)})
-        return pd.DataFrame(rows).groupby(["study", "arm"], sort=False).sum()
+        columns = ["study", "arm", "planned", "finished", "failed"]
+        return pd.DataFrame(rows, columns=columns).groupby(["study", "arm"], sort=False).sum()
 
 
 def open(names, tier: str = "mini", seeds=None, jobs: int = 0) -> Opened:
@@ -181,5 +255,7 @@ def open(names, tier: str = "mini", seeds=None, jobs: int = 0) -> Opened:
     names = (names,) if isinstance(names, str) else tuple(names)
     for name in names:
         print(f"{name}: {study_of(name).question}")
+    if out := leaving_out(names, tier):
+        print(out)
     found = queue.play(runs_of(names, tier, seeds), jobs, starts=starts_of(names, tier, seeds))
     return Opened(names, tier, seeds and tuple(seeds), found)
