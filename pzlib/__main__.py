@@ -104,6 +104,7 @@ def study(
     plan: given(bool, "only say how many runs there are and how long they take") = False,
     tier: given(Literal[*TIERS], "size of the runs") = "mini",
     jobs: JOBS = 2,
+    parameter: given(PAIRS, "a setting of all runs and its value; once for each", "NAME VALUE", "-p") = (),
 ):
     """Train the runs of one or more studies that are not stored yet."""
     from pzlib.studies import leaving_out, queue, runs_of, starts_of
@@ -114,7 +115,10 @@ def study(
         raise ValueError(f"study: name one or more of {', '.join(STUDIES)}, or give --core or --all")
     if out := leaving_out(names, tier):
         print(out)
-    runs, starts = runs_of(names, tier), starts_of(names, tier)
+    fields_ = Run.__dataclass_fields__
+    refuse_unknown([name for name, _ in parameter], fields_, "setting of a run")
+    settings = {name: parse_value(name, text, None, fields_[name].type) for name, text in parameter}
+    runs, starts = runs_of(names, tier, settings=settings), starts_of(names, tier, settings=settings)
     if plan:
         print(queue.plan(runs, jobs, starts=starts))
         return 0

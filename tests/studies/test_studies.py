@@ -109,6 +109,21 @@ def test_an_arm_without_sense_at_a_tier_says_so_in_a_line_and_the_rest_goes_on(h
     assert studies.leaving_out(STUDIES, "mini") == studies.leaving_out(STUDIES, "smoke") == ""
 
 
+def test_settings_are_given_to_all_runs_of_a_study_under_what_its_arms_name():
+    runs = dict(arms_of("side", "paper", [0], {"model": "my/model", "corpus": "my.jsonl", "steps": 5}))
+    assert {(run.model, run.corpus, run.steps) for run in runs.values()} == {("my/model", "my.jsonl", 5)}
+    after = dict(arms_of("rlvr", "mini", [0], {"corpus": "my.jsonl", "lora_rank": 4}))
+    start = studies.start_of("pretrainzero", "mini", 0, {"corpus": "my.jsonl", "lora_rank": 4})[0]
+    assert after["from PretrainZero"].model == start.run_id and (start.corpus, start.lora_rank) == ("my.jsonl", 4)
+    assert {(run.corpus, run.lora_rank) for run in after.values()} == {("tinybench", 4)}
+    assert arms_of("mask_rule", "mini", [0], {"mask_rule": "one"}) == arms_of("mask_rule", "mini", [0])
+    ids = [[run.run_id for _, run in arms_of("mask_rule", "mini", [0], how)] for how in ({"processes": 2}, {})]
+    assert ids[0] == ids[1]
+    for name, said in (("seed", "seed: is the study's own; give seeds"), ("lora", "lora: no such setting of a run")):
+        with pytest.raises(ValueError, match=said):
+            arms_of("mask_rule", "mini", [0], {name: 1})
+
+
 def test_a_table_gives_each_study_its_own_rows_under_its_own_names():
     runs = {arm: run for arm, run in arms_of("mask_rule", "paper") if run.seed == 1}
     other = Run(tier="paper", seed=9)
