@@ -113,11 +113,9 @@ def study(
     names = list(dict.fromkeys([*(n for n, record in STUDIES.items() if all or (core and record.core)), *names]))
     if not names:
         raise ValueError(f"study: name one or more of {', '.join(STUDIES)}, or give --core or --all")
-    if out := leaving_out(names, tier):
-        print(out)
-    fields_ = Run.__dataclass_fields__
-    refuse_unknown([name for name, _ in parameter], fields_, "setting of a run")
-    settings = {name: parse_value(name, text, None, fields_[name].type) for name, text in parameter}
+    print(leaving_out(names, tier), end="")
+    kinds = {field.name: field.type for field in fields(Run)}
+    settings = {name: parse_value(name, text, None, kinds.get(name)) for name, text in parameter}
     runs, starts = runs_of(names, tier, settings=settings), starts_of(names, tier, settings=settings)
     if plan:
         print(queue.plan(runs, jobs, starts=starts))

@@ -137,8 +137,8 @@ def leaving_out(names, tier: str) -> str:
             reasons.setdefault(why, []).append(arm)
         for why, arms in reasons.items():
             all_of = "every arm" if len(arms) == len(study_of(name).arms) else ", ".join(arms)
-            lines.append(f"{name}: {all_of} left out at {tier}: {why}")
-    return "\n".join(lines)
+            lines.append(f"{name}: {all_of} left out at {tier}: {why}\n")
+    return "".join(lines)
 
 
 def start_of(name: str, tier: str, seed: int, settings=None) -> tuple[Run, str]:
@@ -240,7 +240,7 @@ class Opened:
             found = select(found, study, self.tier, self.seeds, self.settings)
         found = found[found["arm"].isin(arms)] if arms else found
         if found.empty and len(left_out(study, self.tier)) == len(study_of(study).arms):
-            print(leaving_out([study], self.tier))
+            print(leaving_out([study], self.tier), end="")
         elif found.empty:
             own = f"pzlib study {study} --tier {self.tier}"
             print(f"{table} of {study}: not run yet: `{own if table in results.TABLES else results.MADE_BY[table]}`")
@@ -273,8 +273,7 @@ def open(names, tier: str = "mini", seeds=None, jobs: int = 0, settings=None) ->
     names = (names,) if isinstance(names, str) else tuple(names)
     for name in names:
         print(f"{name}: {study_of(name).question}")
-    if out := leaving_out(names, tier):
-        print(out)
+    print(leaving_out(names, tier), end="")
     starts = starts_of(names, tier, seeds, settings)
     found = queue.play(runs_of(names, tier, seeds, settings), jobs, starts=starts)
     return Opened(names, tier, seeds and tuple(seeds), found, dict(settings or {}))
