@@ -104,15 +104,19 @@ def study(
     plan: given(bool, "only say how many runs there are and how long they take") = False,
     tier: given(Literal[*TIERS], "size of the runs") = "mini",
     jobs: JOBS = 2,
+    parameter: given(PAIRS, "a setting of all runs and its value; once for each", "NAME VALUE", "-p") = (),
 ):
     """Train the runs of one or more studies that are not stored yet."""
-    from pzlib.studies import queue, runs_of, starts_of
+    from pzlib.studies import leaving_out, queue, runs_of, starts_of
     from pzlib.studies.records import STUDIES
 
     names = list(dict.fromkeys([*(n for n, record in STUDIES.items() if all or (core and record.core)), *names]))
     if not names:
         raise ValueError(f"study: name one or more of {', '.join(STUDIES)}, or give --core or --all")
-    runs, starts = runs_of(names, tier), starts_of(names, tier)
+    print(leaving_out(names, tier), end="")
+    kinds = {field.name: field.type for field in fields(Run)}
+    settings = {name: parse_value(name, text, None, kinds.get(name)) for name, text in parameter}
+    runs, starts = runs_of(names, tier, settings=settings), starts_of(names, tier, settings=settings)
     if plan:
         print(queue.plan(runs, jobs, starts=starts))
         return 0

@@ -27,6 +27,7 @@ ANNOUNCE = "PZLIB_ANNOUNCE"  # names the file in which a notebook says which run
 SETTINGS = Run.__dataclass_fields__
 # Parameters that name something to be read: a path, a run, a hub name; and how a name ends that can only be a file's.
 READ = ("model", "against", "real_model", "entropy_model", "corpus", "real_corpus", "solutions", "transcripts", "data")
+REST = "settings"  # the parameter, a dict, in which a notebook takes every further setting of a Run
 FILES = (".jsonl", ".json", ".csv", ".parquet", ".txt", ".tex", ".xml", ".bz2", ".gz")
 
 
@@ -96,14 +97,24 @@ def _kind(annotation):
 
 
 def parse_parameters(path, pairs):
-    """The (name, text) pairs of a command line as the parameters of the notebook at `path`; errors as of `checked`."""
-    known, values = _parameters(path), {}
-    refuse_unknown([name for name, _ in pairs], known, f"parameter of {Path(path).name}")
+    """The (name, text) pairs of a command line as the parameters of the notebook at `path`; errors as of `checked`.
+
+    A name that is not the notebook's, but is a setting of a Run, goes into its parameter `settings`, where it has one.
+    """
+    known, values, rest = _parameters(path), {}, {}
+    further = {name: (None, field.type) for name, field in SETTINGS.items() if name not in known and REST in known}
+    refuse_unknown([name for name, _ in pairs], known | further, _what(path, further))
     for name, text in pairs:
-        if name in values:
+        if name in values or name in rest:
             raise ValueError(f"{name}: given twice; give each parameter once")
-        values[name] = parse_value(name, text, *known[name])
+        (values if name in known else rest)[name] = parse_value(name, text, *(known | further)[name])
+    if rest:
+        values[REST] = known[REST][0] | values.get(REST, {}) | rest
     return checked(path, values)
+
+
+def _what(path, further):
+    return f"parameter of {Path(path).name}" + (", or setting of a run" if further else "")
 
 
 def checked(path, parameters):
@@ -113,6 +124,10 @@ def checked(path, parameters):
     a Run of that name; FileNotFoundError for a model or text that is a path, or a run, and not there.
     """
     known, values = _parameters(path), {}
+    further = (SETTINGS.keys() & parameters.keys()) - known.keys()
+    if REST in known and (rest := {name: parameters[name] for name in further}):
+        own = {name: value for name, value in parameters.items() if name not in rest}
+        parameters = own | {REST: known[REST][0] | own.get(REST, {}) | rest}
     refuse_unknown(parameters, known, f"parameter of {Path(path).name}")
     for name, value in parameters.items():
         default, kind = known[name]
@@ -122,10 +137,14 @@ def checked(path, parameters):
             if wrong:
                 raise FileNotFoundError(f"{name}: {wrong}")
     settings = {name: default for name, (default, _) in known.items()} | values
+    rest = settings.get(REST) if isinstance(settings.get(REST), dict) else {}
+    further = [name for name in SETTINGS if name not in known]
+    refuse_unknown(rest, further, "setting of a run that belongs in settings")
+    own = {name: value for name, value in settings.items() if name in SETTINGS and value is not None}
     try:
-        Run(**{name: value for name, value in settings.items() if name in SETTINGS and value is not None})
+        Run(**own | rest)
     except ValueError as error:
-        if str(error).partition(":")[0] in values:  # else it is of what the notebook sets itself
+        if str(error).partition(":")[0] in values | rest:  # else it is of what the notebook sets itself
             raise
     return values
 

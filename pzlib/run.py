@@ -1,4 +1,4 @@
-"""What a run is: every setting of it with its allowed values, the four tiers, and a run's name.
+"""What a run is: every setting of it with its allowed values, and a run's name; a tier's sizes: `pzlib.tiers`.
 Leaves out how they are computed: `pzlib.train` makes TRL's arguments of them."""
 
 import hashlib
@@ -13,36 +13,8 @@ from pzlib.engine.memory import shares
 from pzlib.errors import near_names, refuse_unknown, typed
 from pzlib.objectives.likelihood import LIKELIHOODS
 from pzlib.paths import NAME, locate, root
+from pzlib.tiers import TIERS
 
-# The sizes a run can have. What the papers leave unsaid (warm-up, micro-batches, how Wikipedia is cut) is ours here;
-# what a method sets differently is in its file of `pzlib.objectives`.
-MINI = {
-    "model": "data/tinybase", "corpus": "tinywiki", "corpus_config": "", "corpus_limit": 2000,
-    "min_tokens": 16, "max_tokens": 80, "template": "tiny", "span_words": 2, "min_context": 5,
-    "steps": 200, "passages": 4, "group": 8, "learning_rate": 3e-4, "schedule": "constant", "warmup_steps": 0,
-    "max_prompt_tokens": 96, "max_completion_tokens": 24, "micro_batch_rows": 512, "dtype": "float32",
-    "eval_every": 25, "eval_items": 64, "save_every": 25, "keep_every": 0,
-}  # fmt: skip
-# Stated in arXiv:2512.03442: model, steps, learning rate and schedule, prompt and completion tokens,
-# 32 passages a step, groups of 8. The other values are ours.
-PAPER = {
-    "model": "Qwen/Qwen3-4B-Base", "corpus": "wikimedia/wikipedia", "corpus_config": "20231101.en",
-    "corpus_limit": 64_000, "min_tokens": 32, "max_tokens": 1400, "template": "paper", "span_words": 5,
-    "min_context": 16, "steps": 2000, "passages": 32, "group": 8, "learning_rate": 5e-7, "schedule": "cosine",
-    "warmup_steps": 0,
-    "max_prompt_tokens": 1536, "max_completion_tokens": 4096, "micro_batch_rows": 4, "dtype": "bfloat16",
-    "eval_every": 100, "eval_items": 256, "save_every": 50, "keep_every": 200,
-}  # fmt: skip
-# A tier is a size and nothing else: what it does not name here is the same at every tier.
-TIERS = {
-    "smoke": MINI | {"corpus_limit": 64, "steps": 12, "passages": 2, "group": 4,
-                     "eval_every": 0, "eval_items": 16, "save_every": 6},
-    "mini": MINI,
-    "gpu": PAPER | {"model": "Qwen/Qwen3-0.6B-Base", "corpus_limit": 8000, "steps": 200, "passages": 8,
-                    "learning_rate": 1e-6, "max_completion_tokens": 1024, "micro_batch_rows": 8,
-                    "eval_every": 50, "keep_every": 25},
-    "paper": PAPER,
-}  # fmt: skip
 TIER = object()  # the default of a setting that every tier gives
 
 
@@ -88,8 +60,8 @@ class Run:
     corpus_config: str = setting(TIER)  # of a hub data set ("20231101.en"); "" = its only one
     corpus_split: str = setting("train", by_tier=True, filled=True)  # of a saved or hub data set
     corpus_column: str = setting("text", by_tier=True, filled=True)  # "a.b": a field; "a+b": both, joined
-    question_column: str = setting("question", filled=True)  # of a problem set; "a.b" is the field b of the column a
-    answer_column: str = setting("answer", filled=True)
+    question_column: str = setting("question", by_tier=True, filled=True)  # of a problem set; "a.b": a field
+    answer_column: str = setting("answer", by_tier=True, filled=True)
     solutions: str = setting("", by_tier=True)  # of mixed_sft: a problem set with worked solutions, which are learned
     solution_column: str = "solution"
     template: str = setting(TIER, choices=("tiny", "paper"))

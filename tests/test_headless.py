@@ -70,6 +70,24 @@ def test_a_run_that_was_complete_before_is_not_said_to_be_trained(notebook, home
     assert "done; run mine was complete before, and nothing was trained; executed" in capsys.readouterr().out
 
 
+def test_any_setting_of_a_run_reaches_a_notebook_that_takes_settings(notebook):
+    path = notebook(parameters='tier = "smoke"\nsteps = None\nsettings = {}\n')
+    pairs = [("use_vllm", "true"), ("sharding", "fsdp"), ("lora_rank", "32"), ("steps", "3")]
+    told = {"steps": 3, "settings": {"use_vllm": True, "sharding": "fsdp", "lora_rank": 32}}
+    assert parse_parameters(path, pairs) == told
+    assert parse_parameters(notebook(parameters='tier = "smoke"\nsettings = {"group": 2}\n'), [("kl", "1e-3")]) == {
+        "settings": {"group": 2, "kl": 1e-3}
+    }
+    for name, text, said in (
+        ("lora_rnk", "3", "lora_rnk: no such parameter of study.ipynb, or setting of a run; did you mean lora_rank"),
+        ("lora_rank", "many", "lora_rank: wants an int, got 'many'"),
+        ("sharding", "fsd", "sharding: 'fsd' is not one of"),
+        ("settings", "{'lora_rnk': 3}", "lora_rnk: no such setting of a run that belongs in settings; did you mean"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            parse_parameters(path, [(name, text)])
+
+
 @pytest.mark.parametrize("case", ["annotated_parameters", "no_kernelspec"])
 def test_a_notebook_as_other_tools_write_it_is_executed(case, tmp_path, home):
     tagged, path = {"tags": ["parameters"]}, tmp_path / "other.ipynb"

@@ -3,6 +3,7 @@ Leaves out General-Reasoner's verifier model: answers are compared as strings, o
 
 from pzlib.game import Block, Objective, Row
 from pzlib.prompts import TEMPLATES, parse_boxed, question_prompt
+from pzlib.tiers import WEBINSTRUCT
 from pzlib.verify import MathVerifier, exact, final_answer
 
 # RLVR as PretrainZero's follow-on (section 4.3: 400 steps of 128 problems, the General-Reasoner recipe) and, for what
@@ -10,7 +11,7 @@ from pzlib.verify import MathVerifier, exact, final_answer
 # Its four updates a batch (mini-batches of a quarter) are so at tier paper; its verifier model is math-verify, and the
 # passes over the data are ours.
 _RECIPE = {
-    "corpus": "TIGER-Lab/WebInstruct-verified", "corpus_config": "", "corpus_limit": 51_200, "steps": 400,
+    **WEBINSTRUCT.settings(), "corpus_limit": 51_200, "steps": 400,
     "passages": 128, "group": 8, "learning_rate": 5e-7, "schedule": "constant", "max_prompt_tokens": 1024,
     "max_completion_tokens": 8192, "verifier": "math", "length_penalty": 0.05, "no_answer_reward": -0.5,
     "filter": "none", "clip_low": 0.3, "clip_high": 0.3, "clip_dual": 10.0, "kl": 1e-4, "entropy_bonus": 1e-3,

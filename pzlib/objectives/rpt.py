@@ -7,15 +7,15 @@ from pzlib.engine.generation import in_turn
 from pzlib.game import Block, Objective, Row
 from pzlib.objectives.targets import ByEntropy, cut, facts_of, pieces, target_at, token_offsets, uncertain
 from pzlib.prompts import RPT_V0, TINY, next_token_prompt, parse_boxed
+from pzlib.tiers import OMNIMATH, PAPERS_WORLD, R1
 
 _SMALL = {"entropy_model": "base", "entropy_threshold": 0.5}
 # Section 3 and appendix: OmniMATH, R1-Distill-Qwen-14B, a proxy of 1.5B, 256 positions of 8 answers each, temperature
 # 0.8, gradient clip 0.2, dynamic sampling from step 500. Its threshold and how many positions a document gives are not
 # stated: ours.
 _PAPER = {
-    "model": "deepseek-ai/DeepSeek-R1-Distill-Qwen-14B", "corpus": "KbsdJames/Omni-MATH", "corpus_split": "test",
-    "corpus_column": "problem+solution", "corpus_limit": 4428,
-    "corpus_config": "", "entropy_model": "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", "entropy_threshold": 0.5,
+    "model": R1.format("14B"), **OMNIMATH.settings(), "corpus_limit": OMNIMATH.size,
+    "entropy_model": PAPERS_WORLD.proxies[R1.format("14B")], "entropy_threshold": 0.5,
     "steps": 1000, "filter": "none", "dynamic_from": 500, "learning_rate": 1e-6, "schedule": "constant",
     "temperature": 0.8, "max_prompt_tokens": 4096, "max_tokens": 3072, "max_completion_tokens": 8192,
     "max_grad_norm": 0.2, "weight_decay": 0.01,

@@ -6,21 +6,27 @@ from __future__ import annotations
 import inspect
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 import pandas as pd
 
-from pzlib.errors import near_names
+from pzlib import objectives
+from pzlib.errors import near_names, refuse_unknown
 from pzlib.paths import locate
 from pzlib.run import Run
 from pzlib.studies import queue, results
 from pzlib.studies.metrics import GROUPS
-from pzlib.studies.records import BASELINES, MASKING, STUDIES, Study
+from pzlib.studies.records import BASELINES, MASKING, PROXY, STUDIES, Study
+from pzlib.tiers import TIERS, WORLDS
+from pzlib.world import tinywiki
 
 SWEEP = "data/results/sweep"
 RATES = (3e-5, 1e-4, 3e-4, 1e-3)  # what every method's sweep tries, on SWEEP_SEEDS, which no study uses
 SWEEP_SEEDS = (100, 101)
+OF_TEXT = ("corpus", "corpus_config", "corpus_split", "corpus_column", "corpus_limit", "min_tokens", "max_tokens")
+# What all arms of a study with a `base_of` share at a real tier
+SHARED = ("model", "steps", "max_prompt_tokens", "min_tokens", "max_tokens")
 
 
 def study_of(name: str) -> Study:
@@ -34,27 +40,108 @@ def study_of(name: str) -> Study:
     return STUDIES[name]
 
 
-def arms_of(name: str | Study, tier: str, seeds=None) -> list[tuple[str, Run]]:
+def arms_of(name: str | Study, tier: str, seeds=None, settings=None) -> list[tuple[str, Run]]:
     """(arm, Run) of every arm and seed of a study, seed by seed, so that an interrupted study has whole seeds first.
 
     seeds: None for the study's own, at `smoke` the first of them. Sweeps were made at `mini` and hold for `smoke`;
-    at other tiers every run has the tier's rate.
+    at other tiers every run has the tier's rate. Arms that make no sense at the tier are not there (`left_out`).
+    settings: {name: value} of every run, under those in which its arm differs; what says which text is read does not
+    reach arms that answer problems. ValueError for one that the study itself gives.
     """
+    settings = _given(settings)
     study = name if isinstance(name, Study) else study_of(name)
     short = {"steps": study.steps, "eval_every": study.steps} if study.steps and tier == "mini" else {}
-    found = []
+    out, found = left_out(study, tier), []
     for seed in seeds or (study.seeds[:1] if tier == "smoke" else study.seeds):
-        for arm, settings in study.arms.items():
-            own = {key: value for key, value in settings.items() if key != "start"}
-            if "start" in settings:
-                own["model"] = start_of(settings["start"], tier, seed)[1]
+        for arm in study.arms:
+            if arm in out:
+                continue
+            own = settings_of(study, arm, tier, settings)
+            if "start" in own:
+                own["model"] = start_of(own.pop("start"), tier, seed, settings)[1]
             swept = study.rate_of or own.get("objective", "pretrainzero")
             rate = {"learning_rate": best_rate(swept)} if tier in ("mini", "smoke") else {}
             found.append((arm, Run(**{"tier": tier, "seed": seed, **rate, **short, **own})))
     return found
 
 
-def start_of(name: str, tier: str, seed: int) -> tuple[Run, str]:
+def _given(settings) -> dict:
+    """The settings that are given for all runs of a study, or a ValueError for one that the study gives itself."""
+    refuse_unknown(settings or {}, Run.__dataclass_fields__, "setting of a run")
+    for name in settings or {}:
+        if name in ("tier", "seed", "objective", "name"):
+            raise ValueError(f"{name}: is the study's own; give {'seeds' if name == 'seed' else 'other settings'}")
+    return dict(settings or {})
+
+
+def settings_of(study: Study, arm: str, tier: str, settings=None) -> dict:
+    """The settings of an arm at a tier: its roles as what the tier's world has for them; "start" stays as it is.
+
+    settings: of every arm, which go before what the tier shares among the arms, and behind the arm's own.
+
+    >>> settings_of(study_of("domain"), "pretrainzero, TinyMath", "paper")["corpus"]
+    'GAIR/MathPile'
+    >>> settings_of(study_of("warmup"), "random spans first", "paper")
+    {'random_span_steps': 100, 'model': 'HuggingFaceTB/SmolLM3-3B-Base'}
+    """
+    world, own, shared = WORLDS[tier], dict(study.arms[arm]), {}
+    method = objectives.method(own.get("objective", "pretrainzero"))
+    if not world.small:
+        if study.base_of:
+            theirs = TIERS[tier] | objectives.method(study.base_of).tiers.get(tier, {})
+            shared = {setting: theirs[setting] for setting in (SHARED[:1] if method.reads_problems else SHARED)}
+        mini = TIERS["mini"]
+        for setting, size in (("passages", "passages"), ("random_span_steps", "steps")):
+            if setting in own:
+                own[setting] = round(own[setting] * TIERS[tier][size] / mini[size])
+        if "corpus_limit" in own:
+            own["corpus_limit"] = max(own["corpus_limit"], TIERS[tier]["corpus_limit"])
+    given = {name: v for name, v in (settings or {}).items() if not (method.reads_problems and name in OF_TEXT)}
+    if "text" in own:
+        role = own.pop("text")
+        own |= {} if role == "general" and "corpus" in given else getattr(world, role).settings()
+    if "base" in own:
+        own["model"] = getattr(world, own.pop("base"))
+        own = (world.smaller_settings if method.has_generator else {}) | own
+    found, default = shared | given | own, method.tiers.get(tier, {}).get("entropy_model")
+    of = world.proxies.get(found.get("model", world.base))
+    if found.get("entropy_model") == PROXY:
+        found["entropy_model"] = of or PROXY
+    elif "model" in found and "entropy_model" not in found and default in world.proxies.values():
+        found["entropy_model"] = of or "base"  # the method's own proxy reads the tokens of another base
+    return found
+
+
+def left_out(name: str | Study, tier: str) -> dict[str, str]:
+    """{arm: why, in words} of the arms of a study that make no sense in the tier's world.
+
+    >>> sorted(set(left_out("map", "gpu").values())), left_out("map", "mini")
+    (['its text is of the small world'], {})
+    """
+    study, found = name if isinstance(name, Study) else study_of(name), {}
+    for arm in study.arms:
+        own = settings_of(study, arm, tier)
+        if tinywiki.is_world(own.get("corpus", "")) and not WORLDS[tier].small:
+            found[arm] = "its text is of the small world"
+        elif own.get("entropy_model") == PROXY:
+            found[arm] = "no smaller model with the base's tokenizer is named for it"
+    return found
+
+
+def leaving_out(names, tier: str) -> str:
+    """A line a study and reason: which arms are left out at the tier, and why; "" where none is."""
+    lines = []
+    for name in names:
+        reasons = {}
+        for arm, why in left_out(name, tier).items():
+            reasons.setdefault(why, []).append(arm)
+        for why, arms in reasons.items():
+            all_of = "every arm" if len(arms) == len(study_of(name).arms) else ", ".join(arms)
+            lines.append(f"{name}: {all_of} left out at {tier}: {why}\n")
+    return "".join(lines)
+
+
+def start_of(name: str, tier: str, seed: int, settings=None) -> tuple[Run, str]:
     """The run that a start names (an arm of `baselines`, or "study:arm"), and its model as `Run.model` takes it.
 
     >>> run, model = start_of("pretrainzero@half", "paper", seed=0)
@@ -63,7 +150,7 @@ def start_of(name: str, tier: str, seed: int) -> tuple[Run, str]:
     """
     study, _, arm = name.rpartition(":")
     arm, _, half = arm.partition("@")
-    run = dict(arms_of(study or "baselines", tier, [seed]))[arm]
+    run = dict(arms_of(study or "baselines", tier, [seed], settings))[arm]
     return run, f"{run.run_id}@{run.steps // 2}" if half else run.run_id
 
 
@@ -94,31 +181,32 @@ def best_rate(objective: str) -> float:
     return float(means.groupby(rates).mean().idxmax())
 
 
-def runs_of(names, tier: str = "mini", seeds=None) -> list[Run]:
+def runs_of(names, tier: str = "mini", seeds=None, settings=None) -> list[Run]:
     """Every run of these studies once, first seeds first: stopped early, all studies have the same seeds.
 
     >>> len(runs_of(["mask_rule", "balance"], "paper"))  # the default run is in both
     15
     """
-    runs = [run for name in names for _, run in arms_of(name, tier, seeds)]
+    runs = [run for name in names for _, run in arms_of(name, tier, seeds, settings)]
     return sorted({run.run_id: run for run in runs}.values(), key=lambda run: run.seed)
 
 
-def starts_of(names, tier: str = "mini", seeds=None) -> list[Run]:
+def starts_of(names, tier: str = "mini", seeds=None, settings=None) -> list[Run]:
     """Every run once whose model some arm of these studies goes on from."""
     found = []
     for name in names:
         starts = {arm: own["start"] for arm, own in study_of(name).arms.items() if "start" in own}
-        found += [start_of(starts[arm], tier, run.seed)[0] for arm, run in arms_of(name, tier, seeds) if arm in starts]
+        arms = [(arm, run) for arm, run in arms_of(name, tier, seeds, settings) if arm in starts]
+        found += [start_of(starts[arm], tier, run.seed, settings)[0] for arm, run in arms]
     return list(dict.fromkeys(found))
 
 
-def select(table: pd.DataFrame, name: str, tier: str = "mini", seeds=None) -> pd.DataFrame:
+def select(table: pd.DataFrame, name: str, tier: str = "mini", seeds=None, settings=None) -> pd.DataFrame:
     """The rows of `table` (runs, training or tinybench) that are of the study's runs, with a first column `arm`.
 
     A run belongs to every study that names its settings, so one table serves all; arms come in the study's order.
     """
-    arms, order = {run.run_id: arm for arm, run in arms_of(name, tier, seeds)}, list(study_of(name).arms)
+    arms, order = {run.run_id: arm for arm, run in arms_of(name, tier, seeds, settings)}, list(study_of(name).arms)
     rows = table[table["run_id"].isin(arms)]
     rows = rows.assign(arm=rows["run_id"].map(arms))
     rows = rows.sort_values("arm", key=lambda names: names.map(order.index), kind="stable")
@@ -136,6 +224,7 @@ class Opened:
     tier: str
     seeds: tuple[int, ...] | None
     found: dict[str, str]
+    settings: dict = field(default_factory=dict)
 
     def rows(self, table: str, study: str = "", arms=()) -> pd.DataFrame:
         """Rows of a table (runs, training, tinybench, ...) that are a study's (the first's), with a column `arm`.
@@ -148,9 +237,11 @@ class Opened:
         except FileNotFoundError:
             found = pd.DataFrame(columns=["run_id"])
         if "run_id" in found:  # costs.csv is by arm
-            found = select(found, study, self.tier, self.seeds)
+            found = select(found, study, self.tier, self.seeds, self.settings)
         found = found[found["arm"].isin(arms)] if arms else found
-        if found.empty:
+        if found.empty and len(left_out(study, self.tier)) == len(study_of(study).arms):
+            print(leaving_out([study], self.tier), end="")
+        elif found.empty:
             own = f"pzlib study {study} --tier {self.tier}"
             print(f"{table} of {study}: not run yet: `{own if table in results.TABLES else results.MADE_BY[table]}`")
         return found
@@ -168,18 +259,21 @@ class Opened:
         """What became of the runs: a row a study and arm, with how many were planned, finished, failed."""
         rows = []
         for name in self.names:
-            for arm, run in arms_of(name, self.tier, self.seeds):
+            for arm, run in arms_of(name, self.tier, self.seeds, self.settings):
                 what = self.found.get(run.run_id, "")
                 done, failed = what in ("stored", "complete"), what.startswith("failed")
                 rows.append({"study": name, "arm": arm, "planned": 1, "finished": int(done), "failed": int(failed)})
-        return pd.DataFrame(rows).groupby(["study", "arm"], sort=False).sum()
+        columns = ["study", "arm", "planned", "finished", "failed"]
+        return pd.DataFrame(rows, columns=columns).groupby(["study", "arm"], sort=False).sum()
 
 
-def open(names, tier: str = "mini", seeds=None, jobs: int = 0) -> Opened:
+def open(names, tier: str = "mini", seeds=None, jobs: int = 0, settings=None) -> Opened:
     """These studies (or the one of that name) at a tier, after saying what each asks and making the runs that are not
-    stored, `jobs` at a time; with 0 none is made."""
+    stored, `jobs` at a time; with 0 none is made. settings: as of `arms_of`, of all their runs."""
     names = (names,) if isinstance(names, str) else tuple(names)
     for name in names:
         print(f"{name}: {study_of(name).question}")
-    found = queue.play(runs_of(names, tier, seeds), jobs, starts=starts_of(names, tier, seeds))
-    return Opened(names, tier, seeds and tuple(seeds), found)
+    print(leaving_out(names, tier), end="")
+    starts = starts_of(names, tier, seeds, settings)
+    found = queue.play(runs_of(names, tier, seeds, settings), jobs, starts=starts)
+    return Opened(names, tier, seeds and tuple(seeds), found, dict(settings or {}))

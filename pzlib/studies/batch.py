@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pzlib.errors import duration
-from pzlib.headless import announced_in, find, parse_parameters, run_notebook
+from pzlib.headless import REST, announced_in, find, parse_parameters, run_notebook
 from pzlib.paths import root
 from pzlib.runs.folder import RunFolder, write_atomic
 from pzlib.studies.queue import Cluster, Here, counts, work
@@ -95,7 +95,7 @@ def matrix(notebook, axes, seeds=()):
     names, chosen = [name for name, _ in axes], itertools.product(*(texts for _, texts in axes))
     found = [parse_parameters(notebook, list(zip(names, texts, strict=True))) for texts in chosen]
     for name, texts in axes:
-        often = Counter(repr(parameters[name]) for parameters in found)
+        often = Counter(repr((parameters.get(REST, {}) | parameters)[name]) for parameters in found)
         for value, times in often.items():
             if times > len(found) / len(texts):
                 raise ValueError(f"{name}: the value {value} is given twice")
@@ -129,7 +129,8 @@ def name_of(parameters):
     >>> name_of({"model": "Qwen/Qwen3-0.6B"})
     'model=Qwen_Qwen3-0.6B-093bb51b'
     """
-    told = {name: str(value) for name, value in parameters.items()}
+    flat = {name: value for name, value in parameters.items() if name != REST} | parameters.get(REST, {})
+    told = {name: str(value) for name, value in flat.items()}
     safe = {name: re.sub(r"[^A-Za-z0-9._+-]", "_", text) for name, text in told.items()}
     name = ",".join(f"{name}={text}" for name, text in safe.items())
     if safe == told and len(name) <= LONGEST:

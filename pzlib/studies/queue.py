@@ -330,6 +330,8 @@ def play(runs, jobs: int = 2, results=None, starts=(), stream=None) -> dict[str,
     models some of `runs` go on from: each is made first, though its rows be stored, where such a run is to be made and
     the model is not in data/runs. Raises KeyboardInterrupt after stopping the processes; started again, they go on.
     """
+    if not runs:  # every arm is left out at the tier
+        return {}
     runs, missing, first, results = _lacking(runs, results, starts)
     found = {run.run_id: "not run" if run in missing else "stored" for run in runs}
     if not jobs:
@@ -337,10 +339,19 @@ def play(runs, jobs: int = 2, results=None, starts=(), stream=None) -> dict[str,
         return found
     print(plan(runs, jobs, results, starts), file=stream, flush=True)
     each = [RunJob(run.run_id, run.to_dict(), run.model.partition("@")[0]) for run in [*first, *missing]]
-    for row in work(each, lambda: Here(jobs, None), stream, lambda job: bring(job.runs(), results)):
+    gpus = _gpus_of([*first, *missing])
+    for row in work(each, lambda: Here(jobs, gpus), stream, lambda job: bring(job.runs(), results)):
         found[row.name] = f"failed: {row.why}" if row.state == "failed" else "complete"
     announce_failures(f"{name} {what}" for name, what in found.items() if what.startswith("failed"))
     return found
+
+
+def _gpus_of(runs) -> int | None:
+    """The GPUs of each job: as many as its run has processes, as far as there are any; None: one, where there are."""
+    import torch
+
+    most = max((run.processes for run in runs), default=1)
+    return min(most, torch.cuda.device_count()) if most > 1 else None
 
 
 def plan(runs, jobs: int = 2, results=None, starts=()) -> str:
@@ -349,6 +360,8 @@ def plan(runs, jobs: int = 2, results=None, starts=()) -> str:
     The time is that of stored runs of the same objective and model, by step, on the same text where there are such;
     others count as 3 minutes.
     """
+    if not runs:
+        return "0 runs"
     runs, missing, first, results = _lacking(runs, results, starts)
     text = f"{len(runs)} runs: {len(runs) - len(missing)} stored, {len(missing)} to make"
     if not missing:

@@ -38,10 +38,14 @@ class Study:
     """Named arms, each the settings in which it differs, run over the same seeds; all else is the tier's.
 
     An arm may name a `start`: an arm of `baselines`, or "study:arm", whose model of the same seed and tier it goes on
-    from ("@half": the one kept at half of the steps).
+    from ("@half": the one kept at half of the steps). It names what the tier's world has by its role there
+    (`pzlib.tiers.World`): "text" general, mathematical or clean; "base" smaller; "entropy_model" PROXY. Its own
+    "passages", "random_span_steps" and "corpus_limit" are those of a run at `mini`, and grow with a real tier's.
     question: what it asks, in one line. core: whether `make mini` runs it. steps: of shorter runs at `mini`, where a
-    study says so; they are asked before and after only. rate_of: the method whose learning rate all arms take, where
-    arms should differ in nothing else; None: each method that of its own sweep. figures: the files that show it.
+    study says so; they are asked before and after only. base_of: the method from whose base, over whose steps and with
+    whose lengths of text all arms train at a real tier, so that they compare. rate_of: the method whose learning rate
+    all arms take, where arms should differ in nothing else; None: each method that of its own sweep. figures: the files
+    that show it.
     """
 
     question: str
@@ -50,6 +54,7 @@ class Study:
     core: bool = False
     steps: int | None = None
     rate_of: str | None = None
+    base_of: str | None = None
     figures: tuple[Figure, ...] = (RESULT,)
 
 
@@ -81,12 +86,15 @@ REWARDS = {
     "min(p, 1 - p)": "learnability",
 }
 
-RPT_CLEAN = {"objective": "rpt", "corpus": "tinywiki_clean"}  # most like RPT's own text, worked problems
+PROXY = "proxy"  # as entropy_model: the model that the world has for it
+RPT_CLEAN = {"objective": "rpt", "text": "clean"}  # most like RPT's own text, worked problems
+# What a method's tier sets otherwise at `paper`, and an ablation varies by itself
+RPT_BASE = {"objective": "rpt", "entropy_model": "base", "entropy_threshold": 0.5, "dynamic_from": 0}
 
 # x 8 rows a step: about as many tokens as RLP's 256 prompts and thoughts at mini. Plain text need not come twice.
 SUPERVISED_ROWS = {"passages": 21}
 PLAIN_TEXT = {"objective": "continued_pretraining", **SUPERVISED_ROWS, "corpus_limit": 40_000}
-SMALL = {"model": "data/tinybase_small"}
+SMALL = {"base": "smaller"}
 
 
 def _rlp(question, setting, values):
@@ -103,7 +111,7 @@ STUDIES = {
     ),
     "collapse_clean": Study(
         "And on clean text, where high entropy is no noise?",
-        _objectives(*MASKING, corpus="tinywiki_clean"), core=True, rate_of="pretrainzero", figures=COLLAPSE,
+        _objectives(*MASKING, text="clean"), core=True, rate_of="pretrainzero", figures=COLLAPSE,
     ),
     "collapse_own_rate": Study(
         "And if each rule has the learning rate that its own sweep found best?",
@@ -133,7 +141,7 @@ STUDIES = {
     "baselines_small": Study("The same from a smaller base model", _objectives(*BASELINES, **SMALL), core=True),
     "warmup": Study(
         "Do random spans first help a base whose masks are seldom legal (the paper's SmolLM3 recipe)?",
-        {"pretrainzero": SMALL, "random spans first": {**SMALL, "random_span_steps": 10}}, seeds=THREE, core=True,
+        _arms("random_span_steps", {"pretrainzero": 0, "random spans first": 10}, **SMALL), seeds=THREE, core=True,
     ),
     "rlvr": Study(
         "Fig. 9, Tables 3 and 4: from which start does RLVR get furthest?",
@@ -146,10 +154,10 @@ STUDIES = {
     "side": Study(
         "Every way of learning from the same text: which leaves the best model, by steps, by tokens and by time?",
         {
-            "continued_pretraining": PLAIN_TEXT,
-            **_objectives("sft", "mixed_sft", **SUPERVISED_ROWS),
-            **_objectives("random_span", "pretrainzero", "rpt", "rlp"),
-        }, figures=(BY_TOKENS, Figure("{}_by_time", "by_time"), RESULT),
+            "continued_pretraining": {**PLAIN_TEXT, "text": "general"},
+            **_objectives("sft", "mixed_sft", **SUPERVISED_ROWS, text="general"),
+            **_objectives("random_span", "pretrainzero", "rpt", "rlp", text="general"),
+        }, figures=(BY_TOKENS, Figure("{}_by_time", "by_time"), RESULT), base_of="pretrainzero",
     ),
     "side_rlvr": Study(
         "And which of them is the best start for the same RLVR?",
@@ -161,13 +169,13 @@ STUDIES = {
     "rpt": Study(
         "RPT's Tables 1 and 3: is the next token better predicted after a reasoning, and does learning it carry over?",
         {
-            **_objectives("rpt", "random_span"),
+            **_objectives("rpt", "random_span", text="general"),
             "rpt, clean text": RPT_CLEAN,
             "random_span, clean text": {**RPT_CLEAN, "objective": "random_span"},
             "continued_pretraining, clean text": {**RPT_CLEAN, "objective": "continued_pretraining"},
         }, figures=(
             RESULT, Figure("{}_next_tokens", "next_tokens_beside", RPT_ARMS), Figure("{}_scaling", "scaling", RPT_ARMS),
-        ),
+        ), base_of="rpt",
     ),
     "rpt_rewards": Study(
         "RPT's App. A: do its four rewards teach alike?",
@@ -175,31 +183,32 @@ STUDIES = {
             "prefix matching": RPT_CLEAN,
             **_arms("rpt_reward", {"first token": "first_token", "dense": "dense"}, **RPT_CLEAN),
             "dense where one is right": {**RPT_CLEAN, "rpt_reward": "conditional_dense"},
-        }, seeds=THREE, steps=100,
+        }, seeds=THREE, steps=100, base_of="rpt",
     ),
     "rpt_filter": Study(
         "Which positions should RPT ask for, and whose entropy should say so?",
         {
-            "0.5 nats, by the base": {"objective": "rpt"},
-            **_arms("entropy_threshold", {"every position": 0.0, "2 nats": 2.0}, objective="rpt"),
-            **_arms("entropy_model", {"by the policy": "policy", "by a proxy": SMALL["model"]}, objective="rpt"),
-            "dynamic sampling": {"objective": "rpt", "dynamic_from": 1},
-        }, seeds=THREE, steps=100,
+            "0.5 nats, by the base": RPT_BASE,
+            **_arms("entropy_threshold", {"every position": 0.0, "2 nats": 2.0}, **RPT_BASE),
+            **_arms("entropy_model", {"by the policy": "policy", "by a proxy": PROXY}, **RPT_BASE),
+            "dynamic sampling": {**RPT_BASE, "dynamic_from": 1},
+        }, seeds=THREE, steps=100, base_of="rpt",
     ),
     "rlvr_after": Study(
         "RPT's Table 2: is RPT a better start for RLVR than next-token training on the same (clean) text?",
         _rlvr_from(continued_pretraining="rpt:continued_pretraining, clean text", RPT="rpt:rpt, clean text"),
-        figures=(FOLLOW_ON,),
+        figures=(FOLLOW_ON,), base_of="rpt",
     ),
     "rlp": Study(
         "RLP's Table 1: does a thought before the next token teach more than the text, at equal text and equal tokens?",
         {**_objectives("rlp", "continued_pretraining"), "continued_pretraining, equal tokens": PLAIN_TEXT},
         figures=(RESULT, Figure("{}_thoughts_along", "thoughts", ("rlp",)), Figure("{}_perplexity", "perplexities")),
+        base_of="rlp",
     ),
     "rlvr_after_rlp": Study(
         "RLP's Table 1, + Post: does its gain survive the same RLVR?",
         _rlvr_from(continued_pretraining="rlp:continued_pretraining, equal tokens", RLP="rlp:rlp"),
-        figures=(FOLLOW_ON,),
+        figures=(FOLLOW_ON,), base_of="rlp",
     ),
     "rlp_rollouts": _rlp(
         "RLP's Fig. 2 and Table S.1: how many thoughts a token?",
@@ -221,7 +230,7 @@ STUDIES = {
     "entropy_model": Study(
         "Whose entropy should choose: the policy's, the base's, a proxy's?",
         _arms(
-            "entropy_model", {"by the policy": "policy", "by the base": "base", "by a proxy": SMALL["model"]},
+            "entropy_model", {"by the policy": "policy", "by the base": "base", "by a proxy": PROXY},
             objective="entropy_next_token",
         ), seeds=THREE, core=True, rate_of="pretrainzero",
     ),
@@ -229,9 +238,9 @@ STUDIES = {
         "Fig. 10a: encyclopaedia or mathematics as RL corpus?",
         {
             "pretrainzero": {},
-            "pretrainzero, TinyMath": {"corpus": "tinymath"},
+            "pretrainzero, TinyMath": {"text": "mathematical"},
             "random_span": {"objective": "random_span"},
-            "random spans, TinyMath": {"objective": "random_span", "corpus": "tinymath"},
+            "random spans, TinyMath": {"objective": "random_span", "text": "mathematical"},
         }, seeds=THREE,
     ),
     "mask_rule": Study(

@@ -16,11 +16,13 @@ def test_arms_differ_in_what_is_named_and_nothing_else(name, tier):
     study = STUDIES[name]
     assert "base" not in study.arms  # what a figure calls the model before training
     runs = arms_of(name, tier)
-    assert len(runs) == len(study.arms) * len(study.seeds) == len({run.run_id for _, run in runs})
+    there = len(study.arms) - len(studies.left_out(name, tier))
+    assert len(runs) == there * len(study.seeds) == len({run.run_id for _, run in runs})
     short = {"steps": study.steps, "eval_every": study.steps} if study.steps and tier == "mini" else {}
     for arm, run in runs:
         rest = Run(tier=tier, seed=run.seed, objective=run.objective, **short).to_dict()
-        named = {"learning_rate", *study.arms[arm], *(["model"] if "start" in study.arms[arm] else [])}
+        named = {"learning_rate", *studies.settings_of(study, arm, tier), *study.arms[arm]}
+        named |= {"model"} if "start" in study.arms[arm] else set()
         assert {k for k, v in run.to_dict().items() if v != rest[k]} <= named
 
 
@@ -65,6 +67,61 @@ def test_a_start_may_be_an_arm_of_any_study():
     after = dict(arms_of("rlvr_after", "paper", [2]))
     assert after["from RPT"].model == rpt.run_id and rpt in studies.starts_of(["rlvr_after"], "paper", [2])
     assert studies.start_of("pretrainzero", "paper", 2) == studies.start_of("baselines:pretrainzero", "paper", 2)
+
+
+@pytest.mark.parametrize("name", ["rpt", "rpt_rewards", "rpt_filter", "rlvr_after", "rlp", "rlvr_after_rlp", "side"])
+def test_all_arms_of_a_study_of_methods_take_one_base_at_a_real_tier(name):
+    for tier in ("gpu", "paper"):
+        runs = [run for arm, run in arms_of(name, tier, [0]) if "start" not in STUDIES[name].arms[arm]]
+        assert len({run.model for run in runs}) == 1
+        assert len({(run.steps, run.max_prompt_tokens) for run in runs if not run.method.reads_problems}) < 2
+    bases = {"rpt": "deepseek-ai/DeepSeek-R1-Distill-Qwen-14B", "rlp": "Qwen/Qwen3-1.7B-Base"}
+    assert runs[0].model == bases.get(STUDIES[name].base_of, "Qwen/Qwen3-4B-Base")
+
+
+def test_an_arm_takes_its_texts_and_models_from_the_world_of_the_tier():
+    def arm(study, name, tier="paper"):
+        return dict(arms_of(study, tier, [0]))[name]
+
+    assert arm("domain", "pretrainzero, TinyMath").corpus == "GAIR/MathPile"
+    clean = arm("collapse_clean", "entropy_next_token")
+    assert (clean.corpus, clean.corpus_column) == ("KbsdJames/Omni-MATH", "problem+solution")
+    small = arm("baselines_small", "pretrainzero")
+    assert (small.model, small.random_span_steps) == ("HuggingFaceTB/SmolLM3-3B-Base", 100)  # section 4.1
+    assert [run.random_span_steps for _, run in arms_of("warmup", "paper", [0])] == [0, 100]
+    assert [run.random_span_steps for _, run in arms_of("warmup", "mini", [0])] == [0, 10]
+    assert arm("entropy_model", "by a proxy").entropy_model == "Qwen/Qwen3-0.6B-Base"
+    assert arm("side", "rpt").entropy_model == "Qwen/Qwen3-0.6B-Base"  # not RPT's own, of another tokenizer
+    assert {run.passages * run.group**2 for _, run in arms_of("group", "paper", [0])} == {2048}
+    for study in STUDIES:
+        for tier in ("gpu", "paper"):
+            for _, run in arms_of(study, tier, [0]):
+                assert not any("tiny" in name for name in (run.model, run.corpus, run.entropy_model))
+
+
+def test_an_arm_without_sense_at_a_tier_says_so_in_a_line_and_the_rest_goes_on(home, capsys):
+    study = studies.open(["guessable_noise", "entropy_model"], "gpu")
+    said = capsys.readouterr().out.splitlines()
+    assert "guessable_noise: every arm left out at gpu: its text is of the small world" in said
+    assert any(line.startswith("entropy_model: by a proxy left out at gpu: no smaller model") for line in said)
+    assert said[-1] == "6 runs: 0 stored, 6 not run" and len(study.tally()) == 2
+    assert study.rows("training").empty and "left out at gpu" in capsys.readouterr().out
+    assert studies.leaving_out(STUDIES, "mini") == studies.leaving_out(STUDIES, "smoke") == ""
+
+
+def test_settings_are_given_to_all_runs_of_a_study_under_what_its_arms_name():
+    runs = dict(arms_of("side", "paper", [0], {"model": "my/model", "corpus": "my.jsonl", "steps": 5}))
+    assert {(run.model, run.corpus, run.steps) for run in runs.values()} == {("my/model", "my.jsonl", 5)}
+    after = dict(arms_of("rlvr", "mini", [0], {"corpus": "my.jsonl", "lora_rank": 4}))
+    start = studies.start_of("pretrainzero", "mini", 0, {"corpus": "my.jsonl", "lora_rank": 4})[0]
+    assert after["from PretrainZero"].model == start.run_id and (start.corpus, start.lora_rank) == ("my.jsonl", 4)
+    assert {(run.corpus, run.lora_rank) for run in after.values()} == {("tinybench", 4)}
+    assert arms_of("mask_rule", "mini", [0], {"mask_rule": "one"}) == arms_of("mask_rule", "mini", [0])
+    ids = [[run.run_id for _, run in arms_of("mask_rule", "mini", [0], how)] for how in ({"processes": 2}, {})]
+    assert ids[0] == ids[1]
+    for name, said in (("seed", "seed: is the study's own; give seeds"), ("lora", "lora: no such setting of a run")):
+        with pytest.raises(ValueError, match=said):
+            arms_of("mask_rule", "mini", [0], {name: 1})
 
 
 def test_a_table_gives_each_study_its_own_rows_under_its_own_names():

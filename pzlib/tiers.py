@@ -1,0 +1,143 @@
+"""What a tier is: the sizes of its runs, and the world that they read and answer; plain values, no heavy import.
+Leaves out what a method sets differently, which is in its file of `pzlib.objectives`."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Text:
+    """A corpus as its publisher has it: name (on the hub, a file, or a world of ours), config, split, column.
+
+    column: "a+b" joins two. size: documents, None where it is not known or endless. note: what to mind.
+    """
+
+    name: str
+    config: str = ""
+    split: str = "train"
+    column: str = "text"
+    size: int | None = None
+    note: str = ""
+
+    def settings(self) -> dict:
+        """As settings of a Run.
+
+        >>> WORLDS["paper"].clean.settings()["corpus_column"]
+        'problem+solution'
+        """
+        return {
+            "corpus": self.name, "corpus_config": self.config, "corpus_split": self.split, "corpus_column": self.column
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Problems with gold answers, as `Text`: the columns of the question and of the answer."""
+
+    name: str
+    config: str = ""
+    split: str = "train"
+    question: str = "question"
+    answer: str = "answer"
+    size: int | None = None
+    note: str = ""
+
+    def settings(self) -> dict:
+        """As settings of a Run."""
+        return {
+            "corpus": self.name, "corpus_config": self.config, "corpus_split": self.split,
+            "question_column": self.question, "answer_column": self.answer,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class World:
+    """What a tier's runs start from, read and are asked; every study and notebook takes its models and texts from here.
+
+    base, smaller: models, a folder or a hub name. smaller_settings: what the papers set beside the smaller base, where
+    a method has a generator. sizes: other bases of the same study. proxies: {model: a smaller one with the same
+    tokenizer}, whose entropy can choose tokens. general, mathematical, clean: texts; clean is like RPT's, where high
+    entropy is no noise. benchmarks, curve: names of `pzlib.evaluation.benchmarks`, asked at the end and along training.
+    hardware: as `pzlib plan` takes it, and how many of it. small: the small world, whose texts and models are ours.
+    """
+
+    base: str
+    smaller: str
+    general: Text
+    mathematical: Text
+    clean: Text
+    problems: Questions
+    benchmarks: tuple[str, ...]
+    curve: str
+    hardware: str
+    gpus: int
+    smaller_settings: dict = field(default_factory=dict)
+    sizes: tuple[str, ...] = ()
+    proxies: dict = field(default_factory=dict)
+    small: bool = False
+
+
+SMALL_WORLD = World(
+    base="data/tinybase", smaller="data/tinybase_small", proxies={"data/tinybase": "data/tinybase_small"},
+    general=Text("tinywiki"), mathematical=Text("tinymath"), clean=Text("tinywiki_clean"),
+    problems=Questions("tinybench"), benchmarks=("tinybench",), curve="tinybench", hardware="cpu", gpus=0, small=True,
+)  # fmt: skip
+
+# Hub sets as their cards had them in 2025; what is None or "not known" was looked for and not found.
+WIKIPEDIA = Text("wikimedia/wikipedia", "20231101.en", note="which dump the paper cut, and how, is not stated")
+MATHPILE = Text("GAIR/MathPile", note="gated: accept its licence (CC BY-NC-SA 4.0) on the hub; the paper's subset and "
+                "the number of documents are not known")  # fmt: skip
+OMNIMATH = Text("KbsdJames/Omni-MATH", split="test", column="problem+solution", size=4428,
+                note="its one split is called test; also: domain, difficulty, answer, source")  # fmt: skip
+WEBINSTRUCT = Questions("TIGER-Lab/WebInstruct-verified", size=None,
+                        note="about 230,000 rows; also: answer_type, category, difficulty")  # fmt: skip
+NINE = ("mmlu_pro", "supergpqa", "bbeh", "math500", "olympiadbench", "minerva", "gsm8k", "amc23", "aime24")
+R1 = "deepseek-ai/DeepSeek-R1-Distill-Qwen-{}"
+
+# PretrainZero, section 4.1 (models, SmolLM3's first 100 steps on random spans), 1.5 of our notes (texts), Tables 1-2
+# (benchmarks); RPT, section 3 (OmniMATH, the proxy that filters tokens); General-Reasoner (WebInstruct-verified).
+PAPERS_WORLD = World(
+    base="Qwen/Qwen3-4B-Base", smaller="HuggingFaceTB/SmolLM3-3B-Base", smaller_settings={"random_span_steps": 100},
+    sizes=("Qwen/Qwen3-8B-Base", "Qwen/Qwen3-30B-A3B-Base"),
+    proxies={"Qwen/Qwen3-4B-Base": "Qwen/Qwen3-0.6B-Base", R1.format("14B"): R1.format("1.5B")},
+    general=WIKIPEDIA, mathematical=MATHPILE, clean=OMNIMATH, problems=WEBINSTRUCT,
+    benchmarks=(*NINE, "aime25"), curve="mmlu_pro", hardware="h100-80gb", gpus=8,
+)  # fmt: skip
+# One GPU: ours. The smaller base has no kin with its tokenizer above it, and the base none below it.
+ONE_GPU = World(
+    base="Qwen/Qwen3-0.6B-Base", smaller="HuggingFaceTB/SmolLM2-360M", smaller_settings={"random_span_steps": 10},
+    sizes=("Qwen/Qwen3-1.7B-Base", "HuggingFaceTB/SmolLM3-3B-Base"),
+    proxies={"Qwen/Qwen3-1.7B-Base": "Qwen/Qwen3-0.6B-Base"},
+    general=WIKIPEDIA, mathematical=MATHPILE, clean=OMNIMATH, problems=WEBINSTRUCT,
+    benchmarks=(*NINE, "aime25"), curve="mmlu_pro", hardware="h100-80gb", gpus=1,
+)  # fmt: skip
+WORLDS = {"smoke": SMALL_WORLD, "mini": SMALL_WORLD, "gpu": ONE_GPU, "paper": PAPERS_WORLD}
+
+# The sizes a run can have. What the papers leave unsaid (warm-up, micro-batches, how Wikipedia is cut) is ours here;
+# what a method sets differently is in its file of `pzlib.objectives`.
+MINI = {
+    "model": SMALL_WORLD.base, "corpus": SMALL_WORLD.general.name, "corpus_config": "", "corpus_limit": 2000,
+    "min_tokens": 16, "max_tokens": 80, "template": "tiny", "span_words": 2, "min_context": 5,
+    "steps": 200, "passages": 4, "group": 8, "learning_rate": 3e-4, "schedule": "constant", "warmup_steps": 0,
+    "max_prompt_tokens": 96, "max_completion_tokens": 24, "micro_batch_rows": 512, "dtype": "float32",
+    "eval_every": 25, "eval_items": 64, "save_every": 25, "keep_every": 0,
+}  # fmt: skip
+# Stated in arXiv:2512.03442: model, steps, learning rate and schedule, prompt and completion tokens,
+# 32 passages a step, groups of 8. The other values are ours.
+PAPER = {
+    "model": PAPERS_WORLD.base, "corpus": WIKIPEDIA.name, "corpus_config": WIKIPEDIA.config,
+    "corpus_limit": 64_000, "min_tokens": 32, "max_tokens": 1400, "template": "paper", "span_words": 5,
+    "min_context": 16, "steps": 2000, "passages": 32, "group": 8, "learning_rate": 5e-7, "schedule": "cosine",
+    "warmup_steps": 0,
+    "max_prompt_tokens": 1536, "max_completion_tokens": 4096, "micro_batch_rows": 4, "dtype": "bfloat16",
+    "eval_every": 100, "eval_items": 256, "save_every": 50, "keep_every": 200,
+}  # fmt: skip
+# A tier is a size and nothing else: what it does not name here is the same at every tier.
+TIERS = {
+    "smoke": MINI | {"corpus_limit": 64, "steps": 12, "passages": 2, "group": 4,
+                     "eval_every": 0, "eval_items": 16, "save_every": 6},
+    "mini": MINI,
+    "gpu": PAPER | {"model": ONE_GPU.base, "corpus_limit": 8000, "steps": 200, "passages": 8,
+                    "learning_rate": 1e-6, "max_completion_tokens": 1024, "micro_batch_rows": 8,
+                    "eval_every": 50, "keep_every": 25},
+    "paper": PAPER,
+}  # fmt: skip

@@ -1,0 +1,62 @@
+"""Each tier's world: hub names, splits and columns as their publishers have them, pinned here."""
+
+import json
+import subprocess
+import sys
+from dataclasses import astuple
+
+import pytest
+
+from pzlib.engine.memory import SHIPPED
+from pzlib.evaluation.benchmarks import BENCHMARKS, PAPERS
+from pzlib.run import Run
+from pzlib.tiers import TIERS, WORLDS
+
+HUB = {  # name, config, split, column(s), size
+    ("wikimedia/wikipedia", "20231101.en", "train", "text", None),
+    ("GAIR/MathPile", "", "train", "text", None),
+    ("KbsdJames/Omni-MATH", "", "test", "problem+solution", 4428),
+    ("TIGER-Lab/WebInstruct-verified", "", "train", "question", "answer", None),
+}
+ASKED = {
+    "mmlu_pro": ("TIGER-Lab/MMLU-Pro", "test"), "supergpqa": ("m-a-p/SuperGPQA", "train"),
+    "bbeh": ("BBEH/bbeh", "train"), "math500": ("HuggingFaceH4/MATH-500", "test"),
+    "olympiadbench": ("Hothan/OlympiadBench:OE_TO_maths_en_COMP", "train"), "gsm8k": ("openai/gsm8k:main", "test"),
+    "minerva": ("math-ai/minervamath", "test"), "amc23": ("math-ai/amc23", "test"),
+    "aime24": ("HuggingFaceH4/aime_2024", "train"), "aime25": ("math-ai/aime25", "test"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("tier", ["gpu", "paper"])
+def test_hub_sets_have_the_names_splits_and_columns_that_are_published(tier):
+    world = WORLDS[tier]
+    texts = (world.general, world.mathematical, world.clean, world.problems)
+    assert {astuple(text)[:-1] for text in texts} == HUB
+    assert {name: (BENCHMARKS[name].hub, BENCHMARKS[name].split) for name in world.benchmarks} == ASKED
+    assert set(world.benchmarks) == set(PAPERS) and world.curve in world.benchmarks
+
+
+def test_a_tier_has_a_world_and_its_runs_read_it():
+    assert WORLDS.keys() == TIERS.keys()
+    for tier, world in WORLDS.items():
+        run, rlvr = Run(tier=tier), Run(tier=tier, objective="rlvr")
+        assert (run.model, run.corpus, run.corpus_config) == (world.base, world.general.name, world.general.config)
+        assert world.problems.settings().items() <= rlvr.to_dict().items()
+        assert world.small == (run.template == "tiny")
+    assert WORLDS["paper"].clean.settings().items() <= Run(tier="paper", objective="rpt").to_dict().items()
+
+
+def test_the_papers_models_are_those_whose_sizes_are_shipped_and_a_proxy_reads_the_same_tokens():
+    configs = {name: entry["config"] for name, entry in json.loads(SHIPPED.read_text()).items()}
+    paper = WORLDS["paper"]
+    assert {paper.base, paper.smaller, *paper.sizes, *paper.proxies, *paper.proxies.values()} <= configs.keys()
+    for world in WORLDS.values():
+        for model, proxy in world.proxies.items():
+            families = {configs[name]["model_type"] for name in (model, proxy) if name in configs}
+            assert len(families) == (0 if world.small else 1)
+    assert paper.smaller_settings == {"random_span_steps": 100}  # PretrainZero, section 4.1
+
+
+def test_tiers_load_without_a_heavy_library():
+    code = "import sys, pzlib.tiers; print(sorted({'torch', 'numpy', 'pandas'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
