@@ -100,7 +100,7 @@ PAPERS_WORLD = World(
     sizes=("Qwen/Qwen3-8B-Base", "Qwen/Qwen3-30B-A3B-Base"),
     proxies={"Qwen/Qwen3-4B-Base": "Qwen/Qwen3-0.6B-Base", R1.format("14B"): R1.format("1.5B")},
     general=WIKIPEDIA, mathematical=MATHPILE, clean=OMNIMATH, problems=WEBINSTRUCT,
-    benchmarks=(*NINE, "aime25"), curve="mmlu_pro", hardware="h100-80gb", gpus=8,
+    benchmarks=(*NINE, "aime25"), curve="mmlu_pro_tenth", hardware="h100-80gb", gpus=8,
 )  # fmt: skip
 # One GPU: ours. The smaller base has no kin with its tokenizer above it, and the base none below it.
 ONE_GPU = World(
@@ -108,7 +108,7 @@ ONE_GPU = World(
     sizes=("Qwen/Qwen3-1.7B-Base", "HuggingFaceTB/SmolLM3-3B-Base"),
     proxies={"Qwen/Qwen3-1.7B-Base": "Qwen/Qwen3-0.6B-Base"},
     general=WIKIPEDIA, mathematical=MATHPILE, clean=OMNIMATH, problems=WEBINSTRUCT,
-    benchmarks=(*NINE, "aime25"), curve="mmlu_pro", hardware="h100-80gb", gpus=1,
+    benchmarks=(*NINE, "aime25"), curve="mmlu_pro_tenth", hardware="h100-80gb", gpus=1,
 )  # fmt: skip
 WORLDS = {"smoke": SMALL_WORLD, "mini": SMALL_WORLD, "gpu": ONE_GPU, "paper": PAPERS_WORLD}
 

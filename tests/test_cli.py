@@ -13,7 +13,8 @@ import nbformat
 import pytest
 from skilled import write_corpus
 
-from pzlib.__main__ import COMMANDS, main, run_of
+from pzlib.__main__ import main
+from pzlib.commands import COMMANDS, run_of
 from pzlib.headless import find
 from pzlib.paths import REPO
 from pzlib.run import Run

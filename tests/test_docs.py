@@ -11,7 +11,7 @@ import pytest
 import tyro
 import yaml
 
-from pzlib.__main__ import COMMANDS
+from pzlib.commands import COMMANDS
 from pzlib.headless import find, parse_parameters
 from pzlib.run import Run
 

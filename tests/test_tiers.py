@@ -33,7 +33,7 @@ def test_hub_sets_have_the_names_splits_and_columns_that_are_published(tier):
     texts = (world.general, world.mathematical, world.clean, world.problems)
     assert {astuple(text)[:-1] for text in texts} == HUB
     assert {name: (BENCHMARKS[name].hub, BENCHMARKS[name].split) for name in world.benchmarks} == ASKED
-    assert set(world.benchmarks) == set(PAPERS) and world.curve in world.benchmarks
+    assert set(world.benchmarks) == set(PAPERS) and world.curve in BENCHMARKS
 
 
 def test_a_tier_has_a_world_and_its_runs_read_it():

@@ -127,7 +127,7 @@ def load(run):
 
 
 def to_ask(run):
-    """`load(run)` on the GPU where there is one, for whatever asks a model and trains none: a trainer places its own."""
+    """`load(run)` on the GPU where there is one, for whatever asks a model; a trainer places its own."""
     model, tokenizer = load(run)
     return model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
 

@@ -235,7 +235,7 @@ class Opened:
         try:
             found = results.load(table, self.tier)
         except FileNotFoundError:
-            found = pd.DataFrame(columns=["run_id"])
+            found = results.blank(table)
         if "run_id" in found:  # costs.csv is by arm
             found = select(found, study, self.tier, self.seeds, self.settings)
         found = found[found["arm"].isin(arms)] if arms else found

@@ -33,6 +33,12 @@ MADE_BY = dict.fromkeys(TABLES, "pzlib results") | {
 }
 
 
+def blank(table):
+    """A table of that name without rows, with the columns of the committed one: cells that read it go on."""
+    committed = locate(f"data/results/{table}.csv")
+    return pd.read_csv(committed, nrows=0) if Path(committed).is_file() else pd.DataFrame(columns=["run_id"])
+
+
 def folder_of(tier, results=None):
     """Where rows of a tier are kept: data/results for `mini`, which is committed, else a folder of the tier's name."""
     return Path(results or root() / "data/results") / ("" if tier == "mini" else tier)

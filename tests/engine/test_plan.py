@@ -12,7 +12,8 @@ from peft import get_peft_model
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from pzlib.__main__ import main, run_of
+from pzlib.__main__ import main
+from pzlib.commands import run_of
 from pzlib.engine import memory, models
 from pzlib.engine.memory import (
     DEVICES,

@@ -1,0 +1,315 @@
+"""The commands, `pzlib COMMAND`: each function gives its exit code, its arguments and docstring are the help.
+Leaves out settings: they belong to the notebook, and `-p NAME VALUE` sets them."""
+
+import inspect
+import signal
+from dataclasses import fields
+from functools import partial, wraps
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, UseAppendAction, arg
+
+from pzlib.errors import parse_value, refuse_unknown
+from pzlib.paths import root
+from pzlib.run import TIERS, Run
+
+APART = ("tier", "objective", "model")  # settings of a planned run that are options of their own
+COMMANDS = {}
+
+
+def command(example):
+    """A function as a command of its name: its arguments are those of the command line, its docstring is the help."""
+
+    def listed(function):
+        later = wraps(function)(lambda *args, **options: partial(function, *args, **options))
+        later.__doc__ = f"{function.__doc__}\n\nExample: {example}"
+        COMMANDS[function.__name__] = later
+        return function
+
+    return listed
+
+
+def given(kind, text, metavar=None, *aliases):
+    """An argument of a command, with its help; the defaults None, () and False are not shown, as they say nothing."""
+    hint = "" if metavar or kind is bool else None
+    return Annotated[kind, arg(help=text, metavar=metavar, aliases=aliases, help_behavior_hint=hint)]
+
+
+PAIRS, AXES = UseAppendAction[tuple[tuple[str, str], ...]], UseAppendAction[tuple[tuple[str, ...], ...]]
+NOTEBOOK = Positional[given(str, "its path, its name or the number it begins with", "NOTEBOOK")]
+JOBS = given(int, "runs at a time; they share the cores")
+TABLES = given(Path | None, "folder of the tables (default: data/results)", "PATH")
+MODEL = "a run id (id@step for a model it kept), a folder or a hub name"
+
+
+def output(text):
+    return given(Path | None, text, "PATH", "-o")
+
+
+@command("pzlib run 04 -p tier mini -p seed 2")
+def run(
+    notebook: NOTEBOOK, /,
+    parameter: given(PAIRS, "a parameter of the notebook and its value; once for each", "NAME VALUE", "-p") = (),
+    output: output("where the executed copy goes, if not to its run") = None,
+):  # fmt: skip
+    """Execute a notebook, and keep the executed copy with its run."""
+    from tempfile import TemporaryDirectory
+
+    from pzlib.headless import announced_in, find, parse_parameters, run_notebook
+
+    path = find(notebook)
+    with TemporaryDirectory(prefix="pzlib-") as scratch:
+        announced = Path(scratch) / "announced"
+        code = run_notebook(path, parse_parameters(path, parameter), output, announced)
+        folders = announced_in(announced)[0]
+    if code == 0 and folders:
+        from pzlib.studies.tables import before_and_after
+
+        print(before_and_after(folders[0]) or f"run: {folders[0].path}")
+        if (picture := folders[0].path / "view.png").is_file():
+            print(f"picture: {picture}\nnext: `make lab` opens the notebooks, `make mini` makes the core studies")
+    return code
+
+
+@command("pzlib batch 04 -p objective pretrainzero random_span --seeds 0-4")
+def batch(
+    notebook: NOTEBOOK, /,
+    parameter: given(AXES, "a parameter and all its values; once for each", "NAME VALUE ...", "-p") = (),
+    seeds: given(tuple[str, ...], "seeds, and ranges of them such as 0-4", "SEED ...") = (),
+    jobs: given(int | None, "how many at a time (default: one per GPU, without any 2; on a cluster all)", "INT") = None,
+    gpus: given(int | None, "GPUs of each job (default: 1 where there are any)", "INT") = None,
+    address: given(str | None, "a Ray cluster that this machine belongs to, or auto", "HOST:PORT") = None,
+    output: output("folder of the executed notebooks and their records") = None,
+):  # fmt: skip
+    """Execute a notebook for every combination of parameters, here or on a Ray cluster."""
+    from pzlib.headless import find
+    from pzlib.studies.batch import batch
+
+    return batch(find(notebook), [(name, values) for name, *values in parameter], seeds, output, jobs, gpus, address)
+
+
+@command("pzlib study collapse --plan")
+def study(
+    names: Positional[given(tuple[str, ...], "names of studies; without any they are listed", "STUDY ...")] = (),
+    core: given(bool, "the studies of `make mini`") = False,
+    all: given(bool, "every study, as `make mini-all`") = False,
+    plan: given(bool, "only say how many runs there are and how long they take") = False,
+    tier: given(Literal[*TIERS], "size of the runs") = "mini",
+    jobs: JOBS = 2,
+    parameter: given(PAIRS, "a setting of all runs and its value; once for each", "NAME VALUE", "-p") = (),
+):
+    """Train the runs of one or more studies that are not stored yet."""
+    from pzlib.studies import leaving_out, queue, runs_of, starts_of
+    from pzlib.studies.records import STUDIES
+
+    names = list(dict.fromkeys([*(n for n, record in STUDIES.items() if all or (core and record.core)), *names]))
+    if not names:
+        raise ValueError(f"study: name one or more of {', '.join(STUDIES)}, or give --core or --all")
+    print(leaving_out(names, tier), end="")
+    kinds = {field.name: field.type for field in fields(Run)}
+    settings = {name: parse_value(name, text, None, kinds.get(name)) for name, text in parameter}
+    runs, starts = runs_of(names, tier, settings=settings), starts_of(names, tier, settings=settings)
+    if plan:
+        print(queue.plan(runs, jobs, starts=starts))
+        return 0
+    return _failed(queue.play(runs, jobs, starts=starts))
+
+
+@command("pzlib sweep --jobs 4")
+def sweep(jobs: JOBS = 2):
+    """Train the learning-rate sweep of every method, into data/results/sweep."""
+    from pzlib import studies
+    from pzlib.studies import queue
+
+    return _failed(queue.play([run for _, run in studies.sweep()], jobs, results=root() / "data/results/sweep"))
+
+
+def _failed(found):
+    failed = [run_id for run_id, what in found.items() if what.startswith("failed")]
+    if failed:
+        print(f"{len(failed)} of {len(found)} runs failed: {', '.join(failed)}; the same command tries them again")
+    return int(bool(failed))
+
+
+@command("pzlib evaluate RUN_ID --tasks math500 gsm8k --against Qwen/Qwen3-0.6B-Base")
+def evaluate(
+    model: Positional[given(str, MODEL, "MODEL")], /,
+    items: given(int, "questions of each TinyBench task, without --tasks") = 64,
+    tasks: given(tuple[str, ...], "benchmarks, or all: the papers' ten; what follows belongs to them", "TASK ...") = (),
+    data: given(UseAppendAction[tuple[str, ...]], "local files instead of the hub's sets", "FOLDER|TASK=FILE") = (),
+    prompts: given(str, "boxed (zero-shot), stock (few-shot, where there is one) or tiny") = "boxed",
+    chat: given(bool, "put prompts into the tokenizer's chat template") = False,
+    samples: given(int | None, "answers to each question (default: 32 for AIME and AMC, else 1)", "INT") = None,
+    temperature: given(float | None, "of sampling (default: 1 with several samples, else 0)", "FLOAT") = None,
+    max_tokens: given(int, "longest answer") = 8192,
+    limit: given(int | None, "only the first so many questions of each benchmark", "INT") = None,
+    seed: given(int, "of the sampled answers") = 0,
+    batch: given(int, "answers at once, with the backend hf") = 16,
+    backend: given(str, "hf, own (this library's sampler), or vllm where it is installed") = "hf",
+    random_option: given(bool, "a random letter where an answer gives none, as the papers do; counted") = False,
+    against: given(str | None, "a second model, to evaluate and compare", "MODEL") = None,
+    along: given(bool, "of a run: its start, every model it kept and its end; scores become rows of the run") = False,
+    jobs: given(int, "with --along: models at a time, one a GPU where there are any") = 1,
+    output: output("folder for the evaluations instead of data/evaluations") = None,
+):  # fmt: skip
+    """Ask a model TinyBench's questions, or those of benchmarks."""
+    asked = locals()
+    if not tasks and not along:
+        plain = inspect.signature(evaluate).parameters
+        for name in asked.keys() - {"model", "items"}:
+            if asked[name] != plain[name].default:
+                raise ValueError(f"{name.replace('_', '-')}: belongs to benchmarks; name some with --tasks")
+        from pzlib.evaluation.small_world import described
+
+        print(described(Run(model=model, eval_items=items)))
+        return 0
+    from pzlib.engine.processes import end_with_parent_if_child
+    from pzlib.evaluation import scores
+    from pzlib.evaluation.harness import Protocol
+
+    end_with_parent_if_child()
+    protocol, folders = Protocol(**{field.name: asked[field.name] for field in fields(Protocol)}), []
+    if jobs != 1 and not along:
+        raise ValueError("jobs: belongs to --along; one model is asked by one process")
+    if along:
+        if against:
+            raise ValueError("against: does not go with --along, which compares a run's models with its start")
+        from pzlib.evaluation.along import along, shown
+
+        print(shown(along(model, tasks, protocol, data, random_option, output, jobs), model))
+        return 0
+    for one in filter(None, (model, against)):
+        folder, table = scores.evaluate(one, tasks, protocol, data, random_option, output)
+        print(f"\n{scores.shown(table)}\nsamples, prompts and scores: {folder}")
+        folders.append(folder)
+    return _compared(*folders, table["task"].unique()) if against else 0
+
+
+@command("pzlib compare RUN_ID tinybase")
+def compare(
+    ours: Positional[given(str, "a folder that `evaluate` made, or its name under data/evaluations", "OURS")],
+    theirs: Positional[given(str, "another one", "THEIRS")], /,
+    tasks: given(tuple[str, ...], "only these of the benchmarks that are in both", "TASK ...") = (),
+):  # fmt: skip
+    """Compare two stored evaluations, question by question."""
+    from pzlib.evaluation.benchmarks import chosen
+
+    return _compared(ours, theirs, chosen(tasks) if tasks else ())
+
+
+def _compared(ours, theirs, tasks):
+    from pzlib.evaluation.scores import compare
+
+    for row in compare(ours, theirs, tasks).itertuples():
+        sources = "" if row.sources != row.sources or row.sources is None else f" of {row.sources:.0f} sources"
+        points = f"{100 * row.difference:+.1f} points [{100 * row.low:+.1f}, {100 * row.high:+.1f}], p = {row.p:.2g}"
+        print(f"{row.task}: {row.ours} - {row.theirs} = {points} ({row.n} questions{sources}, paired)")
+    return 0
+
+
+@command("pzlib serve Qwen/Qwen3-4B-Base --length 5632")
+def serve(
+    model: Positional[given(str, f"the model that the run starts from: {MODEL}", "MODEL")], /,
+    dtype: given(Literal[*Run.choices("dtype")], "the run's dtype") = "bfloat16",
+    length: given(int, "tokens of prompt and completion together") = 8192,
+    host: given(str, "address to listen at; any but loopback needs a token of yours in VLLM_API_KEY") = "127.0.0.1",
+    port: given(int, "port to listen at") = 8000,
+    memory: given(float, "share of a GPU's memory") = 0.9,
+    gpus: given(int, "GPUs that share the model") = 1,
+):  # fmt: skip
+    """Serve a model by vLLM to runs with vllm_mode server, on a GPU of its own."""
+    from pzlib.engine.vllm import serve
+
+    return serve(Run(model=model).model_source, dtype, length, host, port, memory, gpus)
+
+
+@command("pzlib plan --tier paper --model Qwen/Qwen3-8B-Base -p use_vllm true -p processes 8")
+def plan(
+    tier: given(Literal[*TIERS], "size of the run; every other setting is the tier's") = "paper",
+    model: given(str | None, f"{MODEL}; only its config.json is read", "MODEL") = None,
+    objective: given(Literal[*Run.choices("objective")], "the method") = "pretrainzero",
+    gpus: given(int | None, "GPUs of that hardware (default: 8 at paper, else 1)", "INT") = None,
+    hardware: given(str | None, "h100-80gb, a100-80gb, rtx4090-24gb, ...; cpu is this machine", "NAME") = None,
+    prompt_tokens: given(int | None, "mean length of a prompt (default: half of the most)", "INT") = None,
+    completion_tokens: given(int | None, "and of a completion (default: a quarter of the most)", "INT") = None,
+    mfu: given(float, "share of peak arithmetic that training reaches") = 0.35,
+    parameter: given(PAIRS, "a setting of the run and its value; once for each", "NAME VALUE", "-p") = (),
+):
+    """Estimate memory, FLOPs and hours of a run."""
+    from pzlib.engine.plan import plan
+
+    run = run_of(parameter, tier=tier, objective=objective, **({"model": model} if model else {}))
+    if gpus is None and "processes" in dict(parameter):
+        gpus = run.processes
+    print(plan(run, hardware, gpus, prompt_tokens, completion_tokens, mfu))
+    return 0
+
+
+def run_of(pairs, **apart):
+    """The Run of a command line's (setting, text) pairs and of the settings that have options of their own."""
+    start, values = Run(**apart), {}
+    refuse_unknown([name for name, _ in pairs], start.to_dict(), "setting of a run")
+    for name, text in pairs:
+        if name in APART or name in values:
+            raise ValueError(f"{name}: " + (f"give it as --{name}" if name in APART else "given twice; give it once"))
+        values[name] = parse_value(name, text, getattr(start, name))
+    return Run(**apart, **values)
+
+
+@command("pzlib export RUN_ID -o my-model")
+def export(
+    run: Positional[given(str, "the id of a finished run", "RUN")], /,
+    output: output("folder of the export (default: data/exports/RUN)") = None,
+    push: given(str | None, "then upload it to the Hugging Face hub under this name", "OWNER/NAME") = None,
+    public: given(bool, "an upload that everybody may see; without it, only its owner may") = False,
+):
+    """Write a finished run's model, settings, scores and model card into a folder that the hub takes."""
+    from pzlib.evaluation.export import export
+
+    if public and not push:
+        raise ValueError("public: nothing is uploaded; give --push OWNER/NAME too, or leave --public out")
+    folder = export(run, output)
+    print(f"model, settings and card: {folder}")
+    if push:
+        from huggingface_hub import HfApi
+
+        hub = HfApi()
+        hub.create_repo(push, private=not public, exist_ok=True)
+        print(f"uploaded: {hub.upload_folder(repo_id=push, folder_path=folder)}")
+    return 0
+
+
+@command("pzlib results")
+def results(
+    runs: given(Path | None, "folder of run folders (default: data/runs)", "PATH") = None, results: TABLES = None
+):
+    """Collect finished runs into the tables of data/results."""
+    from pzlib.studies.results import collect
+
+    for run_id, state in collect(runs or root() / "data/runs", results or root() / "data/results").items():
+        print(f"{run_id}: {'collected' if state == 'complete' else f'left out, it is {state}'}")
+    return 0
+
+
+@command("pzlib figures")
+def figures(
+    output: output("folder of the figures (default: figures)") = None,
+    tier: given(Literal[*TIERS], "whose results are drawn; the README's tables are those of mini") = "mini",
+    results: TABLES = None,
+):
+    """Draw every figure again from the tables of data/results, and write the README's tables."""
+    from concurrent.futures import ProcessPoolExecutor
+
+    from pzlib.figures import redraw
+    from pzlib.studies.tables import readme_tables, refresh
+
+    readme, stored = root() / "README.md", root() / "data/results"
+    writes = readme.is_file() and results in (None, stored) and tier == "mini"
+    with ProcessPoolExecutor(1, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as beside:
+        tables = writes and beside.submit(readme_tables)
+        for path in redraw(results or stored, output or root() / "figures", tier):
+            print(path)
+        if tables:
+            refresh(readme, tables.result())
+    return 0
