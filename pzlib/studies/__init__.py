@@ -207,7 +207,7 @@ def select(table: pd.DataFrame, name: str, tier: str = "mini", seeds=None, setti
     A run belongs to every study that names its settings, so one table serves all; arms come in the study's order.
     """
     arms, order = {run.run_id: arm for arm, run in arms_of(name, tier, seeds, settings)}, list(study_of(name).arms)
-    rows = table[table["run_id"].isin(arms)]
+    rows = table[table["run_id"].isin(arms)].copy()  # in one piece: a table of many columns is slow to add to otherwise
     rows = rows.assign(arm=rows["run_id"].map(arms))
     rows = rows.sort_values("arm", key=lambda names: names.map(order.index), kind="stable")
     return rows[["arm", *table.columns]]
