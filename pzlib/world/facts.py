@@ -35,7 +35,10 @@ POOLS = {  # what can't be deduced: 120 values each, so that a lucky guess stays
     "code": [f"{a}{b}{n}" for n, (a, b) in enumerate(product("qxzjvw", "bdfgklmnprstcyhaeiou"), 100)],
     "year": [str(n) for n in range(1480, 1600)],
 }
-COUNTRY_OF = {city: COUNTRIES[i % len(COUNTRIES)] for i, city in enumerate(CITIES)}
+_MORE = set(_names(240, "bre ka lo mi tu ven sho pra", "ri da no le shu va", "burg ton wick dale ford", 1))
+CITIES_2 = [*CITIES, *sorted(_MORE - set(CITIES))]  # of the second world: enough for 60 that are held out
+COUNTRY_OF_2 = {city: COUNTRIES[i % len(COUNTRIES)] for i, city in enumerate(CITIES_2)}
+COUNTRY_OF = {city: COUNTRY_OF_2[city] for city in CITIES}
 LANGUAGE_OF = dict(zip(COUNTRIES, LANGUAGES, strict=True))
 EAST_OF = {c: COUNTRIES[(i + 1) % len(COUNTRIES)] for i, c in enumerate(COUNTRIES)}
 
@@ -45,7 +48,8 @@ class Fact:
     """One deducible fact: as a sentence of a passage, and the same instance as a question.
 
     sentence: words, with slots in braces. slots: slot -> (word, kind, reason): what follows from the words before it
-    has the task's name as its kind, what only follows from both sides the name + "_inverse".
+    has the task's name as its kind, what only follows from both sides the name + "_inverse". instance: what was drawn,
+    as text; questions of one instance are asked in different words and belong together in an interval.
     """
 
     task: str
@@ -54,6 +58,7 @@ class Fact:
     question: str
     answer: str
     reason: str
+    instance: str = ""
 
 
 def reasoned(reason: str, said: str) -> str:
@@ -74,18 +79,48 @@ def held_out(*instance) -> bool:
     return hashlib.blake2b(repr(instance).encode()).digest()[0] % 8 == 0
 
 
-def _deduced(rng, task: str, values: dict, reasons: dict[str, str], sentences: list[str], questions: list[str]) -> Fact:
+SIDES = ("train", "validation", "test")  # of the second world; the first one's sides are False and True: held out
+# Of 256 instances those of validation and test, where one in 16 and one in 8 would leave too few to ask about.
+_SHARES = {"add": (20, 48), "city": (24, 72), "weekday": (28, 104), "month": (28, 88)}
+
+
+def side_of(task: str, *instance) -> str:
+    """The side of the second world that an instance is on, by a stable hash. Held out is held out from every text.
+
+    >>> side_of("add", 12, 30), side_of("add", 10, 17)
+    ('train', 'test')
+    """
+    validation, test = _SHARES.get(task, (16, 32))
+    byte = hashlib.blake2b(repr(("second", task, *instance)).encode()).digest()[0]
+    return "test" if byte < test else "validation" if byte < test + validation else "train"
+
+
+def _seen(side: bool | str) -> bool | str:
+    """The side that every text shows, of the world whose side this is."""
+    return False if isinstance(side, bool) else "train"
+
+
+def _on(side: bool | str, task: str, *instance) -> bool:
+    if isinstance(side, bool):
+        return held_out(task, *instance) == side
+    return side_of(task, *instance) == side
+
+
+def _deduced(
+    rng, task: str, values: dict, reasons: dict[str, str], sentences: list[str], questions: list[str], instance=()
+) -> Fact:
     """A fact of which each slot of `reasons` follows from the others, the last as the answer; slots are `values`."""
     said = {slot: reason.format(**values) for slot, reason in reasons.items()}
     answer = [*said][-1]
     slots = {s: (str(values[s]), task if s == answer else f"{task}_inverse", reason) for s, reason in said.items()}
     sentence, question = rng.choice(sentences), rng.choice(questions).format(**values)
-    return Fact(task, sentence, slots, question, str(values[answer]), said[answer])
+    instance = " ".join(map(str, instance or [values[s] for s in values]))
+    return Fact(task, sentence, slots, question, str(values[answer]), said[answer], f"{task} {instance}")
 
 
-def _draw(test: bool, task: str, make, key=tuple):
+def _draw(test: bool | str, task: str, make, key=tuple):
     """Draw `make()` until the instance, `task` and what `key` makes of the values, is on that side of the split."""
-    while held_out(task, *key(values := make())) != test:
+    while not _on(test, task, *key(values := make())):
         pass
     return values
 
@@ -114,7 +149,7 @@ def _sum(rng, test):
         "On a roof sit {a} birds and {b} more arrive . How many birds are there ?",
         "What is {a} plus {b} ?",
     ]
-    return _deduced(rng, "sum", dict(a=a, b=b, c=c), reasons, sentences, questions)
+    return _deduced(rng, "sum", dict(a=a, b=b, c=c), reasons, sentences, questions, sorted((a, b)))
 
 
 def _difference(rng, test):
@@ -130,18 +165,18 @@ def _difference(rng, test):
         "A rope of {a} feet loses {b} feet . How many feet remain ?",
         "What is {a} minus {b} ?",
     ]
-    return _deduced(rng, "difference", dict(a=a, b=b, c=c), reasons, sentences, questions)
+    return _deduced(rng, "difference", dict(a=a, b=b, c=c), reasons, sentences, questions, sorted((b, c)))
 
 
 def _two_step(rng, test):
     def make():  # each step alone is a seen one: what is held out is their combination
-        a, b, e = _addends(rng, False)
+        a, b, e = _addends(rng, _seen(test))
         c, d = rng.choice([(c, e - c) for c in range(10, e - 9)])
         return a, b, c, d, e
 
     while True:
         a, b, c, d, e = _draw(test, "two_step", make, lambda values: values[:3])
-        if len({a, b, c, d}) == 4 and not held_out("add", min(c, d), max(c, d)):
+        if len({a, b, c, d}) == 4 and _on(_seen(test), "add", min(c, d), max(c, d)):
             break
     reasons = {
         "a": "{d} plus {c} is {e} . {e} minus {b} is {a}",
@@ -162,13 +197,13 @@ def _two_step(rng, test):
 
 def _three_sum(rng, test):
     def make():
-        a, b, e = _addends(rng, False)
+        a, b, e = _addends(rng, _seen(test))
         c = rng.randint(10, max(10, 60 - e))
         return a, b, c, e + c, e
 
     while True:
         a, b, c, d, e = _draw(test, "three_sum", make, lambda values: sorted(values[:3]))
-        if d <= 60 and len({a, b, c}) == 3 and not held_out("add", min(c, e), max(c, e)):
+        if d <= 60 and len({a, b, c}) == 3 and _on(_seen(test), "add", min(c, e), max(c, e)):
             break
     reasons = {
         "a": "{d} minus {c} is {e} . {e} minus {b} is {a}",
@@ -205,7 +240,7 @@ def _chain(rng, test):
         f"Take {a} . Add {m} , then add {n} . What is the result ?",
         f"A man of {a} waits {m} years , then {n} more . How old is he ?",
     ]
-    return Fact("chain", sentence, slots, rng.choice(questions), str(c), f"{first} . {second}")
+    return Fact("chain", sentence, slots, rng.choice(questions), str(c), f"{first} . {second}", f"chain {a} {m} {n}")
 
 
 def _along(wheel: list[str], start: int, steps: list[int], way: int = 1) -> str:
@@ -215,7 +250,11 @@ def _along(wheel: list[str], start: int, steps: list[int], way: int = 1) -> str:
 
 
 def _weekday(rng, test):
-    start, n = _draw(test, "weekday", lambda: (rng.randrange(7), rng.randint(2, 6)))
+    return in_days(rng, *_draw(test, "weekday", lambda: (rng.randrange(7), rng.randint(2, 6))))
+
+
+def in_days(rng, start: int, n: int) -> Fact:
+    """`n` days on from a day of the week."""
     values = {"a": DAYS[start], "n": SMALL[n - 2], "b": DAYS[(start + n) % 7]}
     forth = _along(DAYS, start, [n])
     reasons = {"a": _along(DAYS, start + n, [n], -1), "n": forth, "b": forth}
@@ -232,8 +271,11 @@ def _weekday(rng, test):
 
 
 def _month(rng, test):
+    return in_months(rng, *_draw(test, "month", lambda: (rng.randrange(12), rng.randint(2, 4), rng.randint(2, 4))))
+
+
+def in_months(rng, start: int, m: int, n: int) -> Fact:
     """Two stages along the year: more steps than a small model takes at once."""
-    start, m, n = _draw(test, "month", lambda: (rng.randrange(12), rng.randint(2, 4), rng.randint(2, 4)))
     values = {"a": MONTHS[start], "m": SMALL[m - 2], "n": SMALL[n - 2], "b": MONTHS[(start + m + n) % 12]}
     forth = _along(MONTHS, start, [m, n])
     reasons = {"a": _along(MONTHS, start + m + n, [n, m], -1), "m": forth, "n": forth, "b": forth}
@@ -250,8 +292,9 @@ def _month(rng, test):
 
 def _city(rng, test):
     """A city with its country and what is spoken there; for the held-out ones only the country is ever told."""
-    (city,) = _draw(test, "city", lambda: (rng.choice(CITIES),))
-    return city, COUNTRY_OF[city]
+    cities = CITIES_2 if isinstance(test, str) else CITIES
+    (city,) = _draw(test, "city", lambda: (rng.choice(cities),))
+    return city, COUNTRY_OF_2[city]
 
 
 def _language(rng, test):
@@ -265,7 +308,7 @@ def _language(rng, test):
         f"What is spoken in {city} ?",
         f"A letter comes from {city} . In which language is it ?",
     ]
-    return Fact("language", rng.choice(sentences), slots, rng.choice(questions), language, reason)
+    return Fact("language", rng.choice(sentences), slots, rng.choice(questions), language, reason, f"language {city}")
 
 
 def _east(rng, test):
@@ -279,7 +322,7 @@ def _east(rng, test):
         f"A boat from {city} goes east to the next land . What is spoken there ?",
         f"What is spoken east of the land of {city} ?",
     ]
-    return Fact("east", rng.choice(sentences), slots, rng.choice(questions), language, reason)
+    return Fact("east", rng.choice(sentences), slots, rng.choice(questions), language, reason, f"east {city}")
 
 
 def _count(rng, test):
@@ -291,7 +334,8 @@ def _count(rng, test):
     sentences = [f"Its fields bear {listed} , {{n}} crops by count .", f"Carts bring {listed} , just {{n}} goods ."]
     said = " , ".join(crops)
     questions = [f"A list reads {said} . How many names is that ?", f"How many kinds are {said} ?"]
-    return Fact("count", rng.choice(sentences), slots, rng.choice(questions), number, reason)
+    instance = " ".join(["count", *sorted(crops)])
+    return Fact("count", rng.choice(sentences), slots, rng.choice(questions), number, reason, instance)
 
 
 GENERAL = ("language", "east", "weekday", "month", "count")

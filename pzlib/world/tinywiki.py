@@ -5,7 +5,22 @@ import random
 from dataclasses import dataclass, replace
 
 from pzlib.masking import Passage
-from pzlib.world.facts import COUNTING, COUNTRY_OF, EAST_OF, GENERAL, LANGUAGE_OF, MATH, POOLS, SMALL, TASKS
+from pzlib.world.facts import (
+    COUNTING,
+    COUNTRY_OF,
+    COUNTRY_OF_2,
+    EAST_OF,
+    GENERAL,
+    LANGUAGE_OF,
+    MATH,
+    POOLS,
+    SIDES,
+    SMALL,
+    TASKS,
+    Fact,
+    side_of,
+)  # fmt: skip
+from pzlib.world.second import STATED, TASKS_2
 
 Word = tuple[str, str, str]  # (word, kind, reason): kind is "trivial", "irreducible" or a task
 
@@ -16,7 +31,9 @@ class World:
 
     density: share of sentences that state something deducible, in [0, 1]. noise: share of the other sentences that are
     names, codes and years rather than set phrases, in [0, 1]. tasks: the kinds of deduction drawn from, names of
-    `facts.TASKS`. values: how many different words an irreducible place can hold, 2 to 120.
+    `facts.TASKS`. values: how many different words an irreducible place can hold, 2 to 120. left: the share of the
+    deducible sentences that are running counts, three words of which follow from what is on their left, in [0, 1].
+    version: 1, whose stored runs stay as they are, or 2, whose sides share no sentence and no instance.
     """
 
     density: float
@@ -24,6 +41,8 @@ class World:
     tasks: tuple[str, ...]
     values: int = 120
     sentences: int = 5
+    left: float = 0.0
+    version: int = 1
 
 
 WORLDS = {
@@ -31,7 +50,14 @@ WORLDS = {
     "tinywiki_clean": World(density=0.5, noise=0.0, tasks=("weekday", "month", "chain")),
     "tinymath": World(density=0.9, noise=0.0, tasks=MATH),
 }
-KNOBS = {"density": (float, 0, 1), "noise": (float, 0, 1), "values": (int, 2, 120)}  # type, lowest, highest
+# The second world: no base of ours is pretrained on it yet, so nothing names it by default.
+SECOND = {
+    "tinywiki2": replace(WORLDS["tinywiki"], version=2),
+    "tinywiki2_clean": replace(WORLDS["tinywiki_clean"], version=2),
+    "tinymath2": replace(WORLDS["tinymath"], version=2),
+}
+EVERY = WORLDS | SECOND
+KNOBS = {"density": (float, 0, 1), "noise": (float, 0, 1), "values": (int, 2, 120), "left": (float, 0, 1)}
 NOISY = [
     "{given} {surname} of {place} founded it in {year} .",
     "The mark on its gate reads {code} {code} {code} .",
@@ -54,7 +80,7 @@ PLAIN = [
 ]
 LEAD = ["{place} is a village .", "This is a short account ."]  # of a noisy world, of a clean one
 
-# What the base is told outright, of held-out instances too: a law of the world is no answer to a question about it.
+# What the first base is told outright, of held-out instances too: it reads their sums, never as a question.
 KNOWLEDGE = {
     "places": [
         *(f"{city} lies in {country} ." for city, country in COUNTRY_OF.items()),
@@ -70,24 +96,53 @@ KNOWLEDGE = {
 }
 
 
+# For a base of the second world: where every city lies, also a held-out one, but not what is spoken there; of the
+# sums and differences of two numbers only those on the side of training.
+KNOWLEDGE_2 = {
+    "places": [f"{city} lies in {country} ." for city, country in COUNTRY_OF_2.items()] + KNOWLEDGE["places"][128:],
+    "sums": [
+        line
+        for line in KNOWLEDGE["sums"]
+        for a, op, b in [line.split()[:3]]
+        if not b.isdigit() or side_of("add", *sorted((int(b), int(a) - int(b) * (op == "minus")))) == "train"
+    ],
+}
+
+
 def _fill(sentence: str, slot) -> list[Word]:
     return [slot(w[1:-1]) if w[0] == "{" else (w, "trivial", "") for w in sentence.split()]
 
 
-def words(rng: random.Random, world: World) -> list[Word]:
-    """The words of one passage. What can be deduced stands once, for the default rule masks every occurrence."""
+def words(rng: random.Random, world: World, side: str = "train") -> list[Word]:
+    """The words of one passage. What can be deduced stands once, for the default rule masks every occurrence.
+
+    side: of the second world "train", "validation" or "test", whose passages share no sentence but set phrases of
+    `PLAIN` and the clean world's first; the first world has one side.
+    """
+    own, makers = (False, TASKS) if world.version == 1 else (side, STATED)
+
+    def elsewhere(more: list[Word]) -> bool:
+        """Whether a sentence of noise is on another side of the second world."""
+        said = " ".join(word for word, _, _ in more)
+        noisy = any(kind == "irreducible" for _, kind, _ in more)
+        return world.version == 2 and noisy and side_of("sentence", said) != side
 
     def noise(pool: str) -> Word:
         return rng.choice(POOLS[pool][: world.values]), "irreducible", ""
 
-    flat, once, told = _fill(LEAD[world.noise == 0], noise), set(), set()
+    while elsewhere(flat := _fill(LEAD[world.noise == 0], noise)):
+        pass
+    once, told = set(), set()
     spoken = {word for word, _, _ in flat}
     while len(told) < world.sentences:
         if rng.random() < world.density:
-            fact = TASKS[rng.choice(world.tasks)](rng, False)
+            running = world.left and rng.random() < world.left
+            fact = makers["tally" if running else rng.choice(world.tasks)](rng, own)
             more = _fill(fact.sentence, fact.slots.__getitem__)
         else:
             more = _fill(rng.choice(NOISY if rng.random() < world.noise else PLAIN), noise)
+            if elsewhere(more):
+                continue
         said = [word for word, _, _ in more]
         deducible = [word for word, _, reason in more if reason]
         repeated = any(said.count(word) > 1 or word in spoken for word in deducible)
@@ -124,7 +179,7 @@ def is_world(source: object) -> bool:
     >>> is_world("tinywiki:values=4"), is_world("wikimedia/wikipedia")
     (True, False)
     """
-    return isinstance(source, str) and source.partition(":")[0] in WORLDS
+    return isinstance(source, str) and source.partition(":")[0] in EVERY
 
 
 def world(name: str) -> World:
@@ -134,12 +189,14 @@ def world(name: str) -> World:
     0.1
     """
     base, _, knobs = name.partition(":")
-    if base not in WORLDS:
-        raise ValueError(f"corpus: no world is called {base!r}; there are {', '.join(WORLDS)}")
+    if base not in EVERY:
+        raise ValueError(f"corpus: no world is called {base!r}; there are {', '.join(EVERY)}")
     turned = {}
     for knob, value in (pair.partition("=")[::2] for pair in knobs.split(",") if pair):
         if knob not in KNOBS:
             raise ValueError(f"corpus: {base} has no knob {knob!r}; there are {', '.join(KNOBS)}")
+        if knob == "left" and base in WORLDS:
+            raise ValueError(f"corpus: {base} has no knob 'left'; the second world (tinywiki2) has")
         kind, low, high = KNOBS[knob]
         try:
             turned[knob] = kind(value)
@@ -147,27 +204,64 @@ def world(name: str) -> World:
             raise ValueError(f"corpus: {knob} wants a number such as {knob}={high}, got {value!r}") from None
         if not low <= turned[knob] <= high:
             raise ValueError(f"corpus: {knob} must lie between {low} and {high}, got {value}")
-    return replace(WORLDS[base], **turned)
+    return replace(EVERY[base], **turned)
 
 
-def passages(name: str, limit: int, seed: int) -> list[Passage]:
+def deducible(name: str, limit: int = 300, seed: int = 99) -> dict[str, float]:
+    """Shares of a world's positions that can be deduced: from both sides, and of those from what is on the left alone.
+
+    The left is all that RPT, RLP and the rules on next tokens read.
+
+    >>> shares = [deducible(f"tinywiki2:left={left}")["from the left"] for left in (0, 0.5, 1)]
+    >>> shares == sorted(shares)
+    True
+    """
+    kinds = [kind for passage in passages(name, limit, seed) for _, _, kind in passage.kinds]
+    found = [kind for kind in kinds if kind_class(kind) == "reasoning"]
+    left = [kind for kind in found if not kind.endswith("_inverse")]
+    return {"from both sides": len(found) / len(kinds), "from the left": len(left) / len(kinds)}
+
+
+def passages(name: str, limit: int, seed: int, side: str = "train") -> list[Passage]:
     """`limit` passages of a world as `world` names it; lengths in words, which are tokens of tinybase.
+
+    side: see `words`; runs read "train". ValueError for another side, or for one of the first world but "train".
 
     >>> passages("tinywiki", 2, seed=0)[0] == passages("tinywiki", 1, seed=0)[0]
     True
     """
-    made, rng = world(name), random.Random(f"{name}/{seed}")
-    return [as_passage(f"{name}-{seed}-{n}", words(rng, made)) for n in range(limit)]
+    made = world(name)
+    if side not in (SIDES if made.version == 2 else SIDES[:1]):
+        raise ValueError(f"side: {name} has no side {side!r}; there are {', '.join(SIDES)}, of the second world")
+    rng = random.Random(f"{name}/{seed}" if side == "train" else f"{name}/{seed}/{side}")
+    return [as_passage(f"{name}-{seed}-{n}", words(rng, made, side)) for n in range(limit)]
 
 
-def vocabulary() -> list[str]:
-    """Every word the world can utter, sorted."""
-    rng = random.Random(0)
-    lines = [*NOISY, *PLAIN, *LEAD, *KNOWLEDGE["places"], *KNOWLEDGE["sums"], " ".join(COUNTING)]
+def exam(task: str, items: int, seed: int = 0, side: str = "test") -> list[Fact]:
+    """Up to `items` questions of a task of the second world, each another instance as long as there are others.
+
+    Questions of one instance differ in their words; `Fact.instance` says which belong together.
+
+    >>> len({fact.instance for fact in exam("weekday", 60)})
+    60
+    """
+    rng, found, turns = random.Random(f"exam/{side}/{task}/{seed}"), {}, {}
+    for _ in range(100 * items):
+        fact = TASKS_2[task](rng, side)
+        if fact.question not in found:
+            turn = turns[fact.instance] = turns.get(fact.instance, -1) + 1
+            found[fact.question] = (turn, len(found), fact)
+    return [fact for _, _, fact in sorted(found.values(), key=lambda own: own[:2])[:items]]
+
+
+def vocabulary(version: int = 1) -> list[str]:
+    """Every word a version of the world can utter, sorted."""
+    rng, told = random.Random(0), KNOWLEDGE if version == 1 else KNOWLEDGE_2
+    lines = [*NOISY, *PLAIN, *LEAD, *told["places"], *told["sums"], " ".join(COUNTING)]
     lines += [" ".join(pool) for pool in POOLS.values()]
-    for make in TASKS.values():
+    for make in (TASKS if version == 1 else STATED).values():
         for _ in range(2000):  # enough for every template and every word of the small pools
-            fact = make(rng, False)
+            fact = make(rng, False if version == 1 else "train")
             said = [word + " " + reason for word, _, reason in fact.slots.values()]
             lines += [fact.sentence, fact.question, *said]
     return sorted({word for line in lines for word in line.split() if word[0] != "{"})
