@@ -25,11 +25,12 @@ from pzlib.runs.folder import RunFolder
 from pzlib.train import make_trainer, material
 
 REPO = Path(__file__).resolve().parent.parent
+HOLD = "import subprocess as s, sys; c = s.Popen(sys.argv[1:], stdout=sys.stderr); print(c.pid, flush=True); c.wait()"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """(process, port, token) of a server of tinybase."""
+    """(who started it, its process, port, token) of a server of tinybase."""
     home = tmp_path_factory.mktemp("server")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -42,13 +43,14 @@ def server(tmp_path_factory):
     told |= {"PZLIB_HOME": str(home), "PYTHONPATH": str(home)}
     words = ["serve", "data/tinybase", "--dtype", "float32", "--length", "120", "--port", str(port)]
     with open(home / "log", "w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pzlib", *words], cwd=REPO, env=told, stdout=log, stderr=log,
-            start_new_session=True,
+        holder = subprocess.Popen(
+            [sys.executable, "-c", HOLD, sys.executable, "-m", "pzlib", *words], cwd=REPO, env=told,
+            stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
         )  # fmt: skip
     try:
+        process = psutil.Process(int(holder.stdout.readline()))
         for _ in range(900):
-            assert process.poll() is None, (home / "log").read_text()[-3000:]
+            assert holder.poll() is None, (home / "log").read_text()[-3000:]
             try:
                 if requests.get(f"http://127.0.0.1:{port}/health", timeout=5).ok:
                     break
@@ -56,24 +58,24 @@ def server(tmp_path_factory):
                 time.sleep(1)
         else:
             pytest.fail((home / "log").read_text()[-3000:])
-        yield process, port, (home / f"data/vllm-{port}.token").read_text()
+        yield holder, process, port, (home / f"data/vllm-{port}.token").read_text()
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(60)
+        if holder.poll() is None:
+            os.killpg(holder.pid, signal.SIGTERM)
+            holder.wait(60)
 
 
 def test_only_this_machine_can_speak_to_it(server):
-    process = psutil.Process(server[0].pid)
+    _, process, port, _ = server
     family = (process, *process.children(recursive=True))
     heard = [c for member in family for c in member.net_connections() if c.status == "LISTEN"]
-    assert server[1] in {c.laddr.port for c in heard}
+    assert port in {c.laddr.port for c in heard}
     assert {c.laddr.ip for c in heard} <= {"127.0.0.1", "::1"}
 
 
 @pytest.mark.parametrize("path", ["v1/models", "server_info", "update_weights", "collective_rpc", "metrics"])
 def test_every_path_wants_the_token(server, path):
-    _, port, token = server
+    *_, port, token = server
     url = f"http://127.0.0.1:{port}/{path}"
     assert requests.get(url, timeout=30).status_code == requests.post(url, json={}, timeout=30).status_code == 401
     shown = {"Authorization": f"Bearer {token}"}
@@ -81,7 +83,7 @@ def test_every_path_wants_the_token(server, path):
 
 
 def test_the_game_plays_a_step_on_its_answers(server, home, monkeypatch):
-    _, port, token = server
+    *_, port, token = server
     monkeypatch.setenv(KEY, token)
     monkeypatch.setattr(VLLMClient, "init_communicator", lambda self, device: None)
     monkeypatch.setattr(VLLMGeneration, "sync_weights", lambda self: self.vllm_client.reset_prefix_cache())
@@ -101,3 +103,13 @@ def test_the_game_plays_a_step_on_its_answers(server, home, monkeypatch):
 def test_without_a_gpu_a_run_refuses_a_server_in_words():
     with pytest.raises(ValueError, match="vllm_mode: a server takes new weights from a GPU only"):
         load(Run(tier="smoke", use_vllm=True, vllm_mode="server"))
+
+
+def test_it_ends_with_whoever_started_it_and_leaves_no_engine_behind(server):
+    holder, process, *_ = server
+    family = [process, *process.children(recursive=True)]
+    assert len(family) > 1  # with its EngineCore
+    holder.kill()
+    holder.wait(10)
+    _, alive = psutil.wait_procs(family, timeout=60)
+    assert not [p for p in alive if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]

@@ -17,12 +17,14 @@ from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
 from pzlib.engine.models import base_of
+from pzlib.engine.processes import end_with_parent_for_good
 from pzlib.paths import root
 
 KEY = "VLLM_API_KEY"  # vLLM's name; its own check leaves out the paths by which weights are changed
 # Log-probabilities of the policy differ between vLLM's kernels and the trainer's, so each token's gradient is weighted
 # by p_trainer / p_vllm, cut at this value: TRL's `token_truncate` and its default bound. The papers name none.
 IMPORTANCE_CAP = 3.0
+LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # set by TRL as it builds an engine
 
 
 def command(model, dtype, length, host, port, memory, gpus):
@@ -41,8 +43,9 @@ def command(model, dtype, length, host, port, memory, gpus):
 def serve(source, dtype="bfloat16", length=8192, host="127.0.0.1", port=8000, memory=0.9, gpus=1):
     """Become a server of the model at `source`, a folder or a hub name (`Run.model_source`); never returns.
 
-    The token is VLLM_API_KEY, else a new one, kept where runs of this machine's user find it. Raises ValueError for a
-    host that others can reach without a token of one's own, a port in use, or without vLLM.
+    The server and its engine end with whoever started it, a shell or a program, however that ends. The token is
+    VLLM_API_KEY, else a new one, kept where runs of this machine's user find it. Raises ValueError for a host that
+    others can reach without a token of one's own, a port in use, or without vLLM.
     """
     if importlib.util.find_spec("vllm") is None:
         raise ValueError("serve: vLLM is not installed; pip install 'pzlib[vllm]' on a GPU box")
@@ -59,6 +62,7 @@ def serve(source, dtype="bfloat16", length=8192, host="127.0.0.1", port=8000, me
     own |= {"VLLM_HOST_IP": "127.0.0.1"} if is_loopback(host) else {}
     model = base_of(source) or source  # the run hands over what its adapter makes of it
     words = command(model, dtype, length, host, port, memory, gpus)
+    end_with_parent_for_good()
     os.execve(words[0], words, os.environ | own)
 
 
@@ -157,11 +161,14 @@ def as_asked(run):
                 super().check_server(*args, **kwargs)
 
         made = WithToken
+    before = {name: os.environ.get(name) for name in LAUNCHER}
     setattr(vllm_generation, name, made)
     try:
         yield
     finally:
         setattr(vllm_generation, name, plain)
+        for variable, value in before.items():  # else a notebook takes itself for one of several processes from now on
+            os.environ.pop(variable, None) if value is None else os.environ.update({variable: value})
 
 
 @contextlib.contextmanager

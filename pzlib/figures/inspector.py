@@ -184,7 +184,9 @@ def inspector(runs: dict, steps: int = 3, passages: int = 2) -> str:
     """HTML of what the runs masked: {label: RunFolder}, of each so many steps (first, last, evenly between) and of each
     step its first passages, which is a random choice since passages are shuffled. What is left out is counted.
 
-    Works without a generator too. Errors: ValueError for a run without episodes (supervised ones store none).
+    Works without a generator too. Questions that are no masked passage, such as a next token, a thought or a problem,
+    are listed with their prompts, as no text can be laid under them. Errors: ValueError for a run without episodes
+    (supervised ones store none).
     """
     scale = "".join(_coloured(f" {share:.0%} ", share) for share in (0.0, 0.25, 0.5, 0.75, 1.0))
     parts = [
@@ -238,11 +240,10 @@ def _passage(name: str, rows: pd.DataFrame, template: Template, opened: bool) ->
     text, covered, lines = "", [], []
     groups = [group for _, group in predicted.groupby("group_index")]
     for number, group in enumerate(groups, 1):
-        if MASK not in group["prompt"].iloc[0]:
-            raise ValueError(f"prompt: holds no {MASK}; only masked passages can be inspected")
-        heat = heat_of(group, template)
-        text = max(text, heat.text, key=len)  # before a next token the passage is cut off: the longest holds the others
-        covered += [(start, end, share, number) for start, end, share in heat.masks]
+        if MASK in group["prompt"].iloc[0]:
+            heat = heat_of(group, template)
+            text = max(text, heat.text, key=len)  # before a next token the passage is cut off: the longest has them all
+            covered += [(start, end, _share(group), number) for start, end, _ in heat.masks]
         # `row` counts over the whole step, `group_index` within the block, whose masks come in its order.
         place = int(group["group_index"].iloc[0])
         lines.append(_mask(number, group, made.iloc[place : place + 1]))
@@ -268,16 +269,24 @@ def over(text: str, covered: list[tuple[int, int, float, int]]) -> str:
     return page
 
 
+def _share(group: pd.DataFrame) -> float:
+    """Of right predictions: a reward that is a likelihood or a gain is no share."""
+    return sum(map(is_right, group.to_dict("records"))) / len(group)
+
+
 def _mask(number: int, group: pd.DataFrame, made: pd.DataFrame) -> str:
     """One mask to unfold: who chose it, and its predictions, equal ones once with their number."""
-    one, share = group.iloc[0], group["reward"].mean()
+    one, share = group.iloc[0], _share(group)
     kind = f" · {escaped(one['kind'])}" if isinstance(one["kind"], str) else ""
-    head = f"{number} · {_coloured(one['mask'], share)} · {int(group['reward'].sum())} of {len(group)} right{kind}"
-    lines = []
+    head = f"{number} · {_coloured(one['mask'], share)} · {round(share * len(group))} of {len(group)} right{kind}"
+    lines = [] if MASK in one["prompt"] else [passage(one["prompt"])]
     for row in made.itertuples():
         earned = f"<b>generator</b> · reward {row.reward:.3f} · advantage {row.advantage:+.2f}"
         lines.append(f"{earned}{completion(row.completion)}")
         head += f" · reward of the mask {row.reward:.2f}"
+    group = group.assign(right=[float(is_right(row)) for row in group.to_dict("records")])
     words = "<b>{0} × {1}</b> · advantage {3:+.2f}{2}"
-    lines += _equal_once(group, words, "completion", "reward", "advantage")
+    if not set(group["reward"]) <= {0.0, 1.0}:
+        words = "<b>{0} × {1}</b> · reward {4:.3f} · advantage {3:+.2f}{2}"
+    lines += _equal_once(group, words, "completion", "right", "advantage", "reward")
     return _unfolding(head, f'<div style="{NESTED};{TEXT}">{"".join(lines)}</div>')

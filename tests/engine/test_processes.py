@@ -289,6 +289,21 @@ def test_who_had_lost_its_parent_before_it_could_look_ends_itself():
     assert orphan.wait(timeout=30) == -15
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux's own")
+def test_what_a_process_becomes_by_exec_ends_with_its_parent_too():
+    becomes = "import os; from pzlib.engine.processes import end_with_parent_for_good as end; end(); "
+    becomes += "os.execv('/bin/sleep', ['sleep', '60'])"
+    holds = "import subprocess, sys; c = subprocess.Popen(sys.argv[1:]); print(c.pid, flush=True); c.wait()"
+    words = [sys.executable, "-c", holds, sys.executable, "-c", becomes]
+    holder = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    child = psutil.Process(int(holder.stdout.readline()))
+    while child.name() != "sleep":
+        time.sleep(0.05)
+    holder.kill()
+    holder.wait(10)
+    assert not psutil.wait_procs([child], timeout=10)[1] or child.status() == psutil.STATUS_ZOMBIE
+
+
 def test_a_sharding_without_processes_is_not_passed_over(tiny_model):
     with pytest.raises(ValueError, match="sharding: one process has nobody to share 'fsdp' with; raise processes"):
         train(Run(tier="smoke", model=str(tiny_model), sharding="fsdp"))

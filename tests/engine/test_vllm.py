@@ -71,6 +71,19 @@ def test_trl_builds_the_engine_in_the_runs_dtype_with_the_prefix_cache_on(monkey
         assert vllm_generation.LLM is plain
 
 
+def test_a_notebook_is_no_process_of_several_after_a_run_with_vllm(monkeypatch):
+    def build():
+        os.environ |= {"LOCAL_RANK": "0", "WORLD_SIZE": "1"}  # as TRL does
+
+    monkeypatch.setattr(vllm_generation, "LLM", build, raising=False)
+    monkeypatch.setattr(vllm, "engine_settings", lambda run: {})
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with as_asked(Run(use_vllm=True)):
+        vllm_generation.LLM()
+    assert "LOCAL_RANK" not in os.environ and os.environ["WORLD_SIZE"] == "4"
+
+
 def test_trl_itself_names_none_of_what_the_engine_is_given():
     """Were one among TRL's own arguments, TRL's value would win unseen."""
     source = inspect.getsource(vllm_generation.VLLMGeneration._init_vllm)
@@ -128,6 +141,7 @@ def started(monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: name == "vllm" or find(name, *more))
     monkeypatch.setattr(vllm.os, "execve", lambda *call: calls.append(call))
+    monkeypatch.setattr(vllm, "end_with_parent_for_good", lambda: None)  # it would bind this process
     return calls
 
 

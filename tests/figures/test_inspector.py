@@ -22,6 +22,7 @@ from pzlib.prompts import TEMPLATES, next_token_prompt
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
 from pzlib.studies.patterns import RULES
+from pzlib.train import train
 
 TAGS = {"div", "p", "b", "i", "br", "mark", "details", "summary", "table", "tr", "th", "td", "span"}
 WILD = ["<script>alert(1)</script>", "</div></td></table>", "$x_1$ and \\(y\\)", "<!-- ", "&lt;b&gt;", "\x00\x1b[31m"]
@@ -101,11 +102,26 @@ def test_masks_that_overlap_and_a_passage_cut_off_before_its_target(tmp_path):
     assert "the old1: 100% mill2: 100% had 123: 100%" in page.text  # as far as the longest prompt tells
 
 
-def test_what_cannot_be_laid_over_a_text_is_refused_in_words(tmp_path):
+def test_questions_that_are_no_masked_passage_are_shown_with_their_prompts(tmp_path):
     rows = synthetic.episodes(objective="random_span").head(4).assign(prompt=next_token_prompt("The old"))
     folder = written(tmp_path / "next", rows, "random_next_token", template="paper", max_prompt_tokens=512)
-    with pytest.raises(ValueError, match=r"holds no \[mask\]; only masked passages"):
-        inspector({"a": folder})
+    page = Page(inspector({"a": folder}))
+    assert "1 · Friday · 2 of 4 right" in page.text and page.text.count("The old") == 1
+
+    gains = rows.assign(reward=[0.25, 0.5, -2.0, 1.0], verdict=["helped", "helped", "hurt", "helped"])
+    page = Page(inspector({"a": written(tmp_path / "gain", gains, "rlp")}))
+    assert "1 · Friday · 3 of 4 right" in page.text and "100% of" not in page.text
+    assert "✗ wrong · reward -2.000" in page.text and "✓ right · reward 0.250" in page.text
+
+
+@pytest.mark.parametrize("objective", ["rpt", "rlp", "rlvr"])
+def test_real_runs_of_every_kind_are_shown(home, objective):
+    folder = train(Run(tier="smoke", objective=objective, steps=1))
+    page = Page(inspector({"a": folder}, passages=1))
+    assert "1 steps stored" in page.text and "1 · " in page.text and "right" in page.text
+
+
+def test_a_run_without_episodes_is_refused_in_words(tmp_path):
     with pytest.raises(ValueError, match="run sft: has no episodes; supervised runs store none"):
         inspector({"a": RunFolder(tmp_path / "sft").open(Run(tier="smoke", objective="sft"))})
 
