@@ -208,6 +208,21 @@ def _compared(ours, theirs, tasks):
     return 0
 
 
+@command("pzlib probe RUN_ID --items 64")
+def probe(
+    run: Positional[given(str, "the id of a finished run", "RUN")], /,
+    items: given(int, "held-out passages or problems that are asked of") = 64,
+    samples: given(int, "answers to each question") = 4,
+    results: TABLES = None,
+):  # fmt: skip
+    """Does a run's reasoning do anything? Replace it by another item's, by blanks, by a generic one."""
+    from pzlib.studies.results import collect_probes
+    from pzlib.studies.tables import probe_table
+
+    print(probe_table(collect_probes(run, items, samples, results)))
+    return 0
+
+
 @command("pzlib serve Qwen/Qwen3-4B-Base --length 5632")
 def serve(
     model: Positional[given(str, f"the model that the run starts from: {MODEL}", "MODEL")], /,

@@ -83,6 +83,10 @@ class Objective(Method):
                     row.episode |= {"passage_id": block.item.id, "advantage": advantage, **where}
         return played
 
+    def continuation(self, episode):
+        """The target of an episode as it goes on from the answer's opening, with the space it carries there."""
+        return episode["mask"]
+
     def measures(self, episodes):
         """Metrics of the method's own: {name: number or None} of one step's episodes, all processes'."""
         return {}

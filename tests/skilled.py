@@ -18,9 +18,9 @@ def passages(n, seed=0, words=9):
     return [Passage(f"p{i}", "", " ".join(rng.sample(WORDS, words)) + " .", words + 1) for i in range(n)]
 
 
-def teach(source, target, steps=150, seed=0, rate=5e-3):
+def teach(source, target, steps=150, seed=0, rate=5e-3, thought=""):
     """Fine-tune the model in `source` on masks and answers of random words of random passages; save it to
-    `target`."""
+    `target`. thought: what it says before every answer."""
     tokenizer, model = AutoTokenizer.from_pretrained(source), AutoModelForCausalLM.from_pretrained(source)
     rng = random.Random(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
@@ -34,7 +34,7 @@ def teach(source, target, steps=150, seed=0, rate=5e-3):
             else:
                 prompt, answer = (
                     predictor_prompt(apply_mask(p.text, word).text, TINY),
-                    f"\\boxed{{ {word} }} <eos>",
+                    f"{thought}\\boxed{{ {word} }} <eos>",
                 )
             starts.append(len(tokenizer(prompt)["input_ids"]))
             texts.append(f"{prompt} {answer}")

@@ -10,8 +10,9 @@ import tomllib
 from importlib import metadata
 
 import nbformat
+import pandas as pd
 import pytest
-from skilled import write_corpus
+from skilled import teach, write_corpus
 
 from pzlib.__main__ import main
 from pzlib.commands import COMMANDS, run_of
@@ -19,6 +20,7 @@ from pzlib.headless import find
 from pzlib.paths import REPO
 from pzlib.run import Run
 from pzlib.runs.folder import Interrupted, RunFolder
+from pzlib.train import train
 
 
 @pytest.fixture
@@ -47,6 +49,7 @@ def test_a_process_says_what_happened_in_its_last_line_and_exit_code(notebook):
         (["run", "{}", "-p", "seed", "x"], "seed: wants an int such as 0, got 'x'"),
         (["run", "{}x"], "study.ipynbx: no such notebook; did you mean study?"),
         (["run", "notebooks/04.ipynb"], "notebooks/04.ipynb: no such notebook; did you mean 04_pretrainzero?"),
+        (["probe", "none"], "run: 'none' is no run of data/runs"),
         (["results"], "data/runs; `python -m pzlib run NOTEBOOK` makes one"),
         (["figures", "--results", "none"], "no folder none"),
         (["evaluate", "none/such"], "model: cannot load 'none/such'"),
@@ -88,6 +91,23 @@ def test_results_names_what_it_collected_and_what_not(home, capsys):
     assert main(["results", "--runs", str(home / "data/runs"), "--results", str(home / "out")]) == 0
     assert capsys.readouterr().out == "run0: collected\nrun1: left out, it is failed\n"
     assert (home / "out/smoke/runs.csv").read_text().count("\n") == 2
+
+
+def test_a_run_is_probed_before_and_after_and_the_rows_are_kept(tiny_model, home, tmp_path, capsys):
+    write_corpus(tmp_path / "corpus.jsonl", n=60)
+    teach(tiny_model, tmp_path / "taught", steps=40, thought="Anna has a book . ")
+    sizes = {"steps": 1, "save_every": 1, "corpus_limit": 20, "min_tokens": 4, "max_completion_tokens": 10}
+    text = str(tmp_path / "corpus.jsonl")
+    train(Run(tier="smoke", model=str(tmp_path / "taught"), corpus=text, name="probed", **sizes))
+    capsys.readouterr()
+    assert main(["probe", "probed", "--items", "6", "--samples", "2", "--results", str(home / "out")]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("| method | seed | step | targets | own reasoning replaced by | questions | change |")
+    assert len(printed) == 2 + 2 * 3 * 2  # before and after, three ways, two measures
+    rows = pd.read_csv(home / "out/smoke/probes.csv")
+    assert set(rows["step"]) == {0, 1} and set(rows["run_id"]) == {"probed"} and len(rows) == 12
+    assert main(["probe", "probed", "--items", "6", "--samples", "2", "--results", str(home / "out")]) == 0
+    assert pd.read_csv(home / "out/smoke/probes.csv").equals(rows)  # replaced, not added
 
 
 def test_evaluate_prints_a_row_for_each_task(tiny_model, capsys):

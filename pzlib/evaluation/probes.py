@@ -4,13 +4,17 @@ Left out: every remedy. RLP has none, and a policy can name the token only by pr
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 
 import pandas as pd
+import torch
 
-from pzlib.engine.generation import Answer
+from pzlib.engine.generation import Answer, seed_of
+from pzlib.engine.memory import groups_at_once
 from pzlib.engine.packing import likelihoods
-from pzlib.evaluation.small_world import draw
+from pzlib.evaluation.cases import case_of
+from pzlib.evaluation.small_world import ROWS_AT_ONCE, draw
 from pzlib.objectives.likelihood import OPENING, placed
 from pzlib.objectives.rlp import RLP, names
 from pzlib.prompts import parse_boxed
@@ -18,19 +22,26 @@ from pzlib.rewards import predictor_reward
 from pzlib.stats import paired_test
 from pzlib.world.tinywiki import kind_class
 
+CLOSED = "</think>"  # an answer that no box opens begins where the thought ends
 OWN, REPLACED = "own", ("another's", "blank", "generic")
-GENERIC = {"tiny": "Think : the word is here . ", "paper": "<think> Let me think about it step by step. </think> "}
+GENERIC = {
+    "tiny": "Think : the word is here . ", "paper": "<think> Let me think about it step by step. </think> ",
+    CLOSED: " Let me think about it step by step. ",  # in a thought that is open already
+}  # fmt: skip
 BLANK = " ."  # one token of nearly every tokenizer; no model here was trained to go on after many of them
 
 
-def reasoning(completion: str) -> str:
-    r"""What a completion says before its last box; all of it, with a space after it, where there is none.
+def reasoning(completion: str, opening: str = OPENING) -> str:
+    r"""What a completion says before its answer last opens; all of it, with a space after it, where none does.
+    A thought that is left open is closed.
 
     >>> reasoning(r"Think : it is 5 . \boxed{ 5 }"), reasoning("Think : it"), reasoning(r"\boxed{ 5 }")
     ('Think : it is 5 . ', 'Think : it ', '')
     """
-    before, found, after = completion.rpartition(OPENING)
-    return before if found else f"{after} "
+    before, found, after = completion.rpartition(opening)
+    text = before if found else f"{after} "
+    left_open = opening != CLOSED and "<think>" in text.rpartition(CLOSED)[2]
+    return f"{text}{CLOSED} " if left_open else text  # an answer in a thought is none
 
 
 def replacements(reasonings: Sequence[str], targets: Sequence[str], lengths: Sequence[int], template: str) -> dict:
@@ -44,38 +55,52 @@ def replacements(reasonings: Sequence[str], targets: Sequence[str], lengths: Seq
     """
     if len(set(targets)) < 2:
         raise ValueError("targets: all are equal, so nobody reasons about another word; ask more items")
-    items = [*zip(reasonings, targets, strict=True)]
-    following = [(target, items[i + 1 :] + items[:i]) for i, target in enumerate(targets)]
+    items, n = [*zip(reasonings, targets, strict=True)], len(targets)
+    following = ((target, (items[(i + k) % n] for k in range(1, n))) for i, target in enumerate(targets))
     others = [next(said for said, about in rest if about != target) for target, rest in following]
-    replaced = (others, [f"{BLANK * length} " for length in lengths], [GENERIC[template]] * len(targets))
+    generic = GENERIC.get(template, GENERIC["paper"])
+    replaced = (others, [f"{BLANK * length} " for length in lengths], [generic] * n)
     return {OWN: list(reasonings)} | dict(zip(REPLACED, replaced, strict=True))
 
 
-def probed(model, tokenizer, table: pd.DataFrame, template: str = "tiny") -> pd.DataFrame:
+def probed(
+    model, tokenizer, table: pd.DataFrame, template: str = "tiny", opening: str = OPENING, max_rows: int = ROWS_AT_ONCE
+) -> pd.DataFrame:
     """What answers become when their reasoning is replaced: a row an answer and way, those of `replacements`.
 
-    table: completions (`pzlib.evaluation.cases`) of one model; those that say nothing before their box are left out.
-    Columns case, sample, kind, way, right (whether the model's most likely answer is the target) and nats
-    (log-likelihood of the target in the box). Errors: ValueError where no answer holds a reasoning.
+    table: completions (`pzlib.evaluation.cases`) of one model; those that say nothing before their answer are left out.
+    opening: what opens the answer. Columns case, sample, kind, way, right (whether the model's most likely answer is
+    the target; one that is in no box, whether it begins with it) and nats (log-likelihood of the target there).
+    Errors: ValueError where no answer holds a reasoning.
     """
-    kept = table.assign(reasoning=table["completion"].map(reasoning))
+    kept = table.assign(reasoning=[reasoning(text, opening) for text in table["completion"]])
     kept = kept[kept["reasoning"].str.strip() != ""]
     if kept.empty:
         raise ValueError("completions: none says anything before its box, so there is no reasoning to replace")
     lengths = [len(ids) for ids in tokenizer(kept["reasoning"].tolist(), add_special_tokens=False)["input_ids"]]
     prompts, targets = tokenizer(kept["prompt"].tolist())["input_ids"], kept["target"].tolist()
-    parts = []
-    for way, texts in replacements(kept["reasoning"].tolist(), targets, lengths, template).items():
-        coded = tokenizer([text + OPENING for text in texts], add_special_tokens=False)["input_ids"]
-        words = tokenizer.batch_decode(coded, clean_up_tokenization_spaces=False)
-        answers = [Answer(*one, entropy=0.0, clipped=False) for one in zip(prompts, coded, words, strict=True)]
-        places = [placed(answer, target, template, tokenizer) for answer, target in zip(answers, targets, strict=True)]
+    form, parts = opening if opening == CLOSED else template, []
+    for way, texts in replacements(kept["reasoning"].tolist(), targets, lengths, form).items():
+        coded = tokenizer([text + opening for text in texts], add_special_tokens=False)["input_ids"]
+        if opening == CLOSED:  # the target follows the thought at once, in no box
+            said = tokenizer(targets, add_special_tokens=False)["input_ids"]
+            places = [*zip(coded, said, strict=True)]
+        else:
+            words = tokenizer.batch_decode(coded, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+            answers = [Answer(*one, entropy=0.0, clipped=False) for one in zip(prompts, coded, words, strict=True)]
+            asked = zip(answers, targets, strict=True)
+            places = [placed(answer, target, template, tokenizer, opening) for answer, target in asked]
         logps = likelihoods(model, [(prompt, [place]) for prompt, place in zip(prompts, places, strict=True)])
         begun = [[*prompt, *branch] for prompt, (branch, _) in zip(prompts, places, strict=True)]
-        drawn = draw(model, tokenizer, begun, 1, 0.0, max_tokens=max(len(ids) for _, ids in places) + 4)
-        ids = [[*branch, *new] for (branch, _), new in zip(places, drawn.completion_ids, strict=True)]
-        found = map(parse_boxed, tokenizer.batch_decode(ids, skip_special_tokens=True))
-        right = [predictor_reward(word, target) for word, target in zip(found, targets, strict=True)]
+        longest = max(len(ids) for _, ids in places) + 4
+        drawn = draw(model, tokenizer, begun, 1, 0.0, max_tokens=longest, max_rows=max_rows)
+        if opening == OPENING:
+            ids = [[*branch, *new] for (branch, _), new in zip(places, drawn.completion_ids, strict=True)]
+            found = map(parse_boxed, tokenizer.batch_decode(ids, skip_special_tokens=True))
+            right = [predictor_reward(word, target) for word, target in zip(found, targets, strict=True)]
+        else:
+            pairs = zip(places, drawn.completion_ids, strict=True)
+            right = [float(list(new[: len(target)]) == list(target)) for (_, target), new in pairs]
         nats = [math.fsum(own) for (own,) in logps]
         parts.append(kept[["case", "sample", "kind"]].assign(way=way, right=right, nats=nats))
     return pd.concat(parts, ignore_index=True)
@@ -101,6 +126,89 @@ def effects(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=["way", "measure", "n", "own", "mean", "change", "low", "high", "p"])
 
 
+def asker(run, model, tokenizer, seed: int = 0, stop: Sequence[int] = ()):
+    """`ask(texts)` as `pzlib.game.Objective.play` wants it, G Answers to each, of a model that is not in training."""
+
+    def ask(texts):
+        if not texts:
+            return []
+        rows = run.group * groups_at_once(run, len(texts))
+        sizes = {"max_tokens": run.max_completion_tokens, "top_p": run.top_p, "stop": stop, "max_rows": rows}
+        prompts = tokenizer(texts)["input_ids"]
+        drawn = draw(model, tokenizer, prompts, run.group, run.temperature, seed, **sizes)
+        shown = [ids if cut else ids[:-1] for ids, cut in zip(drawn.completion_ids, drawn.clipped, strict=True)]
+        said = tokenizer.batch_decode(shown, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        each = zip(drawn.completion_ids, said, drawn.entropy, drawn.clipped, strict=True)
+        answers = [Answer(prompts[i // run.group], *one) for i, one in enumerate(each)]
+        return [answers[i : i + run.group] for i in range(0, len(answers), run.group)]
+
+    return ask
+
+
+def held_out_items(run, tokenizer, items: int) -> list:
+    """Up to `items` passages or problems of a run's text that the run does not read; fewer where the text has no more.
+
+    Drawn by a seed of their own. Of a text that the run reads whole there are none.
+    """
+    read = {getattr(item, "text", None) or item.question for item in run.method.load_items(run, tokenizer)}
+    other = replace(run, seed=seed_of("probe", run.seed) % 2**31, corpus_limit=4 * items)
+    found = run.method.load_items(other, tokenizer)
+    return [item for item in found if (getattr(item, "text", None) or item.question) not in read][:items]
+
+
+def episodes_of(run, model, tokenizer, items, samples: int = 4, seed: int = 0) -> tuple[pd.DataFrame, str]:
+    """(what a model answers to the questions that a run's method asks of `items`, what opens an answer of it).
+
+    The method asks in its own form; in place of a generator, random spans are hidden, and methods that are taught
+    answers are asked for random spans too. A row an answer, `samples` of each question: case, sample, kind, prompt,
+    completion, target (with the space before it where no box opens). Errors: ValueError where nothing can be asked.
+    """
+    asks = "random_span" if run.method.supervised else run.objective
+    plain = {"reward": "exact", "judge": ""} if "exact" in run.method.rewards else {}
+    run = replace(run, objective=asks, group=samples, use_vllm=False, **plain)
+    method = run.method(run, items, tokenizer, model=model)
+
+    def read(*what, by="read"):
+        return getattr(method, by)(*what, policy=model)
+
+    ask = asker(run, model, tokenizer, seed, getattr(method, "stop", ()))
+    blocks = method.play(list(items), ask, random.Random(f"probe/{seed}"), step=0, read=read)  # before any generator
+    rows = [
+        (case_of(e["prompt"]), e["kind"], e["prompt"], e["completion"], method.continuation(e))
+        for block in blocks for e in (row.episode for row in block.rows) if e and e["role"] == "predictor"
+    ]  # fmt: skip
+    if not rows:
+        raise ValueError(f"run: {run.objective} asks nothing of {len(items)} held-out items; raise items")
+    table = pd.DataFrame(rows, columns=["case", "kind", "prompt", "completion", "target"])
+    return table.assign(sample=table.groupby("case").cumcount()), method.opening
+
+
+def probe(run, model: str, items: int = 64, samples: int = 4, seed: int = 0) -> pd.DataFrame:
+    """The three probes of a model of `run`, on items of its text that it did not train on: a row a way and measure.
+
+    model: as `Run.model` names it, the run's own or another. Columns about ("all", and "reasoning" for the words that
+    can be deduced, where the text says which they are) and those of `effects`.
+    Errors: ValueError where nothing is held out, or where no answer holds a reasoning; those of loading a model.
+    """
+    from pzlib.engine.models import evaluating, to_ask
+
+    if items < 2 or samples < 2:
+        raise ValueError(f"items, samples: {items} and {samples}; another's reasoning needs at least 2 of each")
+    loaded, tokenizer = to_ask(replace(run, model=model, lora_rank=0, lora_alpha=0, use_vllm=False, name=""))
+    held = held_out_items(run, tokenizer, items)
+    if not held:
+        raise ValueError(f"corpus: the run reads all of {run.corpus}, so nothing is held out; probe a larger text")
+    with evaluating(loaded), torch.autocast(loaded.device.type, torch.bfloat16, enabled=run.dtype == "bfloat16"):
+        table, opening = episodes_of(run, loaded, tokenizer, held, samples, seed)
+        rows = samples * groups_at_once(replace(run, group=samples), len(table))
+        rows = probed(loaded, tokenizer, table, run.template, opening, max_rows=rows)
+    parts = [effects(rows).assign(about="all")]
+    deduced = rows[rows["kind"].map(lambda kind: isinstance(kind, str) and kind_class(kind) == "reasoning")]
+    if len(deduced) and len(deduced) < len(rows):
+        parts.append(effects(deduced).assign(about="reasoning"))
+    return pd.concat(parts, ignore_index=True)[["about", *parts[0].columns.drop("about")]]
+
+
 SAYING = {"tiny": "Think : {} . ", "paper": " {} "}  # a thought that is one word, before its closing tag
 
 
@@ -112,14 +220,7 @@ def paid(run, model, tokenizer, passages, seed: int = 0) -> pd.DataFrame:
     "none", "only the token", "only another token" (of another passage). Baseline: the same model.
     """
     rollout, questions = RLP(run, passages, tokenizer, model=model), []
-    sizes = {"max_tokens": run.max_completion_tokens, "top_p": run.top_p, "stop": rollout.stop}
-
-    def ask(texts):
-        prompts = tokenizer(texts)["input_ids"]
-        drawn = draw(model, tokenizer, prompts, run.group, run.temperature, seed, **sizes)
-        each = zip(drawn.completion_ids, drawn.entropy, drawn.clipped, strict=True)
-        answers = [Answer(prompts[i // run.group], ids, "", h, cut) for i, (ids, h, cut) in enumerate(each)]
-        return [answers[i : i + run.group] for i in range(0, len(answers), run.group)]
+    ask = asker(run, model, tokenizer, seed, rollout.stop)
 
     def read(asked):
         questions.extend(asked)

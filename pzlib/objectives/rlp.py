@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from pzlib.engine.generation import ask, in_turn
 from pzlib.game import Block, Objective, Row
+from pzlib.objectives import likelihood
 from pzlib.objectives.targets import cut, facts_of, positions, token_offsets
 from pzlib.rewards import group_deviations
 
@@ -166,6 +167,7 @@ class RLP(Objective):
             why = f"tokens of context leave no token to predict, the longest passage has {longest}"
             raise ValueError(f"min_context: {run.min_context} {why}; lower it, or raise max_tokens")
         self.form = FORMS[run.template]
+        self.opening = self.form.closing  # a thought's end is where its answer begins
         self.closing = tokenizer(self.form.closing, add_special_tokens=False)["input_ids"]
         self.stop = self.closing if len(self.closing) == 1 else []  # ids of tokens after which nothing is sampled
         self.average = Average(model, run.ema)
@@ -194,6 +196,13 @@ class RLP(Objective):
         for block in played:
             block.rows = block.rows or self.fillers()
         return played
+
+    def continuation(self, episode):
+        if self.form.closing == likelihood.OPENING:
+            return episode["mask"]
+        rest = self.by_id[episode["passage_id"]].text
+        rest = rest[len(episode["prompt"]) - len(self.form.head) - len(self.form.opening) :]
+        return rest[: len(rest) - len(rest.lstrip()) + len(episode["mask"])]
 
     def read(self, questions, policy):
         """(log p after each thought under the policy, log p without one under the average) of each question.

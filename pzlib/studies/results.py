@@ -28,6 +28,7 @@ TABLES = {"runs": [], "training": ["step"], "tinybench": ["step", "group", "task
 MADE_BY = dict.fromkeys(TABLES, "pzlib results") | {
     "perplexity": "pzlib run notebooks/10_rlp.ipynb",
     "patterns": "pzlib run notebooks/07_reasoning_patterns.ipynb",
+    "probes": "pzlib probe RUN_ID",
     "costs": "tests.bench.steps",
     "scratch": "tests.bench.scratch",
 }
@@ -105,6 +106,37 @@ def stored(tier="mini"):
     """The tables of a tier that are there: {name: DataFrame}, perhaps none."""
     paths = {name: Path(locate(folder_of(tier).relative_to(root()))) / f"{name}.csv" for name in MADE_BY}
     return {name: read(path) for name, path in paths.items() if path.is_file()}
+
+
+def collect_probes(run_id, items=64, samples=4, out_dir=None):
+    """Probe the reasoning of the model that a run started from (step 0) and of the one it ended with, and bring the
+    rows into probes.csv of its tier; returns them. A model without any reasoning has no rows, which is printed.
+
+    Errors: FileNotFoundError for no such run; ValueError for one that is not complete, and as `probes.probe`.
+    """
+    from pzlib.evaluation.probes import probe
+
+    folder = RunFolder(root() / "data/runs" / run_id)
+    if not (folder.path / "params.json").is_file():
+        raise FileNotFoundError(f"run: {run_id!r} is no run of data/runs; `pzlib study NAME` makes some")
+    if folder.state() != "complete":
+        raise ValueError(f"run: {run_id} is {folder.state()}; probe it when it is complete")
+    params, parts = folder.params(), []
+    run = Run.from_dict({name: params[name] for name in Run(tier=params["tier"]).to_dict() if name in params})
+    for step, model in ((0, run.model), (run.steps, run_id)):
+        try:
+            parts.append(_keyed(folder, probe(run, model, items, samples).assign(step=step)))
+        except ValueError as error:
+            if "no reasoning to replace" not in str(error):
+                raise
+            print(f"step {step}: no answer reasons, so there is nothing to replace")
+    if not parts:
+        return pd.DataFrame(columns=[*KEY, "about", "way", "measure", "n", "own", "mean", "change", "low", "high", "p"])
+    out = folder_of(run.tier, out_dir)
+    out.mkdir(parents=True, exist_ok=True)
+    with FileLock(out / ".lock"):
+        merge(out / "probes.csv", parts, ["step", "about", "way", "measure"])
+    return pd.concat(parts, ignore_index=True)
 
 
 def _settings(folder):

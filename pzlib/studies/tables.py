@@ -156,13 +156,40 @@ def rank_correlation(table: pd.DataFrame, metric: str = "overall") -> tuple[floa
     return float(means.corr(method="spearman").loc["steps", "RLVR"]), len(means)
 
 
-def side_table(table: pd.DataFrame, metric: str = "overall") -> str:
-    """Markdown of `side_by_side`: a row a method; at equal steps, tokens and time, and after RLVR."""
+def probe_table(rows: pd.DataFrame) -> str:
+    """Markdown of rows of probes.csv: what replacing a reasoning changes, with its 95 % interval over questions."""
+    lines = []
+    for row in rows.itertuples():
+        scale, unit = (100, "points") if row.measure == "right" else (1, "nats")
+        own, low, high = (f"{scale * x:+.2f}" for x in (row.change, row.low, row.high))
+        lines.append((row.objective, row.seed, row.step, row.about, row.way, row.n, f"{own} [{low}, {high}] {unit}"))
+    heads = ["method", "seed", "step", "targets", "own reasoning replaced by", "questions", "change"]
+    return as_markdown(heads, lines) if lines else "not run"
+
+
+def lost_without(probes: pd.DataFrame | None, way: str = "another's") -> dict[str, str]:
+    """{label of an arm: accuracy that it loses with another reasoning, in points, mean over seeds [interval]}.
+
+    probes: rows of probes.csv with a column `arm`; None: not run.
+    """
+    if probes is None or probes.empty:
+        return {}
+    kept = probes[(probes["way"] == way) & (probes["measure"] == "right") & (probes["about"] == "all")]
+    found = {label_of(arm): 100 * own.set_index("seed")["change"] for arm, own in kept[kept["step"] > 0].groupby("arm")}
+    return {label: interval(changes) for label, changes in found.items()}
+
+
+def side_table(table: pd.DataFrame, metric: str = "overall", probes: pd.DataFrame | None = None) -> str:
+    """Markdown of `side_by_side`: a row a method; at equal steps, tokens and time, and after RLVR; last, what it loses
+    with another item's reasoning in place of its own (`lost_without`)."""
+    lost = lost_without(probes)
     titles = {"steps": "equal steps", "tokens": "equal tokens", "time": "equal time", "RLVR": "after the same RLVR"}
     lines = []
     for method, rows in table[table["metric"] == metric].groupby("method", sort=False):
-        lines.append((method, rows["seeds"].min(), *rows.set_index("at")["interval"].reindex(titles).fillna("not run")))
-    return as_markdown([f"{metrics.METRICS[metric].title.lower()}, %", "seeds", *titles.values()], lines)
+        cells = rows.set_index("at")["interval"].reindex(titles).fillna("not run")
+        lines.append((method, rows["seeds"].min(), *cells, lost.get(method, "not run")))
+    heads = [f"{metrics.METRICS[metric].title.lower()}, %", "seeds", *titles.values()]
+    return as_markdown([*heads, "with another's reasoning, points"], lines)
 
 
 def cost_table(tinybench: pd.DataFrame, training: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
@@ -186,9 +213,10 @@ def readme_tables() -> dict[str, str]:
     tables = stored()
     rows = {study: select(tables["tinybench"], study) for study in ("baselines", "rlvr", "side", "side_rlvr")}
     spent = select(tables["training"], "side")
+    probes = select(tables["probes"], "side") if "probes" in tables else None
     return {
         "results": main_table(rows["baselines"]),
-        "side": side_table(side_by_side(rows["side"], spent, costs_of(spent), rows["side_rlvr"])),
+        "side": side_table(side_by_side(rows["side"], spent, costs_of(spent), rows["side_rlvr"]), probes=probes),
         "rlvr": follow_on_table(rows["rlvr"]),
         "claims": claims.summary(claims.ledger(claims.load(), tables)),
     }

@@ -1,18 +1,30 @@
 """Reasonings replaced, by hand and on tinybase; thoughts that only repeat a word are paid for what they say."""
 
+import json
+
 import pandas as pd
 import pytest
 import torch
 from skilled import passages as nine_words
-from skilled import teach
+from skilled import teach, write_corpus, write_problems
 from transformers import AutoTokenizer
 
 from pzlib.engine.models import load
 from pzlib.engine.packing import after
 from pzlib.evaluation.cases import answers, masked_cases
-from pzlib.evaluation.probes import GENERIC, effects, paid, probed, reasoning, replacements
+from pzlib.evaluation.probes import (
+    GENERIC,
+    effects,
+    episodes_of,
+    held_out_items,
+    paid,
+    probe,
+    probed,
+    reasoning,
+    replacements,
+)
 from pzlib.evaluation.small_world import complete, held_out, spans
-from pzlib.objectives.rlp import names
+from pzlib.objectives.rlp import RLP, names
 from pzlib.prompts import parse_boxed
 from pzlib.rewards import predictor_reward
 from pzlib.run import Run
@@ -66,6 +78,12 @@ def test_replacements_by_hand():
         replacements(["a", "b"], ["Rome", "Rome"], [1, 1], "tiny")
 
 
+def test_a_reasoning_ends_where_the_answer_opens_and_closes_its_thought():
+    assert reasoning("<think> it was \\boxed{ 5 }") == "<think> it was </think> "
+    assert reasoning("<think> it was </think> so \\boxed{ 5 }") == "<think> it was </think> so "
+    assert reasoning("it was </think>", "</think>") == "it was "
+
+
 def test_effects_by_hand():
     told = [("p", "own", 1.0, -1.0), ("p", "own", 0.0, -3.0), ("q", "own", 1.0, -2.0), ("r", "own", 1.0, 0.0)]
     told += [("p", "blank", 0.0, -4.0), ("p", "blank", 0.0, -4.0), ("q", "blank", 1.0, -1.0), ("r", "blank", 0.0, -2.0)]
@@ -116,3 +134,68 @@ def test_the_base_answers_by_what_it_reasons(tmp_path):
     assert rows[rows["way"] == "generic"]["right"].tolist() == right and 0 < sum(right) < len(right)
     found = effects(rows).set_index(["way", "measure"])["change"]
     assert found["another's", "right"] < -0.2 and found["another's", "nats"] < -1
+
+
+FORMS = ["pretrainzero", "random_span", "random_next_token", "entropy_next_token", "rpt", "rlp", "rlpt", "rlvr", "sft"]
+
+
+def thinking(tiny_model, folder):
+    """The tiny model taught to say a word or two before its box, whatever is asked."""
+    torch.manual_seed(0)
+    return teach(tiny_model, folder, steps=40, thought="Anna has a book . ")
+
+
+@pytest.mark.parametrize("objective", FORMS)
+def test_every_method_is_probed_in_its_own_form(objective, tiny_model, tmp_path, home):
+    write_corpus(tmp_path / "corpus.jsonl", n=80)
+    write_problems(tmp_path / "problems.jsonl", n=80)
+    if objective == "rlpt":  # it asks for sentences
+        texts = [" . ".join(p.text[:-2] for p in nine_words(3, seed=n, words=4)) + " ." for n in range(80)]
+        (tmp_path / "corpus.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts))
+    text = tmp_path / ("problems.jsonl" if objective == "rlvr" else "corpus.jsonl")
+    sizes = {"min_tokens": 4, "corpus_limit": 20, "min_context": 2, "max_completion_tokens": 10}
+    model = thinking(tiny_model, tmp_path / "model")
+    run = Run(tier="smoke", objective=objective, model=str(model), corpus=str(text), **sizes)
+    loaded, tokenizer = load(run)
+    held = held_out_items(run, tokenizer, 6)
+    read = {getattr(item, "text", None) or item.question for item in run.method.load_items(run, tokenizer)}
+    assert len(held) == 6 and not read & {getattr(item, "text", None) or item.question for item in held}
+    table, opening = episodes_of(run, loaded, tokenizer, held, samples=2)
+    assert opening == "\\boxed{" and set(table["sample"]) >= {0, 1} and table["target"].str.len().min() > 0
+    assert table.groupby("case")["prompt"].nunique().eq(1).all()
+    rows = probe(run, str(model), items=6, samples=2)
+    assert set(rows["way"]) == {"another's", "blank", "generic"} and set(rows["measure"]) == {"right", "nats"}
+    assert rows["low"].le(rows["change"]).all() and rows["high"].ge(rows["change"]).all()
+    assert rows.equals(probe(run, str(model), items=6, samples=2))  # the same questions and draws again
+
+
+def test_an_answer_in_no_box_follows_the_thought_with_its_own_space(skilled):
+    run = Run(tier="smoke", objective="rlp", template="paper", model=str(skilled), min_context=2)
+    model, tokenizer = load(run)
+    (item,) = nine_words(1)
+    method, before = RLP(run, [item], tokenizer, model=model), item.text.split()[:3]
+    word = item.text.split()[3]
+    episode = {"prompt": method.form.prompt(" ".join(before)), "passage_id": item.id, "mask": word}
+    assert method.continuation(episode) == f" {word}" and method.opening == "</think>"
+    table = pd.DataFrame({"prompt": ["Anna has", "Bela has"], "target": ["Rome", "Oslo"], "case": ["p", "q"],
+                          "kind": "",
+                          "completion": ["so it is </think>", "a </think>"], "sample": 0})  # fmt: skip
+    rows = probed(model, tokenizer, table, "paper", "</think>")
+    texts = {"own": "so it is", "another's": "a", "blank": ". . .", "generic": GENERIC["</think>"]}
+    for way, text in texts.items():
+        row = rows[(rows["way"] == way) & (rows["case"] == "p")].iloc[0]
+        ids = tokenizer(f"Anna has {text} </think>", return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            logp = model.eval()(input_ids=ids).logits[0, -1].log_softmax(-1)
+        word = tokenizer("Rome")["input_ids"][0]
+        assert row["nats"] == pytest.approx(logp[word].item(), abs=1e-4), way
+        assert row["right"] == float(logp.argmax() == word)
+
+
+def test_a_text_that_a_run_reads_whole_holds_nothing_out(tiny_model, tmp_path):
+    write_corpus(tmp_path / "corpus.jsonl", n=10)
+    run = Run(tier="smoke", model=str(tiny_model), corpus=str(tmp_path / "corpus.jsonl"), min_tokens=4)
+    with pytest.raises(ValueError, match="corpus: the run reads all of .* so nothing is held out"):
+        probe(run, str(tiny_model))
+    with pytest.raises(ValueError, match="items, samples: 1 and 4"):
+        probe(run, str(tiny_model), items=1)

@@ -175,8 +175,13 @@ def test_every_method_is_shown_at_every_budget_and_after_the_same_rlvr():
     general = table[(table["metric"] == "general") & (table["at"] == "steps")].set_index("method")["mean"]
     assert general["PretrainZero"] == pytest.approx(90)
     lines = side_table(table).splitlines()
-    assert lines[2] == "| Base | 2 | 50.0 | 50.0 | 50.0 | 75.0 |"
-    assert lines[4] == "| Supervised fine-tuning | 2 | 40.0 | 40.0 | 40.0 | not run |"
+    assert lines[2] == "| Base | 2 | 50.0 | 50.0 | 50.0 | 75.0 | not run |"
+    assert lines[4] == "| Supervised fine-tuning | 2 | 40.0 | 40.0 | 40.0 | not run | not run |"
+    one = {"arm": "pretrainzero", "way": "another's", "measure": "right", "about": "all", "step": 20}
+    told = [{"seed": seed, "change": change} for seed, change in ((0, -0.25), (1, -0.15))]
+    beside = [{"way": "blank"}, {"measure": "nats"}, {"about": "reasoning"}, {"step": 0}]  # none of which counts
+    probes = pd.DataFrame([one | row for row in told] + [one | told[0] | {"change": -9.0} | row for row in beside])
+    assert side_table(table, probes=probes).splitlines()[3].endswith("| -20.0 [-25.0, -15.0] |")
 
 
 def test_a_point_of_gain_has_a_price_where_there_is_a_gain():
