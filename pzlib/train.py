@@ -52,7 +52,7 @@ def train(run, view=None, evaluate=None):
     if complete:  # its text or model was moved or touched: it must be the same
         note(folder.open(run, facts), run)
         return folder
-    with training(folder, run, facts, main):
+    with training(folder, run, facts, main), ending():
         trainer = make_trainer(run, model, tokenizer, items, folder, evaluate, view)
         # one process looks, for it sets broken ones aside; all go on from what it found
         found = [checkpoints.latest_good(folder.path / "checkpoints", run.run_id) if main else None]
@@ -61,7 +61,7 @@ def train(run, view=None, evaluate=None):
             folder.truncate_after(step if checkpoint else -1)
         watchdog = Watchdog(run, folder, PartialState().process_index)
         trainer.add_callback(watchdog)
-        with models.less_noise(), watchdog.watching(), ending(trainer):
+        with models.less_noise(), watchdog.watching():
             trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
             for name in ("model", ADAPTER) if run.lora_rank else ("model",):
                 _save_model(trainer, folder.path, name)
@@ -211,7 +211,8 @@ def trl_arguments(run, folder, processes=1):
         max_completion_length=run.max_completion_tokens, temperature=run.temperature, top_p=run.top_p, top_k=0,
         # PretrainZero (eqs. 10, 11 and text): no KL, clip-higher, z-scores within a group; token averaging is ours.
         loss_type={"gspo": "grpo"}.get(run.loss, run.loss), beta=run.kl, entropy_coef=run.entropy_bonus,
-        epsilon=run.clip_low, epsilon_high=run.clip_high, delta=run.clip_dual or None, scale_rewards="group",
+        epsilon=run.clip_low, delta=run.clip_dual or None, scale_rewards="group",
+        epsilon_high=run.clip_high + (run.loss == "cispo"),  # with cispo TRL takes the largest ratio itself
         importance_sampling_level="sequence" if run.loss == "gspo" else "token", top_entropy_quantile=1.0,
         mask_truncated_completions=False, disable_dropout=True, **vllm_arguments(run),
         generation_kwargs=stop if stop["stop"] and run.use_vllm else None,

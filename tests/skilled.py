@@ -18,6 +18,21 @@ def passages(n, seed=0, words=9):
     return [Passage(f"p{i}", "", " ".join(rng.sample(WORDS, words)) + " .", words + 1) for i in range(n)]
 
 
+def batches_of(settings):
+    """(trainer, TRL's batches) of a Run on such passages, which is trained for them."""
+    from pzlib.engine.models import load
+    from pzlib.runs.folder import RunFolder
+    from pzlib.train import make_trainer
+
+    model, tokenizer = load(settings)
+    trainer = make_trainer(settings, model, tokenizer, passages(20), RunFolder(settings.folder).open(settings))
+    seen, original = [], trainer.compute_loss
+    trainer.compute_loss = lambda model, x, *a, **k: seen.append(x) or original(model, x, *a, **k)
+    trainer.train()
+    trainer.compute_loss = original
+    return trainer, seen
+
+
 def teach(source, target, steps=150, seed=0, rate=5e-3, thought=""):
     """Fine-tune the model in `source` on masks and answers of random words of random passages; save it to
     `target`. thought: what it says before every answer."""

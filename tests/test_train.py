@@ -13,7 +13,7 @@ import warnings
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from skilled import passages
+from skilled import batches_of, passages
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from transformers.integrations import integration_utils
 from trl import GRPOTrainer
@@ -234,15 +234,17 @@ def test_the_gradient_of_a_whole_step_is_the_same_to_a_millionth(run):
     assert (gradients[True] - gradients[False]).norm() < 1e-6 * gradients[False].norm()
 
 
+@pytest.mark.parametrize(("loss", "given"), [("dapo", 0.28), ("grpo", 0.28), ("gspo", 0.28), ("cispo", 1.28)])
+def test_whatever_the_loss_no_ratio_counts_for_more_than_1_and_clip_high(run, loss, given):
+    """TRL adds 1 to `epsilon_high`, but for cispo, which cuts the ratio at it: 0.28 would cut every ratio."""
+    settings = run(loss=loss, drop_rows=loss in ("dapo", "cispo"))
+    assert module.trl_arguments(settings, RunFolder(settings.folder)).epsilon_high == pytest.approx(given)
+
+
 @pytest.mark.parametrize("loss", ["dapo", "cispo"])
 def test_against_trl_at_equal_positions_and_in_float64_the_gradients_agree(run, loss):
     settings = run(filter="none", passages=4, group=8, steps=2, loss=loss)
-    model, tokenizer = load(settings)
-    trainer = make_trainer(settings, model, tokenizer, passages(20), RunFolder(settings.folder).open(settings))
-    batches, original = [], trainer.compute_loss
-    trainer.compute_loss = lambda model, x, *a, **k: batches.append(x) or original(model, x, *a, **k)
-    trainer.train()
-    trainer.compute_loss = original
+    trainer, batches = batches_of(settings)
     changes = gradient_changes(trainer, batches)
     assert 0 < changes["exact"] < 1e-6 and trainer.model.dtype == torch.float32 and trainer.drop_rows
     # A row left out that does count is seen.

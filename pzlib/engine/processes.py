@@ -54,6 +54,14 @@ def end_with_parent(seconds=0.5):
     threading.Thread(target=watch, daemon=True).start()
 
 
+def visible_gpus():
+    """The GPUs of this process, each as CUDA_VISIBLE_DEVICES names it."""
+    import torch
+
+    count, names = torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    return names[:count] if names[0] else [str(number) for number in range(count)]
+
+
 def end_with_parent_for_good():
     """`end_with_parent` that also holds for the program that this process becomes by exec: Linux itself sends SIGTERM.
 

@@ -2,7 +2,6 @@
 Leaves out quantised caches and sleep: a colocated engine keeps its share of the memory, `vllm_memory`, all the time."""
 
 import contextlib
-import functools
 import gc
 import importlib.util
 import ipaddress
@@ -13,6 +12,7 @@ import socket
 import sys
 
 import torch
+from accelerate import PartialState
 from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
@@ -24,6 +24,7 @@ KEY = "VLLM_API_KEY"  # vLLM's name; its own check leaves out the paths by which
 # Log-probabilities of the policy differ between vLLM's kernels and the trainer's, so each token's gradient is weighted
 # by p_trainer / p_vllm, cut at this value: TRL's `token_truncate` and its default bound. The papers name none.
 IMPORTANCE_CAP = 3.0
+_BUILT = []  # of each `ending` that is entered now: the engines that were built within it
 LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # set by TRL as it builds an engine
 
 
@@ -149,7 +150,13 @@ def as_asked(run):
     name = "LLM" if run.vllm_mode == "colocate" else "VLLMClient"
     plain = getattr(vllm_generation, name)
     if name == "LLM":
-        made = functools.partial(plain, **engine_settings(run))
+
+        def made(**named):
+            engine = plain(**engine_settings(run) | named)
+            if _BUILT:
+                _BUILT[-1].append(engine)
+            return engine
+
     else:
         token = token_of(run.vllm_server)
         if is_loopback(run.vllm_server.rpartition(":")[0]):
@@ -172,21 +179,23 @@ def as_asked(run):
 
 
 @contextlib.contextmanager
-def ending(trainer):
-    """When it is left, however that is, a trainer's colocated engine ends and its memory is free for the next run.
+def ending():
+    """When it is left, however that is, the engines that were built within it end, and their memory is free again.
 
-    Without it the engine would live as long as the process: vLLM keeps the layers of every engine in reach.
+    Otherwise an engine would live as long as the process, since vLLM keeps its layers in reach. Of a run on several
+    processes it ends with them: its shutdown would take away the process group that they share.
     """
+    _BUILT.append([])
     try:
         yield
     finally:
-        generation = getattr(trainer, "vllm_generation", None)
-        if hasattr(generation, "llm"):
-            generation.llm.llm_engine.engine_core.shutdown()
-            del generation.llm
-            gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+        for engine in _BUILT.pop():
+            if PartialState().num_processes == 1:
+                engine.llm_engine.engine_core.shutdown()
+                del engine.llm_engine
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
 
 def engine_settings(run):

@@ -2,7 +2,6 @@
 Leaves out how one model is asked (`pzlib.evaluation.scores`), which keeps every finished benchmark."""
 
 import gc
-import os
 import queue
 import sys
 import threading
@@ -94,12 +93,9 @@ def _command(model, tasks, protocol, data, random_option, output):
 
 def _beside(commands, jobs):
     """Run the commands, `jobs` at a time; each of them sees one GPU of its own, where there are any."""
-    import torch
-
-    gpus = torch.cuda.device_count()
-    if 0 < gpus < jobs:
-        raise ValueError(f"jobs: {jobs} at a time need a GPU each, here are {gpus}; lower it")
-    names = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name] or range(gpus)
+    gpus = processes.visible_gpus()
+    if 0 < len(gpus) < jobs:
+        raise ValueError(f"jobs: {jobs} at a time need a GPU each, here are {len(gpus)}; lower it")
     waiting, running, failed = queue.SimpleQueue(), {}, []
     for command in commands:
         waiting.put(command)
@@ -107,7 +103,7 @@ def _beside(commands, jobs):
     def work(number):
         while not failed and not waiting.empty():
             command = waiting.get()
-            own = {"CUDA_VISIBLE_DEVICES": str(names[number])} if gpus else {}
+            own = {"CUDA_VISIBLE_DEVICES": gpus[number]} if gpus else {}
             child = running[number] = processes.start(command, own)
             for line in child.stdout:
                 print(line, end="", flush=True)

@@ -19,7 +19,7 @@ from typing import Protocol
 import pandas as pd
 from filelock import FileLock
 
-from pzlib.engine.processes import FAILED, as_child, how_it_ended, start, stop
+from pzlib.engine.processes import FAILED, as_child, how_it_ended, start, stop, visible_gpus
 from pzlib.errors import duration
 from pzlib.headless import announce_failures, progress
 from pzlib.paths import root
@@ -93,10 +93,8 @@ class Here:
     """This machine: jobs share its cores, and each has `gpus` of its own (None: one, where there are any)."""
 
     def __init__(self, at_once: int | None, gpus: int | None) -> None:
-        import torch
-
-        count, names = torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-        self.free = names[:count] if names[0] else [str(number) for number in range(count)]
+        self.free = visible_gpus()
+        count = len(self.free)
         self.gpus = _whole(gpus, count)
         fit = count // self.gpus if self.gpus else at_once or 2  # a step of the small model gains little from a third
         self.at_once = min(at_once or fit, fit)

@@ -95,18 +95,18 @@ def side_of(task: str, *instance) -> str:
     return "test" if byte < test else "validation" if byte < test + validation else "train"
 
 
-def _seen(side: bool | str) -> bool | str:
+def seen_side(side: bool | str) -> bool | str:
     """The side that every text shows, of the world whose side this is."""
     return False if isinstance(side, bool) else "train"
 
 
-def _on(side: bool | str, task: str, *instance) -> bool:
+def on_side(side: bool | str, task: str, *instance) -> bool:
     if isinstance(side, bool):
         return held_out(task, *instance) == side
     return side_of(task, *instance) == side
 
 
-def _deduced(
+def deduced_fact(
     rng, task: str, values: dict, reasons: dict[str, str], sentences: list[str], questions: list[str], instance=()
 ) -> Fact:
     """A fact of which each slot of `reasons` follows from the others, the last as the answer; slots are `values`."""
@@ -118,14 +118,14 @@ def _deduced(
     return Fact(task, sentence, slots, question, str(values[answer]), said[answer], f"{task} {instance}")
 
 
-def _draw(test: bool | str, task: str, make, key=tuple):
+def draw_on_side(test: bool | str, task: str, make, key=tuple):
     """Draw `make()` until the instance, `task` and what `key` makes of the values, is on that side of the split."""
-    while not _on(test, task, *key(values := make())):
+    while not on_side(test, task, *key(values := make())):
         pass
     return values
 
 
-def _addends(rng, test):
+def addends(rng, test):
     """Two numbers and their sum, all within 10..60; an instance is the unordered pair, for plus and minus alike."""
 
     def make():
@@ -133,11 +133,11 @@ def _addends(rng, test):
         b = rng.randint(10, 60 - a)
         return a, b, a + b
 
-    return _draw(test, "add", make, lambda values: sorted(values[:2]))
+    return draw_on_side(test, "add", make, lambda values: sorted(values[:2]))
 
 
 def _sum(rng, test):
-    a, b, c = _addends(rng, test)
+    a, b, c = addends(rng, test)
     reasons = {"a": "{c} minus {b} is {a}", "b": "{c} minus {a} is {b}", "c": "{a} plus {b} is {c}"}
     sentences = [
         "The mill sold {a} sacks in spring and {b} in autumn , {c} in all .",
@@ -149,11 +149,11 @@ def _sum(rng, test):
         "On a roof sit {a} birds and {b} more arrive . How many birds are there ?",
         "What is {a} plus {b} ?",
     ]
-    return _deduced(rng, "sum", dict(a=a, b=b, c=c), reasons, sentences, questions, sorted((a, b)))
+    return deduced_fact(rng, "sum", dict(a=a, b=b, c=c), reasons, sentences, questions, sorted((a, b)))
 
 
 def _difference(rng, test):
-    b, c, a = _addends(rng, test)
+    b, c, a = addends(rng, test)
     reasons = {"a": "{b} plus {c} is {a}", "b": "{a} minus {c} is {b}", "c": "{a} minus {b} is {c}"}
     sentences = [
         "Of {a} houses {b} burned down and {c} were left .",
@@ -165,18 +165,18 @@ def _difference(rng, test):
         "A rope of {a} feet loses {b} feet . How many feet remain ?",
         "What is {a} minus {b} ?",
     ]
-    return _deduced(rng, "difference", dict(a=a, b=b, c=c), reasons, sentences, questions, sorted((b, c)))
+    return deduced_fact(rng, "difference", dict(a=a, b=b, c=c), reasons, sentences, questions, sorted((b, c)))
 
 
 def _two_step(rng, test):
     def make():  # each step alone is a seen one: what is held out is their combination
-        a, b, e = _addends(rng, _seen(test))
+        a, b, e = addends(rng, seen_side(test))
         c, d = rng.choice([(c, e - c) for c in range(10, e - 9)])
         return a, b, c, d, e
 
     while True:
-        a, b, c, d, e = _draw(test, "two_step", make, lambda values: values[:3])
-        if len({a, b, c, d}) == 4 and _on(_seen(test), "add", min(c, d), max(c, d)):
+        a, b, c, d, e = draw_on_side(test, "two_step", make, lambda values: values[:3])
+        if len({a, b, c, d}) == 4 and on_side(seen_side(test), "add", min(c, d), max(c, d)):
             break
     reasons = {
         "a": "{d} plus {c} is {e} . {e} minus {b} is {a}",
@@ -192,18 +192,18 @@ def _two_step(rng, test):
         "A flock has {a} birds . Then {b} join and {c} leave . How many birds are there ?",
         "A bag holds {a} nuts . After adding {b} and eating {c} , how many remain ?",
     ]
-    return _deduced(rng, "two_step", dict(a=a, b=b, c=c, d=d, e=e), reasons, sentences, questions)
+    return deduced_fact(rng, "two_step", dict(a=a, b=b, c=c, d=d, e=e), reasons, sentences, questions)
 
 
 def _three_sum(rng, test):
     def make():
-        a, b, e = _addends(rng, _seen(test))
+        a, b, e = addends(rng, seen_side(test))
         c = rng.randint(10, max(10, 60 - e))
         return a, b, c, e + c, e
 
     while True:
-        a, b, c, d, e = _draw(test, "three_sum", make, lambda values: sorted(values[:3]))
-        if d <= 60 and len({a, b, c}) == 3 and _on(_seen(test), "add", min(c, e), max(c, e)):
+        a, b, c, d, e = draw_on_side(test, "three_sum", make, lambda values: sorted(values[:3]))
+        if d <= 60 and len({a, b, c}) == 3 and on_side(seen_side(test), "add", min(c, e), max(c, e)):
             break
     reasons = {
         "a": "{d} minus {c} is {e} . {e} minus {b} is {a}",
@@ -219,12 +219,12 @@ def _three_sum(rng, test):
         "Three pens hold {a} , {b} and {c} sheep . How many sheep are there ?",
         "What is {a} plus {b} plus {c} ?",
     ]
-    return _deduced(rng, "three_sum", dict(a=a, b=b, c=c, d=d, e=e), reasons, sentences, questions)
+    return deduced_fact(rng, "three_sum", dict(a=a, b=b, c=c, d=d, e=e), reasons, sentences, questions)
 
 
 def _chain(rng, test):
     """Small steps from a number to the next: only the first number and the steps are new (the clean world)."""
-    a, m, n = _draw(test, "chain", lambda: (rng.randint(10, 46), rng.randint(2, 7), rng.randint(2, 7)))
+    a, m, n = draw_on_side(test, "chain", lambda: (rng.randint(10, 46), rng.randint(2, 7), rng.randint(2, 7)))
     b, c = a + m, a + m + n
     m, n = SMALL[m - 2], SMALL[n - 2]
     first, second = f"{a} plus {m} is {b}", f"{b} plus {n} is {c}"
@@ -243,21 +243,21 @@ def _chain(rng, test):
     return Fact("chain", sentence, slots, rng.choice(questions), str(c), f"{first} . {second}", f"chain {a} {m} {n}")
 
 
-def _along(wheel: list[str], start: int, steps: list[int], way: int = 1) -> str:
+def steps_along(wheel: list[str], start: int, steps: list[int], way: int = 1) -> str:
     """Counting along a wheel, each stage from one again: "one Tuesday two Wednesday one Thursday"."""
     counted = [COUNTING[k] for n in steps for k in range(n)]
     return " ".join(f"{word} {wheel[(start + way * (k + 1)) % len(wheel)]}" for k, word in enumerate(counted))
 
 
 def _weekday(rng, test):
-    return in_days(rng, *_draw(test, "weekday", lambda: (rng.randrange(7), rng.randint(2, 6))))
+    return in_days(rng, *draw_on_side(test, "weekday", lambda: (rng.randrange(7), rng.randint(2, 6))))
 
 
 def in_days(rng, start: int, n: int) -> Fact:
     """`n` days on from a day of the week."""
     values = {"a": DAYS[start], "n": SMALL[n - 2], "b": DAYS[(start + n) % 7]}
-    forth = _along(DAYS, start, [n])
-    reasons = {"a": _along(DAYS, start + n, [n], -1), "n": forth, "b": forth}
+    forth = steps_along(DAYS, start, [n])
+    reasons = {"a": steps_along(DAYS, start + n, [n], -1), "n": forth, "b": forth}
     sentences = [
         "The fair opens on {a} and ends {n} days later on {b} .",
         "Since {a} the feast lasts {n} days until {b} .",
@@ -267,18 +267,19 @@ def in_days(rng, start: int, n: int) -> Fact:
         "A guest comes on {a} and stays {n} days . On which day does he leave ?",
         "What is {n} days past {a} ?",
     ]
-    return _deduced(rng, "weekday", values, reasons, sentences, questions)
+    return deduced_fact(rng, "weekday", values, reasons, sentences, questions)
 
 
 def _month(rng, test):
-    return in_months(rng, *_draw(test, "month", lambda: (rng.randrange(12), rng.randint(2, 4), rng.randint(2, 4))))
+    make = lambda: (rng.randrange(12), rng.randint(2, 4), rng.randint(2, 4))  # noqa: E731
+    return in_months(rng, *draw_on_side(test, "month", make))
 
 
 def in_months(rng, start: int, m: int, n: int) -> Fact:
     """Two stages along the year: more steps than a small model takes at once."""
     values = {"a": MONTHS[start], "m": SMALL[m - 2], "n": SMALL[n - 2], "b": MONTHS[(start + m + n) % 12]}
-    forth = _along(MONTHS, start, [m, n])
-    reasons = {"a": _along(MONTHS, start + m + n, [n, m], -1), "m": forth, "n": forth, "b": forth}
+    forth = steps_along(MONTHS, start, [m, n])
+    reasons = {"a": steps_along(MONTHS, start + m + n, [n, m], -1), "m": forth, "n": forth, "b": forth}
     sentences = [
         "Sown in {a} , cut {m} months later , the crop rests {n} months until {b} .",
         "Work began in {a} , stopped after {m} months and ended {n} months later in {b} .",
@@ -287,13 +288,13 @@ def in_months(rng, start: int, m: int, n: int) -> Fact:
         "A ship leaves in {a} , sails {m} months and waits {n} . In which month is that ?",
         "What is {m} and then {n} months past {a} ?",
     ]
-    return _deduced(rng, "month", values, reasons, sentences, questions)
+    return deduced_fact(rng, "month", values, reasons, sentences, questions)
 
 
 def _city(rng, test):
     """A city with its country and what is spoken there; for the held-out ones only the country is ever told."""
     cities = CITIES_2 if isinstance(test, str) else CITIES
-    (city,) = _draw(test, "city", lambda: (rng.choice(cities),))
+    (city,) = draw_on_side(test, "city", lambda: (rng.choice(cities),))
     return city, COUNTRY_OF_2[city]
 
 
@@ -326,7 +327,7 @@ def _east(rng, test):
 
 
 def _count(rng, test):
-    crops = _draw(test, "count", lambda: rng.sample(CROPS, rng.randint(2, 5)), sorted)
+    crops = draw_on_side(test, "count", lambda: rng.sample(CROPS, rng.randint(2, 5)), sorted)
     number = SMALL[len(crops) - 2]
     reason = " ".join(f"{crop} {n}" for crop, n in zip(crops, COUNTING, strict=False))
     slots = {f"x{i}": (crop, "irreducible", "") for i, crop in enumerate(crops)} | {"n": (number, "count", reason)}

@@ -7,14 +7,14 @@ from pzlib.world.facts import (
     SMALL,
     TASKS,
     Fact,
-    _addends,
-    _along,
-    _deduced,
-    _draw,
-    _on,
-    _seen,
+    addends,
+    deduced_fact,
+    draw_on_side,
     in_days,
     in_months,
+    on_side,
+    seen_side,
+    steps_along,
 )  # fmt: skip
 
 
@@ -24,7 +24,7 @@ def _ladder(rng, side):
     The kinds are chain_1 to chain_4: the depth of a reasoning is known.
     """
     make = lambda: (rng.randint(10, 38), *rng.sample(range(2, 8), rng.randint(1, 4)))  # noqa: E731
-    a, *steps = _draw(side, "chain", make)
+    a, *steps = draw_on_side(side, "chain", make)
     at, said = [a], [SMALL[n - 2] for n in steps]
     for n in steps:
         at.append(at[-1] + n)
@@ -44,18 +44,19 @@ def _ladder(rng, side):
 
 def _tally(rng, side):
     """A running count: three numbers in one sentence follow from those on their left. Never asked as a question."""
-    seen = _seen(side)
+    seen = seen_side(side)
 
     def make():
-        a, b, c = _addends(rng, seen)
+        a, b, c = addends(rng, seen)
         d = rng.randint(10, max(10, 60 - c))
         e = c + d
         f = rng.randint(10, e - 10)
         return a, b, c, d, e, f, e - f
 
     while True:
-        a, b, c, d, e, f, g = _draw(side, "three_sum", make, lambda values: sorted((values[0], values[1], values[3])))
-        pairs = all(_on(seen, "add", *sorted(pair)) for pair in ((c, d), (f, g)))
+        values = draw_on_side(side, "three_sum", make, lambda values: sorted((values[0], values[1], values[3])))
+        a, b, c, d, e, f, g = values
+        pairs = all(on_side(seen, "add", *sorted(pair)) for pair in ((c, d), (f, g)))
         if e <= 60 and pairs and len({a, b, c, d, e, f, g}) == 7:
             break
     reasons = {
@@ -81,15 +82,15 @@ def _stages(rng, side, task, wheel):
         one = len(wheel) == 7 and rng.random() < 0.5
         return rng.randrange(len(wheel)), *lengths[: 1 if one else 2]
 
-    while sum((values := _draw(side, task, make))[1:]) > 10:
+    while sum((values := draw_on_side(side, task, make))[1:]) > 10:
         pass
     return values[0], list(values[1:])
 
 
 def _two_stages_of_days(rng, start, m, n):
     values = {"a": DAYS[start], "m": SMALL[m - 2], "n": SMALL[n - 2], "b": DAYS[(start + m + n) % 7]}
-    forth = _along(DAYS, start, [m, n])
-    reasons = {"a": _along(DAYS, start + m + n, [n, m], -1), "m": forth, "n": forth, "b": forth}
+    forth = steps_along(DAYS, start, [m, n])
+    reasons = {"a": steps_along(DAYS, start + m + n, [n, m], -1), "m": forth, "n": forth, "b": forth}
     sentences = [
         "The fair opens on {a} , moves {m} days later and ends {n} days later on {b} .",
         "Since {a} the feast lasts {m} days , then {n} more until {b} .",
@@ -98,7 +99,7 @@ def _two_stages_of_days(rng, start, m, n):
         "Today is {a} . Which day comes {m} and then {n} days later ?",
         "What is {m} and then {n} days past {a} ?",
     ]
-    return _deduced(rng, "weekday", values, reasons, sentences, questions, (values["a"], m, n))
+    return deduced_fact(rng, "weekday", values, reasons, sentences, questions, (values["a"], m, n))
 
 
 def _weekday(rng, side):

@@ -7,15 +7,14 @@ import pytest
 import torch
 from peft import PeftModel, get_peft_model
 from safetensors.torch import load_file
-from skilled import passages
+from skilled import batches_of
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 from pzlib.engine import models, packing
 from pzlib.engine.models import AVERAGE, Average, evaluating, load
 from pzlib.engine.sampling import can_branch
 from pzlib.run import Run
-from pzlib.runs.folder import RunFolder
-from pzlib.train import make_trainer, train
+from pzlib.train import train
 
 TIMES = ["seconds", "seconds_generation", "seconds_training", "seconds_evaluation"]
 SLOW = ("random_span", "random_next_token", "entropy_next_token", "rlvr", "rpt", "continued_pretraining")
@@ -216,17 +215,6 @@ def test_equal_seeds_give_equal_adapters(run):
     a, b, other = (train(run(name=name, seed=seed)).path for name, seed in (("a", 1), ("b", 1), ("c", 2)))
     file = "adapter/adapter_model.safetensors"
     assert (a / file).read_bytes() == (b / file).read_bytes() != (other / file).read_bytes()
-
-
-def batches_of(settings):
-    """(trainer, TRL's batches) of a run, which is trained for them."""
-    model, tokenizer = load(settings)
-    trainer = make_trainer(settings, model, tokenizer, passages(20), RunFolder(settings.folder).open(settings))
-    seen, original = [], trainer.compute_loss
-    trainer.compute_loss = lambda model, x, *a, **k: seen.append(x) or original(model, x, *a, **k)
-    trainer.train()
-    trainer.compute_loss = original
-    return trainer, seen
 
 
 def test_rows_are_dropped_and_prompts_shared_without_changing_the_adapters_gradient(run, monkeypatch):

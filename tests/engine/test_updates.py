@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from skilled import passages
+from skilled import batches_of
 from test_train import compare, run, weights  # noqa: F401  (run is a fixture)
 from trl import GRPOTrainer
 
@@ -11,19 +11,8 @@ from pzlib.engine.models import load
 from pzlib.engine.plan import plan
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
-from pzlib.train import make_trainer, train
+from pzlib.train import train
 from tests.bench.equality import gradient_changes
-
-
-def caught(settings):
-    """(trainer, every batch that its loss was given)."""
-    model, tokenizer = load(settings)
-    trainer = make_trainer(settings, model, tokenizer, passages(20), RunFolder(settings.folder).open(settings))
-    batches, original = [], trainer.compute_loss
-    trainer.compute_loss = lambda model, x, *a, **k: batches.append(x) or original(model, x, *a, **k)
-    trainer.train()
-    trainer.compute_loss = original
-    return trainer, batches
 
 
 def test_a_batch_is_cut_into_mini_batches_and_no_row_comes_twice(run):  # noqa: F811
@@ -32,7 +21,7 @@ def test_a_batch_is_cut_into_mini_batches_and_no_row_comes_twice(run):  # noqa: 
     rows = settings.rows_per_step  # 80
     assert (args.per_device_train_batch_size, args.gradient_accumulation_steps) == (10, 2)
     assert (args.steps_per_generation, args.num_iterations, args.max_steps) == (8, 1, 8)
-    trainer, batches = caught(settings)
+    trainer, batches = batches_of(settings)
     assert trainer.state.global_step == 8 and sum(len(x["advantages"]) for x in batches) == 2 * rows
     seen = [tuple(row) for x in batches[:8] for row in x["completion_ids"].tolist()]
     assert len(seen) == rows and all("old_per_token_logps" in x for x in batches), "of the policy that sampled"
@@ -87,7 +76,7 @@ def test_the_share_of_clipped_tokens_by_hand():
 
 @pytest.mark.parametrize("loss", ["dapo", "cispo"])
 def test_with_ratios_off_one_row_dropping_is_as_exact_as_with_one_update(run, loss):  # noqa: F811
-    trainer, batches = caught(run(updates_per_batch=4, filter="none", passages=4, group=8, loss=loss, steps=2))
+    trainer, batches = batches_of(run(updates_per_batch=4, filter="none", passages=4, group=8, loss=loss, steps=2))
     trainer.current_gradient_accumulation_steps = 1
     assert len(batches) == 8 and trainer.drop_rows
     changes = gradient_changes(trainer, batches)
@@ -163,7 +152,7 @@ def test_a_weight_makes_the_loss_the_sum_of_two_trl_losses(run, loss, updates): 
     settings = run(
         generator_weight=weight, filter="none", passages=4, group=8, steps=1, loss=loss, updates_per_batch=updates
     )
-    trainer, batches = caught(settings)
+    trainer, batches = batches_of(settings)
     model, asked = trainer.model.train().double(), trainer.method.mask_prompts
     trainer.current_gradient_accumulation_steps = 1
 
