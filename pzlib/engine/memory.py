@@ -14,6 +14,7 @@ SHIPPED = REPO / "data/paper/models.json"  # of the papers' models, so that noth
 KINDS = ("llama", "qwen2", "qwen3", "qwen3_moe", "smollm3")
 ROLLOUT_TOKENS = 200_000  # prompt and completion tokens that grow at once: bounds the key-value cache's memory
 TOKENS_AT_ONCE = 2048  # of a forward pass on a CPU: larger ones fall out of its cache
+GROUPED = 1024  # cached positions from which the sampler repeats no keys and values for heads that share them
 LONGEST = 4  # times the hidden width: tokens up to which dense attention costs no more than the products it spares
 TILE = 4096, 32_768  # tokens and vocabulary of TRL's tiles of logits (trl/kernels/chunked_logprob.py)
 IN_TORCH = 8.25  # float32 tiles at once in its `_backward_tile`, where torch does a Triton kernel's work (on a CPU)
@@ -331,9 +332,9 @@ def vllm_cache(run, arch, device):
 def _generation(run, arch, size, local):
     """transformers' growing branches: the cache of the groups that grow at once, and the layer that is being read."""
     groups = groups_at_once(run, local // run.group)
-    tokens = groups * (run.max_prompt_tokens + run.group * run.max_completion_tokens)
-    cache = tokens * arch.kv * (4 + size)  # a layer's; keys come out of their rotation in float32
-    repeated = tokens * arch.q * (4 + size + (size if size < 4 else 0))  # for all heads; then cast
+    length = run.max_prompt_tokens + run.group * run.max_completion_tokens
+    cache = groups * length * arch.kv * 2 * size  # a layer's, in the arithmetic's precision; copied where it grows
+    repeated = groups * (run.max_prompt_tokens if length >= GROUPED else length) * arch.q * 2 * size  # for all heads
     return {
         "KV cache": arch.layers * cache,
         "activations": cache + repeated,

@@ -6,8 +6,9 @@ import weakref
 from dataclasses import dataclass
 
 import torch
-from transformers import DynamicCache, GenerationConfig, LogitsProcessor
+from transformers import GenerationConfig, LogitsProcessor
 
+from pzlib.engine.caching import cache_for, grouping
 from pzlib.engine.models import evaluating
 
 PROMPT, IDLE = -1, -2  # owners of a cached position: all branches of its sequence, or none that counts
@@ -144,7 +145,8 @@ def _grow_branches(model, prompt_ids, uniforms, *, eos_ids, pad_id, temperature,
     prompts, branches, most = uniforms.shape
     device = uniforms.device
     ids, mask = _left_pad(prompt_ids, pad_id, device)
-    cache, eos = DynamicCache(), torch.tensor(eos_ids, device=device)
+    cache = cache_for(model, ids.shape[1] + branches * (most - 1))
+    eos = torch.tensor(eos_ids, device=device)
     cached = {"past_key_values": cache, "use_cache": True}
     positions = (mask.cumsum(1) - 1).clamp_min(0)
     out = model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1, **cached)
@@ -179,7 +181,8 @@ def _grow_branches(model, prompt_ids, uniforms, *, eos_ids, pad_id, temperature,
             branch, tokens, owner, row, length = (each[keep] for each in (branch, tokens, owner, row, length))
         owner = torch.cat([owner, branch], dim=1)
         seen, positions = visibility(branch, owner, model.dtype), (length + step)[:, None].expand_as(tokens)
-        logits = model(input_ids=tokens, attention_mask=seen, position_ids=positions, **cached).logits
+        with grouping(model):
+            logits = model(input_ids=tokens, attention_mask=seen, position_ids=positions, **cached).logits
 
     mean = (entropy / tokens_of).flatten().tolist()
     rows, counts = drawn.flatten(0, 1).tolist(), tokens_of.flatten().tolist()

