@@ -19,7 +19,7 @@ def test_scores_by_hand():
     asked = [  # passage, group, target, shown, rewards, completions
         ("p", 0, "Rome", "[mask] is old , rome is big", (1, 0), ("so \\boxed{ Rome }", "\\boxed{ Oslo }")),
         ("p", 1, "Oslo", "Rome and [mask] are old", (0, 0), ("well", "\\boxed{ Rome }")),
-        ("q", 0, "Rome", "[mask] is near", (1, 1), ("\\boxed{ Rome }", "it is \\boxed{ Rome }")),
+        ("q", 0, "Lima", "[mask] is near", (1, 1), ("\\boxed{ Rome }", "it is \\boxed{ Rome }")),
     ]
     rows = [
         {"role": "predictor", "passage_id": p, "block": p, "group_index": g, "mask": target, "shown": shown,
@@ -33,8 +33,7 @@ def test_scores_by_hand():
     assert 0 <= own["low"] < 1 / 6 < own["high"] <= 1
     assert own[["pass@1", "pass@2"]].tolist() == pytest.approx([0.5, 2 / 3])
     assert own["copy"] == pytest.approx(1 / 7 / 3)  # rome is one of the seven words shown with the first mask
-    # of the other passage: Rome for p's two masks, Rome or Oslo (the first) for q's
-    assert own["majority"] == pytest.approx(2 / 3)
+    assert own["majority"] == 0  # of the other passage: Lima for p's two, Rome for q's; its own would give it a third
     assert own["parsed"] == pytest.approx(5 / 6) and own["reasons"] == pytest.approx(2 / 6)
     assert own["length"] == pytest.approx(4.5) and own["cut off"] == pytest.approx(1 / 6)
     assert table.loc["recurs", ["masks", "pass@1"]].tolist() == [1, 0.5]
