@@ -208,6 +208,26 @@ def _compared(ours, theirs, tasks):
     return 0
 
 
+@command("pzlib gate Qwen/Qwen3-0.6B-Base --corpus my_text.jsonl --tier gpu")
+def gate(
+    model: Positional[given(str, MODEL, "MODEL")], /,
+    corpus: given(str | None, "a file, a folder or a hub name (default: the tier's text)", "TEXT") = None,
+    tier: given(Literal[*TIERS], "whose lengths and prompts are used") = "gpu",
+    passages: given(int, "that are played under each rule") = 8,
+    parameter: given(PAIRS, "a setting of the run and its value; once for each", "NAME VALUE", "-p") = (),
+    results: TABLES = None,
+):  # fmt: skip
+    """Can a model play at all? A few passages under every rule, with bounds and remedies, before anything is paid."""
+    from pzlib.evaluation.gate import gate
+    from pzlib.studies.results import keep_gate
+
+    run = run_of(parameter, tier=tier, objective="random_span", model=model, corpus=corpus)
+    found = gate(run, passages)
+    keep_gate(run, found, results)
+    print(found)
+    return 0
+
+
 @command("pzlib probe RUN_ID --items 64")
 def probe(
     run: Positional[given(str, "the id of a finished run", "RUN")], /,

@@ -49,6 +49,8 @@ def test_a_process_says_what_happened_in_its_last_line_and_exit_code(notebook):
         (["run", "{}", "-p", "seed", "x"], "seed: wants an int such as 0, got 'x'"),
         (["run", "{}x"], "study.ipynbx: no such notebook; did you mean study?"),
         (["run", "notebooks/04.ipynb"], "notebooks/04.ipynb: no such notebook; did you mean 04_pretrainzero?"),
+        (["gate", "data/tinybase", "--tier", "mini", "--passages", "1"], "passages: 1 give no interval"),
+        (["gate", "data/tinybase", "-p", "model", "x"], "model: give it as --model"),
         (["probe", "none"], "run: 'none' is no run of data/runs"),
         (["results"], "data/runs; `python -m pzlib run NOTEBOOK` makes one"),
         (["figures", "--results", "none"], "no folder none"),
@@ -108,6 +110,17 @@ def test_a_run_is_probed_before_and_after_and_the_rows_are_kept(tiny_model, home
     assert set(rows["step"]) == {0, 1} and set(rows["run_id"]) == {"probed"} and len(rows) == 12
     assert main(["probe", "probed", "--items", "6", "--samples", "2", "--results", str(home / "out")]) == 0
     assert pd.read_csv(home / "out/smoke/probes.csv").equals(rows)  # replaced, not added
+
+
+def test_the_gate_prints_its_verdict_and_keeps_its_numbers(tiny_model, home, tmp_path, capsys):
+    text = str(write_corpus(tmp_path / "corpus.jsonl", n=8))
+    said = ["gate", str(tiny_model), "--corpus", text, "--tier", "smoke", "--passages", "2"]
+    said += ["--results", str(home / "out"), "-p", "min_tokens", "4", "-p", "max_completion_tokens", "6"]
+    assert main(said) == 0 and main([*said, "-p", "seed", "1"]) == 0 and main(said) == 0
+    assert "verdict: cannot yet play pretrainzero" in capsys.readouterr().out
+    rows = pd.read_csv(home / "out/smoke/gate.csv")
+    assert rows.groupby(["model", "seed"])["number"].nunique().nunique() == 1 and set(rows["seed"]) == {0, 1}
+    assert not rows.duplicated(["seed", "number"]).any() and "random_span/alive" in set(rows["number"])
 
 
 def test_evaluate_prints_a_row_for_each_task(tiny_model, capsys):

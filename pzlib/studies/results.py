@@ -28,7 +28,7 @@ TABLES = {"runs": [], "training": ["step"], "tinybench": ["step", "group", "task
 MADE_BY = dict.fromkeys(TABLES, "pzlib results") | {
     "perplexity": "pzlib run notebooks/10_rlp.ipynb",
     "patterns": "pzlib run notebooks/07_reasoning_patterns.ipynb",
-    "probes": "pzlib probe RUN_ID",
+    "probes": "pzlib probe RUN_ID", "gate": "pzlib gate MODEL",
     "costs": "tests.bench.steps",
     "scratch": "tests.bench.scratch",
 }
@@ -106,6 +106,20 @@ def stored(tier="mini"):
     """The tables of a tier that are there: {name: DataFrame}, perhaps none."""
     paths = {name: Path(locate(folder_of(tier).relative_to(root()))) / f"{name}.csv" for name in MADE_BY}
     return {name: read(path) for name, path in paths.items() if path.is_file()}
+
+
+def keep_gate(run, found, out_dir=None):
+    """Bring what the gate found of `run`'s model into gate.csv of its tier: a row a number, by name."""
+    own = {"model": run.model, "corpus": run.corpus, "template": run.template, "seed": run.seed}
+    new = pd.DataFrame([own | {"number": name, "value": value} for name, value in found.numbers.items()])
+    path = folder_of(run.tier, out_dir) / "gate.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.parent / ".lock"):
+        old = pd.read_csv(path) if path.exists() else new[:0]
+        other = (old[list(own)] != pd.Series(own)).any(axis=1)
+        table = pd.concat([part for part in (old[other], new) if len(part)])
+        table = table.sort_values(list(own), kind="stable")
+        write_atomic(path, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
 def collect_probes(run_id, items=64, samples=4, out_dir=None):
