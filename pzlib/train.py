@@ -126,6 +126,16 @@ class PZTrainer(GRPOTrainer):
         return loss
 
 
+class PZSupervised(SFTTrainer):
+    """SFTTrainer whose loss may be the method's own."""
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        if not self.method.compute_loss:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        loss = self.method.compute_loss(model, inputs, self.accelerator.num_processes)
+        return loss * self.current_gradient_accumulation_steps  # by which the trainer divides a loss without a count
+
+
 def make_trainer(run, model, tokenizer, items, folder, evaluate=None, view=None):
     """The trainer of a run, ready to `train()`, on Passages or Problems; `trainer.method` is the run's method.
 
@@ -139,7 +149,7 @@ def make_trainer(run, model, tokenizer, items, folder, evaluate=None, view=None)
     if method.supervised:
         disable_dropout_in_model(model)  # as GRPOConfig's `disable_dropout` does
         rows = Dataset.from_dict({"row": range(run.steps * run.rows_per_step)})
-        trainer = SFTTrainer(**own, train_dataset=rows, data_collator=method.collate)
+        trainer = PZSupervised(**own, train_dataset=rows, data_collator=method.collate)
     else:
         with warnings.catch_warnings(), as_asked(run):
             warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
@@ -155,9 +165,9 @@ def make_trainer(run, model, tokenizer, items, folder, evaluate=None, view=None)
         if run.updates_per_batch > 1:
             trainer.clips = Clips(method, args)
             callbacks.append(trainer.clips)
-        callbacks += method.callbacks
     trainer.method = method
     callbacks += [
+        *method.callbacks,
         checkpoints.Kept(run, partial(_save_model, trainer, folder.path)),
         Recorder(run, folder, method, evaluate, view, models.bare),
         checkpoints.Manifests(folder.path / "checkpoints", run.run_id),
@@ -231,5 +241,6 @@ def _save_model(trainer, path, name, dtype=None):
     if main:
         if dtype:
             checkpoints.thin(part, dtype)
+        trainer.method.save_beside(part)
         shutil.rmtree(path / name, ignore_errors=True)
         part.rename(path / name)
