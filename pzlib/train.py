@@ -12,14 +12,14 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, is_peft_model
 from datasets import Dataset
 from transformers import PrinterCallback
-from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
+from trl import GRPOConfig, GRPOTrainer, SFTConfig
 from trl.trainer import disable_dropout_in_model
 
 from pzlib.engine import models, processes
 from pzlib.engine.memory import TOKENS_AT_ONCE, shares
 from pzlib.engine.packing import PackedModel, check_drop_rows, keep_moving_rows
 from pzlib.engine.sampling import can_branch
-from pzlib.engine.updates import Clips, PerBatch, weighted
+from pzlib.engine.updates import Clips, OwnLoss, PerBatch, weighted
 from pzlib.engine.vllm import Cuts, as_asked, ending, vllm_arguments
 from pzlib.game import blocks
 from pzlib.runs import checkpoints
@@ -119,21 +119,11 @@ class PZTrainer(GRPOTrainer):
             alone_on_cpu = self.accelerator.num_processes == 1 and self.accelerator.device.type == "cpu"
             bare, most = models.bare(self.accelerator.unwrap_model(model)), inputs["completion_ids"].shape[1]
             model = PackedModel(model, bare, most, at_once=TOKENS_AT_ONCE if alone_on_cpu else None)
-        if not self.clips:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        loss = super().compute_loss(self.clips.listening(model), inputs, return_outputs, num_items_in_batch)
-        self.clips.count(inputs)
+        model = self.clips.listening(model) if self.clips else model
+        loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if self.clips:
+            self.clips.count(inputs)
         return loss
-
-
-class PZSupervised(SFTTrainer):
-    """SFTTrainer whose loss may be the method's own."""
-
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        if not self.method.compute_loss:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        loss = self.method.compute_loss(model, inputs, self.accelerator.num_processes)
-        return loss * self.current_gradient_accumulation_steps  # by which the trainer divides a loss without a count
 
 
 def make_trainer(run, model, tokenizer, items, folder, evaluate=None, view=None):
@@ -149,7 +139,7 @@ def make_trainer(run, model, tokenizer, items, folder, evaluate=None, view=None)
     if method.supervised:
         disable_dropout_in_model(model)  # as GRPOConfig's `disable_dropout` does
         rows = Dataset.from_dict({"row": range(run.steps * run.rows_per_step)})
-        trainer = PZSupervised(**own, train_dataset=rows, data_collator=method.collate)
+        trainer = OwnLoss(**own, train_dataset=rows, data_collator=method.collate)
     else:
         with warnings.catch_warnings(), as_asked(run):
             warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
