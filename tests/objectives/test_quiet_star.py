@@ -100,7 +100,10 @@ def test_a_thought_is_tried_on_the_true_tokens_and_sees_nothing_beyond_its_place
     found = thoughts.read(model, head, ids, drawn, talk=3)
     embed, (start, end) = model.get_input_embeddings(), head.marks * head.scale
     line = [*embed(ids[:3]), start, *embed(drawn[2, 1]), end, *embed(ids[3:5])]
-    out = model(inputs_embeds=torch.stack(line)[None]).logits[0]
+    said = model(inputs_embeds=torch.stack(line)[None], output_hidden_states=True)
+    out, states = said.logits[0], said.hidden_states[-1][0]
+    believed = head.believed(states[2:3], states[7:8])  # of the text's token and of the thought's end
+    assert torch.allclose(found["weight"][2, 1], believed[0], atol=1e-6)
     assert torch.allclose(found["thought"][2, 1], out[3:6], atol=1e-5)
     assert torch.allclose(found["after"][2, 1], out[7:10], atol=1e-5)
 
