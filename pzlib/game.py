@@ -58,7 +58,6 @@ class Block:
 class Objective(Method):
     """A method with rollouts: its `rollout` is TRL's `rollout_func`. A subclass says in `fill` what is asked."""
 
-    callbacks = ()  # TrainerCallbacks of its own
     opening = "\\boxed{"  # of its answers
     advantages = staticmethod(group_advantages)  # (rewards, G) -> what TRL will make of them
 

@@ -21,6 +21,8 @@ class Method:
     rewards = ("exact",)  # those of `Run.reward` that fit what it asks
     has_generator = False  # a block opens with a group of masks
     reads_shared_prompts = False  # a shared prompt is read once in training even where no row may be dropped
+    callbacks = ()  # TrainerCallbacks of its own
+    compute_loss = None  # of a supervised one, `(model, inputs, processes)`; None: TRL's likelihood of its rows
     evaluation = "small_world"  # what is asked of it along training, see `pzlib.evaluation`
 
     def __init__(self, run, items, tokenizer, folder=None, model=None):
@@ -53,6 +55,9 @@ class Method:
     def prompts(cls, run, item):
         """The longest prompts that an item leads to: it is left out where one is above `max_prompt_tokens`."""
         raise NotImplementedError
+
+    def save_beside(self, folder):
+        """Write what the method learned besides the model into the folder of a model that is kept."""
 
     def begin_step(self, step):
         """Called as the trainer begins `step`, which counts from 1."""

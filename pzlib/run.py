@@ -77,6 +77,9 @@ class Run:
     ema: float = setting(0.999, above=0, below=1)  # of rlp: how much of itself the baseline keeps at each step
     # of a prediction: whether it is the target, or how likely that is after the reasoning (objectives/likelihood.py)
     reward: str = setting("exact", by_tier=True, choices=("exact", *LIKELIHOODS, "judge"))
+    talk_tokens: int = setting(4, at_least=1)  # of quiet_star: true tokens that a thought is tried on
+    policy_weight: float = setting(1.0, by_tier=True, at_least=0)  # of quiet_star: of REINFORCE beside the prediction
+    thought_scale: float = setting(1.0, by_tier=True, above=0)  # of quiet_star: start and end learn so much faster
     middle_weight: float = setting(0.5, at_least=0, at_most=1)  # of rlpt: of MSR beside ASR; not stated
     judge: str = ""  # of rlpt with reward judge: a model, or http://host:port/NAME of an endpoint
     generator_reward: str = setting(  # PretrainZero eq. 9; the others are ablations, see pzlib.rewards

@@ -12,14 +12,14 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, is_peft_model
 from datasets import Dataset
 from transformers import PrinterCallback
-from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
+from trl import GRPOConfig, GRPOTrainer, SFTConfig
 from trl.trainer import disable_dropout_in_model
 
 from pzlib.engine import models, processes
 from pzlib.engine.memory import TOKENS_AT_ONCE, shares
 from pzlib.engine.packing import PackedModel, check_drop_rows, keep_moving_rows
 from pzlib.engine.sampling import can_branch
-from pzlib.engine.updates import Clips, PerBatch, weighted
+from pzlib.engine.updates import Clips, OwnLoss, PerBatch, weighted
 from pzlib.engine.vllm import Cuts, as_asked, ending, vllm_arguments
 from pzlib.game import blocks
 from pzlib.runs import checkpoints
@@ -119,10 +119,10 @@ class PZTrainer(GRPOTrainer):
             alone_on_cpu = self.accelerator.num_processes == 1 and self.accelerator.device.type == "cpu"
             bare, most = models.bare(self.accelerator.unwrap_model(model)), inputs["completion_ids"].shape[1]
             model = PackedModel(model, bare, most, at_once=TOKENS_AT_ONCE if alone_on_cpu else None)
-        if not self.clips:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        loss = super().compute_loss(self.clips.listening(model), inputs, return_outputs, num_items_in_batch)
-        self.clips.count(inputs)
+        model = self.clips.listening(model) if self.clips else model
+        loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if self.clips:
+            self.clips.count(inputs)
         return loss
 
 
@@ -139,7 +139,7 @@ def make_trainer(run, model, tokenizer, items, folder, evaluate=None, view=None)
     if method.supervised:
         disable_dropout_in_model(model)  # as GRPOConfig's `disable_dropout` does
         rows = Dataset.from_dict({"row": range(run.steps * run.rows_per_step)})
-        trainer = SFTTrainer(**own, train_dataset=rows, data_collator=method.collate)
+        trainer = OwnLoss(**own, train_dataset=rows, data_collator=method.collate)
     else:
         with warnings.catch_warnings(), as_asked(run):
             warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
@@ -155,9 +155,9 @@ def make_trainer(run, model, tokenizer, items, folder, evaluate=None, view=None)
         if run.updates_per_batch > 1:
             trainer.clips = Clips(method, args)
             callbacks.append(trainer.clips)
-        callbacks += method.callbacks
     trainer.method = method
     callbacks += [
+        *method.callbacks,
         checkpoints.Kept(run, partial(_save_model, trainer, folder.path)),
         Recorder(run, folder, method, evaluate, view, models.bare),
         checkpoints.Manifests(folder.path / "checkpoints", run.run_id),
@@ -232,5 +232,6 @@ def _save_model(trainer, path, name, dtype=None):
     if main:
         if dtype:
             checkpoints.thin(part, dtype)
+        trainer.method.save_beside(part)
         shutil.rmtree(path / name, ignore_errors=True)
         part.rename(path / name)

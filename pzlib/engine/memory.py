@@ -79,6 +79,8 @@ def reading(run, hidden, prompt, completion, on_cpu=False):
     [(4, 5631)]
     """
     local, micro = shares(run, run.processes)
+    if own := getattr(run.method, "reading", None):
+        return own(run, hidden, prompt)
     if not packed(run):
         return [(micro, prompt + completion)]
     if micro < local:

@@ -1,4 +1,4 @@
-"""Several optimizer updates of one sampled batch, and the loss of each role over its own tokens, in TRL's trainer.
+"""How TRL's trainers learn a step: a batch in several updates, each role over its own tokens, by a method's own loss.
 Leaves out which rows meet in an update: TRL shuffles a process's rows and cuts them into equal parts."""
 
 import copy
@@ -8,6 +8,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
 from transformers import TrainerCallback
+from trl import SFTTrainer
 
 
 class PerBatch(TrainerCallback):
@@ -126,3 +127,13 @@ class Clips(TrainerCallback):
             if role == "predictor" or self.method.has_generator:
                 self.method.metrics[f"{role}/ratio_clipped"] = clipped / tokens if tokens else None
         self.counts.zero_()
+
+
+class OwnLoss(SFTTrainer):
+    """SFTTrainer whose loss may be the method's own."""
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        if not self.method.compute_loss:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        loss = self.method.compute_loss(model, inputs, self.accelerator.num_processes)
+        return loss * self.current_gradient_accumulation_steps  # by which the trainer divides a loss without a count

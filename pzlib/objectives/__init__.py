@@ -3,6 +3,7 @@
 from pzlib.errors import near_names
 from pzlib.objectives.passive import EntropyNextToken, RandomNextToken, RandomSpan
 from pzlib.objectives.pretrainzero import PretrainZero
+from pzlib.objectives.quiet_star import QuietSTaR
 from pzlib.objectives.rlp import RLP
 from pzlib.objectives.rlpt import RLPT
 from pzlib.objectives.rlvr import RLVR
@@ -11,7 +12,7 @@ from pzlib.objectives.supervised import SFT, ContinuedPretraining, MixedSFT
 
 METHODS = [
     PretrainZero, RandomSpan, RandomNextToken, EntropyNextToken, SFT, ContinuedPretraining, MixedSFT, RLVR, RPT, RLP,
-    RLPT,
+    RLPT, QuietSTaR,
 ]  # fmt: skip
 
 
