@@ -93,7 +93,7 @@ WEBINSTRUCT = Questions("TIGER-Lab/WebInstruct-verified", size=None,
 NINE = ("mmlu_pro", "supergpqa", "bbeh", "math500", "olympiadbench", "minerva", "gsm8k", "amc23", "aime24")
 R1 = "deepseek-ai/DeepSeek-R1-Distill-Qwen-{}"
 
-# PretrainZero, section 4.1 (models, SmolLM3's first 100 steps on random spans), 1.5 of our notes (texts), Tables 1-2
+# PretrainZero, section 4.1 (models, SmolLM3's first 100 steps on random spans), its data (texts), Tables 1-2
 # (benchmarks); RPT, section 3 (OmniMATH, the proxy that filters tokens); General-Reasoner (WebInstruct-verified).
 PAPERS_WORLD = World(
     base="Qwen/Qwen3-4B-Base", smaller="HuggingFaceTB/SmolLM3-3B-Base", smaller_settings={"random_span_steps": 100},

@@ -21,6 +21,7 @@ RULES = (GENERATOR, SPANS, "random_next_token", "entropy_next_token")  # who hid
 ALL, HERE, GONE = "all", "recurs", "does not recur"
 EPISODE = ["role", "passage_id", "mask", "legal", "prompt", "completion", "prediction", "reward", "length", "clipped",
            "block", "group_index", "shown"]  # what is read of an episode  # fmt: skip
+ALIVE = 0.2  # groups with signal, of all, that a method of exact match needs
 POSITIONS = 8  # of each passage, at which the cost of an empty thought is read
 
 
@@ -36,9 +37,9 @@ class Bound:
 
 
 BOUNDS = (
-    Bound("groups with signal, random spans", f"{SPANS}/alive", least=0.2,
+    Bound("groups with signal, random spans", f"{SPANS}/alive", least=ALIVE,
           remedy="reward avg_logprob: graded by likelihood, hardly any group is dead"),
-    Bound("groups with signal, its own masks", f"{GENERATOR}/alive", least=0.2,
+    Bound("groups with signal, its own masks", f"{GENERATOR}/alive", least=ALIVE,
           remedy="warm it up on random spans, as the paper does SmolLM3: random_span_steps, a twentieth of the steps"),
     Bound("legal masks", "legal", least=0.5,
           remedy="random_span_steps, or objective random_span, which needs no masks"),
@@ -79,7 +80,7 @@ class Gate:
         >>> Gate(pd.DataFrame(), {"random_span/alive": 0.3, "pretrainzero/alive": 0.1}).verdict
         'can play random_span; cannot yet play pretrainzero, random_next_token, entropy_next_token'
         """
-        plays = [rule for rule in RULES if self.numbers.get(f"{rule}/alive", 0.0) >= 0.2]
+        plays = [rule for rule in RULES if self.numbers.get(f"{rule}/alive", 0.0) >= ALIVE]
         rest = [rule for rule in RULES if rule not in plays]
         words = [f"can play {', '.join(plays)}"] * bool(plays) + [f"cannot yet play {', '.join(rest)}"] * bool(rest)
         return "; ".join(words)
@@ -168,9 +169,8 @@ def scores(episodes: pd.DataFrame, run, rule: str, passages: int) -> pd.DataFram
     """A row for all masks of a rule, and one each for targets that recur in what is shown (case ignored) or do not.
 
     Columns rule, target, masks (groups that were asked), pass@1, pass@G, alive (groups with signal, of all groups: a
-    mask that is not legal is a dead one), low, high (95 %, clustered by passage), copy (a shown word at random),
-    majority (the most
-    frequent target of the other passages), parsed, reasons, length (tokens), cut off.
+    mask that is not legal is a dead one), low, high (95 %, clustered by passage), copy (a shown word at random), majority (the
+    most frequent target of the other passages), parsed, reasons, length (tokens), cut off.
     """
     found = episodes[episodes["role"] == "predictor"]
     groups = [own for _, own in found.groupby(["block", "group_index"], sort=False)]

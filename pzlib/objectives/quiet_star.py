@@ -80,7 +80,7 @@ class QuietSTaR(Supervised):
     predictions, with the thought and without. The loss is the mixed prediction's, in nats a token, plus `policy_weight`
     times REINFORCE on the thought's tokens. A step's loss is a mean over all its places.
 
-    * What is not in our notes of the paper and is so here: the head looks at the states of the text token and of the
+    * Ours, where we know no word of the paper: the head looks at the states of the text token and of the
       thought's end, once for all `talk_tokens`; a thought has a fixed length; G thoughts are sampled at each place of
       one reading (the code makes `n_passes` of them).
     * No row can be dropped: a place whose gains are all 0 still has the prediction to learn.
