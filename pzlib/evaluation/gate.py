@@ -169,8 +169,8 @@ def scores(episodes: pd.DataFrame, run, rule: str, passages: int) -> pd.DataFram
     """A row for all masks of a rule, and one each for targets that recur in what is shown (case ignored) or do not.
 
     Columns rule, target, masks (groups that were asked), pass@1, pass@G, alive (groups with signal, of all groups: a
-    mask that is not legal is a dead one), low, high (95 %, clustered by passage), copy (a shown word at random), majority (the
-    most frequent target of the other passages), parsed, reasons, length (tokens), cut off.
+    mask that is not legal is a dead one), low, high (95 %, clustered by passage), copy (a shown word at random),
+    majority (the most frequent target of the other passages), parsed, reasons, length (tokens), cut off.
     """
     found = episodes[episodes["role"] == "predictor"]
     groups = [own for _, own in found.groupby(["block", "group_index"], sort=False)]
