@@ -12,6 +12,7 @@ import tyro
 import yaml
 
 from pzlib.commands import COMMANDS
+from pzlib.objectives import METHODS
 from pzlib.headless import find, parse_parameters
 from pzlib.run import Run
 
@@ -128,3 +129,9 @@ def test_public_ci_is_our_ci_and_its_pythons_are_ours():
 def test_what_git_ignores_stays_out_of_the_image():
     ignored = (REPO / ".dockerignore").read_text().splitlines()
     assert {".git", ".venv*", "data/runs", "data/corpus", "data/evaluations", "data/vllm-*.token"} <= set(ignored)
+
+
+def test_the_readme_names_every_method():
+    text = (REPO / "README.md").read_text()
+    assert [method.name for method in METHODS if f"`{method.name}`" not in text and method.name != "rlvr"] == []
+    assert 'objective="rlvr"' in text

@@ -121,7 +121,7 @@ def load(run):
     if context and context < wanted:
         raise ValueError(
             f"model: {run.model!r} reads {context} tokens, but max_prompt_tokens {run.max_prompt_tokens} + "
-            f"max_completion_tokens {run.max_completion_tokens} = {wanted}; lower one of them"
+            f"max_completion_tokens {run.max_completion_tokens} = {wanted}; lower one of them, or take a smaller tier"
         )
     return model, tokenizer
 
