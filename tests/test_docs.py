@@ -12,8 +12,8 @@ import tyro
 import yaml
 
 from pzlib.commands import COMMANDS
-from pzlib.objectives import METHODS
 from pzlib.headless import find, parse_parameters
+from pzlib.objectives import METHODS
 from pzlib.run import Run
 
 REPO = Path(__file__).resolve().parent.parent
