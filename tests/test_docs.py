@@ -17,7 +17,7 @@ from pzlib.objectives import METHODS
 from pzlib.run import Run
 
 REPO = Path(__file__).resolve().parent.parent
-DOCS = sorted(REPO.glob("docs/*.md"))
+DOCS = [REPO / "README.md", *sorted(REPO.glob("docs/*.md"))]
 VERSION = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["version"]
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).resolve().parent.parent
-# Next: README.md, CONTRIBUTING.md, notebooks/*.ipynb, pzlib/**/*.py
-FILES = ["docs/*.md", "CHANGELOG.md"]
+# Next: CONTRIBUTING.md, notebooks/*.ipynb, pzlib/**/*.py
+FILES = ["README.md", "docs/*.md", "CHANGELOG.md"]
 
 UNITS = (
     "answers?|blocks?|bytes?|characters?|cores?|episodes?|gpus?|groups?|hours?|items?|jobs?|lines?|masks?|minutes?|passages?|"

@@ -9,7 +9,7 @@ import pandas as pd
 
 from pzlib.evaluation.benchmarks import BENCHMARKS
 from pzlib.runs.folder import write_atomic
-from pzlib.stats import bootstrap_ci, paired_test
+from pzlib.stats import bootstrap_ci, paired_t, paired_test
 from pzlib.studies import claims, metrics, select, study_of
 from pzlib.studies.claims import as_markdown
 from pzlib.studies.metrics import GROUPS, armed, at_equal, label_of, values
@@ -29,6 +29,21 @@ def interval(values: pd.Series) -> str:
         return f"{values.iloc[0]:.1f}"
     low, high = bootstrap_ci(values)
     return f"{values.mean():.1f} [{low:.1f}, {high:.1f}]"
+
+
+def spread(values: pd.Series) -> str:
+    """A mean over seeds ± half of its 95 % t interval, one digit; the mean alone where all are equal or there are fewer
+    than five; "not run" where there is none.
+
+    >>> spread(pd.Series([1.0, 2.0, 3.0, 4.0, 5.0])), spread(pd.Series([1.0, 2.0]))
+    ('3.0 ± 2.0', '1.5')
+    """
+    if values.empty:
+        return "not run"
+    if len(values) < 5 or np.ptp(values) < 1e-9:
+        return f"{values.mean():.1f}"
+    low, high = paired_t(values, [0.0] * len(values))["interval"]
+    return f"{values.mean():.1f} ± {(high - low) / 2:.1f}"
 
 
 def _difference(first: pd.Series, second: pd.Series) -> tuple[str, int]:
@@ -208,16 +223,34 @@ def cost_table(tinybench: pd.DataFrame, training: pd.DataFrame, costs: pd.DataFr
     return pd.DataFrame(rows, columns=columns).set_index("method")
 
 
+def overview_table(
+    tinybench: pd.DataFrame, training: pd.DataFrame, costs: pd.DataFrame, follow_on: pd.DataFrame
+) -> str:
+    """Markdown, a row a method of the study `side`: accuracy by group at the last step, tokens and CPU minutes until
+    then, and overall accuracy after the same RLVR; mean over seeds ± half of the 95 % t interval.
+
+    Arguments and errors as in `side_by_side`.
+    """
+    after, spent = after_rlvr(follow_on), budgets(tinybench, training, costs)["steps"]
+    lines = []
+    for arm in dict.fromkeys(["base", *tinybench["arm"]]):
+        rows, moment = (tinybench, "base") if arm == "base" else (tinybench[tinybench["arm"] == arm], "end")
+        own = spent[spent["arm"] == arm]
+        used = ("–", "–") if arm == "base" else (f"{own['tokens'].mean() / 1e6:.1f}", f"{own['time'].mean() / 60:.1f}")
+        later = values(after[arm], "overall") if len(after.get(arm, ())) else pd.Series(dtype=float)
+        scores = [spread(values(rows, group, moment)) for group in GROUPS]
+        lines.append((label_of(arm), rows["seed"].nunique(), *scores, *used, spread(later)))
+    heads = ["method", "seeds", *TITLES, "M tokens", "CPU minutes", "general and math after RLVR"]
+    return as_markdown(heads, lines)
+
+
 def readme_tables() -> dict[str, str]:
     """Markdown of every table in the README, by the name between its marks, from data/results at `mini`."""
     tables = stored()
-    rows = {study: select(tables["tinybench"], study) for study in ("baselines", "rlvr", "side", "side_rlvr")}
+    scores, after = (select(tables["tinybench"], study) for study in ("side", "side_rlvr"))
     spent = select(tables["training"], "side")
-    probes = select(tables["probes"], "side") if "probes" in tables else None
     return {
-        "results": main_table(rows["baselines"]),
-        "side": side_table(side_by_side(rows["side"], spent, costs_of(spent), rows["side_rlvr"]), probes=probes),
-        "rlvr": follow_on_table(rows["rlvr"]),
+        "overview": overview_table(scores, spent, costs_of(spent), after),
         "claims": claims.summary(claims.ledger(claims.load(), tables)),
     }
 

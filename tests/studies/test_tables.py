@@ -17,6 +17,7 @@ from pzlib.studies.tables import (
     costs_of,
     follow_on_table,
     main_table,
+    overview_table,
     rank_correlation,
     readme_tables,
     refresh,
@@ -182,6 +183,17 @@ def test_every_method_is_shown_at_every_budget_and_after_the_same_rlvr():
     beside = [{"way": "blank"}, {"measure": "nats"}, {"about": "reasoning"}, {"step": 0}]  # none of which counts
     probes = pd.DataFrame([one | row for row in told] + [one | told[0] | {"change": -9.0} | row for row in beside])
     assert side_table(table, probes=probes).splitlines()[3].endswith("| -20.0 [-25.0, -15.0] |")
+
+
+def test_the_overview_has_a_row_a_method():
+    arms = {"from the base": {0: 0.5, 20: 0.75}, "from PretrainZero": {0: 0.8, 20: 0.9}}
+    lines = overview_table(side(), training(), COSTS, side(arms, "rlvr ")).splitlines()
+    # PretrainZero used 100 tokens and 2 seconds in each of 20 steps; two seeds are too few for an interval
+    assert lines[2:] == [
+        "| Base | 2 | 60.0 | 40.0 | 50.0 | – | – | 75.0 |",
+        "| PretrainZero | 2 | 90.0 | 70.0 | 80.0 | 0.0 | 0.7 | 90.0 |",
+        "| Supervised fine-tuning | 2 | 50.0 | 30.0 | 40.0 | 0.0 | 0.2 | not run |",
+    ]
 
 
 def test_a_point_of_gain_has_a_price_where_there_is_a_gain():
