@@ -95,7 +95,7 @@ def _check(words):
 def test_runs_in_python_are_possible(path):
     for block in re.findall(r"^```python\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL):
         for node in ast.walk(ast.parse(block)):
-            if isinstance(node, ast.Call) and node.func.id == "Run":
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Run":
                 Run(**{keyword.arg: ast.literal_eval(keyword.value) for keyword in node.keywords})
 
 
