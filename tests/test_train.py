@@ -283,16 +283,16 @@ def test_micro_batches_meet_their_shared_prompts(run, settings):
         read = []
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(packing, "in_prompt_order", function)
-            patch.setattr(packing, "lay_out", _noting(packing.lay_out, lambda x: read.append(sum(map(lengths, x)))))
+            patch.setattr(packing, "lay_out", _noting(packing.lay_out, read))
             folder = train(run(passages=4, steps=2, filter="none", micro_batch_rows=6, name=order, **settings))
-        sums[order] = (sum(read), folder.metrics()["grad_norm"].tolist())
+        sums[order] = (sum(lengths(own) for call in read for own in call), folder.metrics()["grad_norm"].tolist())
     (ours, gradients), (theirs, same) = sums["prompts"], sums["shuffled"]
     assert 0 < ours < 0.95 * theirs and gradients[0] == pytest.approx(same[0], rel=1e-4) and gradients[0] > 0
 
 
-def _noting(function, note):
+def _noting(function, seen):
     def noted(first, *rest):
-        note(first)
+        seen.append(first)
         return function(first, *rest)
 
     return noted

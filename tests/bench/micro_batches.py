@@ -1,5 +1,6 @@
 """What micro-batches in prompt order spare: CPU seconds and peak memory of an update's gradient, beside the same rows
-shuffled and beside plain TRL, in pairs; a random model of SmolLM2-135M's shape. `python -m tests.bench.micro_batches`."""
+shuffled and beside plain TRL, in pairs; a random model of the shape of SmolLM2-135M.
+`python -m tests.bench.micro_batches`."""
 
 import argparse
 import json
