@@ -17,7 +17,7 @@ from trl.trainer import disable_dropout_in_model
 
 from pzlib.engine import models, processes
 from pzlib.engine.memory import TOKENS_AT_ONCE, shares
-from pzlib.engine.packing import PackedModel, check_drop_rows, keep_moving_rows
+from pzlib.engine.packing import PackedModel, check_drop_rows, keep_moving_rows, prompts_together
 from pzlib.engine.sampling import can_branch
 from pzlib.engine.updates import Clips, OwnLoss, PerBatch, weighted
 from pzlib.engine.vllm import Cuts, as_asked, ending, vllm_arguments
@@ -100,15 +100,15 @@ def fitting(run, items, tokenizer):
 
 
 class PZTrainer(GRPOTrainer):
-    """GRPOTrainer whose loss leaves out the rows that add nothing to it, and reads a shared prompt once; see
-    `pzlib.engine.packing`."""
+    """GRPOTrainer whose loss leaves out rows that add nothing, and reads a shared prompt once: `engine.packing`."""
 
     drop_rows = packs = False
-    cuts = None  # of importance ratios, with vLLM
-    clips = None  # of ratios, with several updates a batch
+    cuts = clips = None  # of importance ratios, with vLLM; of ratios, with several updates a batch
     weight = 0.0  # of the generator's loss beside the predictor's; 0: their tokens are pooled
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        if self.drop_rows or self.packs:
+            inputs = prompts_together(self, inputs)
         if self.cuts:
             self.cuts.count(inputs)
         if self.weight:
@@ -174,11 +174,10 @@ def trl_arguments(run, folder, processes=1):
     would change, is written out.
 
     TRL's step is one optimizer update, a run's is one sampled batch: `updates_per_batch` of TRL's. General-Reasoner's
-    four updates a batch are four mini-batches, 256 of 1,024 prompts each, so it is TRL's `steps_per_generation` that
-    gives them (the rows are cut into that many times as many parts), not `num_iterations`, which would read every row
-    again. TRL then takes the old log-probabilities from the policy as it was when it sampled. Rows carry their
-    advantages along, so that a group or block that an update's border cuts loses nothing. Learning rate and warm-up
-    move with every update.
+    four updates a batch are four mini-batches, 256 of 1,024 prompts each. TRL's `steps_per_generation` gives them (the
+    rows are cut into more parts); `num_iterations` would read every row again. TRL then takes the old log-probabilities
+    from the policy as it was when it sampled. Rows carry their advantages along, so that a group or block that an
+    update's border cuts loses nothing. Learning rate and warm-up move with every update.
 
     Raises ValueError where rows and processes do not divide.
     """

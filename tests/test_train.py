@@ -275,6 +275,29 @@ def test_one_micro_batch_or_several_give_the_same_steps(run):
     assert a["loss"].tolist() == pytest.approx(b["loss"].tolist(), abs=1e-5)
 
 
+@pytest.mark.parametrize("settings", [{}, {"updates_per_batch": 2}], ids=str)
+def test_micro_batches_meet_their_shared_prompts(run, settings):
+    """Shuffled as TRL has them, micro-batches of 6 rows read more tokens for the same gradient."""
+    lengths, sums = packing._length, {}
+    for order, function in {"prompts": packing.in_prompt_order, "shuffled": lambda rows, _: rows}.items():
+        read = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(packing, "in_prompt_order", function)
+            patch.setattr(packing, "lay_out", _noting(packing.lay_out, read))
+            folder = train(run(passages=4, steps=2, filter="none", micro_batch_rows=6, name=order, **settings))
+        sums[order] = (sum(lengths(own) for call in read for own in call), folder.metrics()["grad_norm"].tolist())
+    (ours, gradients), (theirs, same) = sums["prompts"], sums["shuffled"]
+    assert 0 < ours < 0.95 * theirs and gradients[0] == pytest.approx(same[0], rel=1e-4) and gradients[0] > 0
+
+
+def _noting(function, seen):
+    def noted(first, *rest):
+        seen.append(first)
+        return function(first, *rest)
+
+    return noted
+
+
 def test_an_evaluation_and_a_view_in_between_change_nothing(run):
     def evaluate(model, tokenizer, step):
         torch.rand(7)
@@ -396,6 +419,8 @@ def test_the_private_names_of_trl_that_the_seam_rests_on_are_there():
     assert "model(**model_inputs, labels=labels, fused_lm_head=True)" in source, "PackedModel stands in here"
     assert "self.vllm_generation.generate(" in source and "self.eos_token_ids = " in source
     assert 'tool_mask = extra_fields.pop("env_mask", None)' in source
+    taken = "inputs = self._buffered_inputs[self._step % self.args.steps_per_generation]"
+    assert taken in inspect.getsource(GRPOTrainer._prepare_inputs), "prompts_together takes it again, in order"
     assert "return self._compute_loss(model, inputs)" in inspect.getsource(GRPOTrainer.compute_loss)
     overridden = [n for n in vars(module.PZTrainer) if not n.startswith("__") and hasattr(GRPOTrainer, n)]
     assert [n for n in overridden if n not in ("_tag_names", "_name", "_paper")] == ["compute_loss"]

@@ -68,27 +68,23 @@ def packed(run):
 def reading(run, hidden, prompt, completion, on_cpu=False):
     """[(sequences, tokens of each)]: what one micro-batch reads, call by call, if no row is dropped.
 
-    hidden: the model's width; prompt, completion: tokens of each row; on_cpu: of one process. TRL shuffles a step's
-    rows before it cuts micro-batches, so rows of one group meet in a micro-batch only where that is the whole step;
-    elsewhere each is taken to come alone.
+    hidden: the model's width; prompt, completion: tokens of each row; on_cpu: of one process. A micro-batch has
+    rows of one group side by side, whole groups where they divide it.
 
     >>> from pzlib.run import Run
     >>> reading(Run(tier="mini"), 128, 80, 24, on_cpu=True)  # 36 groups of 8
     [(7, 271), (7, 271), (7, 271), (7, 271), (7, 271), (1, 271)]
-    >>> reading(Run(tier="paper", processes=8), 2560, 1536, 4096)
-    [(4, 5631)]
+    >>> reading(Run(tier="paper", processes=8), 2560, 1536, 1024)  # 4 rows of one prompt
+    [(1, 5631)]
     """
     local, micro = shares(run, run.processes)
     if own := getattr(run.method, "reading", None):
         return own(run, hidden, prompt)
     if not packed(run):
         return [(micro, prompt + completion)]
-    if micro < local:
-        lengths = [prompt - 1 + completion] * micro
-    else:
-        fit = max(1, (LONGEST * hidden - prompt + 1) // completion)  # branches of one sequence
-        group = [prompt - 1 + min(fit, run.group - done) * completion for done in range(0, run.group, fit)]
-        lengths = sorted(group * (micro // run.group))
+    fit = max(1, (LONGEST * hidden - prompt + 1) // completion)  # branches of one sequence
+    groups = [run.group] * (micro // run.group) + [micro % run.group]
+    lengths = sorted(prompt - 1 + min(fit, rows - at) * completion for rows in groups for at in range(0, rows, fit))
     calls = [[]]
     for length in lengths:  # as `pzlib.engine.packing.batches`
         if on_cpu and calls[-1] and (len(calls[-1]) + 1) * length > TOKENS_AT_ONCE:

@@ -61,6 +61,35 @@ def keep_moving_rows(inputs):
     return kept
 
 
+def prompts_together(trainer, inputs):
+    """What TRL's next micro-batch has once the rows of its update are in the order of their prompts; `inputs` where the
+    update has one micro-batch.
+
+    TRL shuffles the rows of a batch before it cuts micro-batches, so a shared prompt would hardly ever meet itself. Its
+    buffer is put in order when an update begins: the same rows, so the same gradient but for the order of summation.
+    """
+    parts, at = trainer.args.gradient_accumulation_steps, trainer._step % trainer.args.steps_per_generation
+    if parts == 1:
+        return inputs
+    buffer = trainer._buffered_inputs
+    if at % parts == 0:
+        buffer[at : at + parts] = in_prompt_order(buffer[at : at + parts], trainer.drop_rows)
+    return buffer[at]
+
+
+def in_prompt_order(batches, moving_first):
+    """The rows of `batches`, cut into as many again, those of one prompt side by side.
+
+    moving_first: rows whose advantage is 0 come last, so that the last micro-batches have next to nothing to read.
+    """
+    rows = {name: torch.cat([batch[name] for batch in batches]) for name in PER_ROW + PER_TOKEN if name in batches[0]}
+    prompts = rows["prompt_ids"].unique(dim=0, return_inverse=True)[1]
+    still = (rows["advantages"] == 0) & moving_first
+    order = (prompts + still * (prompts.max() + 1)).argsort(stable=True)
+    parts = {name: values[order].chunk(len(batches)) for name, values in rows.items()}
+    return [batch | {name: own[at] for name, own in parts.items()} for at, batch in enumerate(batches)]
+
+
 class PackedModel:
     """Takes the model's place in TRL's `compute_loss`: same log-probabilities, each shared prompt read once.
 

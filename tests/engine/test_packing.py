@@ -6,7 +6,7 @@ from transformers import AutoModelForCausalLM, MistralConfig, MistralForCausalLM
 from trl import GRPOConfig
 from trl.trainer.utils import add_fused_lm_head
 
-from pzlib.engine.packing import PackedModel, check_drop_rows, keep_moving_rows
+from pzlib.engine.packing import PackedModel, check_drop_rows, in_prompt_order, keep_moving_rows
 
 
 def batch(prompts, completions):
@@ -168,3 +168,29 @@ def test_a_process_keeps_as_many_rows_as_the_one_with_the_most(monkeypatch):
     monkeypatch.setattr("pzlib.engine.packing.gather", lambda moving: torch.stack([moving, moving + 2]))
     kept = keep_moving_rows(batch(PROMPTS, COMPLETIONS))["advantages"]
     assert len(kept) == 8 and (kept != 0).sum() == 6
+
+
+def micro_batches(owners, advantages, parts):
+    """Rows that are told apart by their completion, as TRL's buffer has them: `parts` micro-batches of an update."""
+    count = len(owners)
+    rows = {
+        "prompt_ids": torch.tensor([[0, own] for own in owners]), "prompt_mask": torch.tensor([[0, 1]] * count),
+        "completion_ids": torch.arange(count)[:, None], "completion_mask": torch.ones(count, 1),
+        "advantages": torch.tensor(advantages),
+    }  # fmt: skip
+    cut = {name: values.chunk(parts) for name, values in rows.items()}
+    return [{name: own[i] for name, own in cut.items()} | {"num_items_in_batch": count} for i in range(parts)]
+
+
+def test_rows_of_one_prompt_come_together_and_those_without_signal_last():
+    owners, advantages = [7, 5, 7, 5, 9, 9, 7, 5], [1.0, 2.0, -1.0, -2.0, 0.0, 0.0, 0.0, 1.0]
+    given = micro_batches(owners, advantages, 4)
+    found = in_prompt_order(given, moving_first=True)
+    assert [batch["completion_ids"].flatten().tolist() for batch in found] == [[1, 3], [7, 0], [2, 6], [4, 5]]
+    assert [batch["advantages"].tolist() for batch in found] == [[2, -2], [1, 1], [-1, 0], [0, 0]]
+    assert [batch["prompt_ids"][:, 1].tolist() for batch in found] == [[5, 5], [5, 7], [7, 7], [9, 9]]
+    assert all(batch["num_items_in_batch"] == 8 for batch in found)
+    by_prompt = in_prompt_order(given, moving_first=False)
+    assert [batch["completion_ids"].flatten().tolist() for batch in by_prompt] == [[1, 3], [7, 0], [2, 6], [4, 5]]
+    kept = in_prompt_order(micro_batches([7, 5, 7, 5], [0.0, 1.0, 1.0, 1.0], 2), moving_first=False)
+    assert [batch["completion_ids"].flatten().tolist() for batch in kept] == [[1, 3], [0, 2]]
