@@ -10,10 +10,13 @@ import pandas as pd
 from pzlib import studies
 from pzlib.errors import near_names
 from pzlib.paths import locate
+from pzlib.runs.folder import write_atomic
 from pzlib.stats import holm, paired_t
 from pzlib.studies.metrics import METRICS, MOMENTS, equal_tokens, metric_of, values
 
 CLAIMS = "data/paper/claims.csv"
+FIRST_ROUND = "data/paper/verdicts_first_round.csv"  # by the first rules (Holm within a study), on the first rows
+KEPT = ["id", "paper", "tier", "n", "effect", "low", "high", "p", "p_holm", "verdict"]  # of a ledger, to compare later
 ALPHA, LEAST_PAIRS = 0.05, 3
 VERDICTS = ("reproduced", "contradicted", "inconclusive", "not run")  # how the verdicts begin
 NAMES = {"pretrainzero": "PretrainZero", "rpt": "RPT", "rlp": "RLP", "ncr": "NCR"}
@@ -131,6 +134,11 @@ def ledger(
     word = agrees.map({True: "reproduced", False: "contradicted"}).where(table["p_holm"] < ALPHA, "inconclusive")
     table["verdict"] = (word + f" at {tier}").where(table["p"].notna(), "not run at this tier")
     return table
+
+
+def keep(ledger: pd.DataFrame, path: str | Path) -> None:
+    """Write what a later ledger is compared with: the columns `KEPT`, 6 significant digits, a row a claim."""
+    write_atomic(Path(path), ledger[KEPT].to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
 def _pairs(claim: dict, rows_of: Callable) -> pd.DataFrame:
