@@ -1,27 +1,35 @@
 """What the papers printed (data/paper), and the ledger: what they claim, tested on the stored results, a verdict each.
-Left out: values that are only drawn; claims of "no difference", which such a test cannot show."""
+Left out: values that are only drawn. The rules of judging are `pzlib.studies.verdicts`."""
 
+import re
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from pzlib import studies
 from pzlib.errors import near_names
 from pzlib.paths import locate
 from pzlib.runs.folder import write_atomic
-from pzlib.stats import holm, paired_t
+from pzlib.stats import paired_t, within
+from pzlib.studies import verdicts
 from pzlib.studies.metrics import METRICS, MOMENTS, equal_tokens, metric_of, values
+from pzlib.studies.quantities import EVERY, QUANTITIES, sampling_variance
+from pzlib.studies.verdicts import DIRECTIONS, VERDICTS
+from pzlib.tiers import WORLDS
 
 CLAIMS = "data/paper/claims.csv"
 FIRST_ROUND = "data/paper/verdicts_first_round.csv"  # by the first rules (Holm within a study), on the first rows
 KEPT = ["id", "paper", "tier", "n", "effect", "low", "high", "p", "p_holm", "verdict"]  # of a ledger, to compare later
-ALPHA, LEAST_PAIRS = 0.05, 3
-VERDICTS = ("reproduced", "contradicted", "inconclusive", "not run")  # how the verdicts begin
 NAMES = {"pretrainzero": "PretrainZero", "rpt": "RPT", "rlp": "RLP", "ncr": "NCR"}
 PAPERS = {"pretrainzero": "2512.03442", "rpt": "2506.08007", "rlp": "2510.01265", "ncr": "2608.23256"}  # on arXiv
 COLUMNS = ["paper", "table", "model", "method", "benchmark", "value", "note"]
+ALONG = ["effect_along", "low_along", "high_along", "p_along"]
+BASE = " · "  # between a base and a seed, where a study has more than one base
+NEEDS = re.compile(r"([\w ]+):([^:]+): (.+)@([\w ]+) > (-?[\d.]+)")
+OF_BENCHMARKS = ("MMLU-Pro",)  # metrics that the small world does not ask
 EQUAL_TOKENS = "equal tokens"  # after "arm@": a and that arm, both at the tokens that the cheaper of them has used
 
 
@@ -72,14 +80,15 @@ def _printed(name: str) -> pd.DataFrame:
 
 def load(path: str | Path = CLAIMS) -> pd.DataFrame:
     """The claims, checked: id, paper, section, claim, study, metric, a, b, direction, reported_a, reported_b,
-    reported_on, why_not.
+    reported_on, needs, why_not.
 
-    A claim says that the metric of `a` is above (">") or below ("<") that of `b`. Both are arms of the study, or b is
-    one of `MOMENTS` of a's own runs; of another arm's it is written "arm@base". "arm@equal tokens" is that arm, and a
-    with it, after as many tokens as both have used. No study: mini cannot test it, and `why_not` says why.
+    A claim compares the metric of `a` with that of `b` (`pzlib.studies.verdicts.RULE`). Both are arms of the study, and
+    "arm@moment" is an arm at one of `MOMENTS`; b may be a moment of a's own runs, or a number. "arm@equal tokens" is
+    that arm, and a with it, after as many tokens as both have used. needs: what a claim rests on, as
+    "study:arm: metric@moment > number". No study: no tier can test it, and `why_not` says why.
     Errors: ValueError naming the claim.
     """
-    table = pd.read_csv(locate(str(path)))
+    table = pd.read_csv(locate(str(path)), dtype={"b": str})
     words = table.columns.difference(["reported_a", "reported_b"])
     table[words] = table[words].fillna("")
     if table["id"].duplicated().any():
@@ -89,70 +98,197 @@ def load(path: str | Path = CLAIMS) -> pd.DataFrame:
             raise ValueError(f"{claim['id']}: give a study, or say in why_not why there is none")
         if not claim["study"]:
             continue
-        if claim["direction"] not in (">", "<"):
-            raise ValueError(f"{claim['id']}: direction {claim['direction']!r} must be > or <")
+        if claim["direction"] not in DIRECTIONS:
+            raise ValueError(f"{claim['id']}: direction {claim['direction']!r} must be one of {', '.join(DIRECTIONS)}")
+        if claim["needs"] and not NEEDS.fullmatch(claim["needs"]):
+            raise ValueError(f"{claim['id']}: needs {claim['needs']!r} must be as 'study:arm: metric@moment > number'")
         metric_of(claim["metric"])
         arms = studies.study_of(claim["study"]).arms
-        for name in {claim["a"], claim["b"].partition("@")[0]} - {*MOMENTS, *arms}:
+        for name in {_side(claim, end)[0] for end in "ab"} - {None, EVERY, *arms}:
             raise ValueError(f"{claim['id']}: {name!r} is no arm of {claim['study']}; {near_names(name, arms)}")
     return table
+
+
+def _side(claim: dict, end: str) -> tuple[str | None, str | float]:
+    """The arm and the moment of a claim's end "a" or "b"; of a number None and the number.
+
+    >>> _side({"a": "sft@base", "b": "halfway"}, "b"), _side({"b": "0.5"}, "b")
+    (('sft', 'halfway'), (None, 0.5))
+    """
+    name = claim[end]
+    if name in MOMENTS:
+        return claim["a"].partition("@")[0], name
+    try:
+        return None, float(name)
+    except ValueError:
+        arm, _, moment = name.partition("@")
+        return arm, moment or "end"
 
 
 def ledger(
     claims: pd.DataFrame, tables: dict[str, pd.DataFrame], tier: str = "mini", select: Callable = studies.select
 ) -> pd.DataFrame:
-    """The claims with what was measured: further columns tier, unit, n, effect, low, high, p, p_holm, verdict.
+    """The claims with what was measured and judged by `pzlib.studies.verdicts.RULE`.
 
-    tables: {"tinybench": ..., "training": ..., "perplexity": ...}, those that there are; select(table, study, tier)
-    gives a study's rows with their `arm`.
-    The rule: a and b are paired by seed; effect is the mean of a - b in `unit`, low and high its 95 % t interval, p of
-    the two-sided paired t test; p_holm is adjusted (Holm) over a family, the claims that one study tests. Below 0.05
-    the claim is reproduced if the effect has its direction, else contradicted; above it is inconclusive. With fewer
-    than three pairs, or without a study, it is not run.
+    tables: {"tinybench": ..., "training": ..., "runs": ...}, those that there are; select(table, study, tier) gives a
+    study's rows with their `arm`. Further columns: tier, unit, n (pairs), effect (mean of a - b), low, high, p (against
+    nothing), margin, p_margin, effect_along, low_along, high_along, p_along (of the curves' means), the three p as
+    adjusted (p_holm, p_margin_holm, p_along_holm), spread, shared, signs, failed, verdict, small, along, seeds, note.
     """
+    bases = _bases(tables["runs"]) if "runs" in tables else {}
 
     @cache
     def rows_of(study, table):
-        return select(tables[table], study, tier) if table in tables else pd.DataFrame(columns=["arm", "seed", "step"])
+        if table not in tables:
+            return pd.DataFrame(columns=["arm", "seed", "step", "run_id", "group", "task"])
+        rows = select(tables[table], study, tier)
+        if bases and "run_id" in rows:
+            own = rows["run_id"].map(bases).fillna("")
+            if own.groupby(rows["arm"]).nunique().max() > 1:  # the same seed on two bases is two pairs
+                rows = rows.assign(seed=own + BASE + rows["seed"].astype(str))
+        return rows
 
+    blank = dict.fromkeys(["effect", "low", "high", "p", "p_margin", *ALONG], float("nan"))
+    blank |= {"margin": float("nan"), "spread": float("nan"), "shared": 0.0, "signs": True, "failed": "", "n": 0}
     rows = []
     for claim in claims.to_dict("records"):
-        row = claim | {"tier": tier, "n": 0}
+        row = claim | {"tier": tier, "unit": ""} | blank
         if claim["study"]:
-            pairs = _pairs(claim, rows_of)
-            row |= {"unit": METRICS[claim["metric"]].unit, "n": len(pairs)}
-            if len(pairs) >= LEAST_PAIRS:
-                test = paired_t(pairs[0], pairs[1])
-                low, high = test["interval"]
-                row |= {"effect": test["difference"], "low": low, "high": high, "p": test["p"]}
+            row |= {"unit": METRICS[claim["metric"]].unit} | _measured(claim, rows_of)
+            row["failed"] = _failed(claim["needs"], rows_of)
         rows.append(row)
-    table = pd.DataFrame(rows, columns=[*claims.columns, "tier", "unit", "n", "effect", "low", "high", "p"])
-    table["p_holm"] = float("nan")
-    for _, family in table[table["p"].notna()].groupby("study"):
-        table.loc[family.index, "p_holm"] = holm(family["p"])
-    agrees = (table["effect"] > 0) == (table["direction"] == ">")
-    word = agrees.map({True: "reproduced", False: "contradicted"}).where(table["p_holm"] < ALPHA, "inconclusive")
-    table["verdict"] = (word + f" at {tier}").where(table["p"].notna(), "not run at this tier")
-    return table
+    table = verdicts.judge(pd.DataFrame(rows), tier)
+    notes = [_note(row, tier) for row in table.to_dict("records")]
+    return table.assign(note=notes)
+
+
+def _bases(runs: pd.DataFrame) -> dict[str, str]:
+    """{run id: the model that its first start began from}."""
+    models = runs.set_index("run_id")["model"].to_dict()
+
+    def root(model):
+        start = str(model).partition("@")[0]
+        return root(models[start]) if start in models else model
+
+    return {run: root(model) for run, model in models.items()}
+
+
+def _measured(claim: dict, rows_of: Callable) -> dict:
+    """What a claim's rows say: n, effect, interval, both tests, and the same of the curves' means."""
+    metric, own = claim["metric"], partial(rows_of, claim["study"])
+    a, b = (_values(claim, end, own) for end in "ab")
+    if b is None:  # a number
+        b = pd.Series(_side(claim, "b")[1], a.index)
+    pairs = pd.concat([a, b], axis=1, join="inner", keys="ab").dropna()
+    if len(pairs) < 2:
+        return {"n": len(pairs)}
+    shared, alone = _shared(claim, pairs, own)
+    found = {"n": len(set(_of_base(pairs.index))) if alone else len(pairs), "shared": shared}
+    if len(pairs) < verdicts.LEAST_PAIRS or (alone and not shared):
+        return found
+    test, margin = paired_t(pairs["a"], pairs["b"], shared=shared), verdicts.margin_of(metric, pairs["b"].mean())
+    differences = pairs["a"] - pairs["b"]
+    means = differences.groupby(_of_base(pairs.index)).mean()
+    effect, (low, high) = test["difference"], test["interval"]
+    found |= {"effect": effect, "low": low, "high": high, "p": test["p"], "spread": differences.std()}
+    if margin:
+        above, below = within(effect, test["error"], test["df"], margin)
+        p_margin = {">=": above, "<=": below}.get(claim["direction"], max(above, below))
+        found |= {"margin": margin, "p_margin": p_margin}
+    return found | {"signs": bool((means * effect > 0).all())} | _along(claim, pairs["b"], own, shared)
+
+
+def _values(claim: dict, end: str, rows_of: Callable) -> pd.Series | None:
+    """The claim's metric at one end, by seed; None for a number."""
+    metric, (arm, moment) = claim["metric"], _side(claim, end)
+    if arm is None:
+        return None
+    if METRICS[metric].table == "study":
+        try:
+            return QUANTITIES[metric](rows_of, arm)
+        except (KeyError, ValueError):  # no rows, or rows without what it needs
+            return pd.Series(dtype=float)
+    rows, other = rows_of(METRICS[metric].table), _side(claim, "b")
+    if other[1] == EQUAL_TOKENS:
+        training, moment = rows_of("training"), "end"
+        rows = rows[rows["arm"].isin([_side(claim, "a")[0], other[0]])]
+        if rows["arm"].nunique() < 2 or training.empty:
+            return pd.Series(dtype=float)
+        rows = equal_tokens(rows, training)
+    return values(rows[rows["arm"] == arm], metric, moment)
+
+
+def _of_base(index: pd.Index) -> list[str]:
+    return [str(seed).rpartition(BASE)[0] for seed in index]
+
+
+def _shared(claim: dict, pairs: pd.DataFrame, rows_of: Callable) -> tuple[float, bool]:
+    """The variance that all pairs have in common, for a model that was measured once for all seeds of a base; and
+    whether both ends are such models."""
+    total, alone, base = 0.0, True, pd.Series(_of_base(pairs.index), pairs.index)
+    for end in "ab":
+        arm, moment = _side(claim, end)
+        once = moment in ("base", "direct") and (pairs[end].groupby(base).agg(np.ptp) == 0).all()
+        alone &= bool(once)
+        if not once or moment == "direct":  # the most likely token is not drawn
+            continue
+        rows = rows_of(METRICS[claim["metric"]].table)
+        rows = rows[(rows["arm"] == arm) & (rows["step"] == 0)]
+        for _, seeds in base.groupby(base):
+            variance = sampling_variance(rows[rows["seed"] == seeds.index[0]], claim["metric"])
+            if variance is None:  # no more than that of one trained run's value, which is drawn too
+                variance = float((pairs["a"] - pairs["b"]).var())
+            total += (len(seeds) / len(base)) ** 2 * variance
+    return total, alone
+
+
+def _along(claim: dict, b: pd.Series, rows_of: Callable, shared: float) -> dict:
+    """The same test of the means along training, of claims that compare two curves, or one with the base."""
+    moments = {_side(claim, end)[1] for end in "ab"}
+    if METRICS[claim["metric"]].table != "tinybench" or claim["metric"] == "setback" or not moments <= {"end", "base"}:
+        return {}
+    if _side(claim, "a")[1] != "end":
+        return {}
+    if _side(claim, "b")[1] == "end":
+        b = _values(claim | {"b": claim["b"] + "@along"}, "b", rows_of)
+    pairs = pd.concat([_values(claim | {"a": claim["a"] + "@along"}, "a", rows_of), b], axis=1, join="inner").dropna()
+    if len(pairs) < verdicts.LEAST_PAIRS:
+        return {}
+    test = paired_t(*pairs.to_numpy().T, shared=shared)
+    return dict(zip(ALONG, (test["difference"], *test["interval"], test["p"]), strict=True))
+
+
+def _failed(needs: str, rows_of: Callable) -> str:
+    """The precondition, with what was measured, where it does not hold; "" where it holds or has no rows."""
+    if not needs:
+        return ""
+    study, arm, metric, moment, bound = NEEDS.fullmatch(needs).groups()
+    rows = rows_of(study, metric_of(metric).table)
+    found = values(rows[rows["arm"] == arm], metric, moment)
+    if found.empty or found.mean() > float(bound):
+        return ""
+    return f"needs {metric} of {arm} > {bound} at the {moment}, is {found.mean():.2f}"
+
+
+def _note(row: dict, tier: str) -> str:
+    """What a reader must know beside the verdict, or why there is none."""
+    if not row["verdict"].startswith("not run"):
+        return row["failed"] or ("" if row["signs"] else "the bases differ in sign")
+    if not row["study"]:
+        return row["why_not"]
+    out = studies.left_out(row["study"], tier)
+    for arm in (_side(row, end)[0] for end in "ab"):
+        if arm in out:
+            return f"{arm}: {out[arm]}"
+    groups = METRICS[row["metric"]].groups
+    if row["metric"] in OF_BENCHMARKS and WORLDS[tier].small:
+        return f"the small world does not ask {', '.join(groups)}"
+    return f"{row['n']} of {verdicts.LEAST_PAIRS} pairs: `pzlib study {row['study']} --tier {tier}`"
 
 
 def keep(ledger: pd.DataFrame, path: str | Path) -> None:
     """Write what a later ledger is compared with: the columns `KEPT`, 6 significant digits, a row a claim."""
     write_atomic(Path(path), ledger[KEPT].to_csv(index=False, float_format="%.6g", lineterminator="\n"))
-
-
-def _pairs(claim: dict, rows_of: Callable) -> pd.DataFrame:
-    """The claim's metric of a and of b, a row a seed that both have."""
-    study, metric, a, b = (claim[name] for name in ("study", "metric", "a", "b"))
-    rows = rows_of(study, METRICS[metric].table)
-    other, _, moment = (a, "@", b) if b in MOMENTS else b.partition("@")
-    if moment == EQUAL_TOKENS:
-        rows, training, moment = rows[rows["arm"].isin([a, other])], rows_of(study, "training"), "end"
-        if rows["arm"].nunique() < 2 or training.empty:
-            return pd.DataFrame()
-        rows = equal_tokens(rows, training)
-    both = [values(rows[rows["arm"] == arm], metric, at) for arm, at in ((a, "end"), (other, moment or "end"))]
-    return pd.concat(both, axis=1, join="inner")
 
 
 def as_markdown(head: Sequence, rows: Sequence[Sequence]) -> str:
@@ -166,29 +302,87 @@ def summary(ledger: pd.DataFrame) -> str:
 
     >>> rows = {"paper": ["rlp", "rlp"], "verdict": ["not run at this tier", "reproduced at mini"]}
     >>> print(summary(pd.DataFrame(rows)))
-    | claims of | reproduced | contradicted | inconclusive | not run | all |
-    |---|---|---|---|---|---|
-    | RLP | 1 | 0 | 0 | 1 | 2 |
-    | all | 1 | 0 | 0 | 1 | 2 |
+    | claims of | reproduced | contradicted | no difference | inconclusive | precondition failed | not run | all |
+    |---|---|---|---|---|---|---|---|
+    | RLP | 1 | 0 | 0 | 0 | 0 | 1 | 2 |
+    | all | 1 | 0 | 0 | 0 | 0 | 1 | 2 |
     """
     lines = []
     for paper in [*dict.fromkeys(ledger["paper"]), "all"]:
-        verdicts = ledger.loc[(ledger["paper"] == paper) | (paper == "all"), "verdict"]
-        counts = [verdicts.str.startswith(verdict).sum() for verdict in VERDICTS]
-        lines.append([NAMES.get(paper, paper), *counts, len(verdicts)])
+        own = ledger.loc[(ledger["paper"] == paper) | (paper == "all"), "verdict"]
+        counts = [own.str.startswith(verdict).sum() for verdict in VERDICTS]
+        lines.append([NAMES.get(paper, paper), *counts, len(own)])
     return as_markdown(["claims of", *VERDICTS, "all"], lines)
+
+
+def in_words(row: dict, ends: Sequence[str] = ("effect", "low", "high")) -> str:
+    """An effect of the ledger with its interval and unit.
+
+    >>> in_words({"effect": 1.26, "low": -0.5, "high": 3.0, "unit": "points"})
+    '+1.3 [-0.5, +3.0] points'
+    """
+    digits = 1 if row["unit"] in ("points", "tokens", "thousand tokens") else 2
+    effect, low, high = (f"{row[end]:+.{digits}f}" for end in ends)
+    return f"{effect} [{low}, {high}] {row['unit']}"
 
 
 def markdown(ledger: pd.DataFrame) -> str:
     """The ledger as a markdown table: what is claimed, what the paper printed, what was measured, the verdict."""
     lines = []
     for row in ledger.to_dict("records"):
-        printed, measured, p = row["reported_a"] - row["reported_b"], row["why_not"] or "too few runs", ""
-        if not pd.isna(row["p"]):
-            digits = 1 if row["unit"] in ("points", "tokens") else 2
-            effect, low, high = (f"{row[end]:+.{digits}f}" for end in ("effect", "low", "high"))
-            measured, p = f"{row['metric']}: {effect} [{low}, {high}] {row['unit']}", f"{row['p_holm']:.2g}"
+        printed, measured, p, verdict = row["reported_a"] - row["reported_b"], row["note"], "", row["verdict"]
+        if not pd.isna(row["effect"]):
+            measured = f"{row['metric']}: {in_words(row)}" + (f"; {row['note']}" if row["note"] else "")
+        if not pd.isna(row["p_holm"]):
+            p = f"{row['p_holm']:.2g}"
+            verdict += ", small" if row["small"] else ""
+        if row["along"]:
+            verdict += f"; along training {row['along']}: {in_words(row, ALONG[:3])}"
         printed = "" if pd.isna(printed) else f"{printed:+.2f}, {row['reported_on']}"
         where = f"{NAMES[row['paper']]}, {row['section']}"
-        lines.append([row["claim"], where, printed, measured, row["n"], p, row["verdict"]])
-    return as_markdown(["claim", "where", "printed, a − b", "measured, a − b", "n", "p (Holm)", "verdict"], lines)
+        lines.append([row["claim"], where, printed, measured, row["n"], p, verdict, needed(row)])
+    heads = ["claim", "where", "printed, a − b", "measured, a − b", "pairs", "p (Holm)", "verdict", "seeds needed"]
+    return as_markdown(heads, lines)
+
+
+def needed(row: dict) -> str:
+    """How many pairs would settle an inconclusive claim, in words; "" for other verdicts.
+
+    >>> needed({"verdict": "inconclusive at mini", "seeds": 12.0}), needed({"verdict": "inconclusive at x", "seeds": None})
+    ('12', 'over 1000')
+    """
+    if not row["verdict"].startswith("inconclusive"):
+        return ""
+    return "over 1000" if pd.isna(row["seeds"]) else f"{row['seeds']:.0f}"
+
+
+def tiers_table(ledgers: dict[str, pd.DataFrame]) -> str:
+    """Markdown: a row a claim, a column a tier with its verdict and effect; "not run" where there are no rows.
+
+    ledgers: {tier: `ledger` of the same claims}.
+    """
+    heads, lines = ["paper", "claim", *ledgers], []
+    for rows in zip(*(ledger.to_dict("records") for ledger in ledgers.values()), strict=True):
+        cells = []
+        for row in rows:
+            verdict = next(word for word in VERDICTS if row["verdict"].startswith(word))
+            cells.append(verdict if pd.isna(row["effect"]) else f"{verdict}: {in_words(row)}")
+        lines.append([NAMES[rows[0]["paper"]], rows[0]["id"], *cells])
+    return as_markdown(heads, lines)
+
+
+def rounds_table(first: pd.DataFrame, second: pd.DataFrame, changed: bool = False) -> str:
+    """Markdown: claim by claim the verdicts of two ledgers, each of `ledger` or a file of `keep`; "–" where one has not
+    the claim. changed: only those whose verdict is another one."""
+    kept = [rows.set_index("id") for rows in (first, second)]
+    order, lines = dict.fromkeys([*kept[0].index, *kept[1].index]), []
+    for id in order:
+        cells, verdict = [], []
+        for rows in kept:
+            row = rows.loc[id] if id in rows.index else None
+            verdict.append("–" if row is None else next(word for word in VERDICTS if row["verdict"].startswith(word)))
+            more = "" if row is None or pd.isna(row["effect"]) else f": {row['effect']:+.3g} (n = {row['n']})"
+            cells.append(verdict[-1] + more)
+        if not changed or verdict[0] != verdict[1]:
+            lines.append([id, *cells])
+    return as_markdown(["claim", "first", "second"], lines)

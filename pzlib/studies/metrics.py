@@ -48,10 +48,17 @@ _EVALUATED = {
         for split in SPLITS
     },
     "perplexity": Metric("perplexity", "perplexity", "Perplexity", ("text",), "perplexity"),
+    # among answers that reason: over all answers the share that reasons would move the mean
+    "reasoned length": Metric("length_reasoned", "tokens", "Length of reasoned answers", QUESTIONS),
+    "reasoned length, masks": Metric("length_reasoned", "tokens", "Length of reasoned answers to masks", ("spans",)),
+    "MMLU-Pro": Metric("accuracy", "points", "MMLU-Pro", ("mmlu_pro",)),
+    "guesses": Metric("mean", "points", "Guesses at masks", ("direct guess",), "patterns"),
+    "announced": Metric("mean", "points", "Announced reasonings on masks", ("thinks",), "patterns"),
 }
 
 _TRAINED = {
     "reward": ("predictor/reward", "points", "Reward"),
+    "gain": ("predictor/reward", "nats", "Gain of a thought"),  # RLP's reward
     "accuracy": ("predictor/accuracy", "points", "Accuracy on the masks"),
     "dead_groups": ("predictor/dead_groups", "points", "Groups without signal"),
     "dead_wrong": ("predictor/dead_wrong", "points", "Groups all wrong"),
@@ -66,13 +73,23 @@ _TRAINED = {
     "hits middle": ("hits/", "points", "Masks in the middle"),  # share that 2 to G - 2 of their G predictions found
 }
 
-METRICS = _EVALUATED | {name: Metric(*facts, table="training") for name, facts in _TRAINED.items()}
+# Of a whole study, by seed: `pzlib.studies.quantities` works them out.
+_STUDIED = {
+    "tokens": Metric("", "thousand tokens", "Tokens used", table="study"),
+    "length wander": Metric("", "tokens", "Change of length along training", table="study"),
+    "rank correlation": Metric("", "correlation", "Rank correlation over starts, before and after", table="study"),
+    "power-law fit": Metric("", "R²", "Fit of a power law of compute", table="study"),
+}
+
+METRICS = _EVALUATED | {name: Metric(*facts, table="training") for name, facts in _TRAINED.items()} | _STUDIED
 
 # The moments of a run beside its end, and the metrics that are known then.
 MOMENTS = {
     "base": list(_EVALUATED),  # step 0
     "halfway": list(_EVALUATED),  # the last evaluation in the first half
+    "along": list(_EVALUATED),  # the mean over all steps after step 0: the area under the curve, by its length
     "start": list(_TRAINED),  # the first fifth of training
+    "second fifth": list(_TRAINED),
     "direct": [name for name in _EVALUATED if name.startswith("next token")],  # step 0, predicted without a reasoning
 }
 
@@ -148,11 +165,16 @@ def _evaluated(rows, metric, moment):
         return pd.Series(dtype=float)
     if moment == "direct":
         groups, moment = [f"{group}, direct" for group in groups], "base"
+    if METRICS[metric].table == "patterns":
+        rows = rows.assign(task=rows["pattern"], group=rows["pattern"])
     tasks = comparable(rows[rows["group"].isin(groups) | rows["task"].isin(groups)])
     curve = tasks.groupby(["seed", "step", "group"])[column].mean().groupby(["seed", "step"]).mean().reset_index("step")
     by_seed = curve.groupby("seed")
     if metric == "setback":
         return (by_seed[column].cummax() - curve[column]).groupby("seed").max()
+    if moment == "along":
+        trained = curve[curve["step"] > 0].groupby("seed")
+        return trained.apply(lambda own: np.trapezoid(own[column], own["step"]) / (np.ptp(own["step"]) or np.nan))
     last = by_seed["step"].transform("max")
     upto = curve[curve["step"] <= {"end": last, "halfway": last / 2, "base": 0}[moment]]
     return upto.loc[~upto.index.duplicated(keep="last"), column]
@@ -160,7 +182,8 @@ def _evaluated(rows, metric, moment):
 
 def _trained(rows, metric, moment):
     column, last = METRICS[metric].column, rows.groupby("seed")["step"].transform("max")
-    part = rows[rows["step"] <= 0.2 * last] if moment == "start" else rows[rows["step"] > 0.8 * last]
+    low, high = {"start": (0, 0.2), "second fifth": (0.2, 0.4), "end": (0.8, 1)}[moment]
+    part = rows[(rows["step"] > low * last) & (rows["step"] <= high * last)]
     if metric == "hits middle":
         part = part.assign(**{column: part[_hits(rows)[2:-2]].sum(axis=1, min_count=1)})
     return part.groupby("seed")[column].agg(pd.Series.mean) if column in part else pd.Series(dtype=float)
