@@ -1,6 +1,7 @@
 """What the papers printed (data/paper), and the ledger: what they claim, tested on the stored results, a verdict each.
 Left out: values that are only drawn. The rules of judging are `pzlib.studies.verdicts`."""
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from functools import cache, partial
@@ -13,11 +14,10 @@ from pzlib import studies
 from pzlib.errors import near_names
 from pzlib.paths import locate
 from pzlib.runs.folder import write_atomic
-from pzlib.stats import paired_t, within
+from pzlib.stats import stratified_t
 from pzlib.studies import verdicts
 from pzlib.studies.metrics import METRICS, MOMENTS, equal_tokens, metric_of, values
-from pzlib.studies.quantities import EVERY, QUANTITIES, sampling_variance
-from pzlib.studies.verdicts import DIRECTIONS, VERDICTS
+from pzlib.studies.verdicts import DIRECTIONS, EVERY, QUANTITIES, VERDICTS, sampling_variance
 from pzlib.tiers import WORLDS
 
 CLAIMS = "data/paper/claims.csv"
@@ -29,6 +29,7 @@ COLUMNS = ["paper", "table", "model", "method", "benchmark", "value", "note"]
 ALONG = ["effect_along", "low_along", "high_along", "p_along"]
 BASE = " · "  # between a base and a seed, where a study has more than one base
 NEEDS = re.compile(r"([\w ]+):([^:]+): (.+)@([\w ]+) > (-?[\d.]+)")
+OF_SIZE = ", size "  # in a claim's study: with another base of the tier, by its place among `World.sizes`
 OF_BENCHMARKS = ("MMLU-Pro",)  # metrics that the small world does not ask
 EQUAL_TOKENS = "equal tokens"  # after "arm@": a and that arm, both at the tokens that the cheaper of them has used
 
@@ -84,7 +85,8 @@ def load(path: str | Path = CLAIMS) -> pd.DataFrame:
 
     A claim compares the metric of `a` with that of `b` (`pzlib.studies.verdicts.RULE`). Both are arms of the study, and
     "arm@moment" is an arm at one of `MOMENTS`; b may be a moment of a's own runs, or a number. "arm@equal tokens" is
-    that arm, and a with it, after as many tokens as both have used. needs: what a claim rests on, as
+    that arm, and a with it, after as many tokens as both have used. A study may end in ", size 2": with the tier's second
+    further base. needs: what a claim rests on, as
     "study:arm: metric@moment > number". No study: no tier can test it, and `why_not` says why.
     Errors: ValueError naming the claim.
     """
@@ -103,7 +105,7 @@ def load(path: str | Path = CLAIMS) -> pd.DataFrame:
         if claim["needs"] and not NEEDS.fullmatch(claim["needs"]):
             raise ValueError(f"{claim['id']}: needs {claim['needs']!r} must be as 'study:arm: metric@moment > number'")
         metric_of(claim["metric"])
-        arms = studies.study_of(claim["study"]).arms
+        arms = studies.study_of(claim["study"].partition(OF_SIZE)[0]).arms
         for name in {_side(claim, end)[0] for end in "ab"} - {None, EVERY, *arms}:
             raise ValueError(f"{claim['id']}: {name!r} is no arm of {claim['study']}; {near_names(name, arms)}")
     return table
@@ -139,9 +141,11 @@ def ledger(
 
     @cache
     def rows_of(study, table):
-        if table not in tables:
+        study, _, size = study.partition(OF_SIZE)
+        model = _model_of(size, tier)
+        if table not in tables or (size and not model):
             return pd.DataFrame(columns=["arm", "seed", "step", "run_id", "group", "task"])
-        rows = select(tables[table], study, tier)
+        rows = select(tables[table], study, tier, **({"settings": {"model": model}} if size else {}))
         if bases and "run_id" in rows:
             own = rows["run_id"].map(bases).fillna("")
             if own.groupby(rows["arm"]).nunique().max() > 1:  # the same seed on two bases is two pairs
@@ -162,6 +166,16 @@ def ledger(
     return table.assign(note=notes)
 
 
+def _model_of(size: str, tier: str) -> str:
+    """The tier's further base of that place in `pzlib.tiers.World.sizes`, counted from 1; "" where it names none.
+
+    >>> _model_of("1", "paper"), _model_of("1", "mini")
+    ('Qwen/Qwen3-8B-Base', '')
+    """
+    sizes = WORLDS[tier].sizes if size and tier in WORLDS else ()
+    return sizes[int(size) - 1] if size and int(size) <= len(sizes) else ""
+
+
 def _bases(runs: pd.DataFrame) -> dict[str, str]:
     """{run id: the model that its first start began from}."""
     models = runs.set_index("run_id")["model"].to_dict()
@@ -179,23 +193,25 @@ def _measured(claim: dict, rows_of: Callable) -> dict:
     a, b = (_values(claim, end, own) for end in "ab")
     if b is None:  # a number
         b = pd.Series(_side(claim, "b")[1], a.index)
-    pairs = pd.concat([a, b], axis=1, join="inner", keys="ab").dropna()
+    pairs = pd.concat([a, b], axis=1, join="inner", keys=["a", "b"]).dropna()
     if len(pairs) < 2:
         return {"n": len(pairs)}
-    shared, alone = _shared(claim, pairs, own)
-    found = {"n": len(set(_of_base(pairs.index))) if alone else len(pairs), "shared": shared}
-    if len(pairs) < verdicts.LEAST_PAIRS or (alone and not shared):
+    errors, once = _errors(claim, pairs, own)
+    base = _of_base(pairs.index)
+    found = {"n": base.nunique() if once else len(pairs)}
+    if len(pairs) < verdicts.LEAST_PAIRS or (once and not errors.any()):
         return found
-    test, margin = paired_t(pairs["a"], pairs["b"], shared=shared), verdicts.margin_of(metric, pairs["b"].mean())
     differences = pairs["a"] - pairs["b"]
-    means = differences.groupby(_of_base(pairs.index)).mean()
+    test, means = stratified_t(differences, [*base], [*errors]), differences.groupby(base).mean()
     effect, (low, high) = test["difference"], test["interval"]
-    found |= {"effect": effect, "low": low, "high": high, "p": test["p"], "spread": differences.std()}
-    if margin:
-        above, below = within(effect, test["error"], test["df"], margin)
-        p_margin = {">=": above, "<=": below}.get(claim["direction"], max(above, below))
-        found |= {"margin": margin, "p_margin": p_margin}
-    return found | {"signs": bool((means * effect > 0).all())} | _along(claim, pairs["b"], own, shared)
+    spread = math.sqrt(((differences - base.map(means)) ** 2).sum() / (len(pairs) - len(means)))
+    found |= {"effect": effect, "low": low, "high": high, "p": test["p"], "spread": spread}
+    found |= {"shared": float((errors.groupby(base).first() ** 2).sum()) / len(means) ** 2}
+    found |= {"signs": bool((means * effect > 0).all()), "margin": verdicts.margin_of(metric, pairs["b"].mean())}
+    if found["margin"]:
+        above, below = verdicts.within(effect, test["interval"], test["df"], found["margin"])
+        found["p_margin"] = {">=": above, "<=": below}.get(claim["direction"], max(above, below))
+    return found | _along(claim, pairs["b"], own, errors)
 
 
 def _values(claim: dict, end: str, rows_of: Callable) -> pd.Series | None:
@@ -218,31 +234,32 @@ def _values(claim: dict, end: str, rows_of: Callable) -> pd.Series | None:
     return values(rows[rows["arm"] == arm], metric, moment)
 
 
-def _of_base(index: pd.Index) -> list[str]:
-    return [str(seed).rpartition(BASE)[0] for seed in index]
+def _of_base(index: pd.Index) -> pd.Series:
+    return pd.Series([str(seed).rpartition(BASE)[0] for seed in index], index)
 
 
-def _shared(claim: dict, pairs: pd.DataFrame, rows_of: Callable) -> tuple[float, bool]:
-    """The variance that all pairs have in common, for a model that was measured once for all seeds of a base; and
-    whether both ends are such models."""
-    total, alone, base = 0.0, True, pd.Series(_of_base(pairs.index), pairs.index)
+def _errors(claim: dict, pairs: pd.DataFrame, rows_of: Callable) -> tuple[pd.Series, bool]:
+    """The standard error that all pairs of a base share, for each pair, since an end is a model that was measured once
+    for all of them; and whether both ends are."""
+    base, once = _of_base(pairs.index), True
+    variance = pd.Series(0.0, pairs.index)
     for end in "ab":
         arm, moment = _side(claim, end)
-        once = moment in ("base", "direct") and (pairs[end].groupby(base).agg(np.ptp) == 0).all()
-        alone &= bool(once)
-        if not once or moment == "direct":  # the most likely token is not drawn
+        shared = moment in ("base", "direct") and (pairs[end].groupby(base).agg(np.ptp) == 0).all()
+        once &= bool(shared)
+        if not shared or moment == "direct":  # the most likely token is not drawn
             continue
         rows = rows_of(METRICS[claim["metric"]].table)
         rows = rows[(rows["arm"] == arm) & (rows["step"] == 0)]
-        for _, seeds in base.groupby(base):
-            variance = sampling_variance(rows[rows["seed"] == seeds.index[0]], claim["metric"])
-            if variance is None:  # no more than that of one trained run's value, which is drawn too
-                variance = float((pairs["a"] - pairs["b"]).var())
-            total += (len(seeds) / len(base)) ** 2 * variance
-    return total, alone
+        for _, own in base.groupby(base):
+            found = sampling_variance(rows[rows["seed"] == own.index[0]], claim["metric"])
+            if found is None:  # at most that of one trained run's value, which is drawn too
+                found = float((pairs["a"] - pairs["b"])[own.index].var())
+            variance[own.index] += found
+    return variance**0.5, once
 
 
-def _along(claim: dict, b: pd.Series, rows_of: Callable, shared: float) -> dict:
+def _along(claim: dict, b: pd.Series, rows_of: Callable, errors: pd.Series) -> dict:
     """The same test of the means along training, of claims that compare two curves, or one with the base."""
     moments = {_side(claim, end)[1] for end in "ab"}
     if METRICS[claim["metric"]].table != "tinybench" or claim["metric"] == "setback" or not moments <= {"end", "base"}:
@@ -251,10 +268,12 @@ def _along(claim: dict, b: pd.Series, rows_of: Callable, shared: float) -> dict:
         return {}
     if _side(claim, "b")[1] == "end":
         b = _values(claim | {"b": claim["b"] + "@along"}, "b", rows_of)
-    pairs = pd.concat([_values(claim | {"a": claim["a"] + "@along"}, "a", rows_of), b], axis=1, join="inner").dropna()
+    a = _values(claim | {"a": claim["a"] + "@along"}, "a", rows_of)
+    pairs = pd.concat([a, b], axis=1, join="inner", keys=[0, 1]).dropna()
     if len(pairs) < verdicts.LEAST_PAIRS:
         return {}
-    test = paired_t(*pairs.to_numpy().T, shared=shared)
+    errors = errors.reindex(pairs.index).fillna(0.0)
+    test = stratified_t(pairs[0] - pairs[1], [*_of_base(pairs.index)], [*errors])
     return dict(zip(ALONG, (test["difference"], *test["interval"], test["p"]), strict=True))
 
 
@@ -276,14 +295,21 @@ def _note(row: dict, tier: str) -> str:
         return row["failed"] or ("" if row["signs"] else "the bases differ in sign")
     if not row["study"]:
         return row["why_not"]
-    out = studies.left_out(row["study"], tier)
+    study, _, size = row["study"].partition(OF_SIZE)
+    command = f"`pzlib study {study} --tier {tier}`"
+    if tier not in WORLDS:
+        return command
+    if size and not (model := _model_of(size, tier)):
+        return "the tier names no base of this size"
+    out = studies.left_out(study, tier)
     for arm in (_side(row, end)[0] for end in "ab"):
         if arm in out:
             return f"{arm}: {out[arm]}"
-    groups = METRICS[row["metric"]].groups
     if row["metric"] in OF_BENCHMARKS and WORLDS[tier].small:
-        return f"the small world does not ask {', '.join(groups)}"
-    return f"{row['n']} of {verdicts.LEAST_PAIRS} pairs: `pzlib study {row['study']} --tier {tier}`"
+        return f"the small world does not ask {row['metric']}"
+    if size:
+        command = command[:-1] + f" -p model {model}`"
+    return f"{row['n']} of {verdicts.LEAST_PAIRS} pairs: {command}"
 
 
 def keep(ledger: pd.DataFrame, path: str | Path) -> None:
@@ -348,41 +374,9 @@ def markdown(ledger: pd.DataFrame) -> str:
 def needed(row: dict) -> str:
     """How many pairs would settle an inconclusive claim, in words; "" for other verdicts.
 
-    >>> needed({"verdict": "inconclusive at mini", "seeds": 12.0}), needed({"verdict": "inconclusive at x", "seeds": None})
-    ('12', 'over 1000')
+    >>> [needed({"verdict": "inconclusive at mini", "seeds": seeds}) for seeds in (12.0, None)]
+    ['12', 'over 1000']
     """
     if not row["verdict"].startswith("inconclusive"):
         return ""
     return "over 1000" if pd.isna(row["seeds"]) else f"{row['seeds']:.0f}"
-
-
-def tiers_table(ledgers: dict[str, pd.DataFrame]) -> str:
-    """Markdown: a row a claim, a column a tier with its verdict and effect; "not run" where there are no rows.
-
-    ledgers: {tier: `ledger` of the same claims}.
-    """
-    heads, lines = ["paper", "claim", *ledgers], []
-    for rows in zip(*(ledger.to_dict("records") for ledger in ledgers.values()), strict=True):
-        cells = []
-        for row in rows:
-            verdict = next(word for word in VERDICTS if row["verdict"].startswith(word))
-            cells.append(verdict if pd.isna(row["effect"]) else f"{verdict}: {in_words(row)}")
-        lines.append([NAMES[rows[0]["paper"]], rows[0]["id"], *cells])
-    return as_markdown(heads, lines)
-
-
-def rounds_table(first: pd.DataFrame, second: pd.DataFrame, changed: bool = False) -> str:
-    """Markdown: claim by claim the verdicts of two ledgers, each of `ledger` or a file of `keep`; "–" where one has not
-    the claim. changed: only those whose verdict is another one."""
-    kept = [rows.set_index("id") for rows in (first, second)]
-    order, lines = dict.fromkeys([*kept[0].index, *kept[1].index]), []
-    for id in order:
-        cells, verdict = [], []
-        for rows in kept:
-            row = rows.loc[id] if id in rows.index else None
-            verdict.append("–" if row is None else next(word for word in VERDICTS if row["verdict"].startswith(word)))
-            more = "" if row is None or pd.isna(row["effect"]) else f": {row['effect']:+.3g} (n = {row['n']})"
-            cells.append(verdict[-1] + more)
-        if not changed or verdict[0] != verdict[1]:
-            lines.append([id, *cells])
-    return as_markdown(["claim", "first", "second"], lines)

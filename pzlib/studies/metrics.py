@@ -73,8 +73,9 @@ _TRAINED = {
     "hits middle": ("hits/", "points", "Masks in the middle"),  # share that 2 to G - 2 of their G predictions found
 }
 
-# Of a whole study, by seed: `pzlib.studies.quantities` works them out.
+# Of a whole study, by seed: `pzlib.studies.verdicts` works them out.
 _STUDIED = {
+    "efficiency": Metric("", "points a token", "Accuracy by length", table="study"),
     "tokens": Metric("", "thousand tokens", "Tokens used", table="study"),
     "length wander": Metric("", "tokens", "Change of length along training", table="study"),
     "rank correlation": Metric("", "correlation", "Rank correlation over starts, before and after", table="study"),

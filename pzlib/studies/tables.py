@@ -208,6 +208,38 @@ def cost_table(tinybench: pd.DataFrame, training: pd.DataFrame, costs: pd.DataFr
     return pd.DataFrame(rows, columns=columns).set_index("method")
 
 
+def tiers_table(ledgers: dict[str, pd.DataFrame]) -> str:
+    """Markdown: a row a claim, a column a tier with its verdict and effect; "not run" where there are no rows.
+
+    ledgers: {tier: `ledger` of the same claims}.
+    """
+    heads, lines = ["paper", "claim", *ledgers], []
+    for rows in zip(*(ledger.to_dict("records") for ledger in ledgers.values()), strict=True):
+        cells = []
+        for row in rows:
+            verdict = next(word for word in claims.VERDICTS if row["verdict"].startswith(word))
+            cells.append(verdict if pd.isna(row["effect"]) else f"{verdict}: {claims.in_words(row)}")
+        lines.append([claims.NAMES[rows[0]["paper"]], rows[0]["id"], *cells])
+    return as_markdown(heads, lines)
+
+
+def rounds_table(first: pd.DataFrame, second: pd.DataFrame, changed: bool = False) -> str:
+    """Markdown: claim by claim the verdicts of two ledgers, each of `ledger` or a file of `keep`; "–" where one has not
+    the claim. changed: only those whose verdict is another one."""
+    kept = [rows.set_index("id") for rows in (first, second)]
+    order, lines = dict.fromkeys([*kept[0].index, *kept[1].index]), []
+    for id in order:
+        cells, verdict = [], []
+        for rows in kept:
+            row = rows.loc[id] if id in rows.index else None
+            verdict.append("–" if row is None else next(word for word in claims.VERDICTS if row["verdict"].startswith(word)))
+            more = "" if row is None or pd.isna(row["effect"]) else f": {row['effect']:+.3g} (n = {row['n']})"
+            cells.append(verdict[-1] + more)
+        if not changed or verdict[0] != verdict[1]:
+            lines.append([id, *cells])
+    return as_markdown(["claim", "first", "second"], lines)
+
+
 def readme_tables() -> dict[str, str]:
     """Markdown of every table in the README, by the name between its marks, from data/results at `mini`."""
     tables = stored()

@@ -1,14 +1,21 @@
-"""The rules by which the ledger judges, stated before the rows are read: margins, families, verdicts, seeds needed.
-Plain tables in and out; which rows a claim compares is in `pzlib.studies.claims`. No paper states such rules."""
+"""How claims are judged, stated before the rows are read: margins, tests, families, verdicts, seeds needed; and what
+some claims measure that is no column of one table. Which rows a claim compares is in `pzlib.studies.claims`. No paper
+states such rules or measures."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
+from scipy.special import nctdtr, stdtr, stdtrit
 
-from pzlib.stats import holm, seeds_needed
-from pzlib.studies.metrics import METRICS
+from pzlib.evaluation.benchmarks import BENCHMARKS
+from pzlib.stats import holm, power_law, stratified_t
+from pzlib.studies import metrics
+from pzlib.studies.metrics import METRICS, values
 
 ALPHA, POWER, LEAST_PAIRS = 0.05, 0.8, 3
 # How a verdict begins
@@ -54,7 +61,7 @@ MARGINS = {
 }  # fmt: skip
 _KINDS = {
     "reward": "accuracies", "accuracy": "accuracies", "entropy": "entropy", "generator reward": "rewards",
-    "gain": "rewards", "perplexity": "perplexity", "tokens": "costs", "rank correlation": "fits",
+    "gain": "rewards", "efficiency": "costs", "perplexity": "perplexity", "tokens": "costs", "rank correlation": "fits",
     "power-law fit": "fits", "mask position": "fits",
 }  # fmt: skip
 
@@ -89,6 +96,47 @@ def margins() -> pd.DataFrame:
     rows = [(kind, ", ".join(named[kind]), f"{one.size:.0%} of b" if one.relative else f"{one.size:g}", one.why)
             for kind, one in MARGINS.items()]  # fmt: skip
     return pd.DataFrame(rows, columns=["of", "metrics", "margin", "why"])
+
+
+def within(difference: float, interval: tuple[float, float], df: float, margin: float) -> tuple[float, float]:
+    """Two one-sided t tests against a margin: p of "it is above -margin" and of "it is below margin".
+
+    The larger is p of *no difference* (Schuirmann 1987). interval, df: its 95 % t interval and degrees of freedom, as
+    of `pzlib.stats.stratified_t`. Errors: ValueError for a margin of 0: no data show that there is exactly nothing.
+
+    >>> [round(p, 4) for p in within(0.5, (-0.888, 1.888), 4, margin=2)]  # error 0.5: t = 5 and 3
+    [0.0037, 0.02]
+    """
+    if not margin > 0:
+        raise ValueError(f"margin: {margin} must be above 0")
+    error = (interval[1] - difference) / float(stdtrit(df, 0.975))
+    if not error:
+        return float(difference <= -margin), float(difference >= margin)
+    return tuple(float(stdtr(df, -(margin + side) / error)) for side in (difference, -difference))
+
+
+def seeds_needed(
+    difference: float, spread: float, margin: float, shared: float = 0.0, alpha: float = 0.05, power: float = 0.8,
+    most: int = 1000,
+) -> int | None:  # fmt: skip
+    """The fewest pairs that settle a comparison with that power, if difference and spread are what they seem.
+
+    To settle: the t test tells the difference from 0, or `within` puts it inside the margin. spread: of the pairs'
+    differences, s; shared: variance of errors that no number of pairs makes less; alpha: the level that correction for the
+    family leaves. None where `most` pairs do not settle it.
+
+    >>> seeds_needed(2.0, 1.5, margin=2), seeds_needed(0.0, 1.5, margin=2), seeds_needed(1.0, 1.5, margin=2, shared=9)
+    (7, 7, None)
+    """
+    for n in range(2, most + 1):
+        own = spread**2 / n
+        df = (own + shared) ** 2 / (own**2 / (n - 1)) if shared and own else float(n - 1)
+        # chances to miss: the difference; that it is above -margin; that it is below margin
+        sizes = np.array([abs(difference), margin + difference, margin - difference]) / (math.sqrt(own + shared) or 1)
+        misses = nctdtr(df, sizes.clip(-30, 30), -stdtrit(df, [alpha / 2, alpha, alpha]))
+        if 1 - misses[0] >= power or 1 - misses[1:].sum() >= power:
+            return n
+    return None
 
 
 def judge(table: pd.DataFrame, tier: str) -> pd.DataFrame:
@@ -134,3 +182,88 @@ def _verdict(row: dict, tier: str) -> dict:
         alpha = ALPHA / row["left"]
         seeds = seeds_needed(row["effect"], row["spread"], row["margin"], row["shared"], alpha, POWER)
     return {"verdict": f"{word} at {tier}", "small": bool(small), "along": along, "seeds": seeds}
+
+
+Rows = Callable[[str], pd.DataFrame]  # the name of a table -> the study's rows of it, with their arm and seed
+EVERY = "every start"  # as an arm: all arms of a study at once
+
+
+def tokens(rows_of: Rows, arm: str) -> pd.Series:
+    """Thousand tokens (prompts and completions) that each run of an arm has used at its end."""
+    training = rows_of("training")
+    own = training[training["arm"] == arm].sort_values("step")
+    each = own["tokens_prompt"].fillna(0) + own["tokens_completion"].fillna(0)
+    steps = own.groupby("run_id")["step"].diff().fillna(own["step"])
+    return (each * steps).groupby(own["seed"]).sum() / 1000
+
+
+def length_wander(rows_of: Rows, arm: str) -> pd.Series:
+    """How far the length of reasoned answers to questions wanders along a run: highest less lowest of its evaluations."""
+    rows = rows_of("tinybench")
+    own = rows[(rows["arm"] == arm) & rows["group"].isin(metrics.QUESTIONS)]
+    means = own.groupby(["seed", "step", "group"])["length_reasoned"].mean()
+    means = means.dropna().groupby(["seed", "step"]).mean()
+    return means.groupby("seed").max() - means.groupby("seed").min()
+
+
+def rank_correlation(rows_of: Rows, arm: str = EVERY, metric: str = "math") -> pd.Series:
+    """Spearman's correlation over a study's arms of their scores before (step 0) and after, by seed; at least four."""
+    rows, found = rows_of("tinybench"), {}
+    for moment in ("base", "end"):
+        found[moment] = pd.DataFrame({a: values(own, metric, moment) for a, own in rows.groupby("arm")}).rank(axis=1)
+    if found["end"].shape[1] < 4:
+        return pd.Series(dtype=float)
+    return found["base"].corrwith(found["end"], axis=1).dropna()
+
+
+def power_law_fit(rows_of: Rows, arm: str) -> pd.Series:
+    """R² of the power law through a run's next-token accuracy along compute, mean over the splits that can be fitted
+    (RPT's Fig. 5 prints one for each split)."""
+    tinybench, training, runs = (rows_of(name) for name in ("tinybench", "training", "runs"))
+    table = metrics.along_compute(*(rows[rows["arm"] == arm] for rows in (tinybench, training, runs)))
+    table = table[(table["way"] == "reasoning") & (table["step"] > 0)]
+    found = {}
+    for (seed, _), own in table.groupby(["seed", "split"]):
+        if own["flops"].nunique() >= 4 and own["accuracy"].nunique() > 1:
+            found.setdefault(seed, []).append(power_law(own["flops"], own["accuracy"]).r2)
+    return pd.Series({seed: float(np.mean(fits)) for seed, fits in found.items()}, dtype=float)
+
+
+def efficiency(rows_of: Rows, arm: str) -> pd.Series:
+    """Points of overall accuracy for each token of an answer, after the run."""
+    rows = rows_of("tinybench")
+    own = rows[rows["arm"] == arm]
+    return values(own, "overall") / values(own, "answer length")
+
+
+QUANTITIES = {
+    "efficiency": efficiency, "tokens": tokens, "length wander": length_wander, "rank correlation": rank_correlation,
+    "power-law fit": power_law_fit,
+}  # fmt: skip
+
+
+def sampling_variance(rows: pd.DataFrame, metric: str) -> float | None:
+    """The variance that the drawing of answers gives one evaluation of one model; None where the rows don't tell.
+
+    rows: one model's, asked once (step 0 of one run), of the table that holds the metric. Of a share it is p (1 - p) / n
+    for every task, n its number of answers: an upper bound, since questions differ in difficulty. What is not drawn (a
+    most likely token, a greedy answer, the likelihood of a text) has none.
+
+    >>> rows = {"task": ["sum", "chain"], "group": "math", "accuracy": [0.5, 0.5], "n": 100, "seed": 0, "step": 0}
+    >>> round(sampling_variance(pd.DataFrame(rows), "math"), 6)  # in points²: two tasks of 25, their mean
+    12.5
+    """
+    own = METRICS[metric]
+    if own.table == "perplexity":
+        return 0.0
+    if own.table not in ("tinybench", "patterns") or own.column not in ("accuracy", "reasoned", "mean"):
+        return None
+    if own.table == "patterns":
+        rows = rows.assign(task=rows["pattern"], group=rows["pattern"])
+    rows = rows[rows["group"].isin(own.groups) | rows["task"].isin(own.groups)]
+    share = rows[own.column].astype(float)
+    drawn = ~rows["group"].str.endswith(", direct")
+    if "k" in rows:  # once and greedily
+        drawn &= ~(rows["task"].isin(BENCHMARKS) & (rows["k"] == 1))
+    each = (share * (1 - share) / rows["n"] * drawn).groupby(rows["group"]).agg(["sum", "count"])
+    return float(1e4 * (each["sum"] / each["count"] ** 2).sum() / len(each) ** 2) if len(each) else None
