@@ -137,29 +137,15 @@ def ledger(
     nothing), margin, p_margin, effect_along, low_along, high_along, p_along (of the curves' means), the three p as
     adjusted (p_holm, p_margin_holm, p_along_holm), spread, shared, signs, failed, verdict, small, along, seeds, note.
     """
-    bases = _bases(tables["runs"]) if "runs" in tables else {}
-
-    @cache
-    def rows_of(study, table):
-        study, _, size = study.partition(OF_SIZE)
-        model = _model_of(size, tier)
-        if table not in tables or (size and not model):
-            return pd.DataFrame(columns=["arm", "seed", "step", "run_id", "group", "task"])
-        rows = select(tables[table], study, tier, **({"settings": {"model": model}} if size else {}))
-        if bases and "run_id" in rows:
-            own = rows["run_id"].map(bases).fillna("")
-            if own.groupby(rows["arm"]).nunique().max() > 1:  # the same seed on two bases is two pairs
-                rows = rows.assign(seed=own + BASE + rows["seed"].astype(str))
-        return rows
-
+    source = _Source(tables, tier, select)
     blank = dict.fromkeys(["effect", "low", "high", "p", "p_margin", *ALONG], float("nan"))
     blank |= {"margin": float("nan"), "spread": float("nan"), "shared": 0.0, "signs": True, "failed": "", "n": 0}
     rows = []
     for claim in claims.to_dict("records"):
         row = claim | {"tier": tier, "unit": ""} | blank
         if claim["study"]:
-            row |= {"unit": METRICS[claim["metric"]].unit} | _measured(claim, rows_of)
-            row["failed"] = _failed(claim["needs"], rows_of)
+            row |= {"unit": METRICS[claim["metric"]].unit} | _measured(claim, source)
+            row["failed"] = _failed(claim["needs"], source)
         rows.append(row)
     table = verdicts.judge(pd.DataFrame(rows), tier)
     notes = [_note(row, tier) for row in table.to_dict("records")]
@@ -176,6 +162,49 @@ def _model_of(size: str, tier: str) -> str:
     return sizes[int(size) - 1] if size and int(size) <= len(sizes) else ""
 
 
+class _Source:
+    """The rows and values that claims ask for, each read once."""
+
+    def __init__(self, tables: dict[str, pd.DataFrame], tier: str, select: Callable):
+        self.tables, self.tier, self.select = tables, tier, select
+        self.bases = _bases(tables["runs"]) if "runs" in tables else {}
+        self.rows, self.values = cache(self._rows), cache(self._values)
+
+    def _rows(self, study: str, table: str, arm: str | None = None) -> pd.DataFrame:
+        """A study's rows of a table, or an arm's; the same seed on two bases is two seeds."""
+        if arm is not None:
+            rows = self.rows(study, table)
+            return rows[rows["arm"] == arm]
+        study, _, size = study.partition(OF_SIZE)
+        model = _model_of(size, self.tier)
+        if table not in self.tables or (size and not model):
+            return pd.DataFrame(columns=["arm", "seed", "step", "run_id", "group", "task"])
+        more = {"settings": {"model": model}} if size else {}
+        rows = self.select(self.tables[table], study, self.tier, **more)
+        if self.bases and "run_id" in rows:
+            own = rows["run_id"].map(self.bases).fillna("")
+            if own.groupby(rows["arm"]).nunique().max() > 1:
+                rows = rows.assign(seed=own + BASE + rows["seed"].astype(str))
+        return rows
+
+    def _values(self, study: str, metric: str, arm: str, moment: str, other: str = "") -> pd.Series:
+        """A metric of an arm by seed; other: the arm with which it is compared at equal tokens."""
+        if METRICS[metric].table == "study":
+            try:
+                return QUANTITIES[metric](partial(self.rows, study), arm)
+            except (KeyError, ValueError):  # no rows, or rows without what it needs
+                return pd.Series(dtype=float)
+        rows = self.rows(study, METRICS[metric].table, arm)
+        if other:
+            both, training = self.rows(study, METRICS[metric].table), self.rows(study, "training")
+            both = both[both["arm"].isin([arm, other])]
+            if both["arm"].nunique() < 2 or training.empty:
+                return pd.Series(dtype=float)
+            rows = equal_tokens(both, training)
+            rows = rows[rows["arm"] == arm]
+        return values(rows, metric, moment)
+
+
 def _bases(runs: pd.DataFrame) -> dict[str, str]:
     """{run id: the model that its first start began from}."""
     models = runs.set_index("run_id")["model"].to_dict()
@@ -187,16 +216,14 @@ def _bases(runs: pd.DataFrame) -> dict[str, str]:
     return {run: root(model) for run, model in models.items()}
 
 
-def _measured(claim: dict, rows_of: Callable) -> dict:
+def _measured(claim: dict, source: _Source) -> dict:
     """What a claim's rows say: n, effect, interval, both tests, and the same of the curves' means."""
-    metric, own = claim["metric"], partial(rows_of, claim["study"])
-    a, b = (_values(claim, end, own) for end in "ab")
-    if b is None:  # a number
-        b = pd.Series(_side(claim, "b")[1], a.index)
-    pairs = pd.concat([a, b], axis=1, join="inner", keys=["a", "b"]).dropna()
+    metric = claim["metric"]
+    a, b = (_of_end(claim, end, source) for end in "ab")
+    pairs = pd.concat([a, pd.Series(b, a.index)], axis=1, join="inner", keys=["a", "b"]).dropna()
     if len(pairs) < 2:
         return {"n": len(pairs)}
-    errors, once = _errors(claim, pairs, own)
+    errors, once = _errors(claim, pairs, source)
     base = _of_base(pairs.index)
     found = {"n": base.nunique() if once else len(pairs)}
     if len(pairs) < verdicts.LEAST_PAIRS or (once and not errors.any()):
@@ -211,34 +238,24 @@ def _measured(claim: dict, rows_of: Callable) -> dict:
     if found["margin"]:
         above, below = verdicts.within(effect, test["interval"], test["df"], found["margin"])
         found["p_margin"] = {">=": above, "<=": below}.get(claim["direction"], max(above, below))
-    return found | _along(claim, pairs["b"], own, errors)
+    return found | _along(claim, pairs["b"], source, errors)
 
 
-def _values(claim: dict, end: str, rows_of: Callable) -> pd.Series | None:
-    """The claim's metric at one end, by seed; None for a number."""
-    metric, (arm, moment) = claim["metric"], _side(claim, end)
+def _of_end(claim: dict, end: str, source: _Source, moment: str = "") -> pd.Series | float:
+    """The claim's metric at its end "a" or "b", by seed, or the number that stands there; moment: another one."""
+    (arm, own), (other, others) = _side(claim, end), _side(claim, "b" if end == "a" else "a")
     if arm is None:
-        return None
-    if METRICS[metric].table == "study":
-        try:
-            return QUANTITIES[metric](rows_of, arm)
-        except (KeyError, ValueError):  # no rows, or rows without what it needs
-            return pd.Series(dtype=float)
-    rows, other = rows_of(METRICS[metric].table), _side(claim, "b")
-    if other[1] == EQUAL_TOKENS:
-        training, moment = rows_of("training"), "end"
-        rows = rows[rows["arm"].isin([_side(claim, "a")[0], other[0]])]
-        if rows["arm"].nunique() < 2 or training.empty:
-            return pd.Series(dtype=float)
-        rows = equal_tokens(rows, training)
-    return values(rows[rows["arm"] == arm], metric, moment)
+        return own
+    if EQUAL_TOKENS in (own, others):
+        return source.values(claim["study"], claim["metric"], arm, "end", other)
+    return source.values(claim["study"], claim["metric"], arm, moment or own)
 
 
 def _of_base(index: pd.Index) -> pd.Series:
     return pd.Series([str(seed).rpartition(BASE)[0] for seed in index], index)
 
 
-def _errors(claim: dict, pairs: pd.DataFrame, rows_of: Callable) -> tuple[pd.Series, bool]:
+def _errors(claim: dict, pairs: pd.DataFrame, source: _Source) -> tuple[pd.Series, bool]:
     """The standard error that all pairs of a base share, for each pair, since an end is a model that was measured once
     for all of them; and whether both ends are."""
     base, once = _of_base(pairs.index), True
@@ -249,8 +266,8 @@ def _errors(claim: dict, pairs: pd.DataFrame, rows_of: Callable) -> tuple[pd.Ser
         once &= bool(shared)
         if not shared or moment == "direct":  # the most likely token is not drawn
             continue
-        rows = rows_of(METRICS[claim["metric"]].table)
-        rows = rows[(rows["arm"] == arm) & (rows["step"] == 0)]
+        rows = source.rows(claim["study"], METRICS[claim["metric"]].table, arm)
+        rows = rows[rows["step"] == 0]
         for _, own in base.groupby(base):
             found = sampling_variance(rows[rows["seed"] == own.index[0]], claim["metric"])
             if found is None:  # at most that of one trained run's value, which is drawn too
@@ -259,16 +276,13 @@ def _errors(claim: dict, pairs: pd.DataFrame, rows_of: Callable) -> tuple[pd.Ser
     return variance**0.5, once
 
 
-def _along(claim: dict, b: pd.Series, rows_of: Callable, errors: pd.Series) -> dict:
+def _along(claim: dict, b: pd.Series, source: _Source, errors: pd.Series) -> dict:
     """The same test of the means along training, of claims that compare two curves, or one with the base."""
-    moments = {_side(claim, end)[1] for end in "ab"}
-    if METRICS[claim["metric"]].table != "tinybench" or claim["metric"] == "setback" or not moments <= {"end", "base"}:
+    moments = [_side(claim, end)[1] for end in "ab"]
+    curves = METRICS[claim["metric"]].table == "tinybench" and claim["metric"] != "setback"
+    if not curves or moments not in (["end", "end"], ["end", "base"]):
         return {}
-    if _side(claim, "a")[1] != "end":
-        return {}
-    if _side(claim, "b")[1] == "end":
-        b = _values(claim | {"b": claim["b"] + "@along"}, "b", rows_of)
-    a = _values(claim | {"a": claim["a"] + "@along"}, "a", rows_of)
+    a, b = (_of_end(claim, "a", source, "along"), b if moments[1] == "base" else _of_end(claim, "b", source, "along"))
     pairs = pd.concat([a, b], axis=1, join="inner", keys=[0, 1]).dropna()
     if len(pairs) < verdicts.LEAST_PAIRS:
         return {}
@@ -277,13 +291,12 @@ def _along(claim: dict, b: pd.Series, rows_of: Callable, errors: pd.Series) -> d
     return dict(zip(ALONG, (test["difference"], *test["interval"], test["p"]), strict=True))
 
 
-def _failed(needs: str, rows_of: Callable) -> str:
+def _failed(needs: str, source: _Source) -> str:
     """The precondition, with what was measured, where it does not hold; "" where it holds or has no rows."""
     if not needs:
         return ""
     study, arm, metric, moment, bound = NEEDS.fullmatch(needs).groups()
-    rows = rows_of(study, metric_of(metric).table)
-    found = values(rows[rows["arm"] == arm], metric, moment)
+    found = source.values(study, metric, arm, moment)
     if found.empty or found.mean() > float(bound):
         return ""
     return f"needs {metric} of {arm} > {bound} at the {moment}, is {found.mean():.2f}"
