@@ -85,9 +85,9 @@ def load(path: str | Path = CLAIMS) -> pd.DataFrame:
 
     A claim compares the metric of `a` with that of `b` (`pzlib.studies.verdicts.RULE`). Both are arms of the study, and
     "arm@moment" is an arm at one of `MOMENTS`; b may be a moment of a's own runs, or a number. "arm@equal tokens" is
-    that arm, and a with it, after as many tokens as both have used. A study may end in ", size 2": with the tier's second
-    further base. needs: what a claim rests on, as
-    "study:arm: metric@moment > number". No study: no tier can test it, and `why_not` says why.
+    that arm, and a with it, after as many tokens as both have used. A study may end in ", size 2": with the tier's
+    second further base. needs: what a claim rests on, as "study:arm: metric@moment > number". No study: no tier can
+    test it, and `why_not` says why.
     Errors: ValueError naming the claim.
     """
     table = pd.read_csv(locate(str(path)), dtype={"b": str})
@@ -379,7 +379,7 @@ def markdown(ledger: pd.DataFrame) -> str:
             verdict += f"; along training {row['along']}: {in_words(row, ALONG[:3])}"
         printed = "" if pd.isna(printed) else f"{printed:+.2f}, {row['reported_on']}"
         where = f"{NAMES[row['paper']]}, {row['section']}"
-        lines.append([row["claim"], where, printed, measured, row["n"], p, verdict, needed(row)])
+        lines.append([f"**{row['id']}**: {row['claim']}", where, printed, measured, row["n"], p, verdict, needed(row)])
     heads = ["claim", "where", "printed, a − b", "measured, a − b", "pairs", "p (Holm)", "verdict", "seeds needed"]
     return as_markdown(heads, lines)
 

@@ -30,7 +30,7 @@ COLLAPSE = (CURVES, BY_TOKENS, AT_EQUAL_TOKENS, Figure("{}_anatomy", "collapse_a
 MASKS = Figure("{}_masks", "masks_by_arm")
 PROFILE = Figure("{}_generator_profile", "generator_profile")
 BESIDE = Figure("{}_beside_the_paper", "ablation_beside")
-LEDGER = Figure("claims", "ledger_figure")  # of all studies at once: its table is `pzlib.studies.claims.ledger`
+LEDGER = Figure("claims_{}", "ledger_figure")  # one a paper, of all studies: drawn of `pzlib.studies.claims.ledger`
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pzlib.studies import claims, metrics, select, study_of
 from pzlib.studies.claims import as_markdown
 from pzlib.studies.metrics import GROUPS, armed, at_equal, label_of, values
 from pzlib.studies.results import load, stored
+from pzlib.studies.verdicts import word_of
 
 TITLES = ("general", "math", "masked words")  # of GROUPS, on a terminal
 OURS = "pretrainzero"  # what the others are compared with
@@ -217,7 +218,7 @@ def tiers_table(ledgers: dict[str, pd.DataFrame]) -> str:
     for rows in zip(*(ledger.to_dict("records") for ledger in ledgers.values()), strict=True):
         cells = []
         for row in rows:
-            verdict = next(word for word in claims.VERDICTS if row["verdict"].startswith(word))
+            verdict = word_of(row["verdict"])
             cells.append(verdict if pd.isna(row["effect"]) else f"{verdict}: {claims.in_words(row)}")
         lines.append([claims.NAMES[rows[0]["paper"]], rows[0]["id"], *cells])
     return as_markdown(heads, lines)
@@ -227,16 +228,14 @@ def rounds_table(first: pd.DataFrame, second: pd.DataFrame, changed: bool = Fals
     """Markdown: claim by claim the verdicts of two ledgers, each of `ledger` or a file of `keep`; "–" where one has not
     the claim. changed: only those whose verdict is another one."""
     kept = [rows.set_index("id") for rows in (first, second)]
-    order, lines = dict.fromkeys([*kept[0].index, *kept[1].index]), []
-    for id in order:
-        cells, verdict = [], []
-        for rows in kept:
-            row = rows.loc[id] if id in rows.index else None
-            verdict.append("–" if row is None else next(word for word in claims.VERDICTS if row["verdict"].startswith(word)))
-            more = "" if row is None or pd.isna(row["effect"]) else f": {row['effect']:+.3g} (n = {row['n']})"
-            cells.append(verdict[-1] + more)
-        if not changed or verdict[0] != verdict[1]:
-            lines.append([id, *cells])
+    lines = []
+    for id in dict.fromkeys([*kept[0].index, *kept[1].index]):
+        found = [rows.loc[id] if id in rows.index else None for rows in kept]
+        words = ["–" if row is None else word_of(row["verdict"]) for row in found]
+        effects = [None if row is None or pd.isna(row["effect"]) else row for row in found]
+        more = ["" if row is None else f": {row['effect']:+.3g} (n = {row['n']})" for row in effects]
+        if not changed or words[0] != words[1]:
+            lines.append([id, *map(str.__add__, words, more)])
     return as_markdown(["claim", "first", "second"], lines)
 
 

@@ -5,7 +5,7 @@ states such rules or measures."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.special import nctdtr, stdtr, stdtrit
 
 from pzlib.evaluation.benchmarks import BENCHMARKS
-from pzlib.stats import holm, power_law, stratified_t
+from pzlib.stats import holm, power_law
 from pzlib.studies import metrics
 from pzlib.studies.metrics import METRICS, values
 
@@ -23,25 +23,36 @@ VERDICTS = ("reproduced", "contradicted", "no difference", "inconclusive", "prec
 # direction: which way a claim points (of a - b), and whether it only says that a margin is not passed that way
 DIRECTIONS = {">": 1, "<": -1, ">=": 1, "<=": -1, "=": 0}
 
-RULE = f"""A claim says that a metric of a is above (>) or below (<) that of b, not below it (>=), not above it (<=) or equal to it (=).
-* *Pairs* are seeds of one base; with two bases all pairs count, and each base's mean must have the effect's sign.
-* *Effect*: the mean of a − b, with its 95 % t interval over pairs. Where b is the base, one model measured once, its own
-  sampling variance is added (from the number of its answers).
-* *Two tests*: against nothing (paired t), and against the margin (two one-sided t tests, or one where a claim says "not").
-* *Families*: each of both tests is corrected by Holm over all claims of one paper.
-* *Verdicts*, at {ALPHA}: **reproduced**: differs from nothing as claimed; **contradicted**: differs the other way;
-  **no difference**: within the margin; **inconclusive**: none of these. "Not below", "not above" and "equal" are reproduced
-  within the margin, contradicted beyond it. **Precondition failed**: what the claim rests on does not hold here, so it
-  is not tested. **Not run**: fewer than {LEAST_PAIRS} pairs.
-* *Reproduced* is about the sign. The size is beside the paper's, and an effect below the margin is called small.
-* *Along training*: curves that meet at the end are also compared by their mean over all steps (the area under them).
-* *Seeds needed*: pairs that settle an inconclusive claim with {POWER:.0%} power, if effect and spread are what they seem, at the
-  level that Holm's correction left it."""
+RULE = f"""A claim says that a metric of a is above (>) or below (<) that of b; not below it (>=), not above it (<=), or
+equal to it (=), each but for a margin.
+
+* *Pairs* are seeds of one base. With two bases the seeds of both count, and both means must have the effect's sign.
+* *Effect*: the mean of a − b with its 95 % t interval over pairs, the base being a factor. Where b is the base itself,
+  one model that was measured once, its own sampling error is added, from the number of its answers.
+* *Two tests*: against nothing (t), and against the margin (two one-sided t tests; one, where a claim says "not").
+* *Families*: either test is corrected by Holm's method over all tested claims of one paper.
+* *Verdicts*, at {ALPHA}: **reproduced**, where a differs from b as claimed; **contradicted**, where it differs the
+  other way; **no difference**, where it is within the margin; **inconclusive** otherwise. What is claimed to be equal,
+  not below or not above is reproduced within the margin and contradicted beyond it. **Precondition failed**: what the
+  claim rests on does not hold here, so nothing is tested. **Not run**: fewer than {LEAST_PAIRS} pairs.
+* *Size*: a verdict is about the sign. The paper's size is beside ours; an effect below the margin is called small.
+* *Along training*: curves that meet at the end are compared by their means over all steps too, the area under them.
+* *Seeds needed* for an inconclusive claim: pairs that would settle it with {POWER:.0%} power if its effect and spread
+  are what they seem, at the level that the correction left it."""
+
+
+def word_of(verdict: str) -> str:
+    """The one of `VERDICTS` that a verdict begins with.
+
+    >>> word_of("no difference at mini")
+    'no difference'
+    """
+    return next(word for word in VERDICTS if verdict.startswith(word))
 
 
 @dataclass(frozen=True)
 class Margin:
-    """The smallest difference that matters: `size` in the metric's unit, or as a share of b's value where `relative`."""
+    """The smallest difference that matters: `size` in the metric's unit, or if `relative` as a share of b's value."""
 
     size: float
     relative: bool
@@ -49,15 +60,14 @@ class Margin:
 
 
 MARGINS = {
-    "accuracies": Margin(2, False, "points; about the smallest gain over Random RLPT in PretrainZero's Table 1 (8B: 1.82)"),
-    "shares": Margin(5, False, "points of groups, masks or answers; one in twenty changes little of what a step learns"),
-    "lengths": Margin(0.1, True, "a tenth of b's; the papers' curves of length can be read off to about that"),
-    "entropy": Margin(0.5, True, "half of b's; less is what a change of sampling temperature does, a collapse takes more"),
-    "rewards": Margin(0.05, False, "of the generator's scale from 0 to 1, as for shares; of RLP's gain in nats, the most that "
-                      "an empty thought may cost here"),
-    "perplexity": Margin(0.02, True, "2 % of b's, 0.02 nats a token"),
-    "costs": Margin(0.1, True, "a tenth of b's; two machines differ by more"),
-    "fits": Margin(0.1, False, "of a correlation or of R²"),
+    "accuracies": Margin(2, False, "points; the smallest gain over Random RLPT in PretrainZero's Table 1 is 1.82 (8B)"),
+    "shares": Margin(5, False, "points of groups, masks or answers; one in twenty changes little of a step"),
+    "lengths": Margin(0.1, True, "a tenth; the papers' curves of length can be read off no finer"),
+    "entropy": Margin(0.5, True, "half; sampling temperature alone moves it by less, a collapse by more"),
+    "rewards": Margin(0.05, False, "of a scale from 0 to 1; of RLP's gain nats, what an empty thought may cost"),
+    "perplexity": Margin(0.02, True, "0.02 nats a token"),
+    "costs": Margin(0.1, True, "a tenth; two machines differ by more"),
+    "fits": Margin(0.1, False, "of a correlation, of R², of the length of a passage"),
 }  # fmt: skip
 _KINDS = {
     "reward": "accuracies", "accuracy": "accuracies", "entropy": "entropy", "generator reward": "rewards",
@@ -122,8 +132,8 @@ def seeds_needed(
     """The fewest pairs that settle a comparison with that power, if difference and spread are what they seem.
 
     To settle: the t test tells the difference from 0, or `within` puts it inside the margin. spread: of the pairs'
-    differences, s; shared: variance of errors that no number of pairs makes less; alpha: the level that correction for the
-    family leaves. None where `most` pairs do not settle it.
+    differences, s; shared: variance of errors that no number of pairs makes less; alpha: the level that correction for
+    the family leaves. None where `most` pairs do not settle it.
 
     >>> seeds_needed(2.0, 1.5, margin=2), seeds_needed(0.0, 1.5, margin=2), seeds_needed(1.0, 1.5, margin=2, shared=9)
     (7, 7, None)
@@ -140,7 +150,7 @@ def seeds_needed(
 
 
 def judge(table: pd.DataFrame, tier: str) -> pd.DataFrame:
-    """The tested claims with p_holm, p_margin_holm, p_along_holm, verdict, small, along and seeds.
+    """The claims with p_holm, p_margin_holm, p_along_holm, verdict, small, along and seeds.
 
     table: a row a claim: paper, direction, effect, margin, spread (of the pairs' differences), shared (variance),
     p (against nothing), p_margin, p_along and effect_along (NaN where there is no curve), signs (whether all bases
@@ -198,7 +208,7 @@ def tokens(rows_of: Rows, arm: str) -> pd.Series:
 
 
 def length_wander(rows_of: Rows, arm: str) -> pd.Series:
-    """How far the length of reasoned answers to questions wanders along a run: highest less lowest of its evaluations."""
+    """How far the length of reasoned answers to questions wanders along a run: its highest less its lowest mean."""
     rows = rows_of("tinybench")
     own = rows[(rows["arm"] == arm) & rows["group"].isin(metrics.QUESTIONS)]
     means = own.groupby(["seed", "step", "group"])["length_reasoned"].mean()
@@ -245,8 +255,8 @@ QUANTITIES = {
 def sampling_variance(rows: pd.DataFrame, metric: str) -> float | None:
     """The variance that the drawing of answers gives one evaluation of one model; None where the rows don't tell.
 
-    rows: one model's, asked once (step 0 of one run), of the table that holds the metric. Of a share it is p (1 - p) / n
-    for every task, n its number of answers: an upper bound, since questions differ in difficulty. What is not drawn (a
+    rows: one model's, asked once (step 0 of one run), of the table that holds the metric. Of a share it is
+    p (1 - p) / n for every task, n its number of answers: an upper bound, since questions differ in difficulty. What is not drawn (a
     most likely token, a greedy answer, the likelihood of a text) has none.
 
     >>> rows = {"task": ["sum", "chain"], "group": "math", "accuracy": [0.5, 0.5], "n": 100, "seed": 0, "step": 0}

@@ -223,8 +223,8 @@ def deducible(name: str, limit: int = 300, seed: int = 99) -> dict[str, float]:
 
 
 def passages(name: str, limit: int, seed: int, side: str = "train") -> list[Passage]:
-    """`limit` passages of a world as `world` names it; lengths in words, which are tokens of tinybase. Of several, joined
-    by "+", each gives its share, in turn.
+    """`limit` passages of a world as `world` names it, or of several joined by "+" in turn; lengths in words, which are
+    tokens of tinybase.
 
     side: see `words`; runs read "train". ValueError for another side, or for one of the first world but "train".
 
