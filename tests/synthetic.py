@@ -6,7 +6,7 @@ import pandas as pd
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
 from pzlib.studies.claims import ALONG
-from pzlib.studies.metrics import METRICS
+from pzlib.studies.claims.verdicts import METRICS
 
 KINDS = ("trivial", "irreducible", "sum", "sum_inverse", "weekday", "two_hop")
 ACCURACY = {"trivial": 0.8, "irreducible": 0.05}

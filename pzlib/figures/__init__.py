@@ -36,8 +36,8 @@ def tables_of(form: Callable) -> list[str]:
 
 
 def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> list[Path]:
-    """Draw the ledger of claims of each paper, and every figure whose arms all have rows of `tier` in `results_dir`, of equal seeds;
-    print what the others lack.
+    """Draw the ledger of each paper's claims, and every figure whose arms all have rows of `tier` in `results_dir`, of
+    equal seeds; print what the others lack.
 
     Two processes draw, since a figure takes about a second. Returns the files written: a PNG and a PDF for each
     figure. Raises FileNotFoundError if there is no such folder.

@@ -7,8 +7,7 @@ import pandas as pd
 from pzlib.figures import style
 from pzlib.figures.forms import TINYBENCH, legend_of
 from pzlib.figures.style import Picture, caption, sheet, styled
-from pzlib.studies import verdicts
-from pzlib.studies.claims import CLAIMS, NAMES, needed
+from pzlib.studies.claims import CLAIMS, NAMES, needed, verdicts
 
 ROW = 0.168  # inches a claim
 LEAST = 8  # rows of the smallest page
@@ -32,11 +31,13 @@ def ledger_figure(ledger: pd.DataFrame, paper: str, source: str = f"{CLAIMS} on 
         forest(ax, rows.to_dict("records"), half)
     looks = {word: _look(word) for word in style.VERDICT_LOOKS}
     legend_of(figure, looks | {"printed by the paper": {"color": "black", "marker": "|", "markersize": 9}}, 3)
-    words = f"{NAMES[paper]}. Right of zero: as claimed. One margin is the smallest difference that matters (2 points of "
-    words += "accuracy; notebook 12 has the table); the band is no difference. The axis is straight within it, logarithmic "
-    words += "beyond. Bars: 95 % t intervals over seeds and bases. A verdict goes by p after Holm's correction over the "
-    words += "paper's claims, so that a bar clear of zero can be inconclusive; on the right the pairs of seeds that would "
-    words += "settle it. Printed differences are of accuracies of other models and benchmarks."
+    words = f"{NAMES[paper]}. Right of zero: as claimed. One margin is the smallest difference that matters (2 points "
+    words += "of accuracy; notebook 12 has the table); the band is no difference. The axis is straight within it, "
+    words += "logarithmic beyond. Bars: 95 % t intervals over seeds and bases. A verdict goes by p after Holm's "
+    words += (
+        "correction over the paper's claims, so that a bar clear of zero can be inconclusive; on the right the pairs "
+    )
+    words += "of seeds that would settle it. Printed differences are accuracies of other models and benchmarks."
     origin = f"{source}, tier {ledger['tier'].iloc[0]}: {len(tested)} of {len(own)} claims were run."
     return caption(figure, words, origin)
 

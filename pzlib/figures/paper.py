@@ -13,7 +13,7 @@ from pzlib.figures.style import METHODS, Mark, Picture, caption, grid, marks_of,
 from pzlib.stats import bootstrap_ci
 from pzlib.studies import metrics
 from pzlib.studies.claims import reported
-from pzlib.studies.metrics import METRICS, SPLITS, armed, label_of, values
+from pzlib.studies.metrics import METRICS, SPLITS, armed, values
 
 LADDER = ("base", "continued_pretraining", "sft", "random_span", "pretrainzero")  # the rows of Tables 1 and 2, in order
 SIZES = {"baselines_small": "tinybase\nsmall", "baselines": "tinybase\n(default)"}

@@ -73,16 +73,7 @@ _TRAINED = {
     "hits middle": ("hits/", "points", "Masks in the middle"),  # share that 2 to G - 2 of their G predictions found
 }
 
-# Of a whole study, by seed: `pzlib.studies.verdicts` works them out.
-_STUDIED = {
-    "efficiency": Metric("", "points a token", "Accuracy by length", table="study"),
-    "tokens": Metric("", "thousand tokens", "Tokens used", table="study"),
-    "length wander": Metric("", "tokens", "Change of length along training", table="study"),
-    "rank correlation": Metric("", "correlation", "Rank correlation over starts, before and after", table="study"),
-    "power-law fit": Metric("", "R²", "Fit of a power law of compute", table="study"),
-}
-
-METRICS = _EVALUATED | {name: Metric(*facts, table="training") for name, facts in _TRAINED.items()} | _STUDIED
+METRICS = _EVALUATED | {name: Metric(*facts, table="training") for name, facts in _TRAINED.items()}
 
 # The moments of a run beside its end, and the metrics that are known then.
 MOMENTS = {
@@ -274,19 +265,6 @@ def tokens_used(tinybench: pd.DataFrame, training: pd.DataFrame) -> pd.Series:
             raise ValueError(f"training: no tokens_prompt, tokens_completion of run {run_id}; collect the runs again")
         used[rows.index] = np.interp(rows["step"], [0, *own["step"]], [0, *total])
     return used
-
-
-def seconds_used(tinybench: pd.DataFrame, costs: pd.DataFrame) -> pd.Series:
-    """For every row of `tinybench` the seconds its run had used by that step: steps x what its arm's step costs.
-
-    costs: one row an arm (arm, seconds), measured one after the other on one machine: the seconds that runs themselves
-    have noted depend on what else the machine did. Raises ValueError for an arm without a cost.
-    """
-    seconds = costs.set_index("arm")["seconds"]
-    absent = sorted(set(tinybench["arm"]) - set(seconds.index))
-    if absent:
-        raise ValueError(f"costs: {absent[0]!r} has no seconds a step; `make bench` measures them")
-    return tinybench["step"] * tinybench["arm"].map(seconds)
 
 
 def equal_tokens(tinybench: pd.DataFrame, training: pd.DataFrame) -> pd.DataFrame:

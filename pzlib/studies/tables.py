@@ -12,9 +12,9 @@ from pzlib.runs.folder import write_atomic
 from pzlib.stats import bootstrap_ci, paired_test
 from pzlib.studies import claims, metrics, select, study_of
 from pzlib.studies.claims import as_markdown
+from pzlib.studies.claims.verdicts import word_of
 from pzlib.studies.metrics import GROUPS, armed, at_equal, label_of, values
 from pzlib.studies.results import load, stored
-from pzlib.studies.verdicts import word_of
 
 TITLES = ("general", "math", "masked words")  # of GROUPS, on a terminal
 OURS = "pretrainzero"  # what the others are compared with
@@ -111,12 +111,25 @@ def costs_of(training: pd.DataFrame, tier: str = "mini") -> pd.DataFrame:
         return own.assign(device="each run's own clock")
 
 
+def seconds_used(tinybench: pd.DataFrame, costs: pd.DataFrame) -> pd.Series:
+    """For every row of `tinybench` the seconds its run had used by that step: steps x what its arm's step costs.
+
+    costs: one row an arm (arm, seconds), measured one after the other on one machine: the seconds that runs themselves
+    have noted depend on what else the machine did. Raises ValueError for an arm without a cost.
+    """
+    seconds = costs.set_index("arm")["seconds"]
+    absent = sorted(set(tinybench["arm"]) - set(seconds.index))
+    if absent:
+        raise ValueError(f"costs: {absent[0]!r} has no seconds a step; `make bench` measures them")
+    return tinybench["step"] * tinybench["arm"].map(seconds)
+
+
 def budgets(tinybench: pd.DataFrame, training: pd.DataFrame, costs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """{"steps", "tokens", "time"} -> the rows of each run's last evaluation within the least that any run has used.
 
     tinybench, training: rows of one study, with a column `arm`. Errors as in `tokens_used` and `seconds_used`.
     """
-    tokens, time = metrics.tokens_used(tinybench, training), metrics.seconds_used(tinybench, costs)
+    tokens, time = metrics.tokens_used(tinybench, training), seconds_used(tinybench, costs)
     table = tinybench.assign(steps=tinybench["step"], tokens=tokens, time=time)
     return {used: at_equal(table, used) for used in ("steps", "tokens", "time")}
 

@@ -12,8 +12,8 @@ from synthetic import bins, curve, judged_claims
 from pzlib import studies
 from pzlib.figures import paper
 from pzlib.stats import holm, stratified_t
-from pzlib.studies import claims, tables, verdicts
-from pzlib.studies.claims import errata, printed_tables, reported
+from pzlib.studies import claims, tables
+from pzlib.studies.claims import errata, printed_tables, reported, verdicts
 from pzlib.studies.metrics import MOMENTS
 
 LEDGER = claims.load()
@@ -359,7 +359,9 @@ def test_the_verdicts_of_every_tier_beside_each_other():
     both = {"mini": judged_claims(LEDGER), "paper": claims.ledger(LEDGER, {}, "paper")}
     lines = tables.tiers_table(both).split("\n")
     assert lines[0] == "| paper | claim | mini | paper |" and len(lines) == len(LEDGER) + 2
-    assert lines[2].startswith("| PretrainZero | 4b-pz-random-overall | reproduced: ") and lines[2].endswith("| not run |")
+    assert lines[2].startswith("| PretrainZero | 4b-pz-random-overall | reproduced: ") and lines[2].endswith(
+        "| not run |"
+    )
 
 
 def test_two_rounds_claim_by_claim(tmp_path):

@@ -12,10 +12,20 @@ import numpy as np
 import pandas as pd
 from scipy.special import nctdtr, stdtr, stdtrit
 
+from pzlib.errors import near_names
 from pzlib.evaluation.benchmarks import BENCHMARKS
 from pzlib.stats import holm, power_law
 from pzlib.studies import metrics
-from pzlib.studies.metrics import METRICS, values
+from pzlib.studies.metrics import Metric, values
+
+# Of a whole study, by seed: `QUANTITIES`, below, works them out.
+METRICS = metrics.METRICS | {
+    "efficiency": Metric("", "points a token", "Accuracy by length", table="study"),
+    "tokens": Metric("", "thousand tokens", "Tokens used", table="study"),
+    "length wander": Metric("", "tokens", "Change of length along training", table="study"),
+    "rank correlation": Metric("", "correlation", "Rank correlation over starts, before and after", table="study"),
+    "power-law fit": Metric("", "R²", "Fit of a power law of compute", table="study"),
+}
 
 ALPHA, POWER, LEAST_PAIRS = 0.05, 0.8, 3
 # How a verdict begins
@@ -74,6 +84,13 @@ _KINDS = {
     "gain": "rewards", "efficiency": "costs", "perplexity": "perplexity", "tokens": "costs", "rank correlation": "fits",
     "power-law fit": "fits", "mask position": "fits",
 }  # fmt: skip
+
+
+def metric_of(name: str) -> Metric:
+    """The Metric of that name; ValueError with the near ones for another."""
+    if name not in METRICS:
+        raise ValueError(f"metric: no metric {name!r}; {near_names(name, METRICS)}")
+    return METRICS[name]
 
 
 def kind_of(metric: str) -> str:
@@ -255,9 +272,10 @@ QUANTITIES = {
 def sampling_variance(rows: pd.DataFrame, metric: str) -> float | None:
     """The variance that the drawing of answers gives one evaluation of one model; None where the rows don't tell.
 
-    rows: one model's, asked once (step 0 of one run), of the table that holds the metric. Of a share it is
-    p (1 - p) / n for every task, n its number of answers: an upper bound, since questions differ in difficulty. What is not drawn (a
-    most likely token, a greedy answer, the likelihood of a text) has none.
+    rows: one model's, asked once (step 0 of one run), of the table that holds the metric. Of an accuracy it is the square
+    of each task's stored `error`, where there is one; else, and of other shares, p (1 - p) / n with n answers, an upper
+    bound since questions differ in difficulty. What is not drawn (a most likely token, a greedy answer, the likelihood
+    of a text) has none.
 
     >>> rows = {"task": ["sum", "chain"], "group": "math", "accuracy": [0.5, 0.5], "n": 100, "seed": 0, "step": 0}
     >>> round(sampling_variance(pd.DataFrame(rows), "math"), 6)  # in points²: two tasks of 25, their mean
@@ -275,5 +293,8 @@ def sampling_variance(rows: pd.DataFrame, metric: str) -> float | None:
     drawn = ~rows["group"].str.endswith(", direct")
     if "k" in rows:  # once and greedily
         drawn &= ~(rows["task"].isin(BENCHMARKS) & (rows["k"] == 1))
-    each = (share * (1 - share) / rows["n"] * drawn).groupby(rows["group"]).agg(["sum", "count"])
+    variance = share * (1 - share) / rows["n"] * drawn
+    if own.column == "accuracy" and "error" in rows:
+        variance = (rows["error"].astype(float) ** 2).fillna(variance)
+    each = variance.groupby(rows["group"]).agg(["sum", "count"])
     return float(1e4 * (each["sum"] / each["count"] ** 2).sum() / len(each) ** 2) if len(each) else None

@@ -1,5 +1,5 @@
-"""What the papers printed (data/paper), and the ledger: what they claim, tested on the stored results, a verdict each.
-Left out: values that are only drawn. The rules of judging are `pzlib.studies.verdicts`."""
+"""The ledger: what the papers claim, tested on the stored results, with a verdict for each claim. What they printed is
+in `printed`, the rules of judging in `verdicts`."""
 
 import math
 import re
@@ -15,17 +15,26 @@ from pzlib.errors import near_names
 from pzlib.paths import locate
 from pzlib.runs.folder import write_atomic
 from pzlib.stats import stratified_t
-from pzlib.studies import verdicts
-from pzlib.studies.metrics import METRICS, MOMENTS, equal_tokens, metric_of, values
-from pzlib.studies.verdicts import DIRECTIONS, EVERY, QUANTITIES, VERDICTS, sampling_variance
+from pzlib.studies.claims import verdicts
+from pzlib.studies.claims.printed import PAPERS, errata, printed_tables, reported
+from pzlib.studies.claims.verdicts import (
+    DIRECTIONS,
+    EVERY,
+    METRICS,
+    QUANTITIES,
+    VERDICTS,
+    metric_of,
+    sampling_variance,
+)
+from pzlib.studies.metrics import MOMENTS, equal_tokens, values
 from pzlib.tiers import WORLDS
+
+__all__ = ["PAPERS", "errata", "printed_tables", "reported"]  # from `printed`, for those who import claims
 
 CLAIMS = "data/paper/claims.csv"
 FIRST_ROUND = "data/paper/verdicts_first_round.csv"  # by the first rules (Holm within a study), on the first rows
 KEPT = ["id", "paper", "tier", "n", "effect", "low", "high", "p", "p_holm", "verdict"]  # of a ledger, to compare later
 NAMES = {"pretrainzero": "PretrainZero", "rpt": "RPT", "rlp": "RLP", "ncr": "NCR"}
-PAPERS = {"pretrainzero": "2512.03442", "rpt": "2506.08007", "rlp": "2510.01265", "ncr": "2608.23256"}  # on arXiv
-COLUMNS = ["paper", "table", "model", "method", "benchmark", "value", "note"]
 ALONG = ["effect_along", "low_along", "high_along", "p_along"]
 BASE = " · "  # between a base and a seed, where a study has more than one base
 NEEDS = re.compile(r"([\w ]+):([^:]+): (.+)@([\w ]+) > (-?[\d.]+)")
@@ -34,59 +43,14 @@ OF_BENCHMARKS = ("MMLU-Pro",)  # metrics that the small world does not ask
 EQUAL_TOKENS = "equal tokens"  # after "arm@": a and that arm, both at the tokens that the cheaper of them has used
 
 
-def reported(table: str) -> pd.DataFrame:
-    """One printed table, a row a value: paper, table, model, method, benchmark, value, note (what to mind, or "").
-
-    `table` is "<paper> <number>". Values are in % unless the benchmark says otherwise; methods that are ours too go by
-    the names of `pzlib.run.Run`; "+ rlvr" is after RLVR. The model is "" where our notes do not name it.
-    Errors: ValueError for an unknown paper or table, with what there is.
-
-    >>> table = reported("pretrainzero 1").pivot(index=["model", "method"], columns="benchmark", values="value")
-    >>> table.loc[("Qwen3-4B-Base", "pretrainzero"), "Overall"]
-    np.float64(39.61)
-    >>> reported("rlp 9")
-    Traceback (most recent call last):
-    ValueError: table: rlp has no table '9' here; known: 1, 2, 3, 4, S.1, S.2, S.3, S.4, S.5, S.6, S.8
-    """
-    paper, _, number = table.partition(" ")
-    if paper not in PAPERS:
-        raise ValueError(f"table: {table!r} names no paper; write it as 'pretrainzero 1'; {near_names(paper, PAPERS)}")
-    rows = _printed(paper)
-    if number not in (known := list(rows["table"].unique())):
-        raise ValueError(f"table: {paper} has no table {number!r} here; known: {', '.join(known)}")
-    return rows.loc[rows["table"] == number, COLUMNS].reset_index(drop=True)
-
-
-def printed_tables() -> list[str]:
-    """The names of all tables that `reported` knows.
-
-    >>> printed_tables()[:5]
-    ['pretrainzero 1', 'pretrainzero 2', 'pretrainzero 3', 'pretrainzero 4', 'rpt 1']
-    """
-    return [f"{paper} {number}" for paper in PAPERS for number in _printed(paper)["table"].unique()]
-
-
-def errata() -> pd.DataFrame:
-    """What is wrong or odd in the papers: paper, where in it, and what.
-
-    >>> "copy" in errata().set_index("where").loc["Table 4, row Random RLPT", "what"]
-    True
-    """
-    return _printed("errata")
-
-
-def _printed(name: str) -> pd.DataFrame:
-    return pd.read_csv(locate(f"data/paper/{name}.csv"), keep_default_na=False, dtype={"table": str})
-
-
 def load(path: str | Path = CLAIMS) -> pd.DataFrame:
     """The claims, checked: id, paper, section, claim, study, metric, a, b, direction, reported_a, reported_b,
     reported_on, needs, why_not.
 
-    A claim compares the metric of `a` with that of `b` (`pzlib.studies.verdicts.RULE`). Both are arms of the study, and
-    "arm@moment" is an arm at one of `MOMENTS`; b may be a moment of a's own runs, or a number. "arm@equal tokens" is
-    that arm, and a with it, after as many tokens as both have used. A study may end in ", size 2": with the tier's
-    second further base. needs: what a claim rests on, as "study:arm: metric@moment > number". No study: no tier can
+    A claim compares the metric of `a` with that of `b`, by `verdicts.RULE`. Both are arms of the study, and "arm@moment"
+    is an arm at one of `MOMENTS`; b may be a moment of a's own runs, or a number. "arm@equal tokens" is that arm, and a
+    with it, after as many tokens as both have used. A study may end in ", size 2": with the tier's second further base.
+    needs: what a claim rests on, as "study:arm: metric@moment > number". No study: no tier can
     test it, and `why_not` says why.
     Errors: ValueError naming the claim.
     """
@@ -130,7 +94,7 @@ def _side(claim: dict, end: str) -> tuple[str | None, str | float]:
 def ledger(
     claims: pd.DataFrame, tables: dict[str, pd.DataFrame], tier: str = "mini", select: Callable = studies.select
 ) -> pd.DataFrame:
-    """The claims with what was measured and judged by `pzlib.studies.verdicts.RULE`.
+    """The claims with what was measured and judged by `pzlib.studies.claims.verdicts.RULE`.
 
     tables: {"tinybench": ..., "training": ..., "runs": ...}, those that there are; select(table, study, tier) gives a
     study's rows with their `arm`. Further columns: tier, unit, n (pairs), effect (mean of a - b), low, high, p (against
