@@ -59,9 +59,11 @@ def test_the_sampling_variance_of_an_accuracy():
     assert verdicts.sampling_variance(rows, "general") == pytest.approx(1e4 * general)
     assert verdicts.sampling_variance(rows, "overall") == pytest.approx(1e4 * (general + math_) / 4)
     assert verdicts.sampling_variance(rows, "reasoned") == pytest.approx(1e4 * 0.25 * 0.75 / 50 / 2)
-    assert (
-        verdicts.sampling_variance(rows, "answer length") is None and verdicts.sampling_variance(rows, "gain") is None
-    )
+    assert verdicts.sampling_variance(rows, "answer length") is None
+    assert verdicts.sampling_variance(rows, "gain") is None
+    stored = rows.assign(error=[0.03 if group == "general" else None for group in rows["group"]])
+    assert verdicts.sampling_variance(stored, "overall") == pytest.approx(1e4 * (0.03**2 + math_) / 4)
+    assert verdicts.sampling_variance(stored, "reasoned") == verdicts.sampling_variance(rows, "reasoned")
     assert verdicts.sampling_variance(rows, "perplexity") == 0
     greedy = rows.assign(task="mmlu_pro", group="general", k=1)
     assert verdicts.sampling_variance(greedy, "general") == 0  # the same answer whenever it is asked

@@ -47,8 +47,8 @@ def load(path: str | Path = CLAIMS) -> pd.DataFrame:
     """The claims, checked: id, paper, section, claim, study, metric, a, b, direction, reported_a, reported_b,
     reported_on, needs, why_not.
 
-    A claim compares the metric of `a` with that of `b`, by `verdicts.RULE`. Both are arms of the study, and "arm@moment"
-    is an arm at one of `MOMENTS`; b may be a moment of a's own runs, or a number. "arm@equal tokens" is that arm, and a
+    A claim compares the metric of `a` with that of `b`, by `verdicts.RULE`. Both are arms of the study; "arm@moment" is
+    an arm at one of `MOMENTS`; b may be a moment of a's own runs, or a number. "arm@equal tokens" is that arm, and a
     with it, after as many tokens as both have used. A study may end in ", size 2": with the tier's second further base.
     needs: what a claim rests on, as "study:arm: metric@moment > number". No study: no tier can
     test it, and `why_not` says why.
