@@ -27,7 +27,7 @@ from pzlib.studies.claims.verdicts import (
     sampling_variance,
 )
 from pzlib.studies.metrics import MOMENTS, equal_tokens, values
-from pzlib.tiers import WORLDS
+from pzlib.tiers import TIERS, WORLDS
 
 __all__ = ["PAPERS", "errata", "printed_tables", "reported"]  # from `printed`, for those who import claims
 
@@ -124,6 +124,11 @@ def _model_of(size: str, tier: str) -> str:
     """
     sizes = WORLDS[tier].sizes if size and tier in WORLDS else ()
     return sizes[int(size) - 1] if size and int(size) <= len(sizes) else ""
+
+
+def every_tier(claims: pd.DataFrame, stored: Callable[[str], dict], tier: str = "mini") -> dict[str, pd.DataFrame]:
+    """{tier: `ledger`} of this tier and every other but `smoke`; stored(tier) gives a tier's tables."""
+    return {name: ledger(claims, stored(name), name) for name in TIERS if name == tier or name != "smoke"}
 
 
 class _Source:
@@ -266,6 +271,9 @@ def _failed(needs: str, source: _Source) -> str:
     return f"needs {metric} of {arm} > {bound} at the {moment}, is {found.mean():.2f}"
 
 
+_left_out = cache(studies.left_out)
+
+
 def _note(row: dict, tier: str) -> str:
     """What a reader must know beside the verdict, or why there is none."""
     if not row["verdict"].startswith("not run"):
@@ -278,7 +286,7 @@ def _note(row: dict, tier: str) -> str:
         return command
     if size and not (model := _model_of(size, tier)):
         return "the tier names no base of this size"
-    out = studies.left_out(study, tier)
+    out = _left_out(study, tier)
     for arm in (_side(row, end)[0] for end in "ab"):
         if arm in out:
             return f"{arm}: {out[arm]}"
