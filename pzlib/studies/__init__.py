@@ -123,10 +123,10 @@ def left_out(name: str | Study, tier: str) -> dict[str, str]:
         own = settings_of(study, arm, tier)
         if tinywiki.is_world(own.get("corpus", "")) and not WORLDS[tier].small:
             found[arm] = "its text is of the small world"
-        elif own.get("corpus") == WORLDS[tier].both.name and not WORLDS[tier].small:
-            found[arm] = "texts of the hub are not mixed"
         elif own.get("entropy_model") == PROXY:
             found[arm] = "no smaller model with the base's tokenizer is named for it"
+        elif study.arms[arm].get("text") == "both" and not WORLDS[tier].small:
+            found[arm] = "texts of the hub are not mixed"
     return found
 
 

@@ -39,8 +39,7 @@ class Study:
 
     An arm may name a `start`: an arm of `baselines`, or "study:arm", whose model of the same seed and tier it goes on
     from ("@half": the one kept at half of the steps). It names what the tier's world has by its role there
-    (`pzlib.tiers.World`): "text" general, mathematical, both
-    or clean; "base" smaller; "entropy_model" PROXY. Its own
+    (`pzlib.tiers.World`): "text" general, mathematical or clean; "base" smaller; "entropy_model" PROXY. Its own
     "passages", "random_span_steps" and "corpus_limit" are those of a run at `mini`, and grow with a real tier's.
     question: what it asks, in one line. core: whether `make mini` runs it. steps: of shorter runs at `mini`, where a
     study says so; they are asked before and after only. base_of: the method from whose base, over whose steps and with
@@ -195,13 +194,6 @@ STUDIES = {
             "dynamic sampling": {**RPT_BASE, "dynamic_from": 1},
         }, seeds=THREE, steps=100, base_of="rpt",
     ),
-    # Mixed SFT is what makes a reasoner of the small base; RPT's own base is one already.
-    "rpt_continual": Study(
-        "RPT's Table 2: does next-token training of a model that was trained to reason lose its reasoning?",
-        {"continued_pretraining, reasoning base": {
-            "objective": "continued_pretraining", "start": "side:mixed_sft", "text": "general",
-        }}, seeds=THREE, base_of="pretrainzero",
-    ),
     "rlvr_after": Study(
         "RPT's Table 2: is RPT a better start for RLVR than next-token training on the same (clean) text?",
         _rlvr_from(continued_pretraining="rpt:continued_pretraining, clean text", RPT="rpt:rpt, clean text"),
@@ -217,6 +209,13 @@ STUDIES = {
         "RLP's Table 1, + Post: does its gain survive the same RLVR?",
         _rlvr_from(continued_pretraining="rlp:continued_pretraining, equal tokens", RLP="rlp:rlp"),
         figures=(FOLLOW_ON,), base_of="rlp",
+    ),
+    # Mixed SFT is what makes a reasoner of the small base; RPT's own base is one already.
+    "rpt_continual": Study(
+        "RPT's Table 2: does next-token training of a model that was trained to reason lose its reasoning?",
+        {"continued_pretraining, reasoning base": {
+            "objective": "continued_pretraining", "start": "side:mixed_sft", "text": "general",
+        }}, seeds=THREE, base_of="pretrainzero",
     ),
     "rlp_domains": Study(
         "RLP's Tables S.2 and 4: general text, mathematics or both?",
