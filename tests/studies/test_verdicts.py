@@ -35,6 +35,25 @@ def test_two_one_sided_tests_are_those_of_scipy():
         verdicts.within(1.0, (0.0, 2.0), 4, 0)
 
 
+@pytest.mark.parametrize(
+    ("direction", "effect", "p", "p_margin", "word"),
+    [
+        ("=", 1.5, 0.001, 0.3, "inconclusive"),  # surely not nothing, but perhaps within the margin
+        ("=", 2.5, 0.001, 0.9, "contradicted"),
+        ("=", 0.5, 0.001, 0.001, "reproduced"),  # within it, whatever the other test says
+        (">=", -1.5, 0.001, 0.3, "inconclusive"),
+        (">=", -2.5, 0.001, 0.9, "contradicted"),
+        (">=", 2.5, 0.001, 0.001, "reproduced"),
+        ("<=", 2.5, 0.001, 0.9, "contradicted"),
+        ("<=", 2.5, 0.200, 0.9, "inconclusive"),
+    ],
+)
+def test_what_is_claimed_to_be_equal_or_not_beyond(direction, effect, p, p_margin, word):
+    row = {"paper": "rlp", "direction": direction, "effect": effect, "margin": 2.0, "p": p, "p_margin": p_margin}
+    row |= {"p_along": math.nan, "effect_along": math.nan, "spread": 1.0, "shared": 0.0, "signs": True, "failed": ""}
+    assert verdicts.judge(pd.DataFrame([row]), "mini")["verdict"].tolist() == [f"{word} at mini"]
+
+
 def test_seeds_needed_give_that_power_when_it_is_tried():
     rng, needed = np.random.default_rng(0), verdicts.seeds_needed(2.0, 2.5, margin=2)
     tried = rng.normal(2.0, 2.5, size=(4000, needed))

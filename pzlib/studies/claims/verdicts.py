@@ -273,9 +273,9 @@ def sampling_variance(rows: pd.DataFrame, metric: str) -> float | None:
     """The variance that the drawing of answers gives one evaluation of one model; None where the rows don't tell.
 
     rows: one model's, asked once (step 0 of one run), of the table that holds the metric. Of an accuracy it is each
-    task's stored `error`, squared, where there is one; else, and of other shares, p (1 - p) / n with n answers: an upper
-    bound, since questions differ in difficulty. What is not drawn (a most likely token, a greedy answer, the likelihood
-    of a text) has none.
+    task's stored `error`, squared, where there is one; else, and of other shares, p (1 - p) / n with n answers: an
+    upper bound, since questions differ in difficulty. What is not drawn (a most likely token, a greedy answer, the
+    likelihood of a text) has none.
 
     >>> rows = {"task": ["sum", "chain"], "group": "math", "accuracy": [0.5, 0.5], "n": 100, "seed": 0, "step": 0}
     >>> round(sampling_variance(pd.DataFrame(rows), "math"), 6)  # in points²: two tasks of 25, their mean
