@@ -75,6 +75,11 @@ class World:
     proxies: dict = field(default_factory=dict)
     small: bool = False
 
+    @property
+    def both(self) -> Text:
+        """General and mathematical text in equal shares; only small worlds can be mixed."""
+        return Text(f"{self.general.name}+{self.mathematical.name}")
+
 
 SMALL_WORLD = World(
     base="data/tinybase", smaller="data/tinybase_small", proxies={"data/tinybase": "data/tinybase_small"},

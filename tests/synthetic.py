@@ -5,6 +5,8 @@ import pandas as pd
 
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
+from pzlib.studies.claims import ALONG
+from pzlib.studies.claims.verdicts import METRICS
 
 KINDS = ("trivial", "irreducible", "sum", "sum_inverse", "weekday", "two_hop")
 ACCURACY = {"trivial": 0.8, "irreducible": 0.05}
@@ -195,4 +197,21 @@ def perplexity(arms, seeds):
                 for task, level in (("text", 4), ("trivial", 1.5), ("reasoning", 9), ("irreducible", 140)):
                     key = {"run_id": f"{arm}-{seed}", "objective": "rlp", "tier": "mini", "seed": seed, "step": step}
                     rows.append(key | {"arm": arm, "task": task, "perplexity": level + (step > 0) * (0.1 + seed / 50)})
+    return pd.DataFrame(rows)
+
+
+def judged_claims(claims, shift=6.0):
+    """The real claims with made-up effects and verdicts."""
+    rng, rows = np.random.default_rng(0), []
+    words = ("reproduced", "contradicted", "inconclusive", "no difference", "precondition failed")
+    for place, row in enumerate(claims.to_dict("records")):
+        row |= {"verdict": "not run at this tier", "n": 0, "unit": "", "note": row["why_not"] or "too few runs"}
+        row |= dict.fromkeys(["effect", "low", "high", "p_holm", "seeds", "margin", *ALONG], float("nan"))
+        if row["study"]:
+            effect, half = rng.normal(shift, 4) * (-1 if row["direction"] == "<" else 1), rng.uniform(0.5, 5)
+            word = words[place % len(words)]
+            row |= {"effect": effect, "low": effect - half, "high": effect + half, "p": 0.01, "p_holm": 0.04, "n": 5}
+            row |= {"unit": METRICS[row["metric"]].unit, "verdict": f"{word} at mini", "margin": 2.0, "note": ""}
+            row |= {"seeds": 12.0} if word == "inconclusive" else {}
+        rows.append(row | {"tier": "mini", "small": False, "along": ""})
     return pd.DataFrame(rows)

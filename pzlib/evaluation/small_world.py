@@ -164,7 +164,9 @@ def row(task: str, group: str, scored: list[tuple[float, int, bool]], k: int, pr
     n, (right, length, reasoned) = len(scored), map(sum, zip(*scored, strict=True))
     means = {"accuracy": round(right / n, 6), "length": round(length / n, 3), "reasoned": round(reasoned / n, 6)}
     low, high = clustered_ci([sum(own[0] for own in scored[i : i + k]) / k for i in range(0, n, k)])
-    ends = {"k": k, "low": round(low, 6), "high": round(high, 6), "prompts": prompts}
+    thought = [tokens for _, tokens, reasons in scored if reasons]
+    own = round(sum(thought) / len(thought), 3) if thought else None
+    ends = {"k": k, "low": round(low, 6), "high": round(high, 6), "prompts": prompts, "length_reasoned": own}
     return {"task": task, "group": group, "n": n, "correct": int(right), **means, **ends}
 
 

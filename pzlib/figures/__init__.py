@@ -22,7 +22,7 @@ def form_of(name: str) -> Callable:
     >>> form_of("main_result").__module__
     'pzlib.figures.accuracy'
     """
-    modules = (import_module(f"pzlib.figures.{part}") for part in ("training", "accuracy", "paper"))
+    modules = (import_module(f"pzlib.figures.{part}") for part in ("training", "accuracy", "paper", "ledger"))
     return next(getattr(module, name) for module in modules if hasattr(module, name))
 
 
@@ -36,8 +36,8 @@ def tables_of(form: Callable) -> list[str]:
 
 
 def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> list[Path]:
-    """Draw the ledger of claims, and every figure whose arms all have rows of `tier` in `results_dir`, of equal seeds;
-    print what the others lack.
+    """Draw the ledger of each paper's claims, and every figure whose arms all have rows of `tier` in `results_dir`, of
+    equal seeds; print what the others lack.
 
     Two processes draw, since a figure takes about a second. Returns the files written: a PNG and a PDF for each
     figure. Raises FileNotFoundError if there is no such folder.
@@ -85,12 +85,16 @@ def _lacking(tables: list[pd.DataFrame], study: str, arms: tuple) -> str:
     return f"{len(absent)} of {len(arms)} arms of {study}" if absent else ""
 
 
-def _ledger(tables: dict[str, pd.DataFrame], tier: str):
-    return form_of(LEDGER.form)(claims.ledger(claims.load(), tables, tier))
+def _ledger(tables: dict[str, pd.DataFrame], tier: str) -> dict:
+    """{file: figure} of every paper's claims, judged once."""
+    ledger = claims.ledger(claims.load(), tables, tier)
+    return {LEDGER.name.format(paper): form_of(LEDGER.form)(ledger, paper) for paper in claims.PAPERS}
 
 
 def _drawn(job: tuple) -> list[Path]:
     from pzlib.figures.style import save
 
     form, tables, source, file, folder = job
-    return save(form(*tables, **source), file, folder)
+    made = form(*tables, **source)
+    pictures = made if isinstance(made, dict) else {file: made}
+    return [path for name, picture in pictures.items() for path in save(picture, name, folder)]

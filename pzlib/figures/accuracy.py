@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from pzlib.figures import forms, style
 from pzlib.figures.forms import MASKED_WORDS, NOT_AT_ZERO, SEEDS, TINYBENCH, TRAINING, Panel, evaluated, explain, lines
 from pzlib.figures.style import METHODS, Picture, grid, marks_of, sheet, styled
-from pzlib.studies import metrics
+from pzlib.studies import metrics, tables
 from pzlib.studies.claims import reported
 from pzlib.studies.metrics import GROUPS, METRICS
 from pzlib.studies.patterns import KEYWORDS, STRUCTURE
@@ -82,7 +82,7 @@ def by_tokens(tinybench: pd.DataFrame, training: pd.DataFrame, source: str = BOT
 @styled
 def by_time(tinybench: pd.DataFrame, costs: pd.DataFrame, source: str = f"{TINYBENCH}, {COSTS}") -> Picture:
     """As `by_tokens`, by time: steps times what a step of the arm costs."""
-    table = tinybench.assign(used=metrics.seconds_used(tinybench, costs) / 60)
+    table = tinybench.assign(used=tables.seconds_used(tinybench, costs) / 60)
     words = f"Time: steps x seconds a step, measured method by method on one machine ({costs['device'].iloc[0]})."
     return _curves(table, f"{words} {BUDGET}", source, "used", "CPU minutes")
 

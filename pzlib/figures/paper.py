@@ -1,8 +1,6 @@
-"""The papers' printed numbers beside ours: PretrainZero's Tables 1 to 4, RPT's Table 1 and Fig. 5, RLP's Fig. 2; and
-the ledger of claims. Left out: the math and science panels of RLP's Fig. 2, one mean here; of the ledger, claims on
-other metrics than accuracy, which share no axis. Tables, `source` and errors as in `accuracy`."""
+"""The papers' printed numbers beside ours: PretrainZero's Tables 1 to 4, RPT's Table 1 and Fig. 5, RLP's Fig. 2.
+Left out: the math and science panels of RLP's Fig. 2, one mean here. Tables, `source` and errors as in `accuracy`."""
 
-import textwrap
 from string import ascii_lowercase
 
 import numpy as np
@@ -14,8 +12,8 @@ from pzlib.figures.forms import NOT_AT_ZERO, SEEDS, TINYBENCH, TRAINING, columns
 from pzlib.figures.style import METHODS, Mark, Picture, caption, grid, marks_of, sheet, styled
 from pzlib.stats import bootstrap_ci
 from pzlib.studies import metrics
-from pzlib.studies.claims import CLAIMS, reported
-from pzlib.studies.metrics import METRICS, SPLITS, armed, label_of, values
+from pzlib.studies.claims import reported
+from pzlib.studies.metrics import METRICS, SPLITS, armed, values
 
 LADDER = ("base", "continued_pretraining", "sft", "random_span", "pretrainzero")  # the rows of Tables 1 and 2, in order
 SIZES = {"baselines_small": "tinybase\nsmall", "baselines": "tinybase\n(default)"}
@@ -274,92 +272,3 @@ def _setting(name: str) -> str:
     '1e-4'
     """
     return name.rpartition(" ")[2]
-
-
-SHORT = {"continued_pretraining": "CPT", "sft": "SFT"}
-HEADS = {"rlvr": "RLVR", "rpt": "RPT", "rlp": "RLP", "side": "side by side", "map": "map of worlds"}
-
-
-@styled
-def ledger_figure(ledger: pd.DataFrame, source: str = f"{CLAIMS} on {TINYBENCH}") -> Picture:
-    """Effects of the tested claims on accuracy, in points and in the direction of the claim, each with its interval.
-
-    ledger: of `pzlib.studies.claims.ledger`. Above, the baselines by size of the base; below, all other studies.
-    """
-    accuracy = ledger[ledger["metric"].isin(metrics.ACCURACIES)]
-    tested = accuracy[accuracy["p"].notna()]
-    tested = tested.assign(label=[_label(row) for row in tested.to_dict("records")])
-    by_size = tested["study"].isin(SIZES) & (tested["b"] != "halfway")
-    sizes = [name for name in SIZES if (by_size & (tested["study"] == name)).any()]
-    compared = list(dict.fromkeys(tested.loc[by_size, "label"]))
-    others = []
-    for study, own in tested[~by_size].groupby("study", sort=False):
-        head = " ".join(HEADS.get(word, word) for word in study.split("_"))
-        others += [(head, None), *zip(own["label"], own.to_dict("records"), strict=True)]
-    heights = [max(lines, 1) for lines in (len(compared), sum(label.count("\n") + 1 for label, _ in others))]
-    figure = sheet(0.165 * sum(heights) + 2.5)
-    places = figure.add_gridspec(2, max(len(sizes), 1), height_ratios=heights)
-    first = None
-    for column, name in enumerate(sizes):
-        first = ax = figure.add_subplot(places[0, column], sharex=first, sharey=first)
-        rows = tested[by_size & (tested["study"] == name)].set_index("label").to_dict("index")
-        forest(ax, [(label, rows.get(label, {})) for label in compared], "Points")
-        ax.set_title(SIZES[name].replace("\n", " "))
-        ax.tick_params(labelleft=column == 0)
-    if others:
-        where = "Difference in accuracy (points), in the direction of the claim"
-        forest(figure.add_subplot(places[1, :]), others, where)
-    printed = {"printed by the paper": {"color": "black", "marker": "|", "markersize": 9}}
-    legend_of(figure, {word: _look(word) for word in style.VERDICT_LOOKS} | printed, 4)
-    words = "Right of zero: as claimed. Marks: mean difference, paired by seed; bars: its 95 % t interval over seeds. "
-    words += "A verdict goes by p after Holm's correction over the claims of its study: a bar clear of zero can be "
-    words += "inconclusive. The printed differences are of other models and benchmarks. "
-    words += "CPT: continued pretraining; SFT: supervised fine-tuning; overall: mean of general and math."
-    origin = f"{source}, tier {ledger['tier'].iloc[0]}: {len(tested)} of {len(accuracy)} claims "
-    return caption(figure, words, origin + "on accuracy were run. Claims on other metrics are in the ledger only.")
-
-
-def _label(row: dict) -> str:
-    """The comparison in words, with the moment that it names; what the names of both arms share is behind them, once.
-
-    >>> _label({"a": "rpt@equal tokens, clean text", "b": "sft, clean text", "direction": ">", "metric": "math"})
-    'RPT at equal tokens > SFT: clean text, math'
-    """
-    a, b = row["a"].split(", "), row["b"].replace("@base", " (step 0)").split(", ")
-    shared = [part for part in a if part in b]
-    if shared in (a, b):
-        shared = []
-    parts = [[part.split("@") for part in end if part not in shared] for end in (a, b)]
-    ends = [[" at ".join([SHORT.get(part[0]) or label_of(part[0]), *part[1:]]) for part in end] for end in parts]
-    behind = ", ".join([*map(label_of, shared), row["metric"]])
-    return textwrap.fill(f" {row['direction']} ".join(map(", ".join, ends)) + f": {behind}", 50)
-
-
-def forest(ax, rows: list[tuple[str, dict | None]], what: str) -> None:
-    """The form of effects, from above to below, right of zero as claimed: (label, row of the ledger).
-
-    A row is None under a heading, empty where the claim was not tested.
-    """
-    heights = np.array([label.count("\n") + 1 for label, _ in rows])
-    places = heights.cumsum() - (heights + 1) / 2
-    for at, (_, row) in zip(places, rows, strict=True):
-        if row:
-            sign, look = 1 if row["direction"] == ">" else -1, _look(row["verdict"].split()[0])
-            ax.plot([sign * row["low"], sign * row["high"]], [at] * 2, color=look["color"], linewidth=1.3, zorder=1)
-            ax.plot(sign * row["effect"], at, linestyle="", **look)
-            ax.plot(sign * (row["reported_a"] - row["reported_b"]), at, "|", color="black", markersize=8)
-    ax.axvline(0, color="#404040", linewidth=0.8, zorder=0.9)
-    ax.spines["left"].set_visible(False)
-    ax.set_yticks(places, [label for label, _ in rows])
-    for text, (_, row) in zip(ax.get_yticklabels(), rows, strict=True):
-        text.set_fontweight("bold" if row is None else "normal")
-    ax.set_ylim(heights.sum() - 0.4, -0.6)
-    ax.set_xlabel(what)
-    ax.tick_params(axis="y", length=0)
-    ax.grid(axis="y", visible=False)
-
-
-def _look(verdict: str) -> dict:
-    colour, marker = style.VERDICT_LOOKS[verdict]
-    face = "white" if verdict == "inconclusive" else colour
-    return {"color": colour, "marker": marker, "markersize": 4.5, "markerfacecolor": face}

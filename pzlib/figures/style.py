@@ -56,7 +56,10 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F
 CLASS_COLOURS = {"trivial": GREYS["trivial"], "reasoning": "#0072B2", "irreducible": GREYS["irreducible"]}
 SPLIT_LOOKS = {"easy": ("#56B4E9", "o"), "medium": ("#0072B2", "s"), "hard": ("#332288", "^")}  # of next tokens
 WAY_LOOKS = {"direct": ("#D55E00", "s"), "free": ("#595959", "D"), "reasoning": ("#0072B2", "o")}  # of answering
-VERDICT_LOOKS = {"reproduced": ("#0072B2", "o"), "contradicted": ("#D55E00", "s"), "inconclusive": ("#8C8C8C", "D")}
+VERDICT_LOOKS = {
+    "reproduced": ("#0072B2", "o"), "contradicted": ("#D55E00", "s"), "no difference": ("#009E73", "^"),
+    "inconclusive": ("#8C8C8C", "D"), "precondition failed": ("#CC79A7", "X"),
+}  # fmt: skip
 
 LINES = tuple(colour for colour in COLOURS if colour not in ("#F0E442", "#DDCC77"))  # too pale for a line on white
 MARKERS, DASHES = "os^vDPX*<>", ("-", "--", ":")

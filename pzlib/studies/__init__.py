@@ -125,6 +125,8 @@ def left_out(name: str | Study, tier: str) -> dict[str, str]:
             found[arm] = "its text is of the small world"
         elif own.get("entropy_model") == PROXY:
             found[arm] = "no smaller model with the base's tokenizer is named for it"
+        elif study.arms[arm].get("text") == "both" and not WORLDS[tier].small:
+            found[arm] = "texts of the hub are not mixed"
     return found
 
 

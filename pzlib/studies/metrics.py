@@ -48,10 +48,17 @@ _EVALUATED = {
         for split in SPLITS
     },
     "perplexity": Metric("perplexity", "perplexity", "Perplexity", ("text",), "perplexity"),
+    # among answers that reason: over all answers the share that reasons would move the mean
+    "reasoned length": Metric("length_reasoned", "tokens", "Length of reasoned answers", QUESTIONS),
+    "reasoned length, masks": Metric("length_reasoned", "tokens", "Length of reasoned answers to masks", ("spans",)),
+    "MMLU-Pro": Metric("accuracy", "points", "MMLU-Pro", ("mmlu_pro",)),
+    "guesses": Metric("mean", "points", "Guesses at masks", ("direct guess",), "patterns"),
+    "announced": Metric("mean", "points", "Announced reasonings on masks", ("thinks",), "patterns"),
 }
 
 _TRAINED = {
     "reward": ("predictor/reward", "points", "Reward"),
+    "gain": ("predictor/reward", "nats", "Gain of a thought"),  # RLP's reward
     "accuracy": ("predictor/accuracy", "points", "Accuracy on the masks"),
     "dead_groups": ("predictor/dead_groups", "points", "Groups without signal"),
     "dead_wrong": ("predictor/dead_wrong", "points", "Groups all wrong"),
@@ -72,7 +79,9 @@ METRICS = _EVALUATED | {name: Metric(*facts, table="training") for name, facts i
 MOMENTS = {
     "base": list(_EVALUATED),  # step 0
     "halfway": list(_EVALUATED),  # the last evaluation in the first half
+    "along": list(_EVALUATED),  # the mean over all steps after step 0: the area under the curve, by its length
     "start": list(_TRAINED),  # the first fifth of training
+    "second fifth": list(_TRAINED),
     "direct": [name for name in _EVALUATED if name.startswith("next token")],  # step 0, predicted without a reasoning
 }
 
@@ -148,11 +157,16 @@ def _evaluated(rows, metric, moment):
         return pd.Series(dtype=float)
     if moment == "direct":
         groups, moment = [f"{group}, direct" for group in groups], "base"
+    if METRICS[metric].table == "patterns":
+        rows = rows.assign(task=rows["pattern"], group=rows["pattern"])
     tasks = comparable(rows[rows["group"].isin(groups) | rows["task"].isin(groups)])
     curve = tasks.groupby(["seed", "step", "group"])[column].mean().groupby(["seed", "step"]).mean().reset_index("step")
     by_seed = curve.groupby("seed")
     if metric == "setback":
         return (by_seed[column].cummax() - curve[column]).groupby("seed").max()
+    if moment == "along":
+        trained = curve[curve["step"] > 0].groupby("seed")
+        return trained.apply(lambda own: np.trapezoid(own[column], own["step"]) / (np.ptp(own["step"]) or np.nan))
     last = by_seed["step"].transform("max")
     upto = curve[curve["step"] <= {"end": last, "halfway": last / 2, "base": 0}[moment]]
     return upto.loc[~upto.index.duplicated(keep="last"), column]
@@ -160,7 +174,8 @@ def _evaluated(rows, metric, moment):
 
 def _trained(rows, metric, moment):
     column, last = METRICS[metric].column, rows.groupby("seed")["step"].transform("max")
-    part = rows[rows["step"] <= 0.2 * last] if moment == "start" else rows[rows["step"] > 0.8 * last]
+    low, high = {"start": (0, 0.2), "second fifth": (0.2, 0.4), "end": (0.8, 1)}[moment]
+    part = rows[(rows["step"] > low * last) & (rows["step"] <= high * last)]
     if metric == "hits middle":
         part = part.assign(**{column: part[_hits(rows)[2:-2]].sum(axis=1, min_count=1)})
     return part.groupby("seed")[column].agg(pd.Series.mean) if column in part else pd.Series(dtype=float)
@@ -250,19 +265,6 @@ def tokens_used(tinybench: pd.DataFrame, training: pd.DataFrame) -> pd.Series:
             raise ValueError(f"training: no tokens_prompt, tokens_completion of run {run_id}; collect the runs again")
         used[rows.index] = np.interp(rows["step"], [0, *own["step"]], [0, *total])
     return used
-
-
-def seconds_used(tinybench: pd.DataFrame, costs: pd.DataFrame) -> pd.Series:
-    """For every row of `tinybench` the seconds its run had used by that step: steps x what its arm's step costs.
-
-    costs: one row an arm (arm, seconds), measured one after the other on one machine: the seconds that runs themselves
-    have noted depend on what else the machine did. Raises ValueError for an arm without a cost.
-    """
-    seconds = costs.set_index("arm")["seconds"]
-    absent = sorted(set(tinybench["arm"]) - set(seconds.index))
-    if absent:
-        raise ValueError(f"costs: {absent[0]!r} has no seconds a step; `make bench` measures them")
-    return tinybench["step"] * tinybench["arm"].map(seconds)
 
 
 def equal_tokens(tinybench: pd.DataFrame, training: pd.DataFrame) -> pd.DataFrame:

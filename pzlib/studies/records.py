@@ -30,7 +30,7 @@ COLLAPSE = (CURVES, BY_TOKENS, AT_EQUAL_TOKENS, Figure("{}_anatomy", "collapse_a
 MASKS = Figure("{}_masks", "masks_by_arm")
 PROFILE = Figure("{}_generator_profile", "generator_profile")
 BESIDE = Figure("{}_beside_the_paper", "ablation_beside")
-LEDGER = Figure("claims", "ledger_figure")  # of all studies at once: its table is `pzlib.studies.claims.ledger`
+LEDGER = Figure("claims_{}", "ledger_figure")  # one a paper, of all studies: drawn of `pzlib.studies.claims.ledger`
 
 
 @dataclass(frozen=True)
@@ -209,6 +209,22 @@ STUDIES = {
         "RLP's Table 1, + Post: does its gain survive the same RLVR?",
         _rlvr_from(continued_pretraining="rlp:continued_pretraining, equal tokens", RLP="rlp:rlp"),
         figures=(FOLLOW_ON,), base_of="rlp",
+    ),
+    # Mixed SFT is what makes a reasoner of the small base; RPT's own base is one already.
+    "rpt_continual": Study(
+        "RPT's Table 2: does next-token training of a model that was trained to reason lose its reasoning?",
+        {"continued_pretraining, reasoning base": {
+            "objective": "continued_pretraining", "start": "side:mixed_sft", "text": "general",
+        }}, seeds=THREE, base_of="pretrainzero",
+    ),
+    "rlp_domains": Study(
+        "RLP's Tables S.2 and 4: general text, mathematics or both?",
+        {
+            "rlp, general": {"objective": "rlp", "text": "general"},
+            "rlp, mathematics": {"objective": "rlp", "text": "mathematical"},
+            "rlp, both": {"objective": "rlp", "text": "both"},
+            "continued_pretraining, mathematics": {"objective": "continued_pretraining", "text": "mathematical"},
+        }, seeds=THREE, base_of="rlp",
     ),
     "rlp_rollouts": _rlp(
         "RLP's Fig. 2 and Table S.1: how many thoughts a token?",

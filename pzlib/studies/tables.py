@@ -12,6 +12,7 @@ from pzlib.runs.folder import write_atomic
 from pzlib.stats import bootstrap_ci, paired_t, paired_test
 from pzlib.studies import claims, metrics, select, study_of
 from pzlib.studies.claims import as_markdown
+from pzlib.studies.claims.verdicts import word_of
 from pzlib.studies.metrics import GROUPS, armed, at_equal, label_of, values
 from pzlib.studies.results import load, stored
 
@@ -125,12 +126,25 @@ def costs_of(training: pd.DataFrame, tier: str = "mini") -> pd.DataFrame:
         return own.assign(device="each run's own clock")
 
 
+def seconds_used(tinybench: pd.DataFrame, costs: pd.DataFrame) -> pd.Series:
+    """For every row of `tinybench` the seconds its run had used by that step: steps x what its arm's step costs.
+
+    costs: one row an arm (arm, seconds), measured one after the other on one machine: the seconds that runs themselves
+    have noted depend on what else the machine did. Raises ValueError for an arm without a cost.
+    """
+    seconds = costs.set_index("arm")["seconds"]
+    absent = sorted(set(tinybench["arm"]) - set(seconds.index))
+    if absent:
+        raise ValueError(f"costs: {absent[0]!r} has no seconds a step; `make bench` measures them")
+    return tinybench["step"] * tinybench["arm"].map(seconds)
+
+
 def budgets(tinybench: pd.DataFrame, training: pd.DataFrame, costs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """{"steps", "tokens", "time"} -> the rows of each run's last evaluation within the least that any run has used.
 
     tinybench, training: rows of one study, with a column `arm`. Errors as in `tokens_used` and `seconds_used`.
     """
-    tokens, time = metrics.tokens_used(tinybench, training), metrics.seconds_used(tinybench, costs)
+    tokens, time = metrics.tokens_used(tinybench, training), seconds_used(tinybench, costs)
     table = tinybench.assign(steps=tinybench["step"], tokens=tokens, time=time)
     return {used: at_equal(table, used) for used in ("steps", "tokens", "time")}
 
@@ -242,6 +256,36 @@ def overview_table(
         lines.append((label_of(arm), rows["seed"].nunique(), *scores, *used, spread(later)))
     heads = ["method", "seeds", *TITLES, "M tokens", "CPU minutes", "general and math after RLVR"]
     return as_markdown(heads, lines)
+
+
+def tiers_table(ledgers: dict[str, pd.DataFrame]) -> str:
+    """Markdown: a row a claim, a column a tier with its verdict and effect; "not run" where there are no rows.
+
+    ledgers: {tier: `ledger` of the same claims}.
+    """
+    heads, lines = ["paper", "claim", *ledgers], []
+    for rows in zip(*(ledger.to_dict("records") for ledger in ledgers.values()), strict=True):
+        cells = []
+        for row in rows:
+            verdict = word_of(row["verdict"])
+            cells.append(verdict if pd.isna(row["effect"]) else f"{verdict}: {claims.in_words(row)}")
+        lines.append([claims.NAMES[rows[0]["paper"]], rows[0]["id"], *cells])
+    return as_markdown(heads, lines)
+
+
+def rounds_table(first: pd.DataFrame, second: pd.DataFrame, changed: bool = False) -> str:
+    """Markdown: claim by claim the verdicts of two ledgers, each of `ledger` or a file of `keep`; "–" where one has not
+    the claim. changed: only those whose verdict is another one."""
+    kept = [rows.set_index("id") for rows in (first, second)]
+    lines = []
+    for id in dict.fromkeys([*kept[0].index, *kept[1].index]):
+        found = [rows.loc[id] if id in rows.index else None for rows in kept]
+        words = ["–" if row is None else word_of(row["verdict"]) for row in found]
+        effects = [None if row is None or pd.isna(row["effect"]) else row for row in found]
+        more = ["" if row is None else f": {row['effect']:+.3g} (n = {row['n']})" for row in effects]
+        if not changed or words[0] != words[1]:
+            lines.append([id, *map(str.__add__, words, more)])
+    return as_markdown(["claim", "first", "second"], lines)
 
 
 def readme_tables() -> dict[str, str]:

@@ -174,12 +174,12 @@ def as_passage(id: str, flat: list[Word]) -> Passage:
 
 
 def is_world(source: object) -> bool:
-    """Whether a corpus is one of ours, perhaps with its knobs turned: "tinywiki:density=0.1,noise=0.9".
+    """Whether a corpus is one of ours, perhaps with its knobs turned: "tinywiki:density=0.1,noise=0.9"; or several.
 
-    >>> is_world("tinywiki:values=4"), is_world("wikimedia/wikipedia")
-    (True, False)
+    >>> is_world("tinywiki:values=4"), is_world("tinywiki+tinymath"), is_world("wikimedia/wikipedia")
+    (True, True, False)
     """
-    return isinstance(source, str) and source.partition(":")[0] in EVERY
+    return isinstance(source, str) and all(part.partition(":")[0] in EVERY for part in source.split("+"))
 
 
 def world(name: str) -> World:
@@ -223,13 +223,18 @@ def deducible(name: str, limit: int = 300, seed: int = 99) -> dict[str, float]:
 
 
 def passages(name: str, limit: int, seed: int, side: str = "train") -> list[Passage]:
-    """`limit` passages of a world as `world` names it; lengths in words, which are tokens of tinybase.
+    """`limit` passages of a world as `world` names it, or of several joined by "+" in turn; lengths in words, which are
+    tokens of tinybase.
 
     side: see `words`; runs read "train". ValueError for another side, or for one of the first world but "train".
 
     >>> passages("tinywiki", 2, seed=0)[0] == passages("tinywiki", 1, seed=0)[0]
     True
     """
+    if "+" in name:
+        parts = name.split("+")
+        each = [iter(passages(part, -(-limit // len(parts)), seed, side)) for part in parts]
+        return [next(each[n % len(each)]) for n in range(limit)]
     made = world(name)
     if side not in (SIDES if made.version == 2 else SIDES[:1]):
         raise ValueError(f"side: {name} has no side {side!r}; there are {', '.join(SIDES)}, of the second world")

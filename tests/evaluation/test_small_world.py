@@ -92,3 +92,10 @@ def test_a_span_can_be_answered_in_a_given_way(base):
         hits = small_world.span_accuracy(*base, items, repeats=2, start=start)
         assert [kind for kind, _ in hits] == [kind for kind, _, _ in items]
         assert all(0 <= n <= 2 for _, n in hits)
+
+
+def test_a_row_tells_the_length_of_reasoned_answers_apart():
+    scored = [(1.0, 16, True), (0.0, 4, False), (1.0, 18, True), (0.0, 4, False)]
+    found = small_world.row("sum", "math", scored, 2, "digest")
+    assert found["length"] == 10.5 and found["reasoned"] == 0.5 and found["length_reasoned"] == 17
+    assert small_world.row("sum", "math", scored[1::2], 2, "digest")["length_reasoned"] is None

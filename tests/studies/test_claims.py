@@ -1,5 +1,5 @@
 """The printed tables against the papers' own arithmetic, so that a slip is caught; the ledger: claims that are
-well formed, values and verdicts worked by hand, and the figure of them."""
+well formed, values and verdicts worked by hand."""
 
 import math
 import re
@@ -7,23 +7,26 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from readable import assert_readable
-from synthetic import bins, curve
+from synthetic import bins, curve, judged_claims
 
 from pzlib import studies
 from pzlib.figures import paper
-from pzlib.figures.paper import ledger_figure
-from pzlib.stats import holm
-from pzlib.studies import claims
-from pzlib.studies.claims import errata, printed_tables, reported
-from pzlib.studies.metrics import ACCURACIES, METRICS, MOMENTS
+from pzlib.paths import locate
+from pzlib.stats import holm, stratified_t
+from pzlib.studies import claims, tables
+from pzlib.studies.claims import errata, printed_tables, reported, verdicts
+from pzlib.studies.metrics import MOMENTS
 
 LEDGER = claims.load()
 # RPT's tables -> what their rows are called, of our arms and moments
 R1, RPT = "R1-Distill-Qwen-14B", "RPT-14B"
 RPT_NAMES = {
-    "Table 1": {"rpt, clean text": f"{RPT}, reasoning", "direct": f"{R1}, next token"},
+    "Table 1": {
+        "rpt, clean text": f"{RPT}, reasoning", "rpt, clean text@base": f"{R1}, reasoning",
+        "rpt, clean text@direct": f"{R1}, next token", "direct": f"{R1}, next token",
+    },
     "Table 2": {
+        "continued_pretraining, reasoning base": f"{R1}, continual next-token training",
         "rpt, clean text": f"{RPT}, rpt", "base": f"{R1}, base", "from RPT": f"{RPT}, rpt",
         "from the base": f"{R1}, base", "from continued pretraining": f"{R1}, continual next-token training",
     },
@@ -35,6 +38,11 @@ RLP_NAMES = {
     "rlp-post-base": {"from RLP": "rlp + post", "from the base": "base + post"},
     "rlp-post-cpt": {"from RLP": "rlp + post", "from continued pretraining": "cpt + post"},
     "rlp-rpt-flops": {"rlp": "rlp, FLOP-matched", "rpt": "rpt, FLOP-matched"},
+    "rlp-rpt-tokens": {"rlp": "rlp, token-matched", "rpt": "rpt, token-matched"},
+    "rlp-cpt-base-math": {"continued_pretraining, mathematics": "cpt"},
+    "rlp-math-text": {"rlp, mathematics": "rlp, Math-Text"},
+    "rlp-both-domains": {"rlp, mathematics": "rlp, only math"},
+    "rlp-both-general": {"rlp, general": "rlp, only science"},
     "rlp-few-tokens": {"rlp": "rlp, CrossThink", "continued_pretraining, equal tokens": "cpt, CrossThink 6B"},
     "rlp-long-thoughts": {
         "rlp, completion tokens 24": "rlp, completion tokens 2048",
@@ -59,9 +67,16 @@ def test_the_claims_hold_together():
     assert not tested.duplicated(["study", "metric", "a", "b"]).any()  # a test made twice would weigh twice in Holm's
     mirrored = tested.assign(a=tested["b"], b=tested["a"])
     assert not mirrored.merge(tested, on=["study", "metric", "a", "b"]).shape[0]
-    assert set(tested["study"]) <= set(studies.STUDIES)
+    assert {study.partition(claims.OF_SIZE)[0] for study in tested["study"]} <= set(studies.STUDIES)
     for claim in tested.to_dict("records"):
-        assert claim["b"] not in MOMENTS or claim["metric"] in MOMENTS[claim["b"]], claim["id"]
+        for end in "ab":
+            arm, moment = claims._side(claim, end)
+            known = arm is None or moment in ("end", claims.EQUAL_TOKENS) or claim["metric"] in MOMENTS[moment]
+            assert known, claim["id"]
+    # what RLP claims is tested where a thought can pay, and nowhere else
+    assert set(tested.loc[tested["needs"] == "", "id"]) & set(tested.loc[tested["paper"] == "rlp", "id"]) == {
+        "rlp-cpt-base-math"
+    }
 
 
 def test_the_printed_numbers_of_the_claims_are_those_of_the_tables_and_point_its_way():
@@ -77,7 +92,7 @@ def test_the_printed_numbers_of_the_claims_are_those_of_the_tables_and_point_its
             method = paper.RLVR_PRINTED[arm][moment == "base"] if arm in paper.RLVR_PRINTED else arm
             method = RLP_NAMES.get(claim["id"], {}).get(arm, method)
             if claim["paper"] == "rpt":
-                method = RPT_NAMES.get(claim["section"], {}).get(arm, arm)
+                method = RPT_NAMES.get(claim["section"], {}).get(claim[end], claim[end])
             rows = table[(own == method) & table["benchmark"].isin(benchmarks)]
             rows = rows[(rows["model"] == model) | (model == "")]
             assert len(rows) == len(benchmarks), claim["id"]
@@ -92,7 +107,8 @@ def test_the_printed_numbers_of_the_claims_are_those_of_the_tables_and_point_its
     [
         ("study", "", "4b-pz-random-overall: give a study, or say in why_not"),
         ("why_not", "no time", "4b-pz-random-overall: give a study, or say in why_not"),
-        ("direction", "above", "4b-pz-random-overall: direction 'above' must be > or <"),
+        ("direction", "above", "4b-pz-random-overall: direction 'above' must be one of >, <, >=, <=, ="),
+        ("needs", "gain > 0", "4b-pz-random-overall: needs 'gain > 0' must be as 'study:arm: metric@moment > number'"),
         ("metric", "generals", "metric: no metric 'generals'; did you mean general"),
         ("study", "baseline", "study: no study is called 'baseline'; did you mean baselines"),
         ("a", "pretrain_zero", "4b-pz-random-overall: 'pretrain_zero' is no arm of baselines; did you mean"),
@@ -134,6 +150,7 @@ def test_verdicts_by_hand():
         noisy("good", 0.60, [0.001, -0.001, 0.0, 0.002, -0.002]),
         noisy("poor", 0.50, [0.0, 0.0, 0.0, 0.0, 0.0]),
         noisy("wild", 0.55, [0.2, -0.2, 0.1, -0.1, 0.0]),
+        noisy("alike", 0.505, [0.002, -0.001, 0.001, -0.002, 0.0]),
         noisy("short", 0.70, [0.0, 0.001]),
     ])  # fmt: skip
     table = judged(
@@ -142,42 +159,147 @@ def test_verdicts_by_hand():
         claim("right, told from below", "poor", "good", "<"),
         claim("wrong", "poor", "good"),
         claim("open", "wild", "poor"),
+        claim("small", "alike", "poor"),
+        claim("not below", "alike", "poor", ">="),
+        claim("far above", "good", "poor", ">="),
+        claim("not above, but it is", "good", "poor", "<="),
+        claim("equal", "poor", "alike", "="),
+        claim("equal, but it is not", "good", "alike", "="),
         claim("two pairs", "short", "poor"),
         claim("no rows", "good", "absent"),
         claim("no study", "good", "poor", study="", why_not="needs RLVR"),
-        claim("against the base", "good", "base"),
-        claim("against another's base", "good", "poor@base"),
+        claim("against a number", "good", "61", direction="<="),
     )
-    verdicts = ["reproduced", "reproduced", "contradicted", "inconclusive"]
-    assert table["verdict"].tolist()[:4] == [f"{word} at tiny" for word in verdicts]
-    assert table["verdict"].tolist()[4:] == ["not run at this tier"] * 3 + ["reproduced at tiny"] * 2
-    assert table["n"].tolist() == [5, 5, 5, 5, 2, 0, 0, 5, 5]
+    short = table["verdict"].str.removesuffix(" at tiny").to_dict()
+    assert short == {
+        "right": "reproduced", "right, told from below": "reproduced", "wrong": "contradicted", "open": "inconclusive",
+        "small": "reproduced", "not below": "reproduced", "far above": "reproduced", "equal": "reproduced",
+        "not above, but it is": "contradicted", "equal, but it is not": "contradicted",
+        "two pairs": "not run at this tier", "no rows": "not run at this tier", "no study": "not run at this tier",
+        "against a number": "inconclusive",
+    }  # fmt: skip
+    assert table["n"].tolist() == [5] * 10 + [2, 0, 0, 5]
+    assert table.index[table["small"]].tolist() == ["small"]  # half a point, surely there, below the margin of two
     right = table.loc["right"]
     assert right["effect"] == pytest.approx(10.0) and right["unit"] == "points" and right["tier"] == "tiny"
     # paired, the seeds' shift of 0 to 4 points is gone: differences 10.1, 9.9, 10, 10.2, 9.8
     assert right["high"] - right["effect"] == pytest.approx(2.7764 * 0.158114 / math.sqrt(5), abs=1e-3)
+    assert right["spread"] == pytest.approx(0.158114, abs=1e-5) and right["margin"] == 2
     assert table.loc["right, told from below", "effect"] == -right["effect"]
-    assert table.loc["against the base", "effect"] == pytest.approx(20.0)
-    assert table.loc["against another's base", "effect"] == pytest.approx(20.0)  # all start from one base
-    assert table.loc["open", "low"] < 0 < table.loc["open", "high"]
+    assert table.loc["open", "low"] < 0 < table.loc["open", "high"] and table.loc["open", "seeds"] > 5
+    # to find 5 points where runs differ by 15.8 at a level of 0.05 and 80 %: (1.96 + 0.84)² x (15.8 / 5)² and some
+    alone = judged(rows, claim("open", "wild", "poor"))
+    assert alone.loc["open", "seeds"] == pytest.approx(7.85 * (15.81 / 5) ** 2, abs=3)
+    beside = judged(rows, claim("open", "wild", "poor"), claim("wider", "wild", "alike"))
+    assert beside.loc["open", "seeds"] > alone.loc["open", "seeds"]  # at the level that Holm leaves in a family
+    assert table.drop("open")["seeds"].drop("against a number").isna().all()
     tested = table["p"].dropna()
-    assert table["p_holm"].dropna().tolist() == holm(tested) and len(tested) == 6
+    assert table["p_holm"].dropna().tolist() == holm(tested) and len(tested) == 11
     untested = table.loc[["two pairs", "no rows", "no study"]]
-    assert untested[["effect", "low", "high", "p", "p_holm"]].isna().all(axis=None)
+    assert untested[["effect", "low", "high", "p", "p_holm", "margin", "seeds"]].isna().all(axis=None)
 
 
-def test_the_family_decides_what_is_inconclusive():
+def test_no_difference_is_a_verdict_of_its_own():
+    rows = pd.concat([noisy("even", 0.501, [0.004, -0.004, 0.003, -0.003, 0.0]), noisy("poor", 0.50, [0.0] * 5)])
+    table = judged(rows, claim("above", "even", "poor"), claim("below", "poor", "even", "<"))
+    assert table["verdict"].tolist() == ["no difference at tiny"] * 2
+    assert table["p"].min() > 0.5 and table["p_margin"].max() < 0.001
+    outlier = (rows["seed"] == 0) & rows["arm"].str.endswith("even")
+    wide = judged(rows.assign(accuracy=rows["accuracy"].where(~outlier, 0.3)), claim("above", "even", "poor"))
+    assert wide["verdict"].tolist() == ["inconclusive at tiny"]
+
+
+def base_rows(answers, arms=("a", "b"), at=(0.4, 0.5)):
+    """Arms whose base was asked once, so many answers a task."""
+    return pd.concat([curve({0: at[0], 20: at[1]}, f"baselines/{arm}", 5, n=answers) for arm in arms])
+
+
+def test_the_base_is_a_measurement_too():
+    # at every seed the end is 10 points above step 0, and step 0 is one model: its general task 0.4, of 25 answers
+    rows = base_rows(25)
+    rows.loc[rows["step"] == 0, "accuracy"] = 0.4  # as in real rows, without the shift of the seeds
+    few = judged(rows, claim("it", "a", "base")).loc["it"]
+    values = [10.0, 11.0, 12.0, 13.0, 14.0]
+    expected = stratified_t(values, errors=[100 * math.sqrt(0.4 * 0.6 / 25)] * 5)
+    assert [few["low"], few["high"]] == pytest.approx(expected["interval"]) and few["p"] == pytest.approx(expected["p"])
+    assert few["verdict"] == "inconclusive at tiny" and few["shared"] == pytest.approx(96.0)
+    assert few["seeds"] is None or np.isnan(few["seeds"])  # no number of seeds mends a base that was asked too little
+    many = judged(rows.assign(n=10_000), claim("it", "a", "base")).loc["it"]
+    assert many["verdict"] == "reproduced at tiny" and many["shared"] == pytest.approx(0.24)
+    # a start that differs by seed is no base: its noise is in the spread of the differences already
+    own = judged(base_rows(100), claim("it", "a", "b@base")).loc["it"]
+    assert own["shared"] == 0 and own["low"] == own["high"] == pytest.approx(10.0)
+
+
+def test_the_most_likely_token_is_not_drawn():
+    rows = curve({0: 0.3, 20: 0.5}, "baselines/a", 5, n=100)
+    rows = rows[rows["group"] == "general"].assign(group="next token", task="next token, hard")
+    direct = rows[rows["step"] == 0].assign(group="next token, direct", task="next token, hard, direct", accuracy=0.4)
+    table = judged(pd.concat([rows, direct]), claim("it", "a", "direct", metric="next token, hard"))
+    assert table.loc["it", "shared"] == 0 and table.loc["it", "effect"] == pytest.approx(12)
+
+
+def test_two_bases_are_a_factor_and_both_must_agree():
+    up, down = base_rows(100, ("a",), (0.4, 0.6)), base_rows(100, ("b",), (0.4, 0.5))
+    one = pd.concat([up, down]).assign(run_id=lambda rows: rows["arm"] + rows["seed"].astype(str) + "/one")
+    two = one.assign(run_id=one["run_id"].str.replace("one", "two"))
+    two.loc[two["arm"].str.endswith("/a"), "accuracy"] -= 0.12  # on the second base a is below b
+    rows = pd.concat([one, two])
+    runs = pd.DataFrame({"run_id": rows["run_id"].unique()})
+    runs["model"] = runs["run_id"].str.rpartition("/")[2]
+    table = judged(rows, claim("it", "a", "b"), claim("also", "b", "a@base"), runs=runs)
+    assert table["n"].tolist() == [10, 10]
+    assert not table.loc["it", "signs"] and table.loc["it", "verdict"] == "inconclusive at tiny"
+    assert table.loc["it", "effect"] == pytest.approx(4.0) and table.loc["it", "note"] == "the bases differ in sign"
+    assert table.loc["also", "signs"]
+    # a run that goes on from a run is of that run's base
+    later = pd.DataFrame({"run_id": ["latest", "later", "first"], "model": ["later", "first@100", "data/base"]})
+    assert claims._bases(later) == dict.fromkeys(["latest", "later", "first"], "data/base")
+    assert table.loc["it", "spread"] == pytest.approx(0, abs=1e-9)  # within bases, not between them
+
+
+def test_curves_that_meet_are_told_apart_by_their_area():
+    early = pd.concat([curve({0: 0.4, 10: 0.6, 20: 0.7}, "baselines/early", 5), curve({0: 0.4, 10: 0.5, 20: 0.7},
+                      "baselines/late", 5)], ignore_index=True)  # fmt: skip
+    shake = np.tile([0.004, -0.004, 0.003, -0.003, 0.0], 2)
+    for step in (10, 20):
+        at = (early["step"] == step) & (early["task"] == "east")
+        early.loc[at, "accuracy"] += shake if step == 20 else shake / 4
+    early.loc[early["arm"].str.endswith("late"), "accuracy"] -= 0.0005 * (early["seed"] - 2)
+    it = judged(early, claim("it", "early", "late")).loc["it"]
+    assert it["verdict"] == "no difference at tiny" and it["along"] == "as claimed"
+    assert it["effect_along"] == pytest.approx(5.0)  # 10 points at step 10, none at 20
+    assert judged(early, claim("it", "late", "early")).loc["it", "along"] == "the other way"
+
+
+def test_a_claim_whose_precondition_fails_is_not_tested():
+    rows = pd.concat([noisy("good", 0.6, [0.0, 0.001, 0.002]), noisy("poor", 0.5, [0.0] * 3)])
+    training = pd.concat([bins(**{"predictor/reward": level}).assign(arm="baselines/good", seed=seed)
+                          for seed, level in enumerate((-0.6, -0.7, -0.65))])  # fmt: skip
+    needs = "baselines:good: gain@start > -0.1"
+    made = [claim("it", "good", "poor", needs=needs), claim("other", "good", "poor@base")]
+    table = judged(rows, *made, training=training)
+    assert table.loc["it", "verdict"] == "precondition failed at tiny" and "is -0.65" in table.loc["it", "note"]
+    assert table.loc["it", "effect"] == pytest.approx(10.1) and np.isnan(table.loc["it", "p_holm"])
+    assert table.loc["other", "p_holm"] == table.loc["other", "p"]  # it is not of the family
+    holds = judged(rows, *made, training=training.assign(**{"predictor/reward": 0.05}))
+    assert holds.loc["it", "verdict"] == "reproduced at tiny"
+
+
+def test_a_paper_is_a_family():
     rows = pd.concat([noisy("good", 0.44, [0.015, -0.015, 0.005]), noisy("poor", 0.40, [0, 0, 0])])
     alone = judged(rows, claim("it", "good", "poor"))
     p = alone.loc["it", "p"]
     assert 0.025 < p < 0.05 and alone.loc["it", "p_holm"] == p and alone.loc["it", "verdict"] == "reproduced at tiny"
-    many = judged(rows, claim("it", "good", "poor"), claim("idle", "poor", "base"), claim("unrun", "good", "absent"))
+    many = judged(rows, claim("it", "good", "poor"), claim("idle", "poor", "poor@base"), claim("no", "good", "absent"))
     assert many.loc["it", "p_holm"] == 2 * p  # two were tested, the third was not
     assert many.loc["it", "verdict"] == "inconclusive at tiny"
     both = pd.concat([rows, rows.assign(arm=rows["arm"].str.replace("baselines", "another"))])
-    elsewhere = judged(both, claim("it", "good", "poor"), claim("idle", "poor", "base", study="another"))
-    assert elsewhere["p"].notna().all()
-    assert elsewhere["p_holm"].tolist() == elsewhere["p"].tolist()  # another study's claims are another family
+    elsewhere = judged(both, claim("it", "good", "poor"), claim("idle", "poor", "poor@base", study="another"))
+    assert elsewhere.loc["it", "p_holm"] == 2 * p  # another study of the paper is no other family
+    papers = judged(rows, claim("it", "good", "poor"), claim("idle", "poor", "poor@base", paper="rlp"))
+    assert papers["p"].notna().all()
+    assert papers["p_holm"].tolist() == papers["p"].tolist()  # another paper's claims are
 
 
 def test_pairs_are_the_seeds_that_both_have():
@@ -193,7 +315,7 @@ def test_training_metrics_are_tested_on_their_own_table():
     table = judged(curve({0: 0.4}), made, training=pd.concat(parts))
     # 16 of 19 equal steps lie between the middles of the first and the last fifth
     assert table.loc["grows", "effect"] == pytest.approx(4.1 * 16 / 19) and table.loc["grows", "unit"] == "tokens"
-    assert table.loc["grows", "verdict"] == "reproduced at tiny"
+    assert table.loc["grows", "verdict"] == "reproduced at tiny" and table.loc["grows", "margin"] > 0
 
 
 def test_with_no_results_nothing_is_run_and_no_verdict_is_made():
@@ -201,23 +323,16 @@ def test_with_no_results_nothing_is_run_and_no_verdict_is_made():
     table = claims.ledger(LEDGER, empty, select=lambda rows, study, tier: rows)
     assert table.equals(claims.ledger(LEDGER, {}))
     assert (table["verdict"] == "not run at this tier").all() and (table["n"] == 0).all()
-    assert f"| all | 0 | 0 | 0 | {len(LEDGER)} | {len(LEDGER)} |" in claims.summary(table)
-    assert_readable(ledger_figure(table))
-
-
-def full_ledger(shift=6.0):
-    """Every claim of the real ledger tested on made-up numbers."""
-    rng, rows = np.random.default_rng(0), []
-    for place, row in enumerate(LEDGER.to_dict("records")):
-        if row["study"]:
-            effect, half = rng.normal(shift, 4) * (1 if row["direction"] == ">" else -1), rng.uniform(0.5, 5)
-            word = ("reproduced", "contradicted", "inconclusive")[place % 3]
-            row |= {"effect": effect, "low": effect - half, "high": effect + half, "p": 0.01, "p_holm": 0.04, "n": 5}
-            row |= {"unit": METRICS[row["metric"]].unit, "verdict": f"{word} at mini"}
-        else:
-            row |= {"verdict": "not run at this tier", "n": 0, "unit": ""}
-        rows.append(row | {"tier": "mini"})
-    return pd.DataFrame(rows)
+    assert f"| all | 0 | 0 | 0 | 0 | 0 | {len(LEDGER)} | {len(LEDGER)} |" in claims.summary(table)
+    notes = table.set_index("id")["note"]
+    assert notes["4b-pz-random-overall"] == "0 of 3 pairs: `pzlib study baselines --tier mini`"
+    assert notes["8b-pz-random-overall"] == "the tier names no base of this size"
+    assert notes["rpt-general-mmlu-pro"] == "the small world does not ask MMLU-Pro"
+    real = claims.ledger(LEDGER, {}, "paper").set_index("id")["note"]
+    assert real["8b-pz-random-overall"] == (
+        "0 of 3 pairs: `pzlib study baselines --tier paper -p model Qwen/Qwen3-8B-Base`"
+    )
+    assert real["entropy-noise"].endswith("its text is of the small world") and "not mixed" in real["rlp-both-domains"]
 
 
 def test_equal_tokens_compare_both_arms_at_what_the_cheaper_has_used():
@@ -234,41 +349,49 @@ def test_equal_tokens_compare_both_arms_at_what_the_cheaper_has_used():
 
 
 def test_the_ledger_in_words():
-    table = full_ledger()
+    table = judged_claims(LEDGER)
     lines = claims.markdown(table).split("\n")
-    assert len(lines) == len(LEDGER) + 2 and {line.count("|") for line in lines} == {8}
-    first = lines[2].split(" | ")
+    assert len(lines) == len(LEDGER) + 2 and {line.count("|") for line in lines} == {9}
+    first = lines[2].strip("| ").split(" | ")
+    assert first[0].startswith("**4b-pz-random-overall**: PretrainZero ends above")
     assert first[1:3] == ["PretrainZero, Table 1", "+4.20, Qwen3-4B-Base: Overall (%)"]
     effect, low, high = table.loc[0, ["effect", "low", "high"]]
-    assert first[3:6] == [f"overall: {effect:+.1f} [{low:+.1f}, {high:+.1f}] points", "5", "0.04"]
-    untested = [line for line in lines if line.endswith("| 0 |  | not run at this tier |")]
-    assert [line for line in untested if "tested once, as rpt-general-supergpqa" in line]
+    assert first[3:7] == [f"overall: {effect:+.1f} [{low:+.1f}, {high:+.1f}] points", "5", "0.04", "reproduced at mini"]
+    assert lines[4].endswith("| inconclusive at mini | 12 |")
+    untested = [line for line in lines if "| 0 |  | not run at this tier |" in line]
+    assert [line for line in untested if "tested once, as rlp-base" in line]
     counts = claims.summary(table).split("\n")[-1].strip("| ").split(" | ")
     assert [int(count) for count in counts[1:]] == [
-        *(int(table["verdict"].str.startswith(word).sum()) for word in claims.VERDICTS), len(LEDGER)
+        *(int(table["verdict"].str.startswith(word).sum()) for word in verdicts.VERDICTS), len(LEDGER)
     ]  # fmt: skip
 
 
-def test_the_figure_of_the_ledger_is_readable_and_turned_the_claims_way():
-    table = full_ledger()
-    figure = ledger_figure(table)
-    assert_readable(figure)
-    found = {}
-    for ax in figure.axes:
-        named = figure.axes[0] if ax.get_title(loc="left") else ax  # the sizes share the names on their left
-        for tick, label in zip(named.get_yticks(), named.get_yticklabels(), strict=True):
-            points = [line for line in ax.get_lines() if len(line.get_xdata()) == 1 and line.get_ydata()[0] == tick]
-            found[ax.get_title(loc="left"), label.get_text()] = [line.get_xdata()[0] for line in points]
-    row = table.set_index("id").loc["4b-cpt-base-overall"]
-    assert found["tinybase (default)", "CPT < Base: overall"] == pytest.approx([-row["effect"], 32.36 - 15.89])
-    row = table.set_index("id").loc["next-token-above-span"]
-    effect, printed = found["", "Random next tokens > Random spans: general"]
-    assert effect == row["effect"] and math.isnan(printed)
-    assert found["tinybase small", "CPT < Base: overall"] == []  # not claimed at that size
-    accuracy = table[table["metric"].isin(ACCURACIES)]
-    words = " ".join(text.get_text() for text in figure.texts).replace("\n", " ")
-    assert f"{accuracy['p'].notna().sum()} of {len(accuracy)} claims on accuracy were run" in words
-    assert "over the claims of its study" in words
+def test_the_verdicts_of_every_tier_beside_each_other():
+    both = {"mini": judged_claims(LEDGER), "paper": claims.ledger(LEDGER, {}, "paper")}
+    lines = tables.tiers_table(both).split("\n")
+    assert lines[0] == "| paper | claim | mini | paper |" and len(lines) == len(LEDGER) + 2
+    assert lines[2].startswith("| PretrainZero | 4b-pz-random-overall | reproduced: ") and lines[2].endswith(
+        "| not run |"
+    )
+
+
+def test_two_rounds_claim_by_claim(tmp_path):
+    table = judged_claims(LEDGER)
+    claims.keep(table, tmp_path / "first.csv")
+    first = pd.read_csv(tmp_path / "first.csv")
+    second = table.assign(verdict=table["verdict"].replace("contradicted at mini", "no difference at mini"))[1:]
+    lines = tables.rounds_table(first, second).split("\n")
+    assert len(lines) == len(LEDGER) + 2 and lines[2].endswith("| – |")
+    changed = tables.rounds_table(first, second, changed=True).split("\n")
+    assert len(changed) == 3 + (table["verdict"] == "contradicted at mini").sum()
+    assert re.search(r"contradicted: .+ \(n = 5\) \| no difference: .+ \(n = 5\)", changed[3])
+
+
+def test_the_first_round_is_kept_and_was_judged_by_its_own_rules():
+    first = pd.read_csv(locate(claims.FIRST_ROUND))
+    assert list(first) == claims.KEPT and len(first) == 103
+    counts = first["verdict"].str.partition(" at ")[0].value_counts().to_dict()
+    assert counts == {"inconclusive": 44, "reproduced": 23, "contradicted": 9, "not run": 27}
 
 
 Q4, Q8, SMOL, MOE = "Qwen3-4B-Base", "Qwen3-8B-Base", "SmolLM3-3B-Base", "Qwen3-30B-A3B-Base"

@@ -41,6 +41,18 @@ def test_values_of_the_evaluations_by_hand():
     uneven = pd.concat([rows, rows[rows["group"] == "math"].assign(task="chain", accuracy=0.0)])
     assert values(uneven, "overall")[0] == pytest.approx((70 + 17.5) / 2)
     assert values(rows.drop(columns="reasoned"), "reasoned").empty
+    # along training: the area from step 10 to 30 (trapezoids of 60, 30 and 70), by its length; step 0 is no training
+    assert values(rows, "general", "along")[0] == pytest.approx((45 + 50) / 2)
+    assert values(rows[rows["step"] <= 10], "general", "along").empty  # one point is no curve
+
+
+def test_lengths_of_reasoned_answers_and_patterns():
+    rows = curve({0: 0.4, 10: 0.6}).assign(length_reasoned=16.0)
+    assert values(rows, "reasoned length")[0] == 16 and values(rows, "reasoned length, masks").empty
+    assert values(rows.assign(length_reasoned=math.nan), "reasoned length").empty  # stored before it was measured
+    marks = pd.DataFrame({"seed": 0, "step": [0, 0, 9, 9], "pattern": ["direct guess", "thinks"] * 2})
+    marks["mean"] = [0.5, 0.4, 0.1, 0.8]
+    assert values(marks, "guesses")[0] == 10 and values(marks, "announced", "base")[0] == 40
 
 
 def test_values_of_training_by_hand():
@@ -49,6 +61,7 @@ def test_values_of_training_by_hand():
     rows = bins(**columns)
     assert values(rows, "entropy")[0] == pytest.approx(np.mean([1.7, 1.8, 1.9, 2.0]))
     assert values(rows, "entropy", "start")[0] == pytest.approx(np.mean([0.1, 0.2, 0.3, 0.4]))
+    assert values(rows, "entropy", "second fifth")[0] == pytest.approx(np.mean([0.5, 0.6, 0.7, 0.8]))
     assert values(rows, "dead_groups")[0] == pytest.approx(18.5)  # per cent
     assert values(rows, "generator reward").empty  # no generator played
     assert values(rows, "legal").empty  # no such column

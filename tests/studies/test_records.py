@@ -1,14 +1,15 @@
 """The records name every figure once, for arms and studies that there are."""
 
+from pzlib.studies.claims import PAPERS
 from pzlib.studies.records import LEDGER, STUDIES
 
 
 def test_every_study_has_figures_and_every_file_is_named_once():
     figures = [figure for study in STUDIES.values() for figure in study.figures]
     assert all(study.figures for study in STUDIES.values())
-    names = [figure.name for figure in (*figures, LEDGER)]
+    names = [figure.name for figure in figures] + [LEDGER.name.format(paper) for paper in PAPERS]
     assert len(names) == len(set(names)) and not any("{" in name for name in names)
-    assert {"main_result", "collapse_curves", "side_by_time", "baselines_beside_the_paper", "claims"} <= set(names)
+    assert {"main_result", "collapse_curves", "side_by_time", "baselines_beside_the_paper", "claims_rpt"} <= set(names)
 
 
 def test_figures_show_arms_and_studies_that_there_are():

@@ -7,7 +7,6 @@ import synthetic
 
 from pzlib.paths import REPO
 from pzlib.studies import STUDIES
-from pzlib.studies.metrics import seconds_used
 from pzlib.studies.tables import (
     END,
     START,
@@ -21,6 +20,7 @@ from pzlib.studies.tables import (
     rank_correlation,
     readme_tables,
     refresh,
+    seconds_used,
     side_by_side,
     side_table,
 )

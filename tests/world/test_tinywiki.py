@@ -110,3 +110,11 @@ PINNED = {  # SHA-256 of fifty passages and of the words: the stored rows were m
 def test_the_first_world_writes_what_it_always_wrote(name):
     text = " ".join(vocabulary()) if name == "vocabulary" else "\n".join(p.text for p in passages(name, 50, seed=0))
     assert hashlib.sha256(text.encode()).hexdigest()[:16] == PINNED[name]
+
+
+def test_worlds_joined_give_their_passages_in_turn():
+    both, one, other = (passages(name, 6, 3) for name in ("tinywiki+tinymath", "tinywiki", "tinymath"))
+    assert both == [one[0], other[0], one[1], other[1], one[2], other[2]]
+    assert len(passages("tinywiki+tinymath", 5, 3)) == 5
+    with pytest.raises(ValueError, match="corpus: no world is called 'tinychem'"):
+        passages("tinywiki+tinychem", 2, 0)
