@@ -123,14 +123,20 @@ def left_out(name: str | Study, tier: str) -> dict[str, str]:
         own = settings_of(study, arm, tier)
         if tinywiki.is_world(own.get("corpus", "")) and not WORLDS[tier].small:
             found[arm] = "its text is of the small world"
+        elif arm in (study.real if WORLDS[tier].small else study.small):
+            found[arm] = "it is of a real tier" if WORLDS[tier].small else "its size is of the small world"
         elif own.get("entropy_model") == PROXY:
             found[arm] = "no smaller model with the base's tokenizer is named for it"
     return found
 
 
 def leaving_out(names, tier: str) -> str:
-    """A line a study and reason: which arms are left out at the tier, and why; "" where none is."""
+    """A line a study and reason: which arms are left out at the tier, and why; "" where none is.
+
+    A small tier says nothing of arms that only real tiers have.
+    """
     lines = []
+    names = () if WORLDS[tier].small else names
     for name in names:
         reasons = {}
         for arm, why in left_out(name, tier).items():
