@@ -15,6 +15,7 @@ from pzlib.paths import root
 from pzlib.run import TIERS, Run
 
 APART = ("tier", "objective", "model")  # settings of a planned run that are options of their own
+NEXT_TOKENS = "next_tokens"  # what a run is asked beside benchmarks
 COMMANDS = {}
 
 
@@ -151,7 +152,10 @@ def _failed(found):
 def evaluate(
     model: Positional[given(str, MODEL, "MODEL")], /,
     items: given(int, "questions of each TinyBench task, without --tasks") = 64,
-    tasks: given(tuple[str, ...], "benchmarks, or all: the papers' ten; what follows belongs to them", "TASK ...") = (),
+    tasks: given(
+        tuple[str, ...], "benchmarks, or all: the papers' ten; with --along also next_tokens, of text that the run "
+        "does not read; what follows belongs to them", "TASK ...",
+    ) = (),
     data: given(UseAppendAction[tuple[str, ...]], "local files instead of the hub's sets", "FOLDER|TASK=FILE") = (),
     prompts: given(str, "boxed (zero-shot), stock (few-shot, where there is one) or tiny") = "boxed",
     chat: given(bool, "put prompts into the tokenizer's chat template") = False,
@@ -192,11 +196,16 @@ def evaluate(
     if along:
         if against:
             raise ValueError("against: does not go with --along, which compares a run's models with its start")
+        from pzlib.evaluation import next_tokens
         from pzlib.evaluation.along import along, shown
         from pzlib.studies import finished
 
+        rest = [task for task in tasks if task != NEXT_TOKENS]
         for run_id in finished(model, tier, shared_by(parameter)):
-            print(shown(along(run_id, tasks, protocol, data, random_option, output, jobs), run_id))
+            if NEXT_TOKENS in tasks:
+                next_tokens.along(run_id, limit or next_tokens.HELD_OUT)
+            if rest or not tasks:
+                print(shown(along(run_id, rest, protocol, data, random_option, output, jobs), run_id))
         return 0
     for one in filter(None, (model, against)):
         folder, table = scores.evaluate(one, tasks, protocol, data, random_option, output)

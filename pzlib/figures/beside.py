@@ -27,8 +27,8 @@ ELSEWHERE = ("keyword_bars", "casebook")  # forms of completions, which are in n
 
 
 def draw_all(tier: str, folder: str | Path, results: str | Path | None = None, settings: dict | None = None) -> None:
-    """Draw every exhibit from the tables of a tier into `folder`, and print what each shows, its files, and the commands
-    that make its rows; write docs/papers_figures.md, where there are docs.
+    """Draw every exhibit from the tables of a tier into `folder`; print what each shows, its files, and the commands
+    that make its rows. Write docs/papers_figures.md, where there are docs.
 
     results: as `pzlib.studies.results.folder_of`; settings: as of `draw`.
     """
@@ -122,8 +122,8 @@ def _headed(rows: list[tuple[str, str]]) -> list[tuple[str, str]]:
 def _name(text: str) -> str:
     """A model or a method of a printed table in words.
 
-    >>> _name("cpt + post")
-    'Continued\npretraining + post'
+    >>> _name("rlp + post")
+    'RLP + post'
     """
     head, *rest = text.replace("cpt", "continued_pretraining").replace("rlvr", "RLVR").split(" + ")
     return folded(" + ".join([metrics.label_of(head), *rest]), 20)
