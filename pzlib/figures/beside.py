@@ -71,8 +71,8 @@ def draw(exhibit: Exhibit, tables: dict[str, pd.DataFrame], tier: str, settings:
 
 @styled
 def table_beside(table: pd.DataFrame, source: str, note: str = "") -> Picture:
-    """A printed table with ours: a panel a column and a row a model and method, or the other way round where that takes
-    less room. Printed values are black ticks, ours marks with seeds and interval; the numbers are above them.
+    """A printed table with ours: a panel a column and a row a model and method, or the other way round where there are
+    many columns. Printed values are black ticks, ours marks with seeds and interval; the numbers are above them.
 
     table: of `pzlib.studies.papers.beside`. source: names what it is made from. note: what to mind.
     """
@@ -80,8 +80,9 @@ def table_beside(table: pd.DataFrame, source: str, note: str = "") -> Picture:
     models = list(dict.fromkeys(table["model"]))
     rows = sorted(dict.fromkeys(row for row, _ in cells), key=lambda row: models.index(row[0]))
     columns = list(dict.fromkeys(table["column"]))
-    turned = _height(len(rows), len(columns)) < _height(len(columns), len(rows) + len(models) * (len(models) > 1))
-    panels, places = (rows, columns) if turned else (columns, _headed(rows))
+    panels, places, turned = columns, _headed(rows), len(columns) > len(rows)
+    if turned := turned and _height(len(rows), len(columns)) < _height(len(columns), len(places)):
+        panels, places = rows, columns
     deep = -(-len(panels) // ABREAST)
     figure = sheet(_height(len(panels), len(places)) + 0.55)
     axes = figure.subplots(deep, -(-len(panels) // deep), squeeze=False, sharey=True)
@@ -90,7 +91,8 @@ def table_beside(table: pd.DataFrame, source: str, note: str = "") -> Picture:
             cell = cells.get((panel, key) if turned else (key, panel))
             if cell:
                 _cell(ax, place, cell)
-        ax.set(title="\n".join(filter(None, map(_name, panel))) if turned else panel, ylim=(len(places) - 0.5, -0.8))
+        title = "\n".join(map(_name, panel[len(models) == 1 :])) if turned else panel
+        ax.set(title=title, ylim=(len(places) - 0.5, -0.8))
         ax.grid(axis="y", visible=False)
         ax.margins(x=0.15)
         ax.locator_params(axis="x", nbins=3)
@@ -125,8 +127,8 @@ def _name(text: str) -> str:
     >>> _name("rlp + post")
     'RLP + post'
     """
-    head, *rest = text.replace("cpt", "continued_pretraining").replace("rlvr", "RLVR").split(" + ")
-    return folded(" + ".join([metrics.label_of(head), *rest]), 20)
+    head, *rest = text.replace("cpt", "CPT").replace("rlvr", "RLVR").split(" + ")
+    return folded(" + ".join([metrics.label_of(head), *rest]), 26)
 
 
 def _cell(ax, place: int, row: dict) -> None:
@@ -134,6 +136,7 @@ def _cell(ax, place: int, row: dict) -> None:
     head = row["method"].replace("cpt", "continued_pretraining").split(", ")[0].split(" + ")[0]
     mark, ours = METHODS.get(head, METHODS["base"]), row["ours"].to_numpy(float)
     at = {"transform": ax.get_yaxis_transform(), "fontsize": 8, "va": "center", "y": place - 0.22}
+    at["in_layout"] = False  # inside its axes anyway, and many: the layout would measure each
     ax.text(x=0.02, s="–" if np.isnan(row["printed"]) else f"{row['printed']:g}", **at)
     look = {"color": mark.colour} if len(ours) else {"color": GREY}
     ax.text(x=0.98, s=f"{ours.mean():.1f}" if len(ours) else NOT_RUN, ha="right", **at, **look)
@@ -161,7 +164,11 @@ def curves_beside(exhibit: Exhibit, tables: dict[str, pd.DataFrame], tier: str, 
         table, length = asked(rows["tinybench"], curve.what, tier), curve.what == "length"
         title = f"({letter}) {curve.title} ({'tokens' if length else '%'})"
         ax.set(title=title, xlabel="Step")
-        ends = {marks[_named(arm, tier)].label: printed_end(*where) for arm, where in curve.printed.items()}
+        ends = {
+            marks[_named(arm, tier)].label: printed_end(*curve.printed[arm])
+            for arm in curve.arms
+            if arm in curve.printed
+        }
         printed += [f"{label} {end:.2f}" for label, end in ends.items()]
         if table.empty:
             ax.text(0.5, 0.5, NOT_RUN, transform=ax.transAxes, ha="center", color=GREY)
