@@ -258,6 +258,7 @@ def markdown() -> str:
     lines = []
     for one in EXHIBITS:
         rows = "<br>".join(f"`{line}`" for line in commands(one)) or "–"
-        tiers = ", ".join(one.tiers) or "none"
+        small = ["small"] if set(one.tiers) - set(REAL) else []
+        tiers = ", ".join([*small, *(tier for tier in one.tiers if tier in REAL)]) or "none"
         lines.append(f"| {title(one)} | {one.what} | `{one.form}` | {tiers} | {rows} | {one.note} |")
     return HEAD + "\n".join(lines) + "\n"
