@@ -11,8 +11,7 @@ import pandas as pd
 
 from pzlib.evaluation.benchmarks import BENCHMARKS
 from pzlib.studies import arms_of, left_out, metrics, select, study_of
-from pzlib.studies.claims import as_markdown, reported
-from pzlib.studies.tables import interval
+from pzlib.studies.claims import reported
 from pzlib.tiers import TIERS, WORLDS
 
 ALL = tuple(TIERS)
@@ -117,7 +116,7 @@ def scored(rows: pd.DataFrame, column: str, moment: str = "end", means: dict | N
         return metrics.values(rows, SMALL[column], moment) if column in SMALL else pd.Series(dtype=float)
     if column in (means or {}):
         parts = [scored(rows, part, moment, means) for part in means[column]]
-        return pd.concat(parts, axis=1).dropna().mean(axis=1) if all(map(len, parts)) else pd.Series(dtype=float)
+        return pd.concat(parts, axis=1).dropna().mean(axis=1)  # of seeds that were asked for all
     own = rows[rows["task"].isin(_tasks(column, rows, ", direct" * (moment == OUTRIGHT)))]
     own = own[own["step"] > 0] if moment == "end" else own[own["step"] == 0]
     last = own[own["step"] == own.groupby("seed")["step"].transform("max")]
@@ -182,25 +181,6 @@ def beside(exhibit: Exhibit, tables: dict[str, pd.DataFrame], tier: str, setting
 
 
 HOME = ("R1-Distill-Qwen-14B",)  # bases whose trained models the paper calls by names of their own ("RPT-14B: ...")
-
-
-def shown(table: pd.DataFrame) -> str:
-    """Markdown of `beside`: a row a model and method, in a cell "printed | ours [interval]"."""
-    columns, lines = list(dict.fromkeys(table["column"])), []
-    for (model, method), rows in table.groupby(["model", "method"], sort=False):
-        own = rows.set_index("column")
-        lines.append([model, method, *(cell(own.loc[name]) if name in own.index else "" for name in columns)])
-    return as_markdown(["model", "method", *columns], lines).replace(" & ", " / ")
-
-
-def cell(row: pd.Series) -> str:
-    """The printed value and ours.
-
-    >>> cell(pd.Series({"printed": 39.61, "ours": pd.Series(dtype=float)}))
-    '39.61 & not run'
-    """
-    printed = "–" if pd.isna(row["printed"]) else f"{row['printed']:g}"
-    return f"{printed} & {interval(row['ours'])}"
 
 
 def printed_end(table: str, method: str, columns: tuple[str, ...], model: str = "Qwen3-4B-Base") -> float:
