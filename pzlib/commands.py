@@ -15,6 +15,7 @@ from pzlib.paths import root
 from pzlib.run import TIERS, Run
 
 APART = ("tier", "objective", "model")  # settings of a planned run that are options of their own
+NEXT_TOKENS = "next_tokens"  # what a run is asked beside benchmarks
 COMMANDS = {}
 
 
@@ -38,6 +39,8 @@ def given(kind, text, metavar=None, *aliases):
 
 PAIRS, AXES = UseAppendAction[tuple[tuple[str, str], ...]], UseAppendAction[tuple[tuple[str, ...], ...]]
 NOTEBOOK = Positional[given(str, "its path, its name or the number it begins with", "NOTEBOOK")]
+SHARED = given(PAIRS, "a setting of all runs and its value; once for each", "NAME VALUE", "-p")
+SEEDS = given(tuple[str, ...], "seeds, and ranges of them such as 0-4 (default: the study's)", "SEED ...")
 JOBS = given(int, "runs at a time; they share the cores")
 TABLES = given(Path | None, "folder of the tables (default: data/results)", "PATH")
 MODEL = "a run id (id@step for a model it kept), a folder or a hub name"
@@ -96,8 +99,9 @@ def study(
     all: given(bool, "every study, as `make mini-all`") = False,
     plan: given(bool, "only say how many runs there are and how long they take") = False,
     tier: given(Literal[*TIERS], "size of the runs") = "mini",
+    seeds: SEEDS = (),
     jobs: JOBS = 2,
-    parameter: given(PAIRS, "a setting of all runs and its value; once for each", "NAME VALUE", "-p") = (),
+    parameter: SHARED = (),
 ):
     """Train the runs of one or more studies that are not stored yet."""
     from pzlib.studies import leaving_out, queue, runs_of, starts_of
@@ -107,13 +111,25 @@ def study(
     if not names:
         raise ValueError(f"study: name one or more of {', '.join(STUDIES)}, or give --core or --all")
     print(leaving_out(names, tier), end="")
-    kinds = {field.name: field.type for field in fields(Run)}
-    settings = {name: parse_value(name, text, None, kinds.get(name)) for name, text in parameter}
-    runs, starts = runs_of(names, tier, settings=settings), starts_of(names, tier, settings=settings)
+    of = {"tier": tier, "seeds": seeds_of(seeds), "settings": shared_by(parameter)}
+    runs, starts = runs_of(names, **of), starts_of(names, **of)
     if plan:
         print(queue.plan(runs, jobs, starts=starts))
         return 0
     return _failed(queue.play(runs, jobs, starts=starts))
+
+
+def shared_by(pairs):
+    """{setting: value} of a command line's pairs, which all runs of a study are given."""
+    kinds = {field.name: field.type for field in fields(Run)}
+    return {name: parse_value(name, text, None, kinds.get(name)) for name, text in pairs}
+
+
+def seeds_of(words):
+    """The seeds that words such as 0-4 name; None, for a study's own, where there are no words."""
+    from pzlib.studies import batch
+
+    return [int(seed) for seed in batch.seeds_of(words)] or None
 
 
 @command("pzlib sweep --jobs 4")
@@ -136,7 +152,10 @@ def _failed(found):
 def evaluate(
     model: Positional[given(str, MODEL, "MODEL")], /,
     items: given(int, "questions of each TinyBench task, without --tasks") = 64,
-    tasks: given(tuple[str, ...], "benchmarks, or all: the papers' ten; what follows belongs to them", "TASK ...") = (),
+    tasks: given(
+        tuple[str, ...], "benchmarks, or all: the papers' ten; with --along also next_tokens, of text that the run "
+        "does not read; what follows belongs to them", "TASK ...",
+    ) = (),
     data: given(UseAppendAction[tuple[str, ...]], "local files instead of the hub's sets", "FOLDER|TASK=FILE") = (),
     prompts: given(str, "boxed (zero-shot), stock (few-shot, where there is one) or tiny") = "boxed",
     chat: given(bool, "put prompts into the tokenizer's chat template") = False,
@@ -149,7 +168,9 @@ def evaluate(
     backend: given(str, "hf, own (this library's sampler), or vllm where it is installed") = "hf",
     random_option: given(bool, "a random letter where an answer gives none, as the papers do; counted") = False,
     against: given(str | None, "a second model, to evaluate and compare", "MODEL") = None,
-    along: given(bool, "of a run: its start, every model it kept and its end; scores become rows of the run") = False,
+    along: given(bool, "of a run, or of all of a study: start, kept models and end; scores are rows of runs") = False,
+    tier: given(Literal[*TIERS], "of the study's runs, with --along") = "paper",
+    parameter: SHARED = (),
     jobs: given(int, "with --along: models at a time, one a GPU where there are any") = 1,
     output: output("folder for the evaluations instead of data/evaluations") = None,
 ):  # fmt: skip
@@ -175,9 +196,16 @@ def evaluate(
     if along:
         if against:
             raise ValueError("against: does not go with --along, which compares a run's models with its start")
+        from pzlib.evaluation import next_tokens
         from pzlib.evaluation.along import along, shown
+        from pzlib.studies import finished
 
-        print(shown(along(model, tasks, protocol, data, random_option, output, jobs), model))
+        rest = [task for task in tasks if task != NEXT_TOKENS]
+        for run_id in finished(model, tier, shared_by(parameter)):
+            if NEXT_TOKENS in tasks:
+                next_tokens.along(run_id, limit or next_tokens.HELD_OUT)
+            if rest or not tasks:
+                print(shown(along(run_id, rest, protocol, data, random_option, output, jobs), run_id))
         return 0
     for one in filter(None, (model, against)):
         folder, table = scores.evaluate(one, tasks, protocol, data, random_option, output)
@@ -329,13 +357,20 @@ def results(
 
 @command("pzlib figures")
 def figures(
-    output: output("folder of the figures (default: figures)") = None,
+    output: output("folder of the figures (default: figures, with --papers figures/papers)") = None,
     tier: given(Literal[*TIERS], "whose results are drawn; the README's tables are those of mini") = "mini",
     results: TABLES = None,
+    papers: given(bool, "the papers' figures and tables beside ours instead, and where their rows come from") = False,
+    parameter: SHARED = (),
 ):
     """Draw every figure again from the tables of data/results, and write the README's tables."""
     from concurrent.futures import ProcessPoolExecutor
 
+    if papers:
+        from pzlib.figures.beside import draw_all
+
+        draw_all(tier, output or root() / "figures/papers", results, shared_by(parameter))
+        return 0
     from pzlib.figures import redraw
     from pzlib.studies.tables import readme_tables, refresh
 

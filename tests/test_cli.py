@@ -20,6 +20,7 @@ from pzlib.headless import find
 from pzlib.paths import REPO
 from pzlib.run import Run
 from pzlib.runs.folder import Interrupted, RunFolder
+from pzlib.studies import arms_of
 from pzlib.train import train
 
 
@@ -252,3 +253,21 @@ def test_a_task_is_trained_and_is_no_command_that_is_listed(tiny_model, tmp_path
     assert RunFolder(Run(name="task").folder).state() == "complete"
     capsys.readouterr()
     assert main(["--help"]) == 0 and "• train" not in capsys.readouterr().out
+
+
+def test_a_study_is_evaluated_run_by_run_and_asked_for_next_tokens_too(home, capsys, monkeypatch):
+    assert main(["study", "mask_rule", "--plan", "--tier", "gpu", "--seeds", "0-1"]) == 0
+    assert "6 runs" in capsys.readouterr().out
+    asked = []
+    empty = pd.DataFrame()
+    monkeypatch.setattr("pzlib.evaluation.along.along", lambda run, tasks, *_: asked.append((run, tasks)) or empty)
+    monkeypatch.setattr("pzlib.evaluation.next_tokens.along", lambda run, passages: asked.append((run, passages)))
+    assert main(["evaluate", "mask_rule", "--along", "--tier", "gpu"]) == 2
+    assert "no run of the study mask_rule is complete at tier gpu" in capsys.readouterr().err
+    runs = [run for _, run in arms_of("mask_rule", "gpu", [0], {"lora_rank": 4})]
+    for run in runs:
+        RunFolder(run.folder).open(run).set_status("complete", step=1, steps=1)
+    command = ["evaluate", "mask_rule", "--along", "--tier", "gpu", "-p", "lora_rank", "4", "--tasks"]
+    assert main([*command, "gsm8k", "next_tokens", "--limit", "7"]) == 0
+    assert asked == [(run.run_id, what) for run in runs for what in (7, ["gsm8k"])]
+    assert main([*command, "next_tokens"]) == 0 and asked[6:] == [(run.run_id, 200) for run in runs]

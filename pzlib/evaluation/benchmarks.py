@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 
@@ -37,6 +37,7 @@ class Item:
     question: str
     options: int  # how many choices; 0: an open answer
     gold: str | None  # None where the row holds none that can be read, which is counted and scored as wrong
+    category: str = field(default="", repr=False)  # of the subject, where the benchmark has such
 
     @property
     def key(self) -> str:
@@ -57,6 +58,7 @@ class Benchmark:
     file: str = ""  # how the name of a local file may begin beside the benchmark's own
     group: str = "other"  # of the table of scores: "general" and "math" are the means of PretrainZero's Tables 1 and 2
     part_of: str = ""  # the benchmark of whose questions it is a fixed tenth
+    category: tuple[str, ...] = ()  # column of the subject, by which RPT's Tables 6 and 7 list scores
 
 
 def _plain(value: object) -> str | None:
@@ -96,14 +98,18 @@ _MATH = dict(kind="math", question=("problem", "question"), gold={"answer": _pla
 _BBEH = Benchmark("fuzzy", "BBEH/bbeh", ("input", "question"), {"target": _plain, "answer": _plain}, "train", ("task",),
                   file="mini", group="general")  # fmt: skip
 _MMLU_PRO = dict(kind="letter", hub="TIGER-Lab/MMLU-Pro", question=("question",), gold={"answer": _letter},
-                 source=("src",), group="general")  # fmt: skip
+                 source=("src",), group="general", category=("category",))  # fmt: skip
+# RLP's sets, whose hub names, columns and splits are those of lm-evaluation-harness. Its GPQA scores are multiples of
+# 1/198, so its subset is diamond (inferred). "1of4": four answers at temperature 1, RLP's @1[4].
+_MMLU = Benchmark("letter", "cais/mmlu:all", ("question",), {"answer": _letter})
+_GPQA = Benchmark("letter", "Idavidrein/gpqa:gpqa_diamond", ("question",), {"answer": _letter}, "train")
 
 # What shares a source, and so clusters the interval: MMLU-Pro's questions from one textbook or exam (`src`), BBEH's
 # from one task's template, Minerva's from one course. A topic (MATH-500's subject, SuperGPQA's field) is no source.
 BENCHMARKS = {
     "mmlu_pro": Benchmark(**_MMLU_PRO),
     "supergpqa": Benchmark("letter", "m-a-p/SuperGPQA", ("question",), {"answer_letter": _letter, "answer": _letter},
-                           "train", group="general"),
+                           "train", group="general", category=("discipline",)),
     "bbeh": _BBEH,
     "math500": Benchmark(**_MATH, hub="HuggingFaceH4/MATH-500"),
     "gsm8k": Benchmark(**_MATH | {"gold": {"answer": _after_hashes}}, hub="openai/gsm8k:main"),
@@ -116,6 +122,9 @@ BENCHMARKS = {
     "aime25": Benchmark(**_MATH | {"group": "other"}, hub="math-ai/aime25", samples=32),  # PretrainZero has it not
     "bbeh_mini": replace(_BBEH, group="other"),
     CURVE: Benchmark(**_MMLU_PRO, file="mmlu_pro", part_of="mmlu_pro"),
+    "mmlu": _MMLU, "gpqa": _GPQA, "mmlu_1of4": replace(_MMLU, file="mmlu", samples=4),
+    "gpqa_1of4": replace(_GPQA, file="gpqa", samples=4),
+    "mmlu_pro_1of4": Benchmark(**_MMLU_PRO | {"group": "other", "category": ()}, file="mmlu_pro", samples=4),
     "tinybench": Benchmark("exact", "", ("question",), {"answer": _plain}, samples=4),
 }  # fmt: skip
 
@@ -140,6 +149,22 @@ def chosen(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(part for name in found for part in (PAPERS if name == "all" else (name,))))
 
 
+def _choices(row: dict) -> dict:
+    """A row of MMLU or GPQA in the columns of MMLU-Pro. GPQA's answers are listed in an order drawn by a hash.
+
+    >>> _choices({"question": "Which?", "choices": ["this", "that"], "answer": 1})["answer"]
+    'B'
+    """
+    if "Correct Answer" in row:
+        texts = [str(row[name]).strip() for name in ("Correct Answer", *(f"Incorrect Answer {n}" for n in (1, 2, 3)))]
+        listed = sorted(texts, key=lambda text: hashlib.sha256(f"{row['Question']} {text}".encode()).hexdigest())
+        return {"question": row["Question"], "options": listed, "answer": LETTERS[listed.index(texts[0])]}
+    if "choices" in row and "options" not in row:
+        right = row.get("answer")
+        return row | {"options": list(row["choices"]), "answer": LETTERS[right] if isinstance(right, int) else right}
+    return row
+
+
 def items(name: str, rows: Sequence[dict], where: str = "the rows") -> list[Item]:
     """The questions of a benchmark's published rows, in their order.
 
@@ -151,7 +176,9 @@ def items(name: str, rows: Sequence[dict], where: str = "the rows") -> list[Item
     Traceback (most recent call last):
     ValueError: data: minerva.jsonl has no column answer or solution, which minerva needs; it has problem, answr
     """
-    benchmark, has = BENCHMARKS[name], dict.fromkeys(key for row in rows for key in row)
+    benchmark = BENCHMARKS[name]
+    rows = [_choices(row) for row in rows] if benchmark.kind == "letter" else rows
+    has = dict.fromkeys(key for row in rows for key in row)
     if not rows:
         raise ValueError(f"data: {where} holds no question of {name}")
 
@@ -163,6 +190,7 @@ def items(name: str, rows: Sequence[dict], where: str = "the rows") -> list[Item
         return there
 
     question, gold, source = column(benchmark.question), column(benchmark.gold), column(benchmark.source, False)
+    category = column(benchmark.category, False)
     number = column(("id", "unique_id", "question_id", "uuid"), False)
     found = []
     for n, row in enumerate(rows):
@@ -179,7 +207,7 @@ def items(name: str, rows: Sequence[dict], where: str = "the rows") -> list[Item
             text = f"{row['context']}\n{text}"
         choices = (len(options) or len(LETTERS)) if benchmark.kind == "letter" else 0
         own = str(n if row.get(number) is None else row[number])
-        found.append(Item(own, str(row.get(source) or ""), text, choices, right))
+        found.append(Item(own, str(row.get(source) or ""), text, choices, right, str(row.get(category) or "")))
     if all(item.gold is None for item in found):
         raise ValueError(f"data: no gold of {name} can be read in the column {gold!r} of {where}; is it another set?")
     return found
@@ -232,7 +260,10 @@ def _in_folders(task: str, folders: Sequence[Path]) -> Path | None:
     for stem, folder in product(stems, folders):
         there = [path for path in sorted(folder.iterdir()) if path.suffix in SUFFIXES]
         exact = [path for path in there if path.stem == stem]
+        others = (name for name in BENCHMARKS if name.startswith(f"{stem}_"))  # MMLU-Pro's files are not MMLU's
+        others = tuple(name for name in others if BENCHMARKS[name].hub != BENCHMARKS[task].hub)
         longer = [path for path in there if path.stem.startswith(f"{stem}_") and VALIDATION not in path.stem]
+        longer = [path for path in longer if not path.stem.startswith(others)]
         if len(found := exact or longer) > 1:
             names = ", ".join(path.name for path in found)
             raise ValueError(f"data: {folder} holds several files of {task}: {names}; give one as {task}=PATH")

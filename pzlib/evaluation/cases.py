@@ -1,5 +1,5 @@
 """Completions as one table: what models answer to the same masked passages, a run's own predictions, real transcripts.
-Left out: the paper's own case (PretrainZero Fig. 8), one passage and one answer of each of two models."""
+Left out: the passage of PretrainZero's Fig. 8, of which our notes have a part; `of_passage` takes any."""
 
 import hashlib
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ import pandas as pd
 
 from pzlib.corpus.formats import records
 from pzlib.errors import near_names, refuse_unknown
+from pzlib.masking import apply_mask
 from pzlib.prompts import TEMPLATES, parse_boxed, predictor_prompt
 from pzlib.rewards import predictor_reward
 from pzlib.runs.episodes import is_right
@@ -130,6 +131,25 @@ def masked_cases(items, template: str = "tiny") -> pd.DataFrame:
     asked = [(kind, predictor_prompt(text, TEMPLATES[template]), target) for kind, text, target in items]
     rows = [(case_of(prompt), kind, prompt, target) for kind, prompt, target in asked]
     return pd.DataFrame(rows, columns=["case", "kind", "prompt", "target"]).drop_duplicates("case", ignore_index=True)
+
+
+def of_passage(models: dict, text: str, target: str, folder, samples: int = 4, rule: str = "all") -> pd.DataFrame:
+    """What each of `models` ({source: Run that starts from it}) answers to one passage with `target` masked, as
+    PretrainZero's Fig. 8: the completions of `answers`, for `pzlib.figures.inspector.casebook`.
+
+    folder: where the answers are kept. Errors: ValueError where the mask is not legal; as `answers`.
+
+    `of_passage({"base": run, "trained": models_of(run)[run.steps]}, "Rome is in Italy .", "Italy", "data/cases")`
+    """
+    masked, found = apply_mask(text, target, rule), []
+    if masked is None:
+        why = "give words that are in it, fewer than 8 times"
+        raise ValueError(f"target: {target!r} cannot be masked in the passage; {why}")
+    for source, run in models.items():
+        cases = masked_cases([("", masked.text, masked.target)], run.template)
+        path = Path(folder) / f"{case_of(cases['prompt'][0])}-{source}.jsonl"
+        found.append(answers(run, cases, path, source=source, samples=samples))
+    return pd.concat(found, ignore_index=True)
 
 
 def answers(run, cases: pd.DataFrame, path, *, source: str, step: int = 0, samples: int = 4) -> pd.DataFrame:

@@ -3,8 +3,8 @@ Left out: the papers' scorers; the splits here are those of whatever model is gi
 
 import math
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby, islice
 
 import pandas as pd
@@ -12,10 +12,13 @@ import pandas as pd
 from pzlib.engine.models import evaluating, to_ask
 from pzlib.engine.packing import entropies, read
 from pzlib.evaluation import Evaluation, prompts_digest, small_world
+from pzlib.evaluation.along import models
 from pzlib.evaluation.small_world import MAX_TOKENS, THINK, complete, row
 from pzlib.objectives.rpt import predicted, rpt_prompt, verdict
 from pzlib.objectives.targets import Target, cut, target_at, token_offsets, uncertain
+from pzlib.paths import root
 from pzlib.run import Run
+from pzlib.runs.folder import RunFolder
 from pzlib.words import kind_of
 from pzlib.world import tinywiki
 
@@ -23,6 +26,7 @@ THRESHOLDS = {"easy": 0.5, "medium": 1.0, "hard": 1.5}  # nats of top-16 entropy
 REASONING, DIRECT = "next token", "next token, direct"  # their groups in eval.csv
 SPLIT_TEXTS, EACH = 64, 4  # held-out passages of a world, and positions of each, for 64 questions a task of TinyBench
 SAMPLES = 4  # answers to each position
+HELD_OUT = 200  # passages of real text, as many as RPT holds out of OmniMATH
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,51 @@ def of_run(run) -> Evaluation:
     common = small_world.small_world(run.eval_items)
     own = next_tokens(*to_ask(Run(tier="mini")), texts, EACH, run.min_context, run.template)
     return Evaluation("next_tokens", lambda *asked: common(*asked) + own(*asked))
+
+
+def unread(run, tokenizer, passages: int = HELD_OUT) -> list:
+    """Passages of the text of a run, of documents none of whose passages it reads: of a small world its held-out ones,
+    else another draw from the same source. Raises ValueError where the run reads all of them.
+    """
+    if tinywiki.is_world(run.corpus):
+        return small_world.held_out(run.corpus, passages)
+    known = {_document(passage) for passage in run.method.load_items(run, tokenizer)}
+    other = replace(run, seed=run.seed + 1, corpus_limit=run.corpus_limit + passages)
+    found = [passage for passage in run.method.load_items(other, tokenizer) if _document(passage) not in known]
+    if not found:
+        raise ValueError(f"corpus_limit: {run.run_id} reads every document of {run.corpus}; train with a lower one")
+    return found[:passages]
+
+
+def _document(passage) -> str:
+    return passage.id.partition("~")[0].rpartition(".")[0]
+
+
+def along(run_id: str, passages: int = HELD_OUT, each: int = EACH, say: Callable[[str], None] = print) -> pd.DataFrame:
+    """Ask every model of a run (its start, those it kept, its end) for next tokens of `unread` text, after a reasoning
+    and without; the rows are added to the run's eval.csv and returned. RPT's Table 1 at real size.
+
+    The scorer of the splits is the model that the run starts from (RPT: R1-Distill-Qwen-14B, its base). How many
+    positions the paper takes of each of its 200 texts is not stated: `each`. Errors: as `pzlib.evaluation.along.models`
+    and `unread`; ValueError for a run that reads problems.
+    """
+    steps = models(run_id)
+    folder = RunFolder(root() / "data/runs" / run_id)
+    params, found, ask = folder.params(), [], None
+    run = Run.from_dict({name: params[name] for name in Run(tier=params["tier"]).to_dict() if name in params})
+    if run.method.reads_problems:
+        raise ValueError(f"next_tokens: {run_id} reads problems, no text; ask a run that reads text")
+    for step, name in steps.items():
+        model, tokenizer = to_ask(replace(run, model=name, name=""))
+        if ask is None:
+            texts = [passage.text for passage in unread(run, tokenizer, passages)]
+            sizes = {"version": run.rpt_template, "max_tokens": run.max_completion_tokens}
+            ask = next_tokens(model, tokenizer, texts, each, run.min_context, run.template, **sizes)
+        say(f"step {step}: {name}, next tokens of {len(texts)} held-out passages")
+        found += [{"step": step, **row} for row in ask(model, tokenizer, step)]
+        folder.append_eval(found)
+        model = None  # the next one needs its room
+    return pd.DataFrame(found)
 
 
 def perplexity(model, tokenizer, passages) -> pd.DataFrame:

@@ -74,7 +74,7 @@ def mark(
         for i, reply in enumerate(replies):
             if reply is None and random_option is not None and item.options and item.gold:
                 right[i], why[i] = rng.choice(LETTERS[: item.options]) == item.gold, DRAWN
-        own = {"id": item.id, "key": item.key, "source": item.source, "gold": item.gold}
+        own = {"id": item.id, "key": item.key, "source": item.source, "gold": item.gold, "category": item.category}
         records.append(own | one | {"answers": replies, "right": right, "why": why})
     return records
 
@@ -284,19 +284,36 @@ def samples(folder: Path | str) -> list[dict]:
 
 def rows_of(folder: Path | str, tasks: Sequence[str]) -> list[dict]:
     """What a model's folder of evaluations holds of `tasks`, as rows of the table of scores (EVAL_COLUMNS) but their
-    step: a benchmark's accuracy, or its mean over k answers; pass@k stays in scores.csv."""
+    step: a benchmark's accuracy, or its mean over k answers, and that of each category, a task "mmlu_pro, law"; pass@k
+    stays in scores.csv."""
     found = []
     for task in tasks:
-        first = pd.read_csv(Path(folder) / task / "scores.csv").iloc[0]
-        answers, length = int(first["n"] * first["k"]), first.get("length")
-        asked = prompts_digest([line["prompt"], line["gold"]] for line in samples(Path(folder) / task))
-        found.append({
-            "task": task, "group": BENCHMARKS[task].group, "n": answers, "correct": round(first["score"] * answers),
-            "accuracy": round(first["score"], 6), "length": None if pd.isna(length) else float(length),
-            "reasoned": None, "k": int(first["k"]), "low": round(first["low"], 6), "high": round(first["high"], 6),
-            "prompts": asked,
-        })  # fmt: skip
+        first, lines = pd.read_csv(Path(folder) / task / "scores.csv").iloc[0], samples(Path(folder) / task)
+        found.append(_row(task, BENCHMARKS[task].group, first, lines))
+        parts = {} if BENCHMARKS[task].part_of else _by_category(lines)
+        for category, own in sorted(parts.items()):
+            found.append(_row(f"{task}, {category.lower()}", f"{task} by category", score(own)[0], own))
     return found
+
+
+def _by_category(lines):
+    """{category: its samples}; of a benchmark without such, and of an earlier version's samples, {}."""
+    found = {}
+    for line in lines:
+        if line.get("category"):
+            found.setdefault(line["category"], []).append(line)
+    return found
+
+
+def _row(task, group, first, lines):
+    """A row of the table of scores, of the first row of scores and the samples it is of."""
+    answers, length = int(first["n"] * first["k"]), first.get("length")
+    return {
+        "task": task, "group": group, "n": answers, "correct": round(first["score"] * answers),
+        "accuracy": round(first["score"], 6), "length": None if pd.isna(length) else float(length),
+        "reasoned": None, "k": int(first["k"]), "low": round(first["low"], 6), "high": round(first["high"], 6),
+        "prompts": prompts_digest([line["prompt"], line["gold"]] for line in lines),
+    }  # fmt: skip
 
 
 def picked(folder: Path | str, each: int = 2, seed: int = 0) -> pd.DataFrame:

@@ -55,7 +55,10 @@ def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> 
         if lacking := [f"{name}.csv" for name in names if name not in stored]:
             print(f"{figure.name}: not drawn, {results_dir} has no {' and no '.join(lacking)}")
             continue
-        shown = {one: figure.arms or tuple(studies.STUDIES[one].arms) for one in (study, *figure.others)}
+        shown = {one: _shown(one, figure.arms, tier) for one in (study, *figure.others)}
+        if not all(shown.values()):
+            print(f"{figure.name}: not drawn, {study} has no arm at tier {tier}")
+            continue
         found = {one: [_rows(stored[name], one, arms, tier) for name in names] for one, arms in shown.items()}
         if lacking := [words for one, arms in shown.items() if (words := _lacking(found[one], one, arms))]:
             print(f"{figure.name}: not drawn, {' and '.join(lacking)} lack runs at tier {tier}")
@@ -69,6 +72,12 @@ def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> 
     # without the collector, which would look again and again through what is gone with the processes anyway
     with ProcessPoolExecutor(2, initializer=gc.disable) as pool:
         return [path for paths in pool.map(_drawn, jobs) for path in paths]
+
+
+def _shown(study: str, arms: tuple, tier: str) -> tuple:
+    """Those of the arms (by default all) that a study has at the tier."""
+    out = studies.left_out(study, tier)
+    return tuple(arm for arm in arms or studies.STUDIES[study].arms if arm not in out)
 
 
 def _rows(table: pd.DataFrame, study: str, arms: tuple, tier: str) -> pd.DataFrame:

@@ -135,9 +135,11 @@ def result_at_equal_tokens(tinybench: pd.DataFrame, training: pd.DataFrame, sour
 def perplexities(perplexity: pd.DataFrame, source: str = "data/results/perplexity.csv") -> Picture:
     """RLP's Table S.8: perplexity of held-out text before and after, for all tokens and each class of kind."""
     table = forms.checked(perplexity, "perplexity", ["task", "perplexity"])
-    titles, marks = {"text": "All tokens", **metrics.CLASSES}, {"base": METHODS["base"]} | marks_of(table["arm"])
+    titles = {"text": "All tokens"} | {n: title for n, title in metrics.CLASSES.items() if n in set(table["task"])}
+    marks = {"base": METHODS["base"]} | marks_of(table["arm"])
     figure = sheet(1.6 + 0.42 * len(marks))
-    for ax, (task, title) in zip(figure.subplots(1, len(titles), sharey=True), titles.items(), strict=True):
+    axes = figure.subplots(1, len(titles), squeeze=False, sharey=True)[0]
+    for ax, (task, title) in zip(axes, titles.items(), strict=True):
         rows = table[table["task"] == task]
         rows = rows.assign(arm=rows["arm"].where(rows["step"] > 0, "base"))
         means = rows.groupby(["arm", "seed"])["perplexity"].mean()

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from pzlib.evaluation.benchmarks import BENCHMARKS
 from pzlib.figures import forms, style
 from pzlib.figures.forms import NOT_AT_ZERO, SEEDS, TINYBENCH, TRAINING, columns, evaluated, explain, folded, legend_of
 from pzlib.figures.style import METHODS, Mark, Picture, caption, grid, marks_of, sheet, styled
@@ -258,7 +259,8 @@ def ablation_beside(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture
         look = {"fmt": "o", "color": mark.colour, "markersize": 6, "capsize": 3}
         right.errorbar(place, ends.mean(), yerr=forms.reach(ends), **look)
     right.axhline(values(table, "overall", "base").mean(), color=METHODS["base"].colour, linestyle="--", linewidth=1)
-    right.set(title="(b) Ours: TinyBench, overall (%)", xlabel=varied, xlim=(-0.5, len(arms) - 0.5))
+    what = "TinyBench, overall" if set(table["task"]).isdisjoint(BENCHMARKS) else "overall"
+    right.set(title=f"(b) Ours: {what} (%)", xlabel=varied, xlim=(-0.5, len(arms) - 0.5))
     right.set_xticks(range(len(arms)), [*map(_setting, arms)])
     words = "Paper: Qwen3-1.7B-Base, one run each, as printed. Ours: plain mean of general and math after training. "
     words += f"{SEEDS} Dashed: the base. The vertical axes do not start at zero and share no scale: compare the order."

@@ -15,6 +15,7 @@ from pzlib import objectives
 from pzlib.errors import near_names, refuse_unknown
 from pzlib.paths import locate
 from pzlib.run import Run
+from pzlib.runs.folder import RunFolder
 from pzlib.studies import queue, results
 from pzlib.studies.metrics import GROUPS
 from pzlib.studies.records import BASELINES, MASKING, PROXY, STUDIES, Study
@@ -123,6 +124,8 @@ def left_out(name: str | Study, tier: str) -> dict[str, str]:
         own = settings_of(study, arm, tier)
         if tinywiki.is_world(own.get("corpus", "")) and not WORLDS[tier].small:
             found[arm] = "its text is of the small world"
+        elif arm in (study.real if WORLDS[tier].small else study.small):
+            found[arm] = "it is of a real tier" if WORLDS[tier].small else "its size is of the small world"
         elif own.get("entropy_model") == PROXY:
             found[arm] = "no smaller model with the base's tokenizer is named for it"
         elif study.arms[arm].get("text") == "both" and not WORLDS[tier].small:
@@ -131,8 +134,12 @@ def left_out(name: str | Study, tier: str) -> dict[str, str]:
 
 
 def leaving_out(names, tier: str) -> str:
-    """A line a study and reason: which arms are left out at the tier, and why; "" where none is."""
+    """A line a study and reason: which arms are left out at the tier, and why; "" where none is.
+
+    A small tier says nothing of arms that only real tiers have.
+    """
     lines = []
+    names = () if WORLDS[tier].small else names
     for name in names:
         reasons = {}
         for arm, why in left_out(name, tier).items():
@@ -201,6 +208,22 @@ def starts_of(names, tier: str = "mini", seeds=None, settings=None) -> list[Run]
         arms = [(arm, run) for arm, run in arms_of(name, tier, seeds, settings) if arm in starts]
         found += [start_of(starts[arm], tier, run.seed, settings)[0] for arm, run in arms]
     return list(dict.fromkeys(found))
+
+
+def finished(name: str, tier: str, settings=None) -> list[str]:
+    """The run ids of a study's complete runs at a tier, and of their number a line; of what is no study, the name.
+
+    Raises ValueError where none is complete.
+    """
+    if name not in STUDIES:
+        return [name]
+    found = runs_of([name], tier, settings=settings)
+    done = [run.run_id for run in found if RunFolder(run.folder).state() == "complete"]
+    if not done:
+        made = f"`pzlib study {name} --tier {tier}` makes them"
+        raise ValueError(f"model: no run of the study {name} is complete at tier {tier}; {made}")
+    print(f"{name}: {len(done)} of {len(found)} runs are complete")
+    return done
 
 
 def select(table: pd.DataFrame, name: str, tier: str = "mini", seeds=None, settings=None) -> pd.DataFrame:

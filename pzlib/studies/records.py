@@ -44,8 +44,9 @@ class Study:
     question: what it asks, in one line. core: whether `make mini` runs it. steps: of shorter runs at `mini`, where a
     study says so; they are asked before and after only. base_of: the method from whose base, over whose steps and with
     whose lengths of text all arms train at a real tier, so that they compare. rate_of: the method whose learning rate
-    all arms take, where arms should differ in nothing else; None: each method that of its own sweep. figures: the files
-    that show it.
+    all arms take, where arms should differ in nothing else; None: each method that of its own sweep. small, real: arms
+    that only small tiers have, or only real ones, where a paper's sizes fit no small model. figures: the files that
+    show it; a study without any is in the papers' list (`pzlib.studies.papers`).
     """
 
     question: str
@@ -55,6 +56,8 @@ class Study:
     steps: int | None = None
     rate_of: str | None = None
     base_of: str | None = None
+    small: tuple[str, ...] = ()
+    real: tuple[str, ...] = ()
     figures: tuple[Figure, ...] = (RESULT,)
 
 
@@ -97,10 +100,12 @@ PLAIN_TEXT = {"objective": "continued_pretraining", **SUPERVISED_ROWS, "corpus_l
 SMALL = {"base": "smaller"}
 
 
-def _rlp(question, setting, values):
-    """One of RLP's ablations."""
+def _rlp(question, setting, values, small=(), real=()):
+    """One of RLP's ablations; small, real: the values that only such tiers have."""
+    where = {"small": small, "real": real}
+    apart = {tiers: tuple(arm for arm, value in values.items() if value in own) for tiers, own in where.items()}
     figures = (RESULT, BESIDE)
-    return Study(question, _arms(setting, values, objective="rlp"), seeds=THREE, steps=100, figures=figures)
+    return Study(question, _arms(setting, values, objective="rlp"), seeds=THREE, steps=100, figures=figures, **apart)
 
 
 STUDIES = {
@@ -228,11 +233,13 @@ STUDIES = {
     ),
     "rlp_rollouts": _rlp(
         "RLP's Fig. 2 and Table S.1: how many thoughts a token?",
-        "group", {f"rlp, rollouts {g}": g for g in (4, 8, 16)},
+        "group", {f"rlp, rollouts {g}": g for g in (4, 8, 16, 32)}, real=(32,),
     ),
     "rlp_thoughts": _rlp(
         "RLP's Fig. 2 and Table S.1: how long may a thought be?",
-        "max_completion_tokens", {f"rlp, completion tokens {n}": n for n in (4, 8, 16, 24)},
+        "max_completion_tokens",
+        {f"rlp, completion tokens {n}": n for n in (4, 8, 16, 24, 64, 128, 256, 512, 1024, 2048, 4096)},
+        small=(4, 8, 16, 24), real=(64, 128, 256, 512, 1024, 2048, 4096),
     ),
     "rlp_kl": _rlp(
         "RLP's Fig. 2 and Table S.1: does a KL term help?",
@@ -241,7 +248,26 @@ STUDIES = {
     # What all thoughts of a group share cancels in their advantages, the average's likelihood too: these runs part by
     # rounding alone, and how far they do tells what chance makes of one and the same run.
     "rlp_ema": _rlp(
-        "RLP's Table S.6: how slow a baseline?", "ema", {f"rlp, tau {tau:g}": tau for tau in (0.9, 0.99, 0.999)},
+        "RLP's Table S.6: how slow a baseline?", "ema",
+        {f"rlp, tau {tau:g}": tau for tau in (0.9, 0.99, 0.995, 0.999, 0.9995)}, small=(0.9,), real=(0.995, 0.9995),
+    ),
+    # At mini they are runs of the study `side`.
+    "rlp_rpt": Study(
+        "RLP's Table 3: does RLP teach more than RPT, from one base, at equal text and at equal compute?",
+        _objectives("rpt", "rlp", text="general"), base_of="rlp", figures=(),
+    ),
+    "rlp_corpora": Study(
+        "RLP's Table 4: which corpus? OmniMATH is the one of its texts that is public under a name known to us.",
+        {
+            "rlp, OmniMath": {"objective": "rlp", "text": "clean"},
+            "cpt, OmniMath": {"objective": "continued_pretraining", "text": "clean"},
+        }, seeds=THREE, base_of="rlp", real=("rlp, OmniMath", "cpt, OmniMath"), figures=(),
+    ),
+    "rlp_context": Study(
+        "RLP's Table S.5: does continued pretraining gain from longer rows?",
+        _arms(
+            "max_tokens", {"cpt, 8K context": 8192, "cpt, 32K context": 32_768}, objective="continued_pretraining",
+        ), seeds=THREE, base_of="rlp", real=("cpt, 8K context", "cpt, 32K context"), figures=(),
     ),
     "entropy_model": Study(
         "Whose entropy should choose: the policy's, the base's, a proxy's?",

@@ -13,6 +13,7 @@ from pzlib.errors import near_names
 from pzlib.paths import locate, root
 from pzlib.run import Run
 from pzlib.runs.folder import EVAL_COLUMNS, RunFolder, write_atomic
+from pzlib.tiers import WORLDS
 
 KEY = ["run_id", "objective", "tier", "seed"]  # the first columns of every table
 SETTINGS = [f.name for f in fields(Run) if f.name not in (*KEY, "name")]
@@ -201,23 +202,29 @@ def merge(path, tables, within):
     write_atomic(path, both.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
-def collect_perplexity(runs, tier="mini"):
+def collect_perplexity(runs, tier="mini", texts=None):
     """Measure the perplexity of each Run's model before (step 0) and after (its last step), and bring the rows into
     perplexity.csv of the tier: a row a run, step and task.
 
-    Runs whose trained model is not in data/runs are left out. The models before are read once each.
+    texts: passages, the same for all; None: of the small world, at a real tier of text that the first run does not
+    read (RLP's Table S.8: its own corpus, and Wikitext-103). Runs whose trained model is not in data/runs are left out.
+    The models before are read once each.
     """
-    from pzlib.engine.models import load as load_model
-    from pzlib.evaluation.next_tokens import perplexity
+    from pzlib.engine.models import to_ask as load_model
+    from pzlib.evaluation.next_tokens import perplexity, unread
     from pzlib.world import tinywiki
 
-    passages, before, tables = tinywiki.passages("tinywiki", PERPLEXITY_TEXTS, seed=-1), {}, []  # of no run's seed
+    before, tables = {}, []
+    if texts is None and WORLDS[tier].small:
+        texts = tinywiki.passages("tinywiki", PERPLEXITY_TEXTS, seed=-1)  # of no run's seed
     for run in runs:
         if not (run.folder / "model").is_dir():
             continue
         if run.model not in before:
-            before[run.model] = perplexity(*load_model(run), passages)
-        after = perplexity(*load_model(Run(**run.to_dict() | {"model": run.run_id, "name": ""})), passages)
+            model, tokenizer = load_model(run)
+            texts = texts or unread(run, tokenizer, PERPLEXITY_TEXTS)
+            before[run.model] = perplexity(model, tokenizer, texts)
+        after = perplexity(*load_model(Run(**run.to_dict() | {"model": run.run_id, "name": ""})), texts)
         for step, table in ((0, before[run.model]), (run.steps, after)):
             key = {name: getattr(run, name) for name in KEY}
             tables.append(table.assign(**key, step=step)[[*KEY, "step", *table.columns]])

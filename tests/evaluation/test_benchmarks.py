@@ -128,3 +128,28 @@ def test_real_files_are_read_whole(real_data):
         "mmlu_pro": 1000, "supergpqa": 300, "bbeh": 460, "math500": 500, "gsm8k": 1319, "aime24": 30, "amc23": 40,
         "minerva": 272, "olympiadbench": 675, "aime25": 30,
     }  # fmt: skip
+
+
+def test_rlps_sets_are_choices_in_an_order_that_no_model_knows():
+    (item,) = items("mmlu", [{"question": "Which?", "subject": "law", "choices": ["this", "that"], "answer": 1}])
+    assert (item.gold, item.options) == ("B", 2) and "(B): that" in item.question
+    wrong = {f"Incorrect Answer {n}": text for n, text in enumerate(("two", "three", "four"), 1)}
+    rows = [{"Question": f"{n}?", "Correct Answer": "one ", **wrong} for n in range(40)]
+    found = items("gpqa", rows)
+    assert found == items("gpqa", rows) and {item.gold for item in found} == set("ABCD")
+    assert all(f"({item.gold}): one\n" in item.question for item in found)
+    assert [BENCHMARKS[name].samples for name in ("mmlu_1of4", "mmlu_pro_1of4", "gpqa_1of4", "mmlu")] == [4, 4, 4, 1]
+
+
+def test_the_files_of_mmlu_pro_are_not_those_of_mmlu(tmp_path):
+    for name in ("mmlu_test.jsonl", "mmlu_pro_test.jsonl"):
+        (tmp_path / name).touch()
+    found = benchmarks.sources(["mmlu", "mmlu_1of4", "mmlu_pro", "mmlu_pro_1of4"], [str(tmp_path)])
+    assert [path.name for path in found.values()] == ["mmlu_test.jsonl"] * 2 + ["mmlu_pro_test.jsonl"] * 2
+
+
+def test_a_question_has_the_subject_of_its_row():
+    row = {"question": "Which?", "options": ["this", "that"], "answer": "B"}
+    assert items("mmlu_pro", [row | {"category": "law"}])[0].category == "law"
+    assert items("supergpqa", [row | {"discipline": "Law", "answer_letter": "B"}])[0].category == "Law"
+    assert items("mmlu_pro_1of4", [row | {"category": "law"}])[0].category == ""

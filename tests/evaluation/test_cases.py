@@ -19,6 +19,7 @@ from pzlib.evaluation.cases import (
     models_of,
     read_completions,
 )
+from pzlib.figures.inspector import casebook
 from pzlib.run import Run
 from pzlib.studies.patterns import measured
 
@@ -143,3 +144,17 @@ def test_only_cases_that_all_have_answered_are_lined_up():
     assert set(lined_up(rows)["case"]) == {"q"} and len(lined_up(rows)) == 3
     assert set(lined_up(rows, ["a", "c"])["case"]) == {"p", "q"}
     assert lined_up(rows[rows["case"] != "q"]).empty
+
+
+def test_one_passage_is_put_to_several_models(skilled, tmp_path):
+    text = "Rome Oslo Lima Kyiv seven five two three nine ."
+    run = Run(tier="smoke", model=str(skilled / "model"), max_completion_tokens=8)
+    models = {"a": run, "b": replace(run, seed=1)}
+    table = cases.of_passage(models, text, "Kyiv", tmp_path, samples=3)
+    assert table["source"].tolist() == ["a"] * 3 + ["b"] * 3 and set(table["target"]) == {"Kyiv"}
+    assert table["case"].nunique() == 1 and "Lima [mask] seven" in table["prompt"][0]
+    page = casebook(table, {"the passage": [table["case"][0]]})
+    assert "target <b>Kyiv</b>" in page and page.count("<th ") == 2
+    assert cases.of_passage(dict.fromkeys(models, None) | models, text, "Kyiv", tmp_path, samples=3).equals(table)
+    with pytest.raises(ValueError, match="target: 'Paris' cannot be masked in the passage; give words that are in it"):
+        cases.of_passage(models, text, "Paris", tmp_path)

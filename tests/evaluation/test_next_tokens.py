@@ -12,11 +12,22 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from pzlib.engine.packing import entropies
 from pzlib.evaluation import next_tokens as module
 from pzlib.evaluation import small_world
-from pzlib.evaluation.next_tokens import Position, held_out, next_tokens, perplexity, predicted_directly, rows
+from pzlib.evaluation.next_tokens import (
+    Position,
+    along,
+    held_out,
+    next_tokens,
+    perplexity,
+    predicted_directly,
+    rows,
+    unread,
+)
 from pzlib.masking import Passage
 from pzlib.objectives.targets import target_at, token_offsets
 from pzlib.paths import REPO
-from pzlib.runs.folder import EVAL_COLUMNS
+from pzlib.run import Run
+from pzlib.runs.folder import EVAL_COLUMNS, RunFolder
+from pzlib.train import train
 from pzlib.world import tinywiki
 
 TEXT = "Anna lives in Rome near the old river ."
@@ -130,3 +141,42 @@ def test_classes_of_labelled_text_add_up_to_the_whole(model, tokenizer):
     assert total == pytest.approx(4 * table["nats"]["text"]) and table["group"].tolist() == ["text", *["classes"] * 2]
     with pytest.raises(ValueError, match="passages: none has two tokens"):
         perplexity(model, tokenizer, [replace(LABELLED, text="Anna", kinds=())])
+
+
+def real_run(skilled, limit, **more):
+    """A run on texts of a file, not of a small world."""
+    settings = {"tier": "smoke", "steps": 3, "keep_every": 1, "min_tokens": 4, "max_prompt_tokens": 32, "passages": 1,
+                "max_completion_tokens": 8, "name": "kept", "objective": "random_span", "min_context": 2}  # fmt: skip
+    corpus = str(skilled / "corpus.jsonl")
+    return Run(model=str(skilled / "model"), corpus=corpus, corpus_limit=limit, **settings | more)
+
+
+def test_unread_text_is_of_documents_that_the_run_does_not_read(skilled):
+    run = real_run(skilled, 10)
+    tokenizer = AutoTokenizer.from_pretrained(skilled / "model")
+    read = {passage.text for passage in run.method.load_items(run, tokenizer)}
+    found = unread(run, tokenizer, 5)
+    assert len(found) == 5 and not read & {passage.text for passage in found}
+    with pytest.raises(ValueError, match="corpus_limit: kept reads every document"):
+        unread(real_run(skilled, 10_000), tokenizer, 5)
+    assert unread(Run(tier="smoke"), tokenizer, 3) == small_world.held_out("tinywiki", 3)
+
+
+def test_every_model_of_a_run_is_asked_for_next_tokens_of_text_that_it_does_not_read(skilled, home, monkeypatch):
+    monkeypatch.setattr(module, "THRESHOLDS", {"easy": 0.0, "medium": 0.5, "hard": 1.0})  # of this sure little model
+    folder, said = train(real_run(skilled, 10)), []
+    table = along("kept", passages=4, each=2, say=said.append)
+    assert said[0] == f"step 0: {skilled}/model, next tokens of 4 held-out passages" and len(said) == 4
+    rows = folder.evals()
+    assert sorted(set(rows["step"])) == [0, 1, 2, 3] and set(rows["group"]) == {"next token", "next token, direct"}
+    assert rows.groupby("task")["prompts"].nunique().eq(1).all() and len(table) == len(rows)
+    assert rows.loc[rows["task"] == "next token, easy", "n"].tolist() == [4 * 2 * 4] * 4
+
+
+def test_runs_of_problems_are_not_asked_for_next_tokens(home):
+    with pytest.raises(FileNotFoundError, match="'none' is no run"):
+        along("none")
+    run = Run(tier="smoke", objective="rlvr", name="kept")
+    RunFolder(run.folder).open(run).set_status("complete", step=12, steps=12)
+    with pytest.raises(ValueError, match="next_tokens: kept reads problems"):
+        along("kept")

@@ -247,8 +247,11 @@ def test_benchmarks_and_the_small_world_are_rows_of_one_table(ask, home):
     folder, table, _ = ask(["math500", "amc23", "mmlu_pro"], right_of_the_first)
     rows = scores.rows_of(folder, ["math500", "amc23", "mmlu_pro"])
     small = small_world.row("sum", "math", [(1.0, 7, True), (0.0, 5, False)], 2, "abc")
-    assert [set(row) for row in rows] == [set(small)] * 3 == [set(EVAL_COLUMNS) - {"step"}] * 3
-    one, many, letters = rows
+    assert [set(row) for row in rows] == [set(small)] * 5 == [set(EVAL_COLUMNS) - {"step"}] * 5
+    one, many, letters, *categories = rows
+    assert [(row["task"], row["group"], row["n"], row["accuracy"]) for row in categories] == [
+        ("mmlu_pro, health", "mmlu_pro by category", 1, 0.0), ("mmlu_pro, math", "mmlu_pro by category", 1, 1.0)
+    ]  # fmt: skip
     assert (one["group"], one["n"], one["k"], one["correct"], one["accuracy"]) == ("math", 2, 1, 1, 0.5)
     assert (many["group"], many["n"], many["k"], many["correct"]) == ("math", 64, 32, 64)
     assert (letters["group"], letters["low"], letters["high"]) == ("general", 0.0, 1.0)  # one source: nothing is known
@@ -259,7 +262,7 @@ def test_benchmarks_and_the_small_world_are_rows_of_one_table(ask, home):
     run = RunFolder(home / "data/runs/mixed")
     run.path.mkdir(parents=True)
     run.append_eval([{"step": 0, **row} for row in (*rows, small)])
-    assert tuple(run.evals().columns) == EVAL_COLUMNS and len(run.evals()) == 4
+    assert tuple(run.evals().columns) == EVAL_COLUMNS and len(run.evals()) == 6
 
 
 def test_a_fixed_tenth_of_mmlu_pro_is_a_benchmark_of_its_own(ask, tmp_path):

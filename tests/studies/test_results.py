@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
 from pzlib.studies.metrics import values
 from pzlib.studies.results import KEY, TABLES, collect, collect_perplexity, load, read, stored
+from pzlib.tiers import WORLDS
 from pzlib.train import train
 
 
@@ -159,3 +161,15 @@ def test_perplexity_is_measured_before_and_after_a_run_and_stored_once(tiny_mode
     assert "0 runs measured" in capsys.readouterr().out
     collect_perplexity([run], "smoke")
     assert load("perplexity", "smoke").to_csv() == before
+
+
+def test_at_a_real_tier_perplexity_is_of_text_that_the_run_does_not_read(skilled, home, monkeypatch):
+    settings = {"tier": "smoke", "steps": 2, "min_tokens": 4, "corpus_limit": 10, "max_completion_tokens": 8}
+    run = Run(model=str(skilled / "model"), corpus=str(skilled / "corpus.jsonl"), passages=1, **settings)
+    train(run)
+    monkeypatch.setitem(WORLDS, "smoke", replace(WORLDS["smoke"], small=False))
+    collect_perplexity([run], "smoke")
+    table = load("perplexity", "smoke")
+    assert table["task"].tolist() == ["text"] * 2 and table["step"].tolist() == [0, 2]  # it has no kinds
+    collect_perplexity([run], "smoke", texts=nine_words(5, seed=9))
+    assert load("perplexity", "smoke")["tokens"].tolist() == [45, 45]

@@ -6,6 +6,7 @@ import pytest
 from pzlib import studies
 from pzlib.paths import REPO
 from pzlib.run import Run
+from pzlib.runs.folder import RunFolder
 from pzlib.studies import STUDIES, Study, arms_of, best_rate, select
 from pzlib.studies.results import folder_of
 
@@ -208,3 +209,27 @@ def test_a_form_is_drawn_with_the_tables_that_its_parameters_name(home, capsys, 
     assert shown == [["all occurrences", "all occurrences", "of the form"]]
     study.draw(lambda training, tinybench: shown.append("drawn"), "mask_rule")
     assert len(shown) == 1 and "training of mask_rule: not run yet" in capsys.readouterr().out
+
+
+def test_arms_of_real_tiers_are_not_run_at_small_ones_and_the_other_way_round():
+    small, real = (dict(arms_of("rlp_ema", tier, [0])) for tier in ("mini", "paper"))
+    assert [run.ema for run in small.values()] == [0.9, 0.99, 0.999]
+    assert [run.ema for run in real.values()] == [0.99, 0.995, 0.999, 0.9995]
+    assert studies.left_out("rlp_ema", "paper") == {"rlp, tau 0.9": "its size is of the small world"}
+    assert "rlp, tau 0.9 left out at paper" in studies.leaving_out(["rlp_ema"], "paper")
+    assert arms_of("rlp_context", "mini") == [] == studies.runs_of(["rlp_corpora"], "mini")
+    at_mini = {run.run_id for _, run in arms_of("side", "mini")}
+    assert {run.run_id for _, run in arms_of("rlp_rpt", "mini")} <= at_mini  # nothing new to run there
+
+
+def test_a_studys_finished_runs_are_those_that_are_evaluated(home, capsys):
+    runs = dict(arms_of("mask_rule", "gpu", [0, 1]))
+    assert studies.finished("any/model", "gpu") == ["any/model"]
+    with pytest.raises(
+        ValueError, match="no run of the study mask_rule is complete at tier gpu; `pzlib study mask_rule"
+    ):
+        studies.finished("mask_rule", "gpu")
+    for state, run in (("complete", runs["one mask"]), ("running", runs["whole words"])):
+        RunFolder(run.folder).open(run).set_status(state, step=1, steps=1)
+    assert studies.finished("mask_rule", "gpu") == [runs["one mask"].run_id]
+    assert "mask_rule: 1 of 9 runs are complete" in capsys.readouterr().out
