@@ -93,7 +93,7 @@ def settings_of(study: Study, arm: str, tier: str, settings=None) -> dict:
         mini = TIERS["mini"]
         for setting, size in (("passages", "passages"), ("random_span_steps", "steps")):
             if setting in own:
-                own[setting] = round(own[setting] * TIERS[tier][size] / mini[size])
+                own[setting] = max(1, round(own[setting] * TIERS[tier][size] / mini[size]))
         if "corpus_limit" in own:
             own["corpus_limit"] = max(own["corpus_limit"], TIERS[tier]["corpus_limit"])
     given = {name: v for name, v in (settings or {}).items() if not (method.reads_problems and name in OF_TEXT)}
@@ -242,18 +242,33 @@ class Opened:
         if found.empty and len(left_out(study, self.tier)) == len(study_of(study).arms):
             print(leaving_out([study], self.tier), end="")
         elif found.empty:
-            own = f"pzlib study {study} --tier {self.tier}"
-            print(f"{table} of {study}: not run yet: `{own if table in results.TABLES else results.MADE_BY[table]}`")
+            own, made = f"pzlib study {study} --tier {self.tier}", self._made(study)
+            if table == "tinybench" and made:  # real benchmarks are asked when a run has ended
+                print(f"{table} of {study}: not asked yet: `pzlib evaluate RUN_ID --along`, then `pzlib results`;", end=" ")
+                print(f"its runs: {', '.join(made)}")
+            else:
+                made_by = own if table in results.TABLES else results.MADE_BY[table]
+                print(f"{table} of {study}: not run yet: `{made_by}`")
         return found
 
+    def _made(self, study: str) -> list[str]:
+        runs = [run.run_id for _, run in arms_of(study, self.tier, self.seeds, self.settings)]
+        return [name for name in runs if self.found.get(name) in ("stored", "complete")]
+
     def draw(self, form: Callable, study: str = "", arms=()) -> None:
-        """Show a figure of `pzlib.figures` of a study: its parameters say by their names which tables it takes."""
+        """Show a figure of `pzlib.figures` of a study: its parameters say by their names which tables it takes.
+
+        What its rows do not hold, such as masks of a model that made no legal one, is said in a line.
+        """
         from IPython.display import display
 
         tables = [name for name in inspect.signature(form).parameters if name in results.MADE_BY]
         rows = [self.rows(name, study, arms) for name in tables]
         if not any(table.empty for table in rows):
-            display(form(*rows))
+            try:
+                display(form(*rows))
+            except ValueError as error:  # a form's own, in words
+                print(f"{form.__name__} of {study or self.names[0]} is not drawn: {str(error).partition(';')[0]}")
 
     def tally(self) -> pd.DataFrame:
         """What became of the runs: a row a study and arm, with how many were planned, finished, failed."""

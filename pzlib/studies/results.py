@@ -17,7 +17,7 @@ from pzlib.runs.folder import EVAL_COLUMNS, RunFolder, write_atomic
 KEY = ["run_id", "objective", "tier", "seed"]  # the first columns of every table
 SETTINGS = [f.name for f in fields(Run) if f.name not in (*KEY, "name")]
 FACTS = ["corpus_digest", "model_fingerprint", "parameters"]  # of params.json, beside the settings
-PERPLEXITY_TEXTS = 200  # held-out passages of the world: about 12,000 tokens
+PERPLEXITY_TEXTS = 200  # held-out passages: in the small world about 12,000 tokens
 BINS = 20  # rows of training.csv a run: a table of all runs by step would be too large to commit
 
 # What tells the rows of one run apart; runs.csv has one row a run. tinybench.csv is the table of scores, whatever was
@@ -205,19 +205,19 @@ def collect_perplexity(runs, tier="mini"):
     """Measure the perplexity of each Run's model before (step 0) and after (its last step), and bring the rows into
     perplexity.csv of the tier: a row a run, step and task.
 
-    Runs whose trained model is not in data/runs are left out. The models before are read once each.
+    runs: of one text, of which none of them reads the passages that are measured. Runs whose trained model is not in
+    data/runs are left out. The models before are read once each.
     """
-    from pzlib.engine.models import load as load_model
+    from pzlib.engine.models import to_ask
+    from pzlib.evaluation.cases import held_out_passages
     from pzlib.evaluation.next_tokens import perplexity
-    from pzlib.world import tinywiki
 
-    passages, before, tables = tinywiki.passages("tinywiki", PERPLEXITY_TEXTS, seed=-1), {}, []  # of no run's seed
-    for run in runs:
-        if not (run.folder / "model").is_dir():
-            continue
+    there, before, tables = [run for run in runs if (run.folder / "model").is_dir()], {}, []
+    passages = held_out_passages(there, PERPLEXITY_TEXTS) if there else []
+    for run in there:
         if run.model not in before:
-            before[run.model] = perplexity(*load_model(run), passages)
-        after = perplexity(*load_model(Run(**run.to_dict() | {"model": run.run_id, "name": ""})), passages)
+            before[run.model] = perplexity(*to_ask(run), passages)
+        after = perplexity(*to_ask(Run(**run.to_dict() | {"model": run.run_id, "name": ""})), passages)
         for step, table in ((0, before[run.model]), (run.steps, after)):
             key = {name: getattr(run, name) for name in KEY}
             tables.append(table.assign(**key, step=step)[[*KEY, "step", *table.columns]])
