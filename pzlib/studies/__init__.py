@@ -93,7 +93,7 @@ def settings_of(study: Study, arm: str, tier: str, settings=None) -> dict:
         mini = TIERS["mini"]
         for setting, size in (("passages", "passages"), ("random_span_steps", "steps")):
             if setting in own:
-                own[setting] = max(1, round(own[setting] * TIERS[tier][size] / mini[size]))
+                own[setting] = max(min(own[setting], 1), round(own[setting] * TIERS[tier][size] / mini[size]))
         if "corpus_limit" in own:
             own["corpus_limit"] = max(own["corpus_limit"], TIERS[tier]["corpus_limit"])
     given = {name: v for name, v in (settings or {}).items() if not (method.reads_problems and name in OF_TEXT)}
@@ -242,18 +242,17 @@ class Opened:
         if found.empty and len(left_out(study, self.tier)) == len(study_of(study).arms):
             print(leaving_out([study], self.tier), end="")
         elif found.empty:
-            own, made = f"pzlib study {study} --tier {self.tier}", self._made(study)
-            if table == "tinybench" and made:  # real benchmarks are asked when a run has ended
-                print(f"{table} of {study}: not asked yet: `pzlib evaluate RUN_ID --along`, then `pzlib results`;", end=" ")
-                print(f"its runs: {', '.join(made)}")
+            own = f"pzlib study {study} --tier {self.tier}"
+            if table == "tinybench" and self._made(study):  # real benchmarks are asked when a run has ended
+                print(f"scores of {study}: not asked yet: `pzlib evaluate RUN_ID --along` for each run, `pzlib results`")
             else:
                 made_by = own if table in results.TABLES else results.MADE_BY[table]
                 print(f"{table} of {study}: not run yet: `{made_by}`")
         return found
 
-    def _made(self, study: str) -> list[str]:
+    def _made(self, study: str) -> bool:
         runs = [run.run_id for _, run in arms_of(study, self.tier, self.seeds, self.settings)]
-        return [name for name in runs if self.found.get(name) in ("stored", "complete")]
+        return any(self.found.get(name) in ("stored", "complete") for name in runs)
 
     def draw(self, form: Callable, study: str = "", arms=()) -> None:
         """Show a figure of `pzlib.figures` of a study: its parameters say by their names which tables it takes.

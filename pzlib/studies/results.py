@@ -213,7 +213,11 @@ def collect_perplexity(runs, tier="mini"):
     from pzlib.evaluation.next_tokens import perplexity
 
     there, before, tables = [run for run in runs if (run.folder / "model").is_dir()], {}, []
-    passages = held_out_passages(there, PERPLEXITY_TEXTS) if there else []
+    try:
+        passages = held_out_passages(there, PERPLEXITY_TEXTS) if there else []
+    except ValueError as error:  # a text of a user's own, which a run reads whole
+        print(f"perplexity.csv: not measured: {error}")
+        return
     for run in there:
         if run.model not in before:
             before[run.model] = perplexity(*to_ask(run), passages)
