@@ -17,7 +17,7 @@ from pzlib.paths import locate
 from pzlib.run import Run
 from pzlib.studies import queue, results
 from pzlib.studies.metrics import GROUPS
-from pzlib.studies.records import BASELINES, MASKING, PROXY, STUDIES, Study
+from pzlib.studies.records import BASELINES, MAIN, MASKING, PROXY, STUDIES, Study
 from pzlib.tiers import TIERS, WORLDS
 from pzlib.world import tinywiki
 
@@ -244,7 +244,7 @@ class Opened:
         elif found.empty:
             own = f"pzlib study {study} --tier {self.tier}"
             if table == "tinybench" and self._made(study):  # real benchmarks are asked when a run has ended
-                print(f"scores of {study}: not asked yet: `pzlib evaluate RUN_ID --along` for each run, `pzlib results`")
+                print(f"scores of {study}: not asked yet: `pzlib evaluate RUN_ID --along`, then `pzlib results`")
             else:
                 made_by = own if table in results.TABLES else results.MADE_BY[table]
                 print(f"{table} of {study}: not run yet: `{made_by}`")
@@ -281,13 +281,28 @@ class Opened:
         return pd.DataFrame(rows, columns=columns).groupby(["study", "arm"], sort=False).sum()
 
 
+def _where(names, tier: str, settings) -> str:
+    """Lines that say what the roles are at a tier of real models, whose arms keep the names of the small world's; and
+    of a text that is given, which arms it does not reach."""
+    world = WORLDS[tier]
+    if world.small:
+        return ""
+    roles = {"base": world.base, "smaller base": world.smaller, "text": world.general.name,
+             "TinyMath": world.mathematical.name, "clean text": world.clean.name}  # fmt: skip
+    lines = [f"at {tier}: " + ", ".join(f"{role} is {what}" for role, what in roles.items())]
+    asked = {own.get("objective", MAIN[0]) for name in names for own in study_of(name).arms.values()}
+    if "corpus" in (settings or {}) and any(objectives.method(one).reads_problems for one in asked):
+        lines.append(f"corpus: is the text; arms that answer problems keep {world.problems.name}")
+    return "\n".join(lines) + "\n"
+
+
 def open(names, tier: str = "mini", seeds=None, jobs: int = 0, settings=None) -> Opened:
     """These studies (or the one of that name) at a tier, after saying what each asks and making the runs that are not
     stored, `jobs` at a time; with 0 none is made. settings: as of `arms_of`, of all their runs."""
     names = (names,) if isinstance(names, str) else tuple(names)
     for name in names:
         print(f"{name}: {study_of(name).question}")
-    print(leaving_out(names, tier), end="")
+    print(leaving_out(names, tier) + _where(names, tier, settings), end="")
     starts = starts_of(names, tier, seeds, settings)
     found = queue.play(runs_of(names, tier, seeds, settings), jobs, starts=starts)
     return Opened(names, tier, seeds and tuple(seeds), found, dict(settings or {}))

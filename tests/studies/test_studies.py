@@ -2,8 +2,10 @@
 
 import pandas as pd
 import pytest
+from synthetic import training
 
 from pzlib import studies
+from pzlib.figures.training import generator_profile
 from pzlib.paths import REPO
 from pzlib.run import Run
 from pzlib.studies import STUDIES, Study, arms_of, best_rate, select
@@ -109,6 +111,25 @@ def test_an_arm_without_sense_at_a_tier_says_so_in_a_line_and_the_rest_goes_on(h
     assert studies.leaving_out(STUDIES, "mini") == studies.leaving_out(STUDIES, "smoke") == ""
 
 
+def test_at_real_tiers_a_study_says_what_its_roles_are_and_what_a_given_text_does_not_reach(home, capsys):
+    studies.open("rlvr", "paper", settings={"corpus": "my.jsonl"})
+    said = capsys.readouterr().out
+    assert "at paper: base is Qwen/Qwen3-4B-Base" in said and "TinyMath is GAIR/MathPile" in said
+    assert "corpus: is the text; arms that answer problems keep TIGER-Lab/WebInstruct-verified" in said
+    studies.open("rlvr", "mini")
+    assert "at mini" not in capsys.readouterr().out
+
+
+def test_a_run_that_nobody_has_scored_is_told_from_one_that_is_not_made(home, capsys):
+    runs = dict(arms_of("mask_rule", "smoke"))
+    study = opened(home, runs=pd.DataFrame({"run_id": [runs["one mask"].run_id]}))
+    capsys.readouterr()
+    assert study.rows("tinybench", "mask_rule").empty and study.rows("tinybench", "balance").empty
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("scores of mask_rule: not asked yet: `pzlib evaluate RUN_ID --along`")
+    assert second == "tinybench of balance: not run yet: `pzlib study balance --tier smoke`"
+
+
 def test_settings_are_given_to_all_runs_of_a_study_under_what_its_arms_name():
     runs = dict(arms_of("side", "paper", [0], {"model": "my/model", "corpus": "my.jsonl", "steps": 5}))
     assert {(run.model, run.corpus, run.steps) for run in runs.values()} == {("my/model", "my.jsonl", 5)}
@@ -208,3 +229,12 @@ def test_a_form_is_drawn_with_the_tables_that_its_parameters_name(home, capsys, 
     assert shown == [["all occurrences", "all occurrences", "of the form"]]
     study.draw(lambda training, tinybench: shown.append("drawn"), "mask_rule")
     assert len(shown) == 1 and "training of mask_rule: not run yet" in capsys.readouterr().out
+
+
+def test_a_form_that_its_rows_do_not_suffice_for_says_so_and_the_rest_goes_on(home, capsys):
+    (run, *_) = [run for _, run in arms_of("mask_rule", "smoke")]
+    rows = training(seeds=1).drop(columns=[name for name in training(seeds=1) if name.startswith("hits/")])
+    study = opened(home, training=rows[rows["run_id"] == "pretrainzero-0"].assign(run_id=run.run_id))
+    study.draw(generator_profile, "mask_rule")
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said == "generator_profile of mask_rule is not drawn: training: 'hits/0' is not a column with shares"
