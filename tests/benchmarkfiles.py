@@ -65,7 +65,7 @@ BOXED = "Please reason step by step, and put your final answer within \\boxed{}.
 
 
 def tiny_bpe(folder, seed=0, context=2048, texts=(BOXED,) * 3, words=400):
-    """A random Qwen3 (2 layers of 32) with a byte-level BPE tokenizer of `texts`, saved to `folder`, which is returned."""
+    """A random Qwen3 (2 layers of 32) with a byte-level BPE tokenizer of `texts`, saved to `folder`; returns that."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
