@@ -97,6 +97,7 @@ def study(
     plan: given(bool, "only say how many runs there are and how long they take") = False,
     tier: given(Literal[*TIERS], "size of the runs") = "mini",
     jobs: JOBS = 2,
+    address: given(str | None, "a Ray cluster that this machine belongs to, or auto", "HOST:PORT") = None,
     parameter: given(PAIRS, "a setting of all runs and its value; once for each", "NAME VALUE", "-p") = (),
 ):
     """Train the runs of one or more studies that are not stored yet."""
@@ -113,7 +114,7 @@ def study(
     if plan:
         print(queue.plan(runs, jobs, starts=starts))
         return 0
-    return _failed(queue.play(runs, jobs, starts=starts))
+    return _failed(queue.play(runs, jobs, starts=starts, address=address))
 
 
 @command("pzlib sweep --jobs 4")
