@@ -324,9 +324,10 @@ def play(runs, jobs: int = 2, results=None, starts=(), stream=None, address: str
 
     A run that is stored, or complete in data/runs, is not run again; one that was killed goes on from its checkpoint;
     one that fails does not stop the others, and a headless notebook then fails at its end. `jobs` processes at a time
-    share the cores, or of the Ray cluster at `address`; with 0 nothing is run. what: "stored", "complete", "failed: why" or "not run". starts: Runs whose
-    models some of `runs` go on from: each is made first, though its rows be stored, where such a run is to be made and
-    the model is not in data/runs. Raises KeyboardInterrupt after stopping the processes; started again, they go on.
+    share the cores, here or of the Ray cluster at `address`; with 0 nothing is run. what: "stored", "complete",
+    "failed: why" or "not run". starts: Runs whose models some of `runs` go on from: each is made first, though its rows
+    be stored, where such a run is to be made and the model is not in data/runs. Raises KeyboardInterrupt after stopping
+    the processes; started again, they go on.
     """
     if not runs:  # every arm is left out at the tier
         return {}
