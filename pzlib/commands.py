@@ -101,6 +101,7 @@ def study(
     tier: given(Literal[*TIERS], "size of the runs") = "mini",
     seeds: SEEDS = (),
     jobs: JOBS = 2,
+    address: given(str | None, "a Ray cluster that this machine belongs to, or auto", "HOST:PORT") = None,
     parameter: SHARED = (),
 ):
     """Train the runs of one or more studies that are not stored yet."""
@@ -116,7 +117,7 @@ def study(
     if plan:
         print(queue.plan(runs, jobs, starts=starts))
         return 0
-    return _failed(queue.play(runs, jobs, starts=starts))
+    return _failed(queue.play(runs, jobs, starts=starts, address=address))
 
 
 def shared_by(pairs):

@@ -39,7 +39,12 @@ GOLDS = {
 @pytest.fixture(scope="session")
 def benchmark_files(tmp_path_factory):
     """A folder of made-up files, named as public copies are."""
-    folder = tmp_path_factory.mktemp("benchmarks")
+    return write(tmp_path_factory.mktemp("benchmarks"))
+
+
+def write(folder):
+    """The files of `benchmark_files`, in `folder`, which is returned."""
+    folder.mkdir(exist_ok=True)
     for task, rows in MADE.items():
         if task == "bbeh":
             (folder / "mini.json").write_text(json.dumps({"examples": rows, "canary": "x"}))
@@ -56,18 +61,21 @@ def benchmark_files(tmp_path_factory):
     return folder
 
 
-def tiny_bpe(folder, seed=0, context=2048):
-    """A random Qwen3 (2 layers of 32) with a byte-level BPE tokenizer, saved to `folder`; returns it as text."""
+BOXED = "Please reason step by step, and put your final answer within \\boxed{}."
+
+
+def tiny_bpe(folder, seed=0, context=2048, texts=(BOXED,) * 3, words=400):
+    """A random Qwen3 (2 layers of 32) with a byte-level BPE tokenizer of `texts`, saved to `folder`; returns that."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
     torch.set_num_threads(1)
-    words = Tokenizer(models.BPE())
+    size, words = words, Tokenizer(models.BPE())
     words.pre_tokenizer, words.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     end, letters = "<|endoftext|>", pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=400, initial_alphabet=letters, special_tokens=[end], show_progress=False)
-    words.train_from_iterator(["Please reason step by step, and put your final answer within \\boxed{}."] * 3, trainer)
+    trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=letters, special_tokens=[end], show_progress=False)
+    words.train_from_iterator(texts, trainer)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token=end)
     tokenizer.save_pretrained(folder)
     config = Qwen3Config(

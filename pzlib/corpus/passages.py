@@ -6,6 +6,7 @@ import heapq
 import json
 import random
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -143,8 +144,9 @@ def load_passages(
 
 
 def _bar(progress: bool, what: str, unit: str, total: int | None = None) -> tqdm:
-    # Quiet for the first second: small corpora show nothing.
-    return tqdm(desc=what, unit=unit, total=total, disable=not progress, delay=1, leave=False)
+    # Quiet for the first second: small corpora show nothing. A notebook keeps every line that it is sent.
+    often = 0.1 if sys.stderr.isatty() else 10
+    return tqdm(desc=what, unit=unit, total=total, disable=not progress, delay=1, leave=False, mininterval=often)
 
 
 def _article(row: Row, text: Column, title: Column, id: Column) -> Article | Passage | None:

@@ -17,6 +17,7 @@ from pzlib.evaluation.harness import Protocol
 from pzlib.paths import root
 from pzlib.runs.checkpoints import kept
 from pzlib.runs.folder import RunFolder, write_atomic
+from pzlib.tiers import WORLDS
 
 PAIRED = "paired.csv"  # in the run's folder: a row a step and task, what it has more than the start
 
@@ -42,11 +43,14 @@ def along(
     """Ask every model of a run's `models` the same questions; their scores become rows of the run, for `pzlib results`.
     Returns its comparisons with the start, question by question: step, task, difference, low, high, p, n, sources.
 
-    tasks: by default the fixed tenth of MMLU-Pro. jobs: models at a time, one a GPU where there are any. A benchmark
-    that one model has finished is not asked again, and the base's are asked once for all runs that start from it.
+    tasks: by default the curve of the tier's world, at `gpu` and `paper` the fixed tenth of MMLU-Pro. jobs: models at a
+    time, one a GPU where there are any. A benchmark that one model has finished is not asked again, and the base's are
+    asked once for all runs that start from it.
     Errors: as `models` and `pzlib.evaluation.scores.evaluate`; RuntimeError where a process of its own failed.
     """
-    tasks, found = chosen(tasks or [CURVE]), models(run_id)
+    found = models(run_id)
+    world = WORLDS[RunFolder(root() / "data/runs" / run_id).params()["tier"]]
+    tasks = chosen(tasks or [CURVE if world.small else world.curve])  # a small run was asked the small world as it went
     sources(tasks, data)  # what is not there is said before a model is asked
     asked = (tasks, protocol, data, random_option, output)
     if jobs > 1 or protocol.backend == "vllm":  # whose engine keeps a GPU's memory for as long as its process lives

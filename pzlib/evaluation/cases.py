@@ -2,7 +2,9 @@
 Left out: the passage of PretrainZero's Fig. 8, of which our notes have a part; `of_passage` takes any."""
 
 import hashlib
-from collections.abc import Iterator
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +12,12 @@ import pandas as pd
 
 from pzlib.corpus.formats import records
 from pzlib.errors import near_names, refuse_unknown
-from pzlib.masking import apply_mask
+from pzlib.masking import apply_mask, random_span
 from pzlib.prompts import TEMPLATES, parse_boxed, predictor_prompt
 from pzlib.rewards import predictor_reward
 from pzlib.runs.episodes import is_right
 from pzlib.runs.folder import write_atomic
+from pzlib.words import kind_of
 
 # source: who answered (a method, a model); step: its checkpoint; case: what was asked; sample: which of its answers;
 # right: 1, 0, or null where nobody judged; length in tokens. Only the completion is never null.
@@ -152,6 +155,53 @@ def of_passage(models: dict, text: str, target: str, folder, samples: int = 4, r
     return pd.concat(found, ignore_index=True)
 
 
+def held_out_passages(runs: Sequence, limit: int) -> list:
+    """Up to `limit` passages of the text of `runs` that none of them reads; fewer where the text has no more.
+
+    runs: of one text and tokenizer. A world of ours is made anew by a seed that no run has; of any other text, what the
+    runs read is drawn again, and left out. Errors: those of loading a text; ValueError where the runs read all of it.
+    """
+    from pzlib.world import tinywiki
+
+    run = runs[0]
+    if tinywiki.is_world(run.corpus):
+        return tinywiki.passages(run.corpus, limit, seed=-1)
+    from transformers import AutoTokenizer
+
+    from pzlib.engine.generation import seed_of
+
+    tokenizer, texts = AutoTokenizer.from_pretrained(run.model_source, trust_remote_code=False), {}
+    for one in runs:
+        texts.setdefault((one.seed, one.corpus_limit), one)
+    read = {passage.text for one in texts.values() for passage in one.method.load_items(one, tokenizer)}
+    # several runs may read most of what is drawn: each a quarter of its pool
+    other = replace(run, seed=seed_of("held out") % 2**31, corpus_limit=(3 + len(texts)) * limit)
+    found = [passage for passage in run.method.load_items(other, tokenizer) if passage.text not in read]
+    if not found:
+        raise ValueError(f"corpus: the runs read all of {run.corpus}, so nothing is held out; give a larger text")
+    return found[:limit]
+
+
+def held_out_cases(runs: Sequence, per_kind: int) -> pd.DataFrame:
+    """`masked_cases` of held-out passages, up to `per_kind` for each kind of hidden words, in the runs' own template.
+
+    Of labelled text one word each; of any other a random span of the runs' lengths, whose kind its own words tell
+    (`pzlib.words.kind_of`). Errors: as `held_out_passages`.
+    """
+    from pzlib.evaluation.small_world import spans  # loads torch
+
+    run, passages, rng = runs[0], held_out_passages(runs, 400), random.Random("spans/-1")
+    if passages[0].kinds:
+        return masked_cases(spans(passages, per_kind, seed=-1), run.template)
+    found = defaultdict(list)
+    for passage in passages:
+        span = random_span(passage.text, rng, run.span_words)
+        masked = span and apply_mask(passage.text, span, most=run.max_occurrences)
+        if masked and len(own := found[kind_of(passage.text, (), masked)]) < per_kind:
+            own.append((kind_of(passage.text, (), masked), masked.text, masked.target))
+    return masked_cases([item for kind in sorted(found) for item in found[kind]], run.template)
+
+
 def answers(run, cases: pd.DataFrame, path, *, source: str, step: int = 0, samples: int = 4) -> pd.DataFrame:
     """What `run.model` answers to `cases`: `samples` completions each, kept in the jsonl at `path` and read from there
     when asked again, so that a notebook can be run anew without the models.
@@ -173,11 +223,16 @@ def answers(run, cases: pd.DataFrame, path, *, source: str, step: int = 0, sampl
 
 
 def _asked(run, cases, samples):
+    import torch
+
     from pzlib.engine.models import to_ask  # these load torch
     from pzlib.evaluation.small_world import complete
 
     sizes = {"max_tokens": run.max_completion_tokens, "top_p": run.top_p, "max_rows": run.micro_batch_rows}
-    texts, lengths = complete(*to_ask(run), cases["prompt"].tolist(), samples, run.temperature, run.seed, **sizes)
+    model, tokenizer = to_ask(run)
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=run.dtype == "bfloat16"):
+        asked = cases["prompt"].tolist()
+        texts, lengths = complete(model, tokenizer, asked, samples, run.temperature, run.seed, **sizes)
     table = cases.loc[cases.index.repeat(samples)].reset_index(drop=True)
     table = table.assign(completion=texts, length=lengths, sample=list(range(samples)) * len(cases))
     table["prediction"] = [parse_boxed(text) for text in texts]

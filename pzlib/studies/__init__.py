@@ -18,7 +18,7 @@ from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
 from pzlib.studies import queue, results
 from pzlib.studies.metrics import GROUPS
-from pzlib.studies.records import BASELINES, MASKING, PROXY, STUDIES, Study
+from pzlib.studies.records import BASELINES, MAIN, MASKING, PROXY, STUDIES, Study
 from pzlib.tiers import TIERS, WORLDS
 from pzlib.world import tinywiki
 
@@ -94,7 +94,7 @@ def settings_of(study: Study, arm: str, tier: str, settings=None) -> dict:
         mini = TIERS["mini"]
         for setting, size in (("passages", "passages"), ("random_span_steps", "steps")):
             if setting in own:
-                own[setting] = round(own[setting] * TIERS[tier][size] / mini[size])
+                own[setting] = max(min(own[setting], 1), round(own[setting] * TIERS[tier][size] / mini[size]))
         if "corpus_limit" in own:
             own["corpus_limit"] = max(own["corpus_limit"], TIERS[tier]["corpus_limit"])
     given = {name: v for name, v in (settings or {}).items() if not (method.reads_problems and name in OF_TEXT)}
@@ -268,17 +268,31 @@ class Opened:
             print(leaving_out([study], self.tier), end="")
         elif found.empty:
             own = f"pzlib study {study} --tier {self.tier}"
-            print(f"{table} of {study}: not run yet: `{own if table in results.TABLES else results.MADE_BY[table]}`")
+            if table == "tinybench" and self._made(study):  # real benchmarks are asked when a run has ended
+                print(f"scores of {study}: not asked yet: `pzlib evaluate RUN_ID --along`, then `pzlib results`")
+            else:
+                made_by = own if table in results.TABLES else results.MADE_BY[table]
+                print(f"{table} of {study}: not run yet: `{made_by}`")
         return found
 
+    def _made(self, study: str) -> bool:
+        runs = [run.run_id for _, run in arms_of(study, self.tier, self.seeds, self.settings)]
+        return any(self.found.get(name) in ("stored", "complete") for name in runs)
+
     def draw(self, form: Callable, study: str = "", arms=()) -> None:
-        """Show a figure of `pzlib.figures` of a study: its parameters say by their names which tables it takes."""
+        """Show a figure of `pzlib.figures` of a study: its parameters say by their names which tables it takes.
+
+        What its rows do not hold, such as masks of a model that made no legal one, is said in a line.
+        """
         from IPython.display import display
 
         tables = [name for name in inspect.signature(form).parameters if name in results.MADE_BY]
         rows = [self.rows(name, study, arms) for name in tables]
         if not any(table.empty for table in rows):
-            display(form(*rows))
+            try:
+                display(form(*rows))
+            except ValueError as error:  # a form's own, in words
+                print(f"{form.__name__} of {study or self.names[0]} is not drawn: {str(error).partition(';')[0]}")
 
     def tally(self) -> pd.DataFrame:
         """What became of the runs: a row a study and arm, with how many were planned, finished, failed."""
@@ -292,13 +306,28 @@ class Opened:
         return pd.DataFrame(rows, columns=columns).groupby(["study", "arm"], sort=False).sum()
 
 
+def _where(names, tier: str, settings) -> str:
+    """Lines that say what the roles are at a tier of real models, whose arms keep the names of the small world's; and
+    of a text that is given, which arms it does not reach."""
+    world = WORLDS[tier]
+    if world.small:
+        return ""
+    roles = {"base": world.base, "smaller base": world.smaller, "text": world.general.name,
+             "TinyMath": world.mathematical.name, "clean text": world.clean.name}  # fmt: skip
+    lines = [f"at {tier}: " + ", ".join(f"{role} is {what}" for role, what in roles.items())]
+    asked = {own.get("objective", MAIN[0]) for name in names for own in study_of(name).arms.values()}
+    if "corpus" in (settings or {}) and any(objectives.method(one).reads_problems for one in asked):
+        lines.append(f"corpus: is the text; arms that answer problems keep {world.problems.name}")
+    return "\n".join(lines) + "\n"
+
+
 def open(names, tier: str = "mini", seeds=None, jobs: int = 0, settings=None) -> Opened:
     """These studies (or the one of that name) at a tier, after saying what each asks and making the runs that are not
     stored, `jobs` at a time; with 0 none is made. settings: as of `arms_of`, of all their runs."""
     names = (names,) if isinstance(names, str) else tuple(names)
     for name in names:
         print(f"{name}: {study_of(name).question}")
-    print(leaving_out(names, tier), end="")
+    print(leaving_out(names, tier) + _where(names, tier, settings), end="")
     starts = starts_of(names, tier, seeds, settings)
     found = queue.play(runs_of(names, tier, seeds, settings), jobs, starts=starts)
     return Opened(names, tier, seeds and tuple(seeds), found, dict(settings or {}))

@@ -153,7 +153,7 @@ def values(rows: pd.DataFrame, metric: str, moment: str = "end") -> pd.Series:
 
 def _evaluated(rows, metric, moment):
     column, groups = METRICS[metric].column, METRICS[metric].groups
-    if column not in rows:
+    if column not in rows or rows.empty:
         return pd.Series(dtype=float)
     if moment == "direct":
         groups, moment = [f"{group}, direct" for group in groups], "base"

@@ -319,14 +319,15 @@ def _why(job: Job, code: int | str) -> str:
     return f"{why}; log: {job.path('.log')}"
 
 
-def play(runs, jobs: int = 2, results=None, starts=(), stream=None) -> dict[str, str]:
+def play(runs, jobs: int = 2, results=None, starts=(), stream=None, address: str | None = None) -> dict[str, str]:
     """Bring every Run of `runs` into the tables under `results` (default: their tier's); returns {run_id: what}.
 
     A run that is stored, or complete in data/runs, is not run again; one that was killed goes on from its checkpoint;
     one that fails does not stop the others, and a headless notebook then fails at its end. `jobs` processes at a time
-    share the cores; with 0 nothing is run. what: "stored", "complete", "failed: why" or "not run". starts: Runs whose
-    models some of `runs` go on from: each is made first, though its rows be stored, where such a run is to be made and
-    the model is not in data/runs. Raises KeyboardInterrupt after stopping the processes; started again, they go on.
+    share the cores, here or of the Ray cluster at `address`; with 0 nothing is run. what: "stored", "complete",
+    "failed: why" or "not run". starts: Runs whose models some of `runs` go on from: each is made first, though its rows
+    be stored, where such a run is to be made and the model is not in data/runs. Raises KeyboardInterrupt after stopping
+    the processes; started again, they go on.
     """
     if not runs:  # every arm is left out at the tier
         return {}
@@ -337,19 +338,20 @@ def play(runs, jobs: int = 2, results=None, starts=(), stream=None) -> dict[str,
         return found
     print(plan(runs, jobs, results, starts), file=stream, flush=True)
     each = [RunJob(run.run_id, run.to_dict(), run.model.partition("@")[0]) for run in [*first, *missing]]
-    gpus = _gpus_of([*first, *missing])
-    for row in work(each, lambda: Here(jobs, gpus), stream, lambda job: bring(job.runs(), results)):
+    gpus = _gpus_of([*first, *missing], address)
+    on = (lambda: Cluster(address, jobs, gpus)) if address else (lambda: Here(jobs, gpus))
+    for row in work(each, on, stream, lambda job: bring(job.runs(), results)):
         found[row.name] = f"failed: {row.why}" if row.state == "failed" else "complete"
     announce_failures(f"{name} {what}" for name, what in found.items() if what.startswith("failed"))
     return found
 
 
-def _gpus_of(runs) -> int | None:
-    """The GPUs of each job: as many as its run has processes, as far as there are any; None: one, where there are."""
+def _gpus_of(runs, address) -> int | None:
+    """The GPUs of each job: as many as its run has processes, here as far as there are any; None: one, if there is."""
     import torch
 
     most = max((run.processes for run in runs), default=1)
-    return min(most, torch.cuda.device_count()) if most > 1 else None
+    return None if most == 1 else most if address else min(most, torch.cuda.device_count())
 
 
 def plan(runs, jobs: int = 2, results=None, starts=()) -> str:

@@ -13,12 +13,11 @@ from pzlib.errors import near_names
 from pzlib.paths import locate, root
 from pzlib.run import Run
 from pzlib.runs.folder import EVAL_COLUMNS, RunFolder, write_atomic
-from pzlib.tiers import WORLDS
 
 KEY = ["run_id", "objective", "tier", "seed"]  # the first columns of every table
 SETTINGS = [f.name for f in fields(Run) if f.name not in (*KEY, "name")]
 FACTS = ["corpus_digest", "model_fingerprint", "parameters"]  # of params.json, beside the settings
-PERPLEXITY_TEXTS = 200  # held-out passages of the world: about 12,000 tokens
+PERPLEXITY_TEXTS = 200  # held-out passages: in the small world about 12,000 tokens
 BINS = 20  # rows of training.csv a run: a table of all runs by step would be too large to commit
 
 # What tells the rows of one run apart; runs.csv has one row a run. tinybench.csv is the table of scores, whatever was
@@ -206,25 +205,24 @@ def collect_perplexity(runs, tier="mini", texts=None):
     """Measure the perplexity of each Run's model before (step 0) and after (its last step), and bring the rows into
     perplexity.csv of the tier: a row a run, step and task.
 
-    texts: passages, the same for all; None: of the small world, at a real tier of text that the first run does not
-    read (RLP's Table S.8: its own corpus, and Wikitext-103). Runs whose trained model is not in data/runs are left out.
-    The models before are read once each.
+    runs: of one text. texts: passages, the same for all; None: those of it that none of the runs reads (RLP's Table S.8:
+    its own corpus, and Wikitext-103). Runs whose trained model is not in data/runs are left out. The models before are
+    read once each.
     """
-    from pzlib.engine.models import to_ask as load_model
-    from pzlib.evaluation.next_tokens import perplexity, unread
-    from pzlib.world import tinywiki
+    from pzlib.engine.models import to_ask
+    from pzlib.evaluation.cases import held_out_passages
+    from pzlib.evaluation.next_tokens import perplexity
 
-    before, tables = {}, []
-    if texts is None and WORLDS[tier].small:
-        texts = tinywiki.passages("tinywiki", PERPLEXITY_TEXTS, seed=-1)  # of no run's seed
-    for run in runs:
-        if not (run.folder / "model").is_dir():
-            continue
+    there, before, tables = [run for run in runs if (run.folder / "model").is_dir()], {}, []
+    try:
+        texts = texts or (held_out_passages(there, PERPLEXITY_TEXTS) if there else [])
+    except ValueError as error:  # a text of a user's own, which a run reads whole
+        print(f"perplexity.csv: not measured: {error}")
+        return
+    for run in there:
         if run.model not in before:
-            model, tokenizer = load_model(run)
-            texts = texts or unread(run, tokenizer, PERPLEXITY_TEXTS)
-            before[run.model] = perplexity(model, tokenizer, texts)
-        after = perplexity(*load_model(Run(**run.to_dict() | {"model": run.run_id, "name": ""})), texts)
+            before[run.model] = perplexity(*to_ask(run), texts)
+        after = perplexity(*to_ask(Run(**run.to_dict() | {"model": run.run_id, "name": ""})), texts)
         for step, table in ((0, before[run.model]), (run.steps, after)):
             key = {name: getattr(run, name) for name in KEY}
             tables.append(table.assign(**key, step=step)[[*KEY, "step", *table.columns]])

@@ -6,27 +6,57 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+from skilled import write_corpus
 from synthetic import fill
 
+from pzlib.corpus import load_passages
 from pzlib.evaluation import cases
 from pzlib.evaluation.cases import (
     COLUMNS,
     answers,
     case_of,
     from_episodes,
+    held_out_cases,
+    held_out_passages,
     lined_up,
     masked_cases,
     models_of,
     read_completions,
 )
+from pzlib.evaluation.small_world import spans
 from pzlib.figures.inspector import casebook
 from pzlib.run import Run
 from pzlib.studies.patterns import measured
+from pzlib.world import tinywiki
 
 
 def lines(path, *rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
+
+
+def test_what_is_held_out_is_of_the_runs_text_and_read_by_none_of_them(tiny_model, home):
+    corpus = write_corpus(home / "corpus.jsonl", 120)
+    settings = {"tier": "smoke", "model": str(tiny_model), "corpus": str(corpus), "corpus_limit": 20, "min_tokens": 4}
+    runs = [Run(**settings, seed=seed) for seed in (0, 1)]
+    held = {passage.text for passage in held_out_passages(runs, 30)}
+    read = {passage.text for run in runs for passage in load_passages(corpus, limit=20, seed=run.seed, min_tokens=4)}
+    whole = {passage.text for passage in load_passages(corpus, min_tokens=4)}
+    assert len(held) == 30 and held < whole - read
+    with pytest.raises(ValueError, match="corpus: the runs read all of .* give a larger text"):
+        held_out_passages([replace(runs[0], corpus_limit=200)], 30)
+    asked = held_out_cases(runs, per_kind=3)
+    assert 0 < len(asked) <= 3 * 4 and asked["kind"].value_counts().max() <= 3
+    assert set(asked["kind"]) <= {"function", "name", "number", "other"}
+    assert asked["prompt"].str.contains("[mask]", regex=False).all()
+    for row in asked.itertuples():  # what is masked is in the held-out text
+        assert any(row.prompt.count("[mask]") == text.count(row.target) for text in whole - read)
+
+
+def test_a_world_of_ours_is_made_anew_by_a_seed_that_no_run_has():
+    asked = held_out_cases([Run(tier="smoke")], per_kind=2)
+    wanted = masked_cases(spans(tinywiki.passages("tinywiki", 400, seed=-1), 2, seed=-1))
+    assert asked.equals(wanted) and "sum" in set(asked["kind"])
 
 
 def test_a_runs_predictions_are_read_and_its_masks_are_not(tmp_path):

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -109,6 +110,16 @@ def test_each_job_has_its_own_gpus(toy, monkeypatch):
         Here(1, 3)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     assert Here(None, None).gpus == 0
+
+
+def test_a_study_goes_to_the_cluster_that_is_named_with_a_gpu_for_each_process_of_a_run(home, monkeypatch):
+    def cluster(*asked):
+        raise ValueError(f"cluster: {asked}")
+
+    monkeypatch.setattr(queue, "Cluster", cluster)
+    for processes, gpus in ((8, 8), (1, None)):
+        with pytest.raises(ValueError, match=re.escape(f"cluster: ('head:6379', 3, {gpus})")):
+            queue.play([Run(**SMOKE | {"passages": 8}, processes=processes)], 3, address="head:6379")
 
 
 def test_a_queue_that_is_stopped_ends_its_jobs(toy):

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-from skilled import passages as nine_words
 from skilled import write_corpus
 
 from pzlib.run import Run
@@ -142,12 +141,15 @@ def test_a_table_of_many_columns_takes_one_more_without_a_warning(tmp_path):
         assert read(tmp_path / "wide.csv").assign(more=1)["more"].tolist() == [1, 1]
 
 
-def test_perplexity_is_measured_before_and_after_a_run_and_stored_once(tiny_model, home, monkeypatch, capsys):
-    settings = dict(tier="smoke", model=str(tiny_model), corpus=str(write_corpus(home / "corpus.jsonl")), steps=3)
+def test_perplexity_is_measured_before_and_after_on_text_that_no_run_reads_and_stored_once(tiny_model, home, capsys):
+    settings = dict(tier="smoke", model=str(tiny_model), corpus=str(write_corpus(home / "corpus.jsonl", 90)), steps=3)
     settings |= dict(objective="continued_pretraining", min_tokens=4, learning_rate=1e-2)
     run, missing = Run(**settings), Run(**settings, seed=1)
     train(run)
-    monkeypatch.setattr("pzlib.world.tinywiki.passages", lambda *_, **__: nine_words(5, seed=9))
+    whole = Run(**settings, corpus_limit=200)
+    whole.folder.joinpath("model").mkdir(parents=True)
+    collect_perplexity([whole], "smoke")
+    assert "perplexity.csv: not measured: corpus: the runs read all of" in capsys.readouterr().out
     collect_perplexity([run, missing], "smoke")
     assert "1 runs measured" in capsys.readouterr().out
     table = load("perplexity", "smoke")

@@ -2,8 +2,10 @@
 
 import pandas as pd
 import pytest
+from synthetic import training
 
 from pzlib import studies
+from pzlib.figures.training import generator_profile
 from pzlib.paths import REPO
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
@@ -108,6 +110,25 @@ def test_an_arm_without_sense_at_a_tier_says_so_in_a_line_and_the_rest_goes_on(h
     assert said[-1] == "6 runs: 0 stored, 6 not run" and len(study.tally()) == 2
     assert study.rows("training").empty and "left out at gpu" in capsys.readouterr().out
     assert studies.leaving_out(STUDIES, "mini") == studies.leaving_out(STUDIES, "smoke") == ""
+
+
+def test_at_real_tiers_a_study_says_what_its_roles_are_and_what_a_given_text_does_not_reach(home, capsys):
+    studies.open("rlvr", "paper", settings={"corpus": "my.jsonl"})
+    said = capsys.readouterr().out
+    assert "at paper: base is Qwen/Qwen3-4B-Base" in said and "TinyMath is GAIR/MathPile" in said
+    assert "corpus: is the text; arms that answer problems keep TIGER-Lab/WebInstruct-verified" in said
+    studies.open("rlvr", "mini")
+    assert "at mini" not in capsys.readouterr().out
+
+
+def test_a_run_that_nobody_has_scored_is_told_from_one_that_is_not_made(home, capsys):
+    runs = dict(arms_of("mask_rule", "smoke"))
+    study = opened(home, runs=pd.DataFrame({"run_id": [runs["one mask"].run_id]}))
+    capsys.readouterr()
+    assert study.rows("tinybench", "mask_rule").empty and study.rows("tinybench", "balance").empty
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("scores of mask_rule: not asked yet: `pzlib evaluate RUN_ID --along`")
+    assert second == "tinybench of balance: not run yet: `pzlib study balance --tier smoke`"
 
 
 def test_settings_are_given_to_all_runs_of_a_study_under_what_its_arms_name():
@@ -233,3 +254,12 @@ def test_a_studys_finished_runs_are_those_that_are_evaluated(home, capsys):
         RunFolder(run.folder).open(run).set_status(state, step=1, steps=1)
     assert studies.finished("mask_rule", "gpu") == [runs["one mask"].run_id]
     assert "mask_rule: 1 of 9 runs are complete" in capsys.readouterr().out
+
+
+def test_a_form_that_its_rows_do_not_suffice_for_says_so_and_the_rest_goes_on(home, capsys):
+    (run, *_) = [run for _, run in arms_of("mask_rule", "smoke")]
+    rows = training(seeds=1).drop(columns=[name for name in training(seeds=1) if name.startswith("hits/")])
+    study = opened(home, training=rows[rows["run_id"] == "pretrainzero-0"].assign(run_id=run.run_id))
+    study.draw(generator_profile, "mask_rule")
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said == "generator_profile of mask_rule is not drawn: training: 'hits/0' is not a column with shares"
