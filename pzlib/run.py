@@ -200,6 +200,15 @@ class Run:
         digest = hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
         return f"{self.objective}-{self.tier}-s{self.seed}-{digest[:8]}"
 
+    def differences(self):
+        """The settings in which the run differs from the defaults of its tier and method: {name: value}.
+
+        >>> Run(tier="mini", seed=2).differences()
+        {'seed': 2}
+        """
+        usual = Run(tier=self.tier, objective=self.objective).to_dict()
+        return {name: value for name, value in self.to_dict().items() if value != usual[name]}
+
     @property
     def folder(self):
         return root() / "data" / "runs" / self.run_id

@@ -9,7 +9,9 @@ import pandas as pd
 from pzlib.errors import duration
 from pzlib.figures.inspector import sample_episodes
 from pzlib.prompts import TEMPLATES
+from pzlib.run import Run
 from pzlib.runs.folder import RunFolder, write_atomic
+from pzlib.studies import results
 from pzlib.studies.metrics import label_of
 
 DRAWING = 0.1  # the largest share of a run's time that its own pictures may take
@@ -75,7 +77,9 @@ def picture(folder: RunFolder, step: int, steps: int):
     words = [label_of(params["objective"]), f"seed {params['seed']}", f"step {step} of {steps}"]
     title = " · ".join([*words, time_left(metrics, step, steps)])
     episodes = folder.episodes(folder.episode_steps()[-1:])
-    return run_view(metrics, episodes, title=title, template=TEMPLATES[params["template"]], evals=folder.evals())
+    run = Run.from_dict({name: params[name] for name in Run(tier=params["tier"]).to_dict() if name in params})
+    shown = {"template": TEMPLATES[params["template"]], "objective": params["objective"]}
+    return run_view(metrics, episodes, title=title, evals=folder.evals(), others=results.other_seeds(run), **shown)
 
 
 def time_left(metrics: pd.DataFrame, step: int, steps: int) -> str:

@@ -47,7 +47,8 @@ _LOOKS = {
 METHODS = {name: Mark(label_of(name), *look) for name, look in _LOOKS.items()}
 _NAMED = {words.lower(): name for name, mark in METHODS.items() for words in (name.replace("_", " "), mark.label)}
 _NAMED["the base"] = "base"
-ROLES = {"predictor": Mark("predictor", "#009E73", "o"), "generator": Mark("generator", "#CC79A7", "^", "--")}
+ROLES = {"predictor": "", "generator": "--"}  # of a method: its own line, or this one with open marks
+STORED = "#8C8C8C"  # stored runs behind a run's own curve
 
 # Kinds of span: greys for what teaches nothing, colours in the order of the names for all others (the last three are
 # of P. Tol's muted scheme).

@@ -112,8 +112,8 @@ def searching(rows: Rows) -> str:
         agree = ((cells["low"] > 0) | (cells["high"] < 0)).sum()
         by_noise = ", ".join(f"{value:+.1f} at noise {at:g}" for at, value in noise.items()).replace("-", "−")
         sentences.append(
-            f"**{label_of(first)}** ends above random spans on masked words in {above} worlds of {len(cells)} and "
-            f"below in {len(cells) - above}; in {agree} all {cells['n'].min()} seeds agree. Mean difference: {by_noise}."
+            f"**{label_of(first)}** ends above random spans (masked words) in {above} worlds of {len(cells)} and below "
+            f"in {len(cells) - above}. In {agree}, all {cells['n'].min()} seeds agree. Mean difference: {by_noise}."
         )
     return " ".join(sentences)
 

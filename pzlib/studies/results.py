@@ -3,7 +3,8 @@ Leaves out episodes (megabytes a run) and every average: a mean over seeds is ta
 
 import json
 from collections import defaultdict
-from dataclasses import fields
+from dataclasses import fields, replace
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -100,6 +101,19 @@ def read(path):
     if Path(path).stem == "tinybench":
         table = table.reindex(columns=[*table, *(name for name in EVAL_COLUMNS if name not in table)])
     return table.copy()
+
+
+@cache
+def other_seeds(run):
+    """The stored rows of runs that differ from `run` in their seed alone: {"training": ..., "tinybench": ...}, or {}.
+    Read once per process, since a live view draws them behind every picture."""
+    try:
+        tables = {name: load(name, run.tier) for name in ("training", "tinybench")}
+    except FileNotFoundError:
+        return {}
+    seeds = set(tables["training"]["seed"]) - {run.seed}
+    same = [replace(run, seed=int(seed), name="").run_id for seed in sorted(seeds)]
+    return {name: table[table["run_id"].isin(same)] for name, table in tables.items()}
 
 
 def stored(tier="mini"):

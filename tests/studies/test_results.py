@@ -12,7 +12,7 @@ from skilled import write_corpus
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
 from pzlib.studies.metrics import values
-from pzlib.studies.results import KEY, TABLES, collect, collect_perplexity, load, read, stored
+from pzlib.studies.results import KEY, TABLES, collect, collect_perplexity, load, other_seeds, read, stored
 from pzlib.train import train
 
 
@@ -159,3 +159,13 @@ def test_perplexity_is_measured_before_and_after_a_run_and_stored_once(tiny_mode
     assert "0 runs measured" in capsys.readouterr().out
     collect_perplexity([run], "smoke")
     assert load("perplexity", "smoke").to_csv() == before
+
+
+def test_the_stored_rows_of_other_seeds_are_those_of_equal_settings():
+    found = other_seeds(Run(tier="mini", seed=7))
+    assert sorted(found["training"]["seed"].unique()) == [0, 1, 2, 3, 4]
+    assert set(found["training"]["run_id"]) == set(found["tinybench"]["run_id"])
+    assert set(found["training"]["objective"]) == {"pretrainzero"}
+    assert sorted(other_seeds(Run(tier="mini", seed=1))["training"]["seed"].unique()) == [0, 2, 3, 4]
+    assert other_seeds(Run(tier="mini", seed=7, passages=3))["training"].empty
+    assert other_seeds(Run(tier="paper")) == {}
