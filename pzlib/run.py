@@ -189,7 +189,7 @@ class Run:
     def run_id(self):
         """The run folder's name: `name`, or objective, tier, seed and 8 hex digits that hash the settings.
 
-        A setting at its plain default is left out of the hash, but for those that every tier names: so a setting
+        A setting at its plain default is left out of the hash, except those that every tier names: so a setting
         added later leaves the names, and with them the stored results, of earlier runs as they are. Left out too is
         how a run is computed (`HOW`): it can go on in another way.
         """
@@ -279,7 +279,7 @@ def _check_together(run):
     if run.random_span_steps > run.steps:
         raise ValueError(f"random_span_steps: {run.random_span_steps} is above steps {run.steps}")
     if run.name and not re.fullmatch(NAME, run.name):
-        raise ValueError(f"name: {run.name!r} is no folder name; use letters, digits, '.', '_' and '-'")
+        raise ValueError(f"name: {run.name!r} is not a folder name; use letters, digits, '.', '_' and '-'")
 
 
 def _check_updates(run):

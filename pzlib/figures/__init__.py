@@ -78,7 +78,7 @@ def _rows(table: pd.DataFrame, study: str, arms: tuple, tier: str) -> pd.DataFra
 
 
 def _lacking(tables: list[pd.DataFrame], study: str, arms: tuple) -> str:
-    """How many arms of a study lack a seed that another has, or all seeds, in words; "" if none does."""
+    """How many arms of a study lack a seed that another has, or all seeds, as text; "" if none does."""
     own = [rows.groupby("arm")["seed"].agg(set) for rows in tables if "seed" in rows]
     seeds = set().union(*(one for table in own for one in table))
     absent = [arm for arm in arms if not seeds or any(table.get(arm) != seeds for table in own)]

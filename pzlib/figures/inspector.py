@@ -83,7 +83,7 @@ def _folded(text: str, whole: str, glimpse: str) -> str:
 
 
 def judged(right: float | None) -> str:
-    """A verdict in words and a sign, not by colour alone: 1, 0, or null where nobody judged.
+    """A verdict as text and a sign, not by colour alone: 1, 0, or null where nobody judged.
 
     >>> judged(1.0), judged(0.0), judged(None)
     ('✓ right', '✗ wrong', 'not judged')
@@ -230,7 +230,7 @@ def inspector(runs: dict, steps: int = 3, passages: int = 2, slider: bool = Fals
     step its first passages, which is a random choice since passages are shuffled. What is left out is counted.
     slider: shows one step at a time, where scripts run; elsewhere the steps unfold.
 
-    Works without a generator too. Questions that are no masked passage, such as a next token, a thought or a problem,
+    Works without a generator too. Questions that are not masked passages, such as a next token, a thought or a problem,
     are listed with their prompts, as no text can be laid under them. Errors: ValueError for a run without episodes
     (supervised ones store none).
     """
@@ -316,7 +316,7 @@ def over(text: str, covered: list[tuple[int, int, float, int]]) -> str:
 
 
 def _share(group: pd.DataFrame) -> float:
-    """Of right predictions: a reward that is a likelihood or a gain is no share."""
+    """Of right predictions: a reward that is a likelihood or a gain is not a share."""
     return sum(map(is_right, group.to_dict("records"))) / len(group)
 
 

@@ -83,7 +83,7 @@ def picture(folder: RunFolder, step: int, steps: int):
 
 
 def time_left(metrics: pd.DataFrame, step: int, steps: int) -> str:
-    """In words: the steps left times the mean time of the last twenty.
+    """A phrase: the steps left times the mean time of the last twenty.
 
     >>> time_left(pd.DataFrame({"seconds": [20.0, 40.0]}), step=1, steps=6)
     'about 2 min 30 s left'
@@ -113,9 +113,9 @@ def progress_line(metrics: pd.DataFrame, step: int, steps: int) -> str:
 
 
 def episode_table(episodes: pd.DataFrame):
-    """Sample episodes as a table for a notebook: who, the mask, what was said, the reward (a pandas Styler).
+    """Sample episodes as a table for a notebook: who, the mask, the completion, the reward (a pandas Styler).
 
-    The rows are those of the view (`inspector.sample_episodes`). Text is escaped: a passage is no HTML.
+    The rows are those of the view (`inspector.sample_episodes`). Text is escaped: a passage is not HTML.
     """
     columns = ["step", "role", "passage_id", "mask", "kind", "completion", "prediction", "reward", "advantage"]
     style = sample_episodes(episodes)[columns].style.format(escape="html", precision=3, na_rep="–")

@@ -320,7 +320,7 @@ def ledger_figure(ledger: pd.DataFrame, source: str = f"{CLAIMS} on {TINYBENCH}"
 
 
 def _label(row: dict) -> str:
-    """The comparison in words, with the moment that it names; what the names of both arms share is behind them, once.
+    """The comparison as text, with the moment that it names; what the names of both arms share is behind them, once.
 
     >>> _label({"a": "rpt@equal tokens, clean text", "b": "sft, clean text", "direction": ">", "metric": "math"})
     'RPT at equal tokens > SFT: clean text, math'

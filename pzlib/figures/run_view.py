@@ -54,7 +54,7 @@ def _grid(ax) -> tuple[int, int]:
 
 @styled
 def passage_heat(ax, text: str, masks: list[tuple[int, int, float]]) -> tuple[int, int, int]:
-    """Lay `text` out in `ax`, its characters coloured by the mean accuracy on the masks that covered them.
+    """Set `text` in `ax`, its characters coloured by the mean accuracy on the masks that covered them.
 
     White was never masked; a dashed edge marks accuracy 0 or 1, where no prediction teaches anything. Of a text too
     long for `ax` the part with most masks is shown. Returns (first line shown, lines shown, lines in all).

@@ -156,7 +156,7 @@ class RunFolder:
         return json.loads(path.read_text()) if path.exists() else {}
 
     def set_status(self, state, **named):
-        """Record `state` (one of STATES) and any of FIELDS; the rest is kept, but for error and doing."""
+        """Record `state` (one of STATES) and any of FIELDS; the rest is kept, except error and doing."""
         if state not in STATES:
             raise ValueError(f"state: {state!r} is not one of {', '.join(STATES)}")
         refuse_unknown(named, FIELDS, "field of the status")
@@ -328,7 +328,7 @@ def held(folder):
 
 
 class Interrupted(KeyboardInterrupt):
-    """A training that a person stopped: one line in a notebook, in the place of a traceback."""
+    """A training that a person stopped: one line in a notebook instead of a traceback."""
 
     def __init__(self, folder):
         super().__init__(f"{folder.path.name}: interrupted {folder.progress()}")

@@ -91,7 +91,7 @@ def load(path: str | Path = CLAIMS) -> pd.DataFrame:
         metric_of(claim["metric"])
         arms = studies.study_of(claim["study"]).arms
         for name in {claim["a"], claim["b"].partition("@")[0]} - {*MOMENTS, *arms}:
-            raise ValueError(f"{claim['id']}: {name!r} is no arm of {claim['study']}; {near_names(name, arms)}")
+            raise ValueError(f"{claim['id']}: {name!r} is not an arm of {claim['study']}; {near_names(name, arms)}")
     return table
 
 
@@ -134,7 +134,7 @@ def ledger(
 
 
 def _pairs(claim: dict, rows_of: Callable) -> pd.DataFrame:
-    """The claim's metric of a and of b, a row a seed that both have."""
+    """The claim's metric of a and of b, a row per seed that both have."""
     study, metric, a, b = (claim[name] for name in ("study", "metric", "a", "b"))
     rows = rows_of(study, METRICS[metric].table)
     other, _, moment = (a, "@", b) if b in MOMENTS else b.partition("@")

@@ -51,8 +51,8 @@ def collect(runs_dir, out_dir):
 
     Those of another tier than `mini` go to a folder of the tier's name there.
 
-    runs.csv has a row a run (settings, facts, cost, environment), training.csv 20 rows a run (means of the keys of
-    metrics.jsonl), tinybench.csv a row a step and task. Rows of a run collected before are replaced, rows of
+    runs.csv has a row per run (settings, facts, cost, environment), training.csv 20 rows per run (means of the keys of
+    metrics.jsonl), tinybench.csv a row per step and task. Rows of a run collected before are replaced, rows of
     runs that are no longer there stay. A run that is not complete is left out: half a curve looks like one.
     Raises FileNotFoundError if there is no such folder, or no run in it.
     """
@@ -146,7 +146,7 @@ def collect_probes(run_id, items=64, samples=4, out_dir=None):
 
     folder = RunFolder(root() / "data/runs" / run_id)
     if not (folder.path / "params.json").is_file():
-        raise FileNotFoundError(f"run: {run_id!r} is no run of data/runs; `pzlib study NAME` makes some")
+        raise FileNotFoundError(f"run: {run_id!r} is not a run of data/runs; `pzlib study NAME` makes some")
     if folder.state() != "complete":
         raise ValueError(f"run: {run_id} is {folder.state()}; probe it when it is complete")
     params, parts = folder.params(), []
@@ -217,7 +217,7 @@ def merge(path, tables, within):
 
 def collect_perplexity(runs, tier="mini"):
     """Measure the perplexity of each Run's model before (step 0) and after (its last step), and bring the rows into
-    perplexity.csv of the tier: a row a run, step and task.
+    perplexity.csv of the tier: a row per run, step and task.
 
     Runs whose trained model is not in data/runs are left out. The models before are read once each.
     """

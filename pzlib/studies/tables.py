@@ -1,5 +1,5 @@
 """The numbers in the README: printed from data/results between two marks, and nowhere typed by hand.
-Left out: prose. What the numbers mean is said by a person, beside them."""
+Left out: prose. What the numbers mean is for a person to write, beside them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +32,7 @@ def interval(values: pd.Series) -> str:
 
 
 def _difference(first: pd.Series, second: pd.Series) -> tuple[str, int]:
-    """The first minus the second, paired by seed, in words, and how many pairs."""
+    """The first minus the second, paired by seed, as text, and how many pairs."""
     pairs = pd.concat([first, second], axis=1, join="inner")
     if pairs.empty:
         return "not run", 0
@@ -101,8 +101,8 @@ def follow_on_table(tinybench: pd.DataFrame) -> str:
 
 
 def costs_of(training: pd.DataFrame, tier: str = "mini") -> pd.DataFrame:
-    """Seconds a step of each arm: columns arm, seconds, device; from the tier's costs.csv, which `make bench` makes, or
-    where there is none from the runs' own clocks, which other work on the machine slows."""
+    """Seconds per step of each arm: columns arm, seconds, device; from the tier's costs.csv, which `make bench` makes,
+    or where there is none from the runs' own clocks, which other work on the machine slows."""
     try:
         return load("costs", tier)
     except FileNotFoundError:
@@ -130,7 +130,7 @@ def after_rlvr(follow_on: pd.DataFrame, study: str = "side_rlvr") -> dict[str, p
 def side_by_side(
     tinybench: pd.DataFrame, training: pd.DataFrame, costs: pd.DataFrame, follow_on: pd.DataFrame
 ) -> pd.DataFrame:
-    """One row a method, at (steps, tokens, time, RLVR) and metric: mean over seeds in %, its interval in words, seeds.
+    """One row a method, at (steps, tokens, time, RLVR) and metric: mean over seeds in %, its interval as text, seeds.
 
     follow_on: rows of the study `side_rlvr`. Step 0 is the row "base". Methods come in the order of `tinybench`.
     Errors as in `budgets`.
@@ -193,7 +193,7 @@ def side_table(table: pd.DataFrame, metric: str = "overall", probes: pd.DataFram
 
 
 def cost_table(tinybench: pd.DataFrame, training: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
-    """A row a method: tokens and CPU seconds a step, gain over the base in points (overall, mean over seeds), and the
+    """A row a method: tokens and CPU seconds per step, gain over the base in points (overall, mean over seeds), and the
     tokens (thousands) and CPU seconds that a point of gain cost; NaN where nothing was gained. Errors as in `budgets`.
     """
     rows, seconds_of = [], costs.set_index("arm")["seconds"]

@@ -151,7 +151,7 @@ def test_time_is_steps_times_what_a_step_of_the_method_costs():
     rows = side()
     used = seconds_used(rows, COSTS).groupby([rows["arm"], rows["step"]]).first()
     assert used["pretrainzero"].tolist() == [0, 10, 20, 40] and used["sft"].tolist() == [0, 2.5, 5, 10]
-    with pytest.raises(ValueError, match="costs: 'sft' has no seconds a step; `make bench`"):
+    with pytest.raises(ValueError, match="costs: 'sft' has no seconds per step; `make bench`"):
         seconds_used(rows, COSTS[1:])
 
 
