@@ -105,8 +105,7 @@ def question_prompt(text: str, template: Template = PAPER) -> str:
 def after_thought(completion: str) -> str:
     """What a completion says once it has thought: what follows the last ``</think>``, and nothing while one is open.
 
-    Every parser reads only this: a box in a thought, finished or cut off, is not an answer (as in RPT,
-    arXiv:2506.08007).
+    Every parser reads only this: a box in a thought, finished or cut off, is not an answer (RPT, arXiv:2506.08007).
 
     >>> after_thought("<think>B?</think> It is C."), after_thought("It is C."), after_thought("<think>I guess B")
     (' It is C.', 'It is C.', '')

@@ -127,9 +127,10 @@ def stock_letter(completion: str, options: int = 10, patterns: int = 3) -> str |
 
     Their patterns in order (TIGER-AI-Lab/MMLU-Pro, compute_accuracy.py, "level 2"): the first "answer is (X)"; else
     the last "answer: X" of the first line that has one; else the last letter A to J that is a word of its own.
-    `patterns` says how many are tried: 1 is their "level 1", which the paper's own runs and the harness's stock task
-    use, and after which 2 adds little; the third also reads letters that were never meant as an answer (a variable C, a list's I).
-    The time is linear in the length (theirs is not). A letter beyond the question's `options` is None.
+    `patterns` says how many are tried: 1 is their "level 1", which the paper's own runs and the harness's stock
+    task use, and after which 2 adds little; the third also reads letters that were never meant as an answer (a
+    variable C, a list's I). The time is linear in the length (theirs is not). A letter beyond the question's
+    `options` is None.
     Errors: ValueError unless 1 <= options <= 26 and 1 <= patterns <= 3.
 
     >>> stock_letter("So it floats. The answer is (C). Question: ... The answer is (D)."), stock_letter("Answer: B")
