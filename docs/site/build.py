@@ -21,6 +21,7 @@ PACKAGES = {  # of the API: title, and what is in it
     "pzlib.world": "The small world",
     "pzlib.evaluation": "Scores of a model",
     "pzlib.studies": "Studies, tables, claims",
+    "pzlib.studies.boxes": "Result boxes",
     "pzlib.figures": "Figures and views",
 }
 LINK = re.compile(r"(!?\[[^\]]*\]\()([^)\s]+)(\))|(<img\b[^>]*\bsrc=\")([^\"]+)(\")")

@@ -262,6 +262,7 @@ def launch(run, view=None, evaluate=None):
             stop(*workers)
             note(f"{type(error).__name__}: {error}" if isinstance(error, Exception) else None)
             if isinstance(error, KeyboardInterrupt):
+                folder.interrupted()
                 raise Interrupted(folder) from None
             raise
     if failed:

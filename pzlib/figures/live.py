@@ -38,6 +38,7 @@ class LiveView:
     def update(self, folder: RunFolder, step: int, steps: int) -> None:
         """Show step `step` of `steps` unless the last picture is too fresh. A failure is only printed."""
         start = time.monotonic()
+        folder.interrupted = lambda: self._interrupted(folder)  # a picture that goes on counting would be wrong
         if start < self._next:
             return
         try:
@@ -49,6 +50,12 @@ class LiveView:
             print(f"live view: step {step} could not be shown ({type(error).__name__}: {error})", flush=True)
         end = time.monotonic()
         self._next = end + max(self.seconds, (end - start) / DRAWING)
+
+    def _interrupted(self, folder: RunFolder) -> None:
+        """Draw once more what a stopped training leaves."""
+        self._next = 0.0
+        status = folder.status()
+        self.update(folder, status.get("step", 0), status.get("steps") or 0)
 
     def close(self, folder: RunFolder) -> None:
         """Draw the last view, leave it as the notebook's output, and save it as the run folder's view.png."""
@@ -75,7 +82,8 @@ def picture(folder: RunFolder, step: int, steps: int):
 
     params, metrics = folder.params(), folder.metrics()
     words = [label_of(params["objective"]), f"seed {params['seed']}", f"step {step} of {steps}"]
-    title = " · ".join([*words, time_left(metrics, step, steps)])
+    stopped = folder.state() == "resumable" and "interrupted; run the cell again to go on"
+    title = " · ".join([*words, stopped or time_left(metrics, step, steps)])
     episodes = folder.episodes(folder.episode_steps()[-1:])
     run = Run.from_dict({name: params[name] for name in Run(tier=params["tier"]).to_dict() if name in params})
     shown = {"template": TEMPLATES[params["template"]], "objective": params["objective"]}

@@ -109,6 +109,9 @@ class RunFolder:
     def __init__(self, path):
         self.path = Path(path)
 
+    def interrupted(self):
+        """Called when a person stopped its training; a view that shows it replaces this by its own."""
+
     def open(self, run, facts=None):
         """Create the folder for the Run `run`, or check that the same settings and facts made it; returns self.
 
@@ -361,6 +364,7 @@ def training(folder, run, facts, main=True):
                     else:
                         folder.set_status("resumable")
             if isinstance(error, KeyboardInterrupt):
+                folder.interrupted()
                 raise Interrupted(folder) from None
             if error is not raised:
                 raise error from raised

@@ -67,7 +67,8 @@ def before_and_after(folder) -> str:
     found, params = folder.evals(), folder.params()
     if found.empty or found["step"].nunique() < 2:
         return ""
-    rows = {f"this run, {params['steps']} steps at {params['tier']}": found.assign(seed=params["seed"])}
+    short = ", a smoke test, too short to learn much" if params["tier"] == "smoke" else ""
+    rows = {f"this run, {params['steps']} steps at {params['tier']}{short}": found.assign(seed=params["seed"])}
     try:
         known = select(load("tinybench"), "baselines")
         own = known[known["objective"] == params["objective"]]

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from pzlib.paths import REPO
-from pzlib.studies import boxes, findings
-from pzlib.studies.boxes import BOXES, box
-from pzlib.studies.findings import against, level, meeting
+from pzlib.studies import boxes
+from pzlib.studies.boxes import BOXES, box, findings
+from pzlib.studies.boxes.findings import against, level, meeting
 
 
 def rows_of(**arms):

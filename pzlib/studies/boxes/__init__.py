@@ -1,5 +1,5 @@
 """The *Result* box that opens a notebook: what was asked, what came out, what that does not show.
-Left out: prose about why, which the notebook has, and every number: `pzlib.studies.findings` computes them."""
+Left out: prose about why, which the notebook has, and every number: `pzlib.studies.boxes.findings` computes them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from pzlib import studies
 from pzlib.errors import near_names
-from pzlib.studies import findings
-from pzlib.studies.findings import LEAST, Finding, above_base, against, level, meeting
+from pzlib.studies.boxes import findings
+from pzlib.studies.boxes.findings import LEAST, Finding, above_base, against, level, meeting
 from pzlib.studies.records import BASELINES, MASKING
 from pzlib.tiers import WORLDS
 
@@ -204,9 +204,8 @@ def box(notebook: str, tier: str = "mini") -> str:
     if found or not own.studies:
         fewest, most = min((n for n in seeds.values() if n), default=0), max(seeds.values(), default=0)
         of = f"{fewest} to {most} seeds" if fewest < most else f"{most} seeds"
-        head = (
-            f" {of[0].upper()}{of[1:]}; in brackets 95 % intervals over seeds, from {LEAST} seeds on." if most else ""
-        )
+        rule = f"in brackets 95 % intervals over seeds, from {LEAST} on; a base counts as measured."
+        head = f" {of[0].upper()}{of[1:]}; {rule}" if most else ""
         lines += [f"* **Found.**{head}", *(f"    * {sentence}" for sentence in found[:FIRST])]
         lines += [f"    * Claims of the papers tested here: {counts} (notebook 12)."] if counts else []
         lines += [f"* **Not shown.** {own.limits if WORLDS[at].small else 'Other models, texts and questions.'}"]
@@ -219,6 +218,17 @@ def box(notebook: str, tier: str = "mini") -> str:
     if rest := found[FIRST:]:
         lines += ["", "<details><summary>More numbers</summary>", "", *(f"* {one}" for one in rest), "", "</details>"]
     return "\n".join(lines)
+
+
+def shown_by(names) -> str:
+    """A line: which notebooks show these studies.
+
+    >>> shown_by(["collapse", "side"])
+    'shown by: notebook 03 (collapse), notebook 11 (side); `pzlib figures` draws the figures again'
+    """
+    found = {number: [name for name in own.studies if name in names] for number, own in BOXES.items()}
+    words = ", ".join(f"notebook {number} ({', '.join(own)})" for number, own in found.items() if own)
+    return f"shown by: {words}; `pzlib figures` draws the figures again" if words else "`pzlib figures` draws them"
 
 
 def result(notebook: str, tier: str = "mini"):

@@ -189,7 +189,7 @@ def bases(rows: Rows) -> str:
 def verdicts(names: tuple[str, ...], tier: str) -> str:
     """How many claims of the papers these studies test, by verdict; "" where they test none. names: () for all."""
     ledger = claims.ledger(claims.load(), results.stored(tier), tier)
-    own = ledger[ledger["study"].isin(names)] if names else ledger
+    own = ledger[ledger["study"].str.partition(",")[0].isin(names)] if names else ledger  # "side, size 1" is of side
     counts = own["verdict"].str.replace(r" at .*", "", regex=True).value_counts()
     order = sorted(counts.index, key=lambda word: [*claims.VERDICTS, word].index(word))
     return ", ".join(f"{counts[word]} {word}" for word in order)
