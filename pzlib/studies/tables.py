@@ -84,6 +84,46 @@ def before_and_after(folder) -> str:
     return "\n".join(lines)
 
 
+WHEN = ("before", "after")
+
+
+def _ends(evals: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a run's first and last evaluation, with a column `when`."""
+    ends = evals[evals["step"].isin([evals["step"].min(), evals["step"].max()])]
+    return ends.assign(when=ends["step"].eq(evals["step"].min()).map(dict(zip((True, False), WHEN, strict=True))))
+
+
+def by_task(evals: pd.DataFrame) -> pd.DataFrame:
+    """A row per task of a run's eval.csv: accuracy with its 95 % interval over questions, mean tokens of an answer and
+    the share of answers that reason first, each before and after."""
+    ends = _ends(evals)
+    shares = [f"{row.accuracy:.0%} [{row.low:.0%}, {row.high:.0%}]" for row in ends.itertuples()]
+    shown = {"accuracy": shares, "length (tokens)": ends["length"].round(1), "reasoned": ends["reasoned"].round(2)}
+    wide = ends[["group", "task", "when"]].assign(**shown)
+    wide = wide.pivot(index=["group", "task"], columns="when", values=list(shown)).rename_axis(columns=[None, None])
+    return wide.reindex(columns=pd.MultiIndex.from_product([shown, WHEN])).astype(object).fillna("–")
+
+
+def change_by_group(evals: pd.DataFrame) -> pd.DataFrame:
+    """A row per group of a run's eval.csv: accuracy in % before, after, and the change in points."""
+    means = metrics.comparable(_ends(evals).assign(seed=0)).groupby(["group", "when"])["accuracy"].mean().unstack()
+    means = 100 * means.reindex(columns=WHEN).rename_axis(columns=None)
+    return means.assign(change=means["after"] - means["before"]).round(1)
+
+
+def beside_seeds(evals: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy in % of one run at its end, beside the mean of each arm's stored runs with its interval over seeds.
+
+    evals: of the run's eval.csv; known: rows of tinybench.csv with a column `arm`.
+    """
+    after = change_by_group(evals)["after"].map("{:.1f}".format)
+    rows = [{"who": "this run", "runs": 1, **after[[group for group in GROUPS if group in after]]}]
+    for arm, own in known[known["step"] > 0].groupby("arm", sort=False):
+        scores = {group: interval(values(own, group)) for group in GROUPS}
+        rows.append({"who": f"{label_of(arm)}, stored", "runs": own["seed"].nunique(), **scores})
+    return pd.DataFrame(rows).set_index("who").astype(object).fillna("–")
+
+
 def follow_on_table(tinybench: pd.DataFrame) -> str:
     """Markdown: every arm of the study rlvr before and after, mean over seeds [95 % bootstrap interval after], and what
     it has after RLVR more than the first arm, paired by seed.
