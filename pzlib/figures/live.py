@@ -82,8 +82,12 @@ def picture(folder: RunFolder, step: int, steps: int):
 
     params, metrics = folder.params(), folder.metrics()
     words = [label_of(params["objective"]), f"seed {params['seed']}", f"step {step} of {steps}"]
-    stopped = folder.state() == "resumable" and "interrupted; run the cell again to go on"
-    title = " · ".join([*words, stopped or time_left(metrics, step, steps)])
+    state, left = folder.state(), time_left(metrics, step, steps)
+    if state == "resumable":
+        left = "interrupted; run the cell again to go on"
+    elif state == "running" and folder.status().get("doing") == "evaluating":
+        left = "evaluating the model"
+    title = " · ".join([*words, left])
     episodes = folder.episodes(folder.episode_steps()[-1:])
     run = Run.from_dict({name: params[name] for name in Run(tier=params["tier"]).to_dict() if name in params})
     shown = {"template": TEMPLATES[params["template"]], "objective": params["objective"]}

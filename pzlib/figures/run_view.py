@@ -85,13 +85,13 @@ def passage_heat(ax, text: str, masks: list[tuple[int, int, float]]) -> tuple[in
     return first, min(room, len(lines)), len(lines)
 
 
-def _heat_panel(figure: Picture, place: tuple, heat: Heat | None) -> None:
-    """Heat map with its title and colour bar at a place in inches; a line of words while there is nothing to show."""
+def _heat_panel(figure: Picture, place: tuple, heat: Heat | None, nothing: str = "") -> None:
+    """Heat map with its title and colour bar at a place in inches; `nothing` while there is nothing to show."""
     size = figure.get_size_inches()
     ax = figure.add_axes(np.divide(place, [*size, *size]))
     if heat is None:
         ax.set_axis_off()
-        ax.set_title("No legal mask in the latest step", y=1, pad=5)
+        ax.set_title(nothing, y=1, pad=5)
         return
     first, shown, lines = passage_heat(ax, heat.text, heat.masks)
     part = f", lines {first + 1}–{first + shown} of {lines}" if shown < lines else ""
@@ -233,6 +233,7 @@ def run_view(
             ax.set_title(ax.get_title("left"), fontsize=8.5)
     heat = heat_of(episodes, template) if len(episodes) else None
     high = _height(heat.text, inner, 6) if heat else 0  # the heat map takes what its text needs, the episodes the rest
-    _heat_panel(figure, (0.2, 2.8 - high, inner, high or 0.01), heat)
+    nothing = "No legal mask in the latest step" if len(episodes) else "No step yet"
+    _heat_panel(figure, (0.2, 2.8 - high, inner, high or 0.01), heat, nothing)
     _episode_panel(figure.add_axes((0.2 / width, 0.05 / height, inner / width, (2.35 - high) / height)), episodes)
     return figure

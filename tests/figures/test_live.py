@@ -99,6 +99,14 @@ def test_the_title_tells_method_seed_step_and_time(tmp_path):
     assert words == "PretrainZero · seed 3 · step 3 of 12 · about 4 s left"
 
 
+def test_while_the_base_is_evaluated_the_view_says_so(tmp_path):
+    folder = fill(tmp_path / "run", steps=0)
+    folder.set_status("running", step=0, steps=12, doing="evaluating")
+    figure = live.picture(folder, 0, 12)
+    assert figure.texts[0].get_text().endswith("step 0 of 12 · evaluating the model")
+    assert "No step yet" in [ax.get_title("left") for ax in figure.axes]
+
+
 def test_an_interrupted_training_leaves_a_view_that_says_so(tmp_path, monkeypatch):
     display, folder = Display(monkeypatch), fill(tmp_path / "run")
     titles, drawn = [], live.picture
