@@ -3,7 +3,7 @@
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest -p no:cacheprovider
 
-.PHONY: help demo lab test test-slow test-browser test-vllm test-all mini mini-all sweep figures bench tinybase lock
+.PHONY: help demo lab test test-slow test-browser test-vllm test-all mini mini-all sweep figures site bench tinybase lock
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -15,6 +15,10 @@ help:  ## this list
 
 .venv/installed-dev: pyproject.toml
 	@requirements/install.sh dev,eval
+	@touch $@ .venv/installed
+
+.venv/installed-docs: pyproject.toml
+	@requirements/install.sh docs
 	@touch $@ .venv/installed
 
 # An environment of its own: vLLM for processors pins what it was built with. The packages taken out again come with it,
@@ -48,7 +52,7 @@ test: .venv/installed-dev  ## lint, the order of imports, and the fast tests; un
 test-slow: .venv/installed-dev .deepspeed/installed  ## the tests that `make test` leaves out, bar the browser
 	$(PYTEST) -n 2 --dist loadgroup -m "slow and not browser"
 
-test-browser: .venv/installed-dev  ## a real JupyterLab in headless Chromium
+test-browser: .venv/installed-dev .venv/installed-docs  ## a real JupyterLab and the site in headless Chromium
 	$(PYTEST) -m browser -rs
 
 test-vllm: .venv-vllm/installed  ## the whole game on real vLLM, without a GPU
@@ -79,13 +83,16 @@ mini-all: .venv/installed  ## every study at mini: the core, then RLVR, RPT, RLP
 figures: .venv/installed  ## every figure and table again, from data/results
 	$(PY) -m pzlib figures
 
+site: .venv/installed-docs  ## static pages of README, docs, notebooks and API, into build/site/html
+	$(PY) docs/site/build.py
+
 sweep: .venv/installed  ## the learning-rate sweep of every method, on seeds that no study uses
 	$(PY) -m pzlib sweep
 
 bench: .venv/installed  ## what a step costs, as ratios, into data/results/bench.csv
 	$(PY) -m tests.bench.steps
 
-lock: .venv/installed-dev  ## requirements/*.txt anew, from this environment and from the package index
+lock: .venv/installed-dev .venv/installed-docs  ## requirements/*.txt anew, from this environment and from the package index
 	$(PY) -m tests.bench.resolve --write
 
 tinybase: .venv/installed  ## pretrain data/tinybase and data/tinybase_small again, from scratch (an hour)

@@ -106,6 +106,7 @@ def study(
 ):
     """Train the runs of one or more studies that are not stored yet."""
     from pzlib.studies import leaving_out, queue, runs_of, starts_of
+    from pzlib.studies.boxes import shown_by
     from pzlib.studies.records import STUDIES
 
     names = list(dict.fromkeys([*(n for n, record in STUDIES.items() if all or (core and record.core)), *names]))
@@ -117,7 +118,9 @@ def study(
     if plan:
         print(queue.plan(runs, jobs, starts=starts))
         return 0
-    return _failed(queue.play(runs, jobs, starts=starts, address=address))
+    code = _failed(queue.play(runs, jobs, starts=starts, address=address))
+    print(shown_by(names))
+    return code
 
 
 def shared_by(pairs):
@@ -379,8 +382,8 @@ def figures(
     writes = readme.is_file() and results in (None, stored) and tier == "mini"
     with ProcessPoolExecutor(1, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as beside:
         tables = writes and beside.submit(readme_tables)
-        for path in redraw(results or stored, output or root() / "figures", tier):
-            print(path)
+        drawn = redraw(results or stored, output or root() / "figures", tier)
+        print(f"{len({path.stem for path in drawn})} figures drawn into {output or root() / 'figures'}")
         if tables:
             refresh(readme, tables.result())
     return 0

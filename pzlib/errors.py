@@ -28,7 +28,7 @@ def refuse_unknown(given, known, what):
 def typed(name, value, want):
     """`value` as the type `want` (bool, int, float, str, ...), or a ValueError that names the setting.
 
-    An int is fine where a float is wanted; a bool is no number and a string is never converted.
+    An int is fine where a float is wanted; a bool is not a number, and a string is never converted.
 
     >>> typed("temperature", 1, float)
     1.0
@@ -100,7 +100,7 @@ def parse_value(name, text, default, kind=None):
 
 
 def duration(seconds):
-    """Seconds in words.
+    """Seconds as text.
 
     >>> duration(4.2), duration(80), duration(7300)
     ('4 s', '1 min 20 s', '2 h 1 min')

@@ -202,7 +202,7 @@ class Objective(Method):
         starts = range(0, len(prompts), size)
         if len(prompts) % size or any(len(set(prompts[i : i + size])) > 1 for i in starts):
             remedy = "give a multiple of the number of processes, so that each holds whole blocks"
-            raise ValueError(f"passages: {len(prompts)} rows a process are not whole blocks of {size}; {remedy}")
+            raise ValueError(f"passages: {len(prompts)} rows per process are not whole blocks of {size}; {remedy}")
         return [self.by_id[prompts[i]] for i in starts]
 
 

@@ -152,8 +152,8 @@ def checked(path, parameters):
 class Pace:
     """The time left of something that goes step by step, from the steps as they are seen to end.
 
-    Nothing is said before two have ended, since what came before the first is no step; then the last twenty count. A
-    step that is lower than the one before (a run that goes on from a checkpoint) begins anew.
+    Nothing is printed before two have ended, as what came before the first is not a step; then the last twenty count.
+    A step that is lower than the one before (a run that goes on from a checkpoint) begins again.
 
     >>> pace = Pace()
     >>> [pace.left(step, steps=20, now=now) for step, now in [(0, 0.0), (1, 50.0), (2, 60.0), (2, 65.0), (0, 70.0)]]
@@ -205,7 +205,7 @@ def progress(text, stream=None, seconds=15):
 
 
 class Doing:
-    """What a notebook is doing, in words for a person. name: what to call it; cells: how many it has; runs(): the
+    """What a notebook is doing, as text for a person. name: what to call it; cells: how many it has; runs(): the
     RunFolders announced so far. Set `cell` (from 1) as cells start, and `heading` where one is a section's."""
 
     def __init__(self, name, cells, runs):
@@ -245,7 +245,7 @@ def _announce(lines):
 
 
 def announced_in(path):
-    """(RunFolders, failures in words) that a notebook has written to the file `path`."""
+    """(RunFolders, messages of failures) that a notebook has written to the file `path`."""
     lines = path.read_text().splitlines()
     folders = [RunFolder(root() / "data/runs" / line) for line in lines if not line.startswith("!")]
     return folders, [line[1:] for line in lines if line.startswith("!")]
@@ -283,7 +283,7 @@ def run_notebook(path, parameters=None, output=None, announced=None):
 
 
 def _execute(path, copy, parameters, announced, doing):
-    """(exit code, what went wrong in words, or None)."""
+    """(exit code, what went wrong as text, or None)."""
     import papermill
     from nbclient.exceptions import DeadKernelError
 
@@ -334,7 +334,7 @@ def _mark_failed(copy, index, why):
 
 
 def _unfinished(folder):
-    """In words, why an announced run is not complete; None where it is, or where nothing was trained."""
+    """Why an announced run is not complete; None where it is, or where nothing was trained."""
     ended = {"failed": "failed", "resumable": "was interrupted", "running": "is still running"}.get(folder.state())
     error = folder.status().get("error")
     return ended and f"run {folder.path.name} {ended}{f' ({error})' if error else ''} {folder.progress()}"

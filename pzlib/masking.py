@@ -15,7 +15,7 @@ _REDRAWS = 8
 
 @dataclass(frozen=True)
 class Passage:
-    """A text to be masked. `length` is in tokens (in words where no tokenizer was given).
+    """A text to be masked. `length` counts tokens (words where no tokenizer was given).
 
     kinds: (start, end, label) character spans labelled by a synthetic world; empty for real text.
     """

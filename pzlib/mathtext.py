@@ -1,5 +1,5 @@
 """What mathematics a string holds: signs, spaces, typed functions, numbers and their units put in TeX for math-verify.
-Leaves out numbers in words, conversion between units, and variables of two letters."""
+Leaves out numbers that are spelled out, conversion between units, and variables of two letters."""
 
 import re
 import unicodedata
@@ -13,8 +13,8 @@ from pzlib.prompts import parse_boxed
 class Reading:
     """An answer in two readings: `text` is all of it, `value` is without its unit; both are for math-verify.
 
-    unit: how often each unit occurs in it (negative: divided by), None for words that are no known unit, {} where there
-    is no unit. sure: whether it must be a unit; the m of "5 m" and "5m" may be a variable.
+    unit: how often each unit occurs in it (negative: divided by), None for words that are not a known unit, {} where it
+    has none. sure: whether it must be a unit; the m of "5 m" and "5m" may be a variable.
     """
 
     text: str

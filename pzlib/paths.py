@@ -20,7 +20,7 @@ def root():
 def locate(name):
     """An existing path as an absolute string, looked for under `root()`, the repository, the working directory.
 
-    A notebook's working directory depends on who started it, so it comes last; a name that is no path there
+    A notebook's working directory depends on who started it, so it comes last; a name that is not a path there
     (a hub name, a corpus of ours) comes back unchanged.
     """
     for base in (root(), REPO, Path.cwd()):
@@ -30,7 +30,7 @@ def locate(name):
 
 
 def misspelt(name):
-    """Why `name`, which is no path, can be no hub name either: words with a remedy; None where it may be one.
+    """Why `name`, which is not a path, cannot be a hub name either: a message with a remedy; None where it may be one.
 
     The hub takes its time to say no, so this is asked first.
 
@@ -54,7 +54,7 @@ def sha256(path):
 
 
 def stamp(source):
-    """16 hex digits that change with the name, size or time of any file of `source`; None where that is no path."""
+    """16 hex digits that change with the name, size or time of any file of `source`; None where that is not a path."""
     path = Path(source)
     if not path.exists():
         return None

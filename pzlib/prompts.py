@@ -105,7 +105,7 @@ def question_prompt(text: str, template: Template = PAPER) -> str:
 def after_thought(completion: str) -> str:
     """What a completion says once it has thought: what follows the last ``</think>``, and nothing while one is open.
 
-    Every parser reads only this: a box in a thought, finished or cut off, is no answer (as in RPT, arXiv:2506.08007).
+    Every parser reads only this: a box in a thought, finished or cut off, is not an answer (RPT, arXiv:2506.08007).
 
     >>> after_thought("<think>B?</think> It is C."), after_thought("It is C."), after_thought("<think>I guess B")
     (' It is C.', 'It is C.', '')
@@ -134,7 +134,7 @@ def parse_boxed(completion: str, command: str = "boxed") -> str | None:
     length of the completion, whatever it holds. command: boxed, TeX's own fbox, or mask.
 
     * *Last* goes by the opening: of two nested boxes the inner one counts; a box left open is passed over.
-    * A box in a thought is no answer, see :func:`after_thought`.
+    * A box in a thought is not an answer, see :func:`after_thought`.
     * ``\{``, ``\}`` and ``\\`` are TeX's: they open and close nothing. Only where no box closes under that reading is a
       backslash before a brace an ordinary character, as in ``\boxed{C:\}``.
     * TeX allows spaces between command and brace, and so do we; ``\boxed 5`` without braces is not read.

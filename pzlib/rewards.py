@@ -37,7 +37,7 @@ def generator_reward(accuracy: float) -> float:
 
 
 def without_zero_rule(accuracy: float) -> float:
-    """1 - accuracy, whatever it is: eq. 9 alone. Best is a mask that nobody can predict, or that stands nowhere.
+    """1 - accuracy, whatever it is: eq. 9 alone. Best is a mask that nobody can predict, or that is not in the text.
 
     >>> [without_zero_rule(right / 4) for right in range(5)]
     [1.0, 0.75, 0.5, 0.25, 0.0]

@@ -189,7 +189,7 @@ class Run:
     def run_id(self):
         """The run folder's name: `name`, or objective, tier, seed and 8 hex digits that hash the settings.
 
-        A setting at its plain default is left out of the hash, but for those that every tier names: so a setting
+        A setting at its plain default is left out of the hash, except those that every tier names: so a setting
         added later leaves the names, and with them the stored results, of earlier runs as they are. Left out too is
         how a run is computed (`HOW`): it can go on in another way.
         """
@@ -199,6 +199,15 @@ class Run:
         hashed = {name: value for name, (value, plain) in values.items() if value != plain and name not in self.HOW}
         digest = hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
         return f"{self.objective}-{self.tier}-s{self.seed}-{digest[:8]}"
+
+    def differences(self):
+        """The settings in which the run differs from the defaults of its tier and method: {name: value}.
+
+        >>> Run(tier="mini", seed=2).differences()
+        {'seed': 2}
+        """
+        usual = Run(tier=self.tier, objective=self.objective).to_dict()
+        return {name: value for name, value in self.to_dict().items() if value != usual[name]}
 
     @property
     def folder(self):
@@ -270,7 +279,7 @@ def _check_together(run):
     if run.random_span_steps > run.steps:
         raise ValueError(f"random_span_steps: {run.random_span_steps} is above steps {run.steps}")
     if run.name and not re.fullmatch(NAME, run.name):
-        raise ValueError(f"name: {run.name!r} is no folder name; use letters, digits, '.', '_' and '-'")
+        raise ValueError(f"name: {run.name!r} is not a folder name; use letters, digits, '.', '_' and '-'")
 
 
 def _check_updates(run):

@@ -171,7 +171,7 @@ def holm(ps: Sequence[float]) -> list[float]:
     """
     values = np.asarray(ps, dtype=float)
     if not ((values >= 0) & (values <= 1)).all():
-        raise ValueError(f"ps: a p lies outside 0 to 1 in {list(ps)}; leave tests that were not made out")
+        raise ValueError(f"ps: a p is outside 0 to 1 in {list(ps)}; leave tests that were not made out")
     order = np.argsort(values, kind="stable")
     adjusted = np.empty(len(values))
     adjusted[order] = np.minimum(1, np.maximum.accumulate(values[order] * (len(values) - np.arange(len(values)))))
@@ -182,13 +182,13 @@ def clustered_ci(values: Sequence[float], clusters: Sequence | None = None, leve
     """A confidence interval (low, high) for the mean of `values` in [0, 1], some of which share a source.
 
     values: one score a question (right or wrong, or the share of its samples that are right); clusters: the source
-    of each, None where every question stands alone. It is Wilson's interval at the *effective* number of questions,
+    of each, None where every question has its own. It is Wilson's interval at the *effective* number of questions,
     mean (1 - mean) / var, with var the cluster-robust variance of the mean (the squares of the clusters' summed
     residuals, times G / (G - 1) for G clusters; Miller 2024, "Adding Error Bars to Evals"), and with Student's t at
-    G - 1 degrees of freedom in the place of z (as Korn and Graubard 1998 do). So it stays within [0, 1], and has
+    G - 1 degrees of freedom instead of z (as Korn and Graubard 1998 do). So it stays within [0, 1], and has
     width where all answers are wrong, which a bootstrap has not.
 
-    A var below that of questions that stand alone is taken for chance. Scores that are all equal tell nothing about
+    A var below that of independent questions is taken for chance. Scores that are all equal tell nothing about
     how they depend on each other: each question counts. One cluster tells nothing about another: (0, 1).
     Errors: ValueError for no values, one outside [0, 1], another number of clusters, or a level outside (0, 1).
 
@@ -251,7 +251,7 @@ def _as_extreme(signs: np.ndarray, differences: np.ndarray) -> int:
 
 def _check_level(level: float) -> None:
     if not 0 < level < 1:
-        raise ValueError(f"level: {level} must lie between 0 and 1, such as 0.95")
+        raise ValueError(f"level: {level} must be between 0 and 1, such as 0.95")
 
 
 def _pairs(a: Sequence[float], b: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

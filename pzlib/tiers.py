@@ -56,8 +56,9 @@ class World:
     base, smaller: models, a folder or a hub name. smaller_settings: what the papers set beside the smaller base, where
     a method has a generator. sizes: other bases of the same study. proxies: {model: a smaller one with the same
     tokenizer}, whose entropy can choose tokens. general, mathematical, clean: texts; clean is like RPT's, where high
-    entropy is no noise. benchmarks, curve: names of `pzlib.evaluation.benchmarks`, asked at the end and along training.
-    hardware: as `pzlib plan` takes it, and how many of it. small: the small world, whose texts and models are ours.
+    entropy is not noise. benchmarks, curve: names of `pzlib.evaluation.benchmarks`, asked at the end and along
+    training. hardware: as `pzlib plan` takes it, and how many of it. small: the small world, whose texts and models are
+    ours.
     """
 
     base: str

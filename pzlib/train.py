@@ -71,7 +71,7 @@ def train(run, view=None, evaluate=None):
 
 
 def material(run, model, tokenizer, progress=False):
-    """(the items a run trains on, the facts of text and model that must not change while it does)."""
+    """(the items that a run trains on, the facts of text and model that must not change while it does)."""
     corpus = run.method.load_items(run, tokenizer, progress=progress)
     items, left_out = fitting(run, corpus, tokenizer)
     if not (is_world(run.corpus) or run.corpus == "tinybench"):  # nobody's own text

@@ -74,7 +74,7 @@ class Verdict:
 
 
 def exact(gold: str, prediction: str | None) -> Verdict:
-    """The small world's verdict: equal but for outer whitespace, the rule of `pzlib.rewards.predictor_reward`.
+    """The small world's verdict: equal except for outer whitespace, the rule of `pzlib.rewards.predictor_reward`.
 
     >>> exact("52", " 52 ").why, exact("52", "53").why, exact("52", None).why
     ('right', 'wrong', 'no answer')
@@ -109,8 +109,8 @@ def boxed_letter(completion: str, options: int = 10) -> str | None:
 
     Read from :func:`final_answer`: a letter alone, in brackets, before a full stop, or with its option's text after it;
     TeX's and Markdown's wrapping off; lower case only if it is the whole answer. Several letters, a letter beyond the
-    question's `options`, or none, are no answer. (General-Reasoner takes the first of A to J that occurs anywhere in
-    the box, so that "Answer: C" would be A, and a random letter where there is none; we count those as not read.)
+    question's `options`, or none, are not an answer. (General-Reasoner takes the first of A to J that occurs anywhere
+    in the box, so that "Answer: C" would be A, and a random letter where there is none; we count those as not read.)
     Errors: ValueError unless 1 <= options <= 26.
 
     >>> [boxed_letter(rf"\boxed{{{box}}}") for box in (r"\text{(C)}", "c", "D.", "B: 12 m/s", "A dog", "A or B", "K")]
@@ -126,10 +126,11 @@ def stock_letter(completion: str, options: int = 10, patterns: int = 3) -> str |
     """The option letter that MMLU-Pro's authors read in an answer to their few-shot prompt, or None.
 
     Their patterns in order (TIGER-AI-Lab/MMLU-Pro, compute_accuracy.py, "level 2"): the first "answer is (X)"; else
-    the last "answer: X" of the first line that has one; else the last letter A to J that stands alone. `patterns` says
-    how many are tried: 1 is their "level 1", which the paper's own runs and the harness's stock task use, and after
-    which 2 adds little; the third also reads letters that were never meant as an answer (a variable C, a list's I).
-    The time is linear in the length (theirs is not). A letter beyond the question's `options` is None.
+    the last "answer: X" of the first line that has one; else the last letter A to J that is a word of its own.
+    `patterns` says how many are tried: 1 is their "level 1", which the paper's own runs and the harness's stock
+    task use, and after which 2 adds little; the third also reads letters that were never meant as an answer (a
+    variable C, a list's I). The time is linear in the length (theirs is not). A letter beyond the question's
+    `options` is None.
     Errors: ValueError unless 1 <= options <= 26 and 1 <= patterns <= 3.
 
     >>> stock_letter("So it floats. The answer is (C). Question: ... The answer is (D)."), stock_letter("Answer: B")
@@ -151,7 +152,7 @@ def bbeh_right(prediction: str, reference: str) -> bool:
     The rules of google-deepmind/bbeh, evaluate.py, on which General-Reasoner's scripts also rely. Of the prediction
     counts what follows the last "The answer is" (or "The final answer is"), its first line, without a closing full
     stop, dollars, box or text command, or bold marks. Case and spaces after commas do not matter. Then equal text
-    is right; so are "(a)" for "a" and the reverse, equal numbers, text equal but for apostrophes, one of the two
+    is right; so are "(a)" for "a" and the reverse, equal numbers, text equal except for apostrophes, one of the two
     in square brackets, and a closing question mark too many.
 
     >>> bbeh_right("Hence ... The answer is: (B).", "B"), bbeh_right(r"\boxed{1, 2}", "1,2"), bbeh_right("[a]", "A")
@@ -197,7 +198,7 @@ def _letter(answer: str) -> str | None:
 
 def _within(letter: str | None, options: int) -> str | None:
     if not 1 <= options <= 26:
-        raise ValueError(f"options: {options} must lie between 1 and 26, one a letter")
+        raise ValueError(f"options: {options} must be between 1 and 26, one a letter")
     return letter if letter is not None and ord(letter) - ord("A") < options else None
 
 
@@ -299,7 +300,7 @@ class MathVerifier(AbstractContextManager):
         golds: the right answer, or a list of right answers of which any will do; predictions: what was extracted (None
         for nothing), bare or as a whole text, see :func:`pzlib.mathtext.read`. Equal pairs are judged once. Answers
         above MAX_CHARACTERS are refused unread.
-        Errors: ValueError for unequal lengths, TypeError for what is no text, both with the item's number.
+        Errors: ValueError for unequal lengths, TypeError for what is not text, both with the item's number.
         """
         if len(golds) != len(predictions):
             raise ValueError(f"predictions: {len(predictions)} for {len(golds)} golds; give one for each")

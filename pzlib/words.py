@@ -1,4 +1,4 @@
-"""The words of a text in any script, and what kind of words a mask hides.
+"""The words of a text in any script, and what kind of words are behind a mask.
 Leaves out dictionaries: where a script writes no blanks, Unicode's word breaks decide, in Thai by syllables."""
 
 import re

@@ -52,7 +52,7 @@ def test_a_process_says_what_happened_in_its_last_line_and_exit_code(notebook):
         (["run", "notebooks/04.ipynb"], "notebooks/04.ipynb: no such notebook; did you mean 04_pretrainzero?"),
         (["gate", "data/tinybase", "--tier", "mini", "--passages", "1"], "passages: 1 give no interval"),
         (["gate", "data/tinybase", "-p", "model", "x"], "model: give it as --model"),
-        (["probe", "none"], "run: 'none' is no run of data/runs"),
+        (["probe", "none"], "run: 'none' is not a run of data/runs"),
         (["results"], "data/runs; `python -m pzlib run NOTEBOOK` makes one"),
         (["figures", "--results", "none"], "no folder none"),
         (["evaluate", "none/such"], "model: cannot load 'none/such'"),

@@ -58,8 +58,8 @@ def test_what_is_installed_is_what_is_pinned(pin):
 
 
 def test_every_extra_is_pinned():
-    assert set(EXTRAS) == {"vllm", "eval", "zero", "dev"}
-    for pin in (*EXTRAS["vllm"], *EXTRAS["eval"]):
+    assert set(EXTRAS) == {"vllm", "eval", "zero", "dev", "docs"}
+    for pin in (*EXTRAS["vllm"], *EXTRAS["eval"], *EXTRAS["docs"]):
         split(pin)
 
 

@@ -105,7 +105,7 @@ def test_the_papers_limit_of_occurrences_is_the_default_of_every_tier():
         ({"min_tokens": 90, "max_tokens": 80}, "min_tokens: 90 is above max_tokens 80"),
         ({"corpus": " "}, "corpus: is empty"),
         ({"steps": 5, "random_span_steps": 6}, "random_span_steps: 6 is above steps 5"),
-        ({"name": "../up"}, "name: '../up' is no folder name"),
+        ({"name": "../up"}, "name: '../up' is not a folder name"),
     ],
 )
 def test_bad_settings_are_refused_in_words(settings, said):

@@ -1,4 +1,4 @@
-"""Rows of any source: files of every format, folders, hub data sets and lists, by one loader with errors in words.
+"""Rows of any source: files of every format, folders, hub data sets and lists, by one loader with clear errors.
 Left out: cleaning and cutting, done later. The paper reads one Wikipedia dump (PretrainZero sec. 4.1)."""
 
 import bz2
@@ -96,7 +96,7 @@ def rows(
 
     field: the setting that named the source, with which every error begins. seed: a hub data set is streamed and
     mixed by it; None: it is loaded whole and in order. worlds: names that are read elsewhere, for a misspelt one.
-    Errors: FileNotFoundError; ValueError for another format or encoding, a damaged file, a line that is no object.
+    Errors: FileNotFoundError; ValueError for another format or encoding, a damaged file, a line that is not an object.
     """
     if not isinstance(source, str | Path):
         return (Row(item, n, f"item {n} of the list") for n, item in enumerate(source))
@@ -109,7 +109,7 @@ def rows(
         raise FileNotFoundError(f"{field}: {str(source)!r} does not exist (looked in {Path.cwd()})")
     near = difflib.get_close_matches(source.partition(":")[0], worlds, cutoff=0.8)
     if why := f"did you mean {' or '.join(near)}?" if near else misspelt(source):  # before the hub takes its time
-        raise FileNotFoundError(f"{field}: {source!r} is no world, file or folder; {why}")
+        raise FileNotFoundError(f"{field}: {source!r} is not a world, a file or a folder; {why}")
     return _hub(source, field, split, config, seed)
 
 
@@ -224,7 +224,7 @@ def _dump(path: Path, field: str) -> Iterator[Row]:
         _, root = next(events)
         namespace, _, name = root.tag.rpartition("mediawiki")
         if name or not root.tag.endswith("mediawiki"):
-            raise ValueError(f"{field}: {path} is no MediaWiki dump; of XML, only the export of a wiki is read")
+            raise ValueError(f"{field}: {path} is not a MediaWiki dump; of XML, only the export of a wiki is read")
         names, newest, n = set(wiki.NAMES), ((), ""), 0
         for event, node in events:
             kind, text = node.tag.removeprefix(namespace), partial(node.findtext, default="")

@@ -74,8 +74,8 @@ def load_passages(
     source: a list of strings, dicts or passages; a path to .jsonl, .json, .csv, .txt (blank-line paragraphs), .tex or
     .xml (MediaWiki dump), each also .gz, .bz2 or .xz, or to .parquet; a folder of such files or of a saved data set; a
     hub data set, streamed, as `name` or `name:config`; or "tinywiki", "tinywiki_clean", "tinymath", perhaps with knobs
-    turned ("tinywiki:density=0.1,noise=0.9,values=8"). min_tokens, max_tokens: bounds of a passage, in words where
-    there is no tokenizer. A paragraph within them is a passage as it stands; longer ones are cut at sentence ends,
+    turned ("tinywiki:density=0.1,noise=0.9,values=8"). min_tokens, max_tokens: bounds of a passage, in tokens, or words
+    where there is no tokenizer. A paragraph within them is a passage as it is; longer ones are cut at sentence ends,
     shorter ones joined with their neighbours of the same section. A sentence longer than `max_tokens` is dropped.
     limit: passages drawn by `seed`; fewer are returned where the source has fewer; None is all of them. column: "a.b"
     is the column of that name or the field b of the column a; a row without it is left out and counted. markers:

@@ -1,5 +1,5 @@
 """LaTeX to paragraphs of prose: formulas stay, commands go; an empty paragraph is a section break.
-Left out: expanding macros. The paper trains on MathPile (PretrainZero sec. 4), cut in a way not said."""
+Left out: expanding macros. The paper trains on MathPile (PretrainZero sec. 4), cut in a way that it does not state."""
 
 import re
 from functools import cache

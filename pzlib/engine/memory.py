@@ -1,4 +1,4 @@
-"""How many tokens a process reads at once, what devices and models have, and a run's peak memory by part and phase.
+"""How many tokens one process reads at once, what devices and models have, and a run's peak memory by part and phase.
 Leaves out evaluation and saving, and what allocators waste: `Device.usable` allows for that. Loads no torch."""
 
 import json
@@ -95,7 +95,7 @@ def reading(run, hidden, prompt, completion, on_cpu=False):
 
 @dataclass(frozen=True)
 class Device:
-    """memory in bytes; bandwidth in bytes a second; bf16 and fp32 in floating-point operations a second, dense."""
+    """memory in bytes; bandwidth in bytes per second; bf16 and fp32 in floating-point operations per second, dense."""
 
     memory: float
     bandwidth: float
@@ -186,7 +186,7 @@ class Architecture:
                 file = Path(hf_hub_download(model, "config.json"))
             except Exception as error:  # offline, no such name, a gated one: the hub has a class for each
                 raise FileNotFoundError(
-                    f"model: {model!r} is no folder here and its config.json cannot be fetched from the hub "
+                    f"model: {model!r} is not a folder here, and its config.json cannot be fetched from the hub "
                     f"({type(error).__name__}); check the name and the network. Shipped: {', '.join(shipped)}"
                 ) from error
         return cls.from_config(json.loads(file.read_text()), model)
@@ -224,7 +224,7 @@ class Architecture:
 
 
 def kept(arch, size):
-    """Bytes a token that autograd keeps of one layer, attention mask apart.
+    """Bytes per token that autograd keeps of one layer, attention mask apart.
 
     size: bytes of a float in matrix products, 4, or 2 under autocast. What is added to the residual and normed stays
     float32, with casts for the projections; queries and keys are normed in float32; experts are not cast, for autocast

@@ -136,7 +136,7 @@ def from_source(source, name=None, dtype=torch.float32, **place):
     """(model, tokenizer) of a folder or a hub name: weights from safetensors, no code from the hub, an adapter merged.
 
     name: what the user calls it; place: which revision. A tokenizer without a pad token takes its end token, as TRL
-    does: masks tell padding from text, never the token. Raises FileNotFoundError and ValueError in words.
+    does: masks tell padding from text, never the token. Raises FileNotFoundError and ValueError.
     """
     name, trusted = name or source, {"trust_remote_code": False, **place}
     if not Path(source).exists() and misspelt(name):
@@ -242,7 +242,7 @@ class Average(TrainerCallback):
             held = load_file(f"{args.output_dir}/checkpoint-{state.global_step}/{AVERAGE}")
             own = dict(self.model.named_parameters())
             if held.keys() != own.keys():
-                raise ValueError(f"{AVERAGE}: holds other weights than the model; delete the checkpoint it lies in")
+                raise ValueError(f"{AVERAGE}: holds other weights than the model; delete the checkpoint that holds it")
             for name, weight in own.items():
                 weight.copy_(held[name])
 

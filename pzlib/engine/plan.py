@@ -52,7 +52,7 @@ def forward(arch, tokens, pairs, predicted):
 
 
 def misfits(run, arch, device):
-    """[what does not fit, in words] of a Run whose processes have a Device each; none: it fits."""
+    """[what does not fit, as text] of a Run whose processes have a Device each; none: it fits."""
     found = []
     wanted = run.max_prompt_tokens + run.max_completion_tokens
     if wanted > arch.context:
@@ -72,7 +72,7 @@ def misfits(run, arch, device):
 
 
 def changes(run, arch, device):
-    """([changes that leave the run's results what they are], [others]) in words, each enough to make it fit.
+    """([changes that leave the run's results what they are], [others]) as text, each enough to make it fit.
 
     Of either kind those of the fewest settings, at most three; more GPUs only where nothing less is enough.
     """
@@ -100,7 +100,7 @@ def _enough(run, arch, device, choices):
 
 
 def _choices(run, arch, device):
-    """Two of {in words: changed settings}: how a run is computed, and what it is."""
+    """Two of {text: changed settings}: how a run is computed, and what it is."""
     same, other = {}, {}
     if run.micro_batch_rows > 1:
         same["micro_batch_rows 1"] = {"micro_batch_rows": 1}
@@ -136,10 +136,10 @@ class Plan:
         return "\n\n".join("\n".join(part(self)) for part in (_head, _step, _memory, _verdict))
 
     def work(self, prompt=None, completion=None):
-        """The Work of a step at these tokens a row, by default the most that the run allows.
+        """The Work of a step at these tokens per row, by default the most that the run allows.
 
         A backward pass is two forward ones, and one more where layers are checkpointed (on GPUs); a reference model
-        (kl) reads what the policy reads, and with several updates a batch the policy reads all once more beforehand.
+        (kl) reads what the policy reads, and with several updates a batch the policy reads all once more before them.
         """
         run, arch, device = self.run, self.arch, self.device
         prompt, completion = prompt or run.max_prompt_tokens, completion or run.max_completion_tokens
@@ -185,7 +185,7 @@ def plan(run, hardware=None, gpus=None, prompt=None, completion=None, mfu=0.35):
     """The Plan of a Run; what is left out is the tier's (`pzlib.tiers.World`): this CPU for small ones, one H100, or
     eight.
 
-    prompt, completion: mean tokens a row, by default half and a quarter of the most. Raises ValueError and
+    prompt, completion: mean tokens per row, by default half and a quarter of the most. Raises ValueError and
     FileNotFoundError naming what is wrong: hardware, model, lengths, a number of GPUs that cuts a step's rows.
     """
     world = WORLDS[run.tier]
@@ -266,7 +266,7 @@ def _row(name, *cells):
 
 
 def _count(value):
-    """A number of parameters in words.
+    """A number of parameters as text.
 
     >>> _count(4_022_468_096), _count(1_204_096)
     ('4.02 B', '1.20 M')

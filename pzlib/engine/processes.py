@@ -31,7 +31,7 @@ def start(command, env=None, **popen):
 
     It ends with this process, SIGKILL of this one included, if what it does is `as_child()`. Ctrl-C in a terminal
     reaches this process alone, which then ends the child (`stop`). env: variables beside this process's; popen:
-    arguments of Popen in the place of these.
+    arguments of Popen instead of these.
     """
     own = {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false", PARENT: str(os.getpid())}
     given = dict(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -108,7 +108,7 @@ def stop(*processes, grace=GRACE):
 def follow(processes, look=lambda: None):
     """Print what children print, as they print it, and call `look` at least every half second, until all have ended.
 
-    Returns None, or of the first that failed its number and the reason in words; the others are ended then. A killed
+    Returns None, or of the first that failed its number and the reason as text; the others are ended then. A killed
     one counts as the first: the others fail for want of it, perhaps within the same moment.
     """
     lines, ends, said, first = queue.SimpleQueue(), [], {}, None
@@ -141,7 +141,7 @@ def follow(processes, look=lambda: None):
 
 
 def how_it_ended(code):
-    """An exit code that is not 0, in words.
+    """An exit code that is not 0, as text.
 
     >>> how_it_ended(3), how_it_ended(-15)
     ('exit code 3', 'ended by SIGTERM')
@@ -231,8 +231,8 @@ def launch(run, view=None, evaluate=None):
 
     What they print is printed here as it comes. view: as in `train`, updated here from the run's folder. evaluate: None
     or an evaluation with a `name`, by which a process finds its own. If one process fails or is killed all end, the
-    run is marked failed with the reason, and this raises: what the process raised where that is in words, else
-    RuntimeError. Ctrl-C ends all of them first. Raises ValueError beforehand for what cannot be started.
+    run is marked failed with the reason, and this raises: what the process raised where that is a message, else
+    RuntimeError. Ctrl-C ends all of them first. Raises ValueError first for what cannot be started.
     """
     import torch
 
@@ -262,6 +262,7 @@ def launch(run, view=None, evaluate=None):
             stop(*workers)
             note(f"{type(error).__name__}: {error}" if isinstance(error, Exception) else None)
             if isinstance(error, KeyboardInterrupt):
+                folder.interrupted()
                 raise Interrupted(folder) from None
             raise
     if failed:
@@ -285,7 +286,7 @@ def launch(run, view=None, evaluate=None):
 
 
 def _check_start(run, evaluate, folder, gpus):
-    """Raises, in words, where `run` cannot be started on several processes here and now."""
+    """Raises, with the reason, where `run` cannot be started on several processes here and now."""
     if "LOCAL_RANK" in os.environ:
         raise RuntimeError("processes: this is one of several already, but accelerate knows of no other")
     check(run)

@@ -112,7 +112,7 @@ def sample(
     """`repeats` completions for each prompt, as `Samples`.
 
     prompt_ids: lists of token ids; generator: a `torch.Generator`, the only source of randomness, from which one
-    uniform per row and token is drawn beforehand, so that neither batching (`max_rows` at a time) nor finished rows
+    uniform per row and token is drawn first, so that neither batching (`max_rows` at a time) nor finished rows
     change what another row gets. place: (before, total) where these are prompts number `before` and on of `total`, the
     others being other processes': each gets the uniforms that it would get if one process drew for all.
     Raises ValueError for an empty prompt.

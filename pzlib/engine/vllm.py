@@ -120,7 +120,7 @@ class Guard:
 
 
 def vllm_arguments(run):
-    """What GRPOConfig is told of vLLM, whether or not it is used: {argument: value}."""
+    """What GRPOConfig gets to know of vLLM, whether or not it is used: {argument: value}."""
     return {
         "use_vllm": run.use_vllm,
         "vllm_mode": run.vllm_mode,
@@ -209,7 +209,7 @@ def engine_settings(run):
 
 
 class Cuts(TrainerCallback):
-    """Counts the tokens whose importance ratio stands at the cap, and gives their share to the step's metrics.
+    """Counts the tokens whose importance ratio is at the cap, and gives their share to the step's metrics.
 
     rollout: its `metrics` get `sampling/importance_sampling_ratio/truncated`, the share over all processes of the
     tokens in the loss; TRL logs min, mean and max of the same ratios. None where no token was in the loss.

@@ -29,7 +29,7 @@ def models(run_id: str) -> dict[int, str]:
     """
     folder = RunFolder(root() / "data/runs" / run_id)
     if not (folder.path / "params.json").is_file():
-        raise FileNotFoundError(f"model: {run_id!r} is no run of data/runs; --along scores the models that a run kept")
+        raise FileNotFoundError(f"model: {run_id!r} is not a run of data/runs; --along scores models that a run kept")
     if folder.state() == "running":
         raise ValueError(f"model: {run_id} trains now; score it along its training when it has ended")
     steps = {step: run_id if path.name == "model" else f"{run_id}@{step}" for step, path in kept(folder).items()}
@@ -77,7 +77,7 @@ def along(
 
 
 def shown(table: pd.DataFrame, run_id: str) -> str:
-    """What `along` returned, a line a step and task, and where the rows are."""
+    """What `along` returned, a line per step and task, and where the rows are."""
     lines = []
     for row in table.itertuples():
         points = f"{100 * row.difference:+.1f} points [{100 * row.low:+.1f}, {100 * row.high:+.1f}], p = {row.p:.2g}"

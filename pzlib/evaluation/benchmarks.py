@@ -62,7 +62,7 @@ class Benchmark:
 
 
 def _plain(value: object) -> str | None:
-    """A gold as it stands; AMC's whole floats as integers, OlympiadBench's list of one as its only item.
+    """A gold as it is; AMC's whole floats as integers, OlympiadBench's list of one as its only item.
 
     >>> _plain(27.0), _plain(["$2$"]), _plain("025"), _plain(None)
     ('27', '$2$', '025', None)
@@ -216,7 +216,7 @@ def items(name: str, rows: Sequence[dict], where: str = "the rows") -> list[Item
 def prompt(name: str, item: Item, style: str = "boxed") -> str:
     r"""What a model reads: "boxed" is General-Reasoner's zero-shot request, "tiny" the small world's cue.
 
-    For BBEH General-Reasoner's exact words are not at hand; it is asked like a problem of mathematics.
+    For BBEH General-Reasoner's exact words are not known to us; it is asked like a problem of mathematics.
 
     >>> rows = [{"question": "Which?", "options": ["this", "that"], "answer": "B"}]
     >>> print(prompt("mmlu_pro", items("mmlu_pro", rows)[0]))

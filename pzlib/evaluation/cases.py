@@ -64,7 +64,7 @@ def read_completions(path, label: str | None = None, stop: str | None = None, **
     r"""The completions of a `.jsonl`, `.jsonl.gz` or `.parquet` file.
 
     columns: for a name of `COLUMNS` the file's own, as `completion="output", case="question_id"`; one that is not given
-    goes by its own name, and may be missing, but for completion. label: the source where no column says it; default:
+    goes by its own name, and may be missing, except completion. label: the source where no column says it; default:
     the file's name. stop: a text at which a completion ends, for answers that ran on into a next question.
     A cell may hold a list of completions: then cells of the row that are lists go with it one by one. Where the file
     has no column for it, the prediction is what is in the last box, and right (with a target) whether it is equal.
@@ -204,10 +204,10 @@ def held_out_cases(runs: Sequence, per_kind: int) -> pd.DataFrame:
 
 def answers(run, cases: pd.DataFrame, path, *, source: str, step: int = 0, samples: int = 4) -> pd.DataFrame:
     """What `run.model` answers to `cases`: `samples` completions each, kept in the jsonl at `path` and read from there
-    when asked again, so that a notebook can be run anew without the models.
+    when asked again, so that a notebook can be run again without the models.
 
     Drawn as in the run, with its seed, so that models asked with one seed share their random numbers. A file that holds
-    other cases or samples is made anew; that the weights are still the same is not checked.
+    other cases or samples is made again; that the weights are still the same is not checked.
     Errors: FileNotFoundError where neither file nor model is there.
     """
     path = Path(path)

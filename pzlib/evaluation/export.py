@@ -49,8 +49,7 @@ def card(folder: RunFolder) -> str:
     """The model card of a finished run, as Markdown with the hub's header."""
     params = folder.params()
     run = Run.from_dict({name: params[name] for name in Run(tier="mini").to_dict() if name in params})
-    tier = Run(tier=run.tier, objective=run.objective).to_dict()
-    own = {name: value for name, value in run.to_dict().items() if value != tier[name] and name not in Run.HOW}
+    own = {name: value for name, value in run.differences().items() if name not in Run.HOW}
     local = Path(run.model_source).exists()
     head = ["---", "library_name: transformers", "pipeline_tag: text-generation", "tags: [reinforcement-pretraining]"]
     head += [] if local else [f"base_model: {json.dumps(run.model)}"]

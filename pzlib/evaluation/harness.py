@@ -42,9 +42,9 @@ class Protocol:
 
     prompts: boxed (General-Reasoner's zero-shot request), stock (the harness's few-shot prompt where there is one) or
     tiny (the small world's cue); chat: wrap the prompt in the tokenizer's chat template, as General-Reasoner's scripts
-    do (papers.md 1.11) and training here does not; samples: answers a question, by default 32 for AIME and AMC, else 1;
-    temperature: by default 1 where there are several, else 0; max_tokens: General-Reasoner's 8192; limit: the first so
-    many questions; batch: answers generated at once, which matters to a seeded draw.
+    do (papers.md 1.11) and training here does not; samples: answers per question, by default 32 for AIME and AMC, else
+    1; temperature: by default 1 where there are several, else 0; max_tokens: General-Reasoner's 8192; limit: the first
+    so many questions; batch: answers generated at once, which matters to a seeded draw.
     Errors: ValueError naming the setting.
     """
 
@@ -157,7 +157,7 @@ def load(model: Model, protocol: Protocol):
 
 
 def _hf(model, batch, own=False):
-    """own: with this library's sampler in the place of transformers' `generate`."""
+    """own: with this library's sampler instead of transformers' `generate`."""
     import torch
     from lm_eval.models.huggingface import HFLM
     from transformers import GenerationConfig

@@ -66,7 +66,7 @@ def replacements(reasonings: Sequence[str], targets: Sequence[str], lengths: Seq
 def probed(
     model, tokenizer, table: pd.DataFrame, template: str = "tiny", opening: str = OPENING, max_rows: int = ROWS_AT_ONCE
 ) -> pd.DataFrame:
-    """What answers become when their reasoning is replaced: a row an answer and way, those of `replacements`.
+    """What answers become when their reasoning is replaced: a row per answer and way, those of `replacements`.
 
     table: completions (`pzlib.evaluation.cases`) of one model; those that say nothing before their answer are left out.
     opening: what opens the answer. Columns case, sample, kind, way, right (whether the model's most likely answer is
@@ -160,7 +160,7 @@ def episodes_of(run, model, tokenizer, items, samples: int = 4, seed: int = 0) -
     """(what a model answers to the questions that a run's method asks of `items`, what opens an answer of it).
 
     The method asks in its own form; in place of a generator, random spans are hidden, and methods that are taught
-    answers are asked for random spans too. A row an answer, `samples` of each question: case, sample, kind, prompt,
+    answers are asked for random spans too. A row per answer, `samples` of each question: case, sample, kind, prompt,
     completion, target (with the space before it where no box opens). Errors: ValueError where nothing can be asked.
     """
     asks = "random_span" if run.method.supervised else run.objective

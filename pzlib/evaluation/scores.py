@@ -30,7 +30,7 @@ def answer(task: str, completion: str, style: str, options: int = 0) -> str | No
     r"""What a completion answers, read as its prompt asked; None where nothing can be read.
 
     Stock prompts end in "the answer is ..."; the others ask for a box. A multiple choice is a letter among `options`.
-    Of the MMLU-Pro authors' three patterns the last is not used: a letter that stands alone somewhere is no answer.
+    Of the MMLU-Pro authors' three patterns the last is not used: a single letter somewhere is not an answer.
 
     >>> answer("gsm8k", "Half of 12 is 6. The answer is 6.", "stock"), answer("gsm8k", r"So \boxed{6}", "boxed")
     ('6', '6')
@@ -201,9 +201,9 @@ def evaluate(
     """(the model's folder of evaluations, its table of scores for `tasks`): what is stored is not asked again.
 
     model: as `pzlib.evaluation.harness.find` takes it; data: as `pzlib.evaluation.benchmarks.sources`; output: a folder
-    in the place of data/evaluations. A task's folder there, <model>/<task>, holds settings.json, samples.jsonl (a
-    question a line) and scores.csv (a metric a line), which is written last: killed in between, the same command goes
-    on. Errors: ValueError or FileNotFoundError in words, all data being read before a model is loaded.
+    instead of data/evaluations. A task's folder there, <model>/<task>, holds settings.json, samples.jsonl (a
+    question per line) and scores.csv (a metric a line), which is written last: killed in between, the same command goes
+    on. Errors: ValueError or FileNotFoundError, all data being read before a model is loaded.
     """
     if importlib.util.find_spec("lm_eval") is None:
         raise ValueError("tasks: lm-evaluation-harness is not installed; pip install 'pzlib[eval]'")

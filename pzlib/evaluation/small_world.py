@@ -105,7 +105,7 @@ def tinybench(model, tokenizer, items: int = 64, samples: int = 4, seed: int = 0
 
 
 def described(run) -> str:
-    """TinyBench of a run's model, as `pzlib evaluate` prints it: a line a task, and the mean of each group."""
+    """TinyBench of a run's model, as `pzlib evaluate` prints it: a line per task, and the mean of each group."""
     table = pd.DataFrame(tinybench(*to_ask(run), items=run.eval_items))
     table = table[["task", "group", "n", "correct", "accuracy", "length", "reasoned"]]
     table[["accuracy", "reasoned"]] *= 100
@@ -134,7 +134,7 @@ def small_world(items: int) -> Evaluation:
 
 
 def of_run(run) -> Evaluation:
-    """`small_world` with as many questions a task as the run wants."""
+    """`small_world` with as many questions per task as the run wants."""
     return small_world(run.eval_items)
 
 

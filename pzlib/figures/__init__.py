@@ -46,14 +46,14 @@ def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> 
     if not results_dir.is_dir():
         raise FileNotFoundError(f"results: no folder {results_dir}; run `python -m pzlib results` first")
     stored = {path.stem: read(path) for path in sorted(results_dir.glob("*.csv"))}
-    jobs = []
+    jobs, missing = [], {}
     if {"training", "tinybench"} <= set(stored):  # first, since it takes longest
         jobs.append((_ledger, [stored, tier], {}, LEDGER.name, out_dir))
     for study, figure in [(name, figure) for name, record in studies.STUDIES.items() for figure in record.figures]:
         form = form_of(figure.form)
         names = tables_of(form)
         if lacking := [f"{name}.csv" for name in names if name not in stored]:
-            print(f"{figure.name}: not drawn, {results_dir} has no {' and no '.join(lacking)}")
+            missing.setdefault(f"{results_dir} has no {' and no '.join(lacking)}", []).append(figure.name)
             continue
         shown = {one: _shown(one, figure.arms, tier) for one in (study, *figure.others)}
         if not all(shown.values()):
@@ -61,7 +61,7 @@ def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> 
             continue
         found = {one: [_rows(stored[name], one, arms, tier) for name in names] for one, arms in shown.items()}
         if lacking := [words for one, arms in shown.items() if (words := _lacking(found[one], one, arms))]:
-            print(f"{figure.name}: not drawn, {' and '.join(lacking)} lack runs at tier {tier}")
+            missing.setdefault(f"{' and '.join(lacking)} lack runs at tier {tier}", []).append(figure.name)
             continue
         tables, source = found[study], {}
         if figure.others:
@@ -69,6 +69,8 @@ def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> 
         else:
             source["source"] = f"{inspect.signature(form).parameters['source'].default}, study {study}"
         jobs.append((form, tables, source, figure.name, out_dir))
+    for why, names in missing.items():
+        print(f"{', '.join(names)}: not drawn, {why}")
     # without the collector, which would look again and again through what is gone with the processes anyway
     with ProcessPoolExecutor(2, initializer=gc.disable) as pool:
         return [path for paths in pool.map(_drawn, jobs) for path in paths]
@@ -87,7 +89,7 @@ def _rows(table: pd.DataFrame, study: str, arms: tuple, tier: str) -> pd.DataFra
 
 
 def _lacking(tables: list[pd.DataFrame], study: str, arms: tuple) -> str:
-    """How many arms of a study lack a seed that another has, or all seeds, in words; "" if none does."""
+    """How many arms of a study lack a seed that another has, or all seeds, as text; "" if none does."""
     own = [rows.groupby("arm")["seed"].agg(set) for rows in tables if "seed" in rows]
     seeds = set().union(*(one for table in own for one in table))
     absent = [arm for arm in arms if not seeds or any(table.get(arm) != seeds for table in own)]

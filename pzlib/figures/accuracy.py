@@ -107,7 +107,7 @@ def follow_on(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture:
 
 
 def _result(table: pd.DataFrame, source: str, words: str, starts: bool = False) -> Picture:
-    """An axis a group, a row an arm; `starts`: each arm has a base of its own, shown by an open mark in its row."""
+    """An axis a group, a row per arm; `starts`: each arm has a base of its own, shown by an open mark in its row."""
     arms = forms.by_arm(table if starts else table[table["step"] > 0])
     groups = [group for group in GROUPS if group in set(table["group"])]
     figure = sheet(1.7 + 0.5 * len(arms) if starts else 1.6 + 0.44 * (len(arms) + 1))

@@ -82,7 +82,7 @@ def by_arm(table: pd.DataFrame) -> list[tuple[pd.DataFrame, Mark]]:
 
 
 def group_means(tinybench: pd.DataFrame, values: str | list = "accuracy", group: str = "group") -> pd.DataFrame:
-    """Plain mean over the `comparable` tasks of a group, as the paper's averages: one row a run, step and group."""
+    """Plain mean over the `comparable` tasks of a group, as the paper's averages: one row per run, step and group."""
     return comparable(tinybench).groupby(["arm", *RUN, group], as_index=False, sort=False)[values].mean()
 
 
@@ -169,7 +169,7 @@ def along(figure, table: pd.DataFrame, panels: list[Panel], roles: dict | None =
 
 
 def stacks(figure, table: pd.DataFrame, shares_of: Callable, colours_of: Callable, title: Callable, first: str, deep=1):
-    """The form of shares: an arm's `shares_of` (a row a row of its table) as a stack by step, mean over the seeds.
+    """The form of shares: an arm's `shares_of` (a row per row of its table) as a stack by step, mean over the seeds.
 
     colours_of: names of the shares -> colours; title: label of an arm -> that of its panel; first: its letter; deep:
     rows of panels. Returns the axes, (deep, arms a row).
@@ -206,10 +206,10 @@ def reach(values: np.ndarray) -> np.ndarray:
 
 
 def dots(ax, rows: list[tuple[Mark, pd.Series]], title: str, *, compared: int = 0, before: list[float] = ()) -> None:
-    """The form of seeds: a row an arm, from above to below, with the arms' names on the left; in it the mean with its
+    """The form of seeds: a row per arm, from above to below, with the arms' names on the left; in it the mean with its
     interval, under it every seed as a small mark.
 
-    compared: under so many of the first rows stands the difference to the very first, paired by seed. before: a mean of
+    compared: under so many of the first rows is the difference to the very first, paired by seed. before: a mean of
     each row that an open mark shows, with an arrow to the row's own.
     """
     rule = {"color": "#BFBFBF", "linewidth": 0.6}

@@ -1,6 +1,6 @@
 """The mask inspector: run, step and passage to unfold; its masks over the text by accuracy, their episodes behind them.
-And the casebook: the same question to several models. Left out: scripts, so that an executed copy, an export and an
-untrusted notebook show them too."""
+And the casebook: the same question to several models. All of it works without scripts, in an executed copy, an export
+and an untrusted notebook; the one script is that of the step slider, without which the steps unfold one by one."""
 
 import html
 import re
@@ -14,6 +14,7 @@ import pandas as pd
 from pzlib.masking import MASK
 from pzlib.prompts import TEMPLATES, Template, parse_boxed
 from pzlib.runs.episodes import is_right
+from pzlib.world.tinywiki import kind_class
 
 LONG = 900  # characters: a longer text folds
 ENDS = 300  # characters of its beginning and of its end that stay in sight
@@ -28,6 +29,19 @@ CELL = "text-align:left;vertical-align:top;padding:4px 8px;border:1px solid #8c8
 LIGHT = '<span style="font-weight:normal">{}</span>'
 NESTED = "margin:4px 0px 4px 18px"
 MARKED = '<mark style="background-color:{};color:#000000">{}</mark>'
+# Shows one step of a run at a time, by the slider before them. The bar is hidden where no script runs.
+BAR = '<div hidden><label>step <input type="range" min="0" max="{}" value="0" style="width:60%"></label></div>'
+SCRIPT = """<script>
+document.querySelectorAll("[data-pzlib-steps]").forEach(box => {
+  const steps = [...box.children].slice(1), bar = box.children[0], input = bar.querySelector("input");
+  input.oninput = () => steps.forEach((step, i) => {
+    step.style.display = i == input.value ? "" : "none";
+    step.open = i == input.value;
+  });
+  bar.hidden = false;
+  input.oninput();
+});
+</script>"""
 MASKED, BOXED = "#ffe08a", "#bfe0ff"  # grounds of a mask and of a box, also told apart by their words
 
 
@@ -69,7 +83,7 @@ def _folded(text: str, whole: str, glimpse: str) -> str:
 
 
 def judged(right: float | None) -> str:
-    """A verdict in words and a sign, not by colour alone: 1, 0, or null where nobody judged.
+    """A verdict as text and a sign, not by colour alone: 1, 0, or null where nobody judged.
 
     >>> judged(1.0), judged(0.0), judged(None)
     ('✓ right', '✗ wrong', 'not judged')
@@ -165,7 +179,8 @@ def heat_of(episodes: pd.DataFrame, template: Template) -> Heat | None:
 def sample_episodes(episodes: pd.DataFrame) -> pd.DataFrame:
     """A generator's mask of the latest step, a right and a wrong prediction of it, where there are any.
 
-    The first mask on which predictions differ, since only there something is learnt; else the first of all.
+    The first mask on which predictions differ, since only there something is learned, and among these the first that
+    can be deduced, where the kinds of words are known; else the first of all.
     """
     latest = episodes[episodes["step"] == episodes["step"].max()]
     predictions = latest[(latest["role"] == "predictor") & latest["reward"].notna()]
@@ -173,18 +188,49 @@ def sample_episodes(episodes: pd.DataFrame) -> pd.DataFrame:
         return latest.head(1)
     keys = ["passage_id", "block", "group_index"]
     mixed = predictions.groupby(keys)["reward"].transform("nunique") > 1
-    first = (predictions[mixed] if mixed.any() else predictions).iloc[0]
+    deduced = predictions["kind"].map(lambda kind: isinstance(kind, str) and kind_class(kind) == "reasoning")
+    first = predictions.loc[(2 * mixed + deduced.astype(int)).idxmax()]
     group = predictions[(predictions[keys] == first[keys]).all(axis=1)].sort_values("reward", ascending=False)
     masks = latest[(latest["role"] == "generator") & (latest[keys[:2]] == first[keys[:2]]).all(axis=1)]
     chosen = [masks[masks["mask"] == first["mask"]].head(1), group.drop_duplicates("reward")]
     return pd.concat([part for part in chosen if len(part)])
 
 
-def inspector(runs: dict, steps: int = 3, passages: int = 2) -> str:
+def first_and_last(folder) -> str:
+    """HTML of the `sample_episodes` of a run's first and of its last stored step, side by side.
+
+    Errors: ValueError for a run without episodes.
+    """
+    heads, cells = "", ""
+    for step in dict.fromkeys(_steps_of(folder)[:: max(1, len(folder.episode_steps()) - 1)]):
+        rows = sample_episodes(folder.episodes([step])).to_dict("records")
+        heads += f'<th style="{CELL}">step {step}</th>'
+        cells += f'<td style="{CELL};{TEXT}">'
+        asked = [row["prompt"] for row in rows if row["role"] == "predictor"]
+        for row in rows:
+            made = row["role"] == "generator"
+            verdict = f"mask {escaped(repr(row['mask']))}" if made else judged(float(is_right(row)))
+            kind = f", {escaped(row['kind'])}" if made and isinstance(row["kind"], str) else ""
+            reward = "none" if pd.isna(row["reward"]) else f"{row['reward']:.2f}"
+            cells += f"<b>{row['role']}</b> · {verdict}{kind} · reward {reward}{completion(row['completion'])}"
+            if made and asked:
+                cells += passage(asked[0])
+        cells += "</td>"
+    return FRAME.format(f'<table style="width:100%;table-layout:fixed"><tr>{heads}</tr><tr>{cells}</tr></table>')
+
+
+def _steps_of(folder) -> list[int]:
+    if not (stored := folder.episode_steps()):
+        raise ValueError(f"run {folder.path.name}: has no episodes; supervised runs store none, leave it out")
+    return stored
+
+
+def inspector(runs: dict, steps: int = 3, passages: int = 2, slider: bool = False) -> str:
     """HTML of what the runs masked: {label: RunFolder}, of each so many steps (first, last, evenly between) and of each
     step its first passages, which is a random choice since passages are shuffled. What is left out is counted.
+    slider: shows one step at a time, where scripts run; elsewhere the steps unfold.
 
-    Works without a generator too. Questions that are no masked passage, such as a next token, a thought or a problem,
+    Works without a generator too. Questions that are not masked passages, such as a next token, a thought or a problem,
     are listed with their prompts, as no text can be laid under them. Errors: ValueError for a run without episodes
     (supervised ones store none).
     """
@@ -194,16 +240,16 @@ def inspector(runs: dict, steps: int = 3, passages: int = 2) -> str:
         "and that share. No colour: never masked.</p>"
     ]
     for number, (label, folder) in enumerate(runs.items()):
-        stored = folder.episode_steps()
-        if not stored:
-            raise ValueError(f"run {folder.path.name}: has no episodes; supervised runs store none, leave it out")
+        stored = _steps_of(folder)
         shown = sorted({stored[round(place)] for place in np.linspace(0, len(stored) - 1, steps)})
         template, inner = TEMPLATES[folder.params()["template"]], ""
         for step in shown:
             inner += _step(step, folder.episodes([step]), template, passages, step == shown[0] and not number)
+        if slider and len(shown) > 1:
+            inner = f"<div data-pzlib-steps>{BAR.format(len(shown) - 1)}{inner}</div>"
         head = f"<b>{escaped(label)}</b> · {len(stored)} steps stored, {len(shown)} shown"
         parts.append(_unfolding(head, inner, opened=number == 0))
-    return FRAME.format("".join(parts))
+    return FRAME.format("".join(parts)) + SCRIPT * slider
 
 
 def _unfolding(head: str, body: str, opened: bool = False) -> str:
@@ -230,7 +276,7 @@ def _step(step: int, rows: pd.DataFrame, template: Template, limit: int, opened:
     inner = ""
     for place, (block, name) in enumerate(names[:limit]):
         own = rows[(rows["block"] == block) & (rows["passage_id"] == name)]
-        inner += _passage(str(name), own, template, opened and not place)
+        inner += _passage(str(name), own, template, not place)
     return _unfolding(head, inner, opened)
 
 
@@ -270,7 +316,7 @@ def over(text: str, covered: list[tuple[int, int, float, int]]) -> str:
 
 
 def _share(group: pd.DataFrame) -> float:
-    """Of right predictions: a reward that is a likelihood or a gain is no share."""
+    """Of right predictions: a reward that is a likelihood or a gain is not a share."""
     return sum(map(is_right, group.to_dict("records"))) / len(group)
 
 

@@ -9,7 +9,9 @@ import pandas as pd
 from pzlib.errors import duration
 from pzlib.figures.inspector import sample_episodes
 from pzlib.prompts import TEMPLATES
+from pzlib.run import Run
 from pzlib.runs.folder import RunFolder, write_atomic
+from pzlib.studies import results
 from pzlib.studies.metrics import label_of
 
 DRAWING = 0.1  # the largest share of a run's time that its own pictures may take
@@ -36,6 +38,7 @@ class LiveView:
     def update(self, folder: RunFolder, step: int, steps: int) -> None:
         """Show step `step` of `steps` unless the last picture is too fresh. A failure is only printed."""
         start = time.monotonic()
+        folder.interrupted = lambda: self._interrupted(folder)  # a picture that goes on counting would be wrong
         if start < self._next:
             return
         try:
@@ -47,6 +50,12 @@ class LiveView:
             print(f"live view: step {step} could not be shown ({type(error).__name__}: {error})", flush=True)
         end = time.monotonic()
         self._next = end + max(self.seconds, (end - start) / DRAWING)
+
+    def _interrupted(self, folder: RunFolder) -> None:
+        """Draw once more what a stopped training leaves."""
+        self._next = 0.0
+        status = folder.status()
+        self.update(folder, status.get("step", 0), status.get("steps") or 0)
 
     def close(self, folder: RunFolder) -> None:
         """Draw the last view, leave it as the notebook's output, and save it as the run folder's view.png."""
@@ -73,13 +82,20 @@ def picture(folder: RunFolder, step: int, steps: int):
 
     params, metrics = folder.params(), folder.metrics()
     words = [label_of(params["objective"]), f"seed {params['seed']}", f"step {step} of {steps}"]
-    title = " · ".join([*words, time_left(metrics, step, steps)])
+    state, left = folder.state(), time_left(metrics, step, steps)
+    if state == "resumable":
+        left = "interrupted; run the cell again to go on"
+    elif state == "running" and folder.status().get("doing") == "evaluating":
+        left = "evaluating the model"
+    title = " · ".join([*words, left])
     episodes = folder.episodes(folder.episode_steps()[-1:])
-    return run_view(metrics, episodes, title=title, template=TEMPLATES[params["template"]], evals=folder.evals())
+    run = Run.from_dict({name: params[name] for name in Run(tier=params["tier"]).to_dict() if name in params})
+    shown = {"template": TEMPLATES[params["template"]], "objective": params["objective"]}
+    return run_view(metrics, episodes, title=title, evals=folder.evals(), others=results.other_seeds(run), **shown)
 
 
 def time_left(metrics: pd.DataFrame, step: int, steps: int) -> str:
-    """In words: the steps left times the mean time of the last twenty.
+    """A phrase: the steps left times the mean time of the last twenty.
 
     >>> time_left(pd.DataFrame({"seconds": [20.0, 40.0]}), step=1, steps=6)
     'about 2 min 30 s left'
@@ -109,9 +125,9 @@ def progress_line(metrics: pd.DataFrame, step: int, steps: int) -> str:
 
 
 def episode_table(episodes: pd.DataFrame):
-    """Sample episodes as a table for a notebook: who, the mask, what was said, the reward (a pandas Styler).
+    """Sample episodes as a table for a notebook: who, the mask, the completion, the reward (a pandas Styler).
 
-    The rows are those of the view (`inspector.sample_episodes`). Text is escaped: a passage is no HTML.
+    The rows are those of the view (`inspector.sample_episodes`). Text is escaped: a passage is not HTML.
     """
     columns = ["step", "role", "passage_id", "mask", "kind", "completion", "prediction", "reward", "advantage"]
     style = sample_episodes(episodes)[columns].style.format(escape="html", precision=3, na_rep="–")

@@ -12,9 +12,10 @@ from matplotlib.patches import Rectangle
 
 from pzlib.figures.forms import curve, panel_of
 from pzlib.figures.inspector import Heat, heat_of, sample_episodes
-from pzlib.figures.style import ROLES, Picture, styled
+from pzlib.figures.style import ROLES, STORED, Mark, Picture, marks_of, styled
 from pzlib.prompts import Template
 from pzlib.studies.metrics import GROUPS, comparable
+from pzlib.studies.tables import TITLES
 
 # Light enough for black text on every colour; falling in lightness, so it can be read without colour vision.
 ACCURACY = LinearSegmentedColormap.from_list("accuracy", ["#FFF3C4", "#F5C26B", "#7FC4B8", "#4A9BC7"])
@@ -22,7 +23,7 @@ WIDE = 10.0  # inches, of a screen
 SIZE = 8.5  # pt of the monospace text
 ADVANCE, LEADING = 0.602 * SIZE / 72, 1.55 * SIZE / 72  # inches: one character of that font, and one line
 MONO = {"family": "DejaVu Sans Mono", "parse_math": False, "va": "center", "ha": "left", "fontsize": SIZE}
-PANELS = {"reward": "", "dead_groups": " (share)", "response length": " (tokens)", "entropy": " (nats a token)"}
+PANELS = {"reward": "", "dead_groups": " (share)", "response length": " (tokens)", "entropy": " (nats per token)"}
 
 
 def _lines(text: str, columns: int) -> list[tuple[int, int]]:
@@ -53,7 +54,7 @@ def _grid(ax) -> tuple[int, int]:
 
 @styled
 def passage_heat(ax, text: str, masks: list[tuple[int, int, float]]) -> tuple[int, int, int]:
-    """Lay `text` out in `ax`, its characters coloured by the mean accuracy on the masks that covered them.
+    """Set `text` in `ax`, its characters coloured by the mean accuracy on the masks that covered them.
 
     White was never masked; a dashed edge marks accuracy 0 or 1, where no prediction teaches anything. Of a text too
     long for `ax` the part with most masks is shown. Returns (first line shown, lines shown, lines in all).
@@ -84,13 +85,13 @@ def passage_heat(ax, text: str, masks: list[tuple[int, int, float]]) -> tuple[in
     return first, min(room, len(lines)), len(lines)
 
 
-def _heat_panel(figure: Picture, place: tuple, heat: Heat | None) -> None:
-    """Heat map with its title and colour bar at a place in inches; a line of words while there is nothing to show."""
+def _heat_panel(figure: Picture, place: tuple, heat: Heat | None, nothing: str = "") -> None:
+    """Heat map with its title and colour bar at a place in inches; `nothing` while there is nothing to show."""
     size = figure.get_size_inches()
     ax = figure.add_axes(np.divide(place, [*size, *size]))
     if heat is None:
         ax.set_axis_off()
-        ax.set_title("No legal mask in the latest step", y=1, pad=5)
+        ax.set_title(nothing, y=1, pad=5)
         return
     first, shown, lines = passage_heat(ax, heat.text, heat.masks)
     part = f", lines {first + 1}–{first + shown} of {lines}" if shown < lines else ""
@@ -137,29 +138,52 @@ def _episode_panel(ax, episodes: pd.DataFrame) -> None:
     ax.set_title("Sample episodes of the latest step (completions: their end)" if line else "No episode yet")
 
 
-def _scores(ax, evals: pd.DataFrame) -> None:
-    """Mean accuracy of each group by step: the latest score beside its name."""
+def _scores(ax, evals: pd.DataFrame, mark: Mark, others: pd.DataFrame | None) -> None:
+    """Mean accuracy of each group by step, the latest score beside its name; behind it the stored runs' range."""
     means = comparable(evals).groupby(["group", "step"])["accuracy"].mean().mul(100)
-    for group in [group for group in GROUPS if group in means]:
+    top = means.max()
+    for group, name, dash in zip(GROUPS, TITLES, ("-", "--", ":"), strict=True):
+        if group not in means:
+            continue
+        if others is not None and len(own := others[others["group"] == group]):
+            known = 100 * comparable(own).groupby(["step", "seed"])["accuracy"].mean().unstack()
+            top = max(top, _band(ax, known, dash))
         curve = means[group]
-        ax.plot(curve, marker=".", linewidth=1, label=f"{group} {curve.iloc[-1]:.0f}")
+        look = {"color": mark.colour, "linestyle": dash, "marker": ".", "linewidth": 1}
+        ax.plot(curve, label=f"{name} {curve.iloc[-1]:.0f}", **look)
     ax.set(title="Accuracy (%)", xlabel="Step")
     ax.xaxis.get_major_locator().set_params(integer=True, nbins=4)
-    ax.set_ylim(0, 1.6 * max(means.max(), 1))  # room for the names
-    ax.legend(fontsize=8, loc="upper left", borderaxespad=0.1, handlelength=0.8, labelspacing=0.1, frameon=False)
+    ax.set_ylim(0, 1.6 * max(top, 1))  # room for the names
+    ax.legend(fontsize=8, loc="upper left", borderaxespad=0.1, handlelength=1.8, labelspacing=0.1, frameon=False)
 
 
-def _curves(figure: Picture, places: list, metrics: pd.DataFrame) -> None:
-    """One small panel for each of `PANELS`, a line for each role that the run has."""
+def _band(ax, known: pd.DataFrame, dash: str, label: str = "") -> float:
+    """Draw the range of stored runs, (steps, seeds), in grey with their mean; returns its highest value."""
+    known = known.dropna(how="all")
+    if known.empty:
+        return 0.0
+    look = {"color": STORED, "alpha": 0.3, "linewidth": 0, "label": label}
+    ax.fill_between(known.index, known.min(axis=1), known.max(axis=1), **look)
+    ax.plot(known.mean(axis=1), color=STORED, linewidth=0.8, linestyle=dash or "-")
+    return float(known.max().max())
+
+
+def _curves(figure: Picture, places: list, metrics: pd.DataFrame, mark: Mark, others: pd.DataFrame | None) -> None:
+    """One small panel for each of `PANELS`, a line for each role that the run has, before the range of stored runs."""
+    label = f"range of {others['seed'].nunique()} stored seeds" if others is not None and len(others) else ""
     for place, (name, unit) in zip(places, PANELS.items(), strict=True):
         ax, panel = figure.add_axes(place), panel_of(name, unit)
-        for role, mark in ROLES.items():
-            values = metrics.get(panel.column.replace("predictor", role), pd.Series(dtype=float)).astype(float)
+        for role, dash in ROLES.items():
+            column = panel.column.replace("predictor", role)
+            values = metrics.get(column, pd.Series(dtype=float)).astype(float)
+            if label and column in others:
+                known = others.pivot(index="step", columns="seed", values=column).astype(float)
+                _band(ax, known, dash, label if role == "predictor" else "")
             if values.notna().any():
                 values.index = metrics["step"]
                 ax.plot(values, color=mark.colour, linewidth=0.5, alpha=0.35)
                 smooth = values.rolling(max(1, len(values) // 15), min_periods=1).mean()
-                curve(ax, smooth.to_frame(), mark, mark.label)
+                curve(ax, smooth.to_frame(), mark, role, dash)
         if name == "dead_groups" or name == "reward" and 0 <= ax.dataLim.y0 <= ax.dataLim.y1 <= 1:
             ax.set_ylim(-0.02, 1.02)
         elif name != "reward":  # RLP's rewards are no shares
@@ -170,16 +194,25 @@ def _curves(figure: Picture, places: list, metrics: pd.DataFrame) -> None:
             ax.set_xlim(0, 2 * metrics["step"].iloc[0])
     handles, labels = figure.axes[0].get_legend_handles_labels()
     if labels:
-        figure.legend(handles, labels, loc="upper right", bbox_to_anchor=(1, 1), borderaxespad=0.6, ncols=2)
+        figure.legend(handles, labels, loc="upper right", bbox_to_anchor=(1, 1), borderaxespad=0.6, ncols=3)
 
 
 @styled
 def run_view(
-    metrics: pd.DataFrame, episodes: pd.DataFrame, *, title: str, template: Template, evals: pd.DataFrame | None = None
+    metrics: pd.DataFrame,
+    episodes: pd.DataFrame,
+    *,
+    title: str,
+    template: Template,
+    evals: pd.DataFrame | None = None,
+    objective: str = "pretrainzero",
+    others: dict[str, pd.DataFrame] | None = None,
 ) -> Picture:
     """The picture of one run: reward, groups without signal, length and entropy of each role by step; scores by step,
     where it was evaluated (evals: rows of its eval.csv); the masks of the latest step over their passage; episodes.
 
+    objective: whose colour it has. others: rows of stored runs with other seeds (`results.other_seeds`), drawn in grey
+    behind the curves.
     `metrics` and `episodes` as a run folder has them (the latest step's episodes are enough); both may be empty. A run
     without a generator simply lacks its lines. Raises ValueError where `metrics` has rows but no "step".
     """
@@ -192,13 +225,15 @@ def run_view(
     panels = len(PANELS) + asked
     across = (width - 0.75) / panels
     places = [((0.55 + i * across) / width, 3.6 / height, (across - 0.42) / width, 1.4 / height) for i in range(panels)]
-    _curves(figure, places[: len(PANELS)], metrics)
+    mark, others = marks_of([objective])[objective], others or {}
+    _curves(figure, places[: len(PANELS)], metrics, mark, others.get("training"))
     if asked:
-        _scores(figure.add_axes(places[-1]), evals.assign(seed=0))
+        _scores(figure.add_axes(places[-1]), evals.assign(seed=0), mark, others.get("tinybench"))
         for ax in figure.axes:  # five are closer to each other than four
             ax.set_title(ax.get_title("left"), fontsize=8.5)
     heat = heat_of(episodes, template) if len(episodes) else None
     high = _height(heat.text, inner, 6) if heat else 0  # the heat map takes what its text needs, the episodes the rest
-    _heat_panel(figure, (0.2, 2.8 - high, inner, high or 0.01), heat)
+    nothing = "No legal mask in the latest step" if len(episodes) else "No step yet"
+    _heat_panel(figure, (0.2, 2.8 - high, inner, high or 0.01), heat, nothing)
     _episode_panel(figure.add_axes((0.2 / width, 0.05 / height, inner / width, (2.35 - high) / height)), episodes)
     return figure

@@ -22,7 +22,7 @@ CAPTION_COLUMNS = 116  # characters of 8 pt on that width
 
 
 class Mark(NamedTuple):
-    """How one method or role is drawn: its name in words, its colour, its marker, its line."""
+    """How one method or role is drawn: its label, its colour, its marker, its line."""
 
     label: str
     colour: str
@@ -47,7 +47,8 @@ _LOOKS = {
 METHODS = {name: Mark(label_of(name), *look) for name, look in _LOOKS.items()}
 _NAMED = {words.lower(): name for name, mark in METHODS.items() for words in (name.replace("_", " "), mark.label)}
 _NAMED["the base"] = "base"
-ROLES = {"predictor": Mark("predictor", "#009E73", "o"), "generator": Mark("generator", "#CC79A7", "^", "--")}
+ROLES = {"predictor": "", "generator": "--"}  # of a method: its own line, or this one with open marks
+STORED = "#8C8C8C"  # stored runs behind a run's own curve
 
 # Kinds of span: greys for what teaches nothing, colours in the order of the names for all others (the last three are
 # of P. Tol's muted scheme).
@@ -142,7 +143,7 @@ def marks_of(arms: Iterable[str]) -> dict[str, Mark]:
     """A Mark for each arm of a study, in order: a method keeps its own, a variant gets the next free one.
 
     What goes on "from" a method has that method's look. A variant goes by its name, "sft, something" by the method's
-    name in words. No two of 15 variants look alike.
+    label. No two of 15 variants look alike.
 
     >>> {arm: mark[:2] for arm, mark in marks_of(["one mask", "from PretrainZero", "sft, late"]).items()}
     {'one mask': ('one mask', '#E69F00'), 'from PretrainZero': ('from PretrainZero', '#0072B2'),

@@ -25,4 +25,4 @@ def method(name):
     for one in METHODS:
         if one.name == name:
             return one
-    raise ValueError(f"objective: {name!r} is no method; {near_names(name, [one.name for one in METHODS])}")
+    raise ValueError(f"objective: {name!r} is not a method; {near_names(name, [one.name for one in METHODS])}")

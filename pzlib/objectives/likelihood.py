@@ -28,7 +28,7 @@ def likelihood_rewards(logps: Sequence[Sequence[float] | None], reward: str, tok
     [0.405, -0.288]
     """
     if reward not in LIKELIHOODS:
-        raise ValueError(f"reward: {reward!r} is no likelihood; choose one of {', '.join(LIKELIHOODS)}")
+        raise ValueError(f"reward: {reward!r} is not a likelihood; choose one of {', '.join(LIKELIHOODS)}")
     found = [[UNANSWERED] * max(1, tokens) if own is None else list(own) for own in logps]
     if reward == "avg_prob":
         return [math.fsum(map(math.exp, own)) / len(own) for own in found]

@@ -1,5 +1,5 @@
 """RLP (arXiv:2510.01265): a thought before one true next token of each text, rewarded by how much likelier it makes it.
-Leaves out an entropy filter and a next-token loss, as the paper does; several tokens a document (v2 trains one)."""
+Leaves out an entropy filter and a next-token loss, as the paper does; several tokens per document (v2 trains one)."""
 
 import math
 import re
@@ -36,14 +36,14 @@ def information_gain(logp_with: float, logp_without: float) -> float:
     """log p(x | context, thought) - log p(x | context), in nats: a thought's reward, positive where it helped.
 
     x is the true next token; logp_with is the policy's, logp_without that of the moving-average baseline. A constant
-    for gradients. Errors: ValueError for what is no finite log-probability (a loss given by mistake is positive).
+    for gradients. Errors: ValueError for what is not a finite log-probability (a loss given by mistake is positive).
 
     >>> round(information_gain(math.log(0.5), math.log(0.25)), 4)  # twice as likely: log 2
     0.6931
     """
     for name, value in (("logp_with", logp_with), ("logp_without", logp_without)):
         if not (math.isfinite(value) and value <= 1e-3):  # rounding may lift a log-probability just above 0
-            raise ValueError(f"{name}: {value} is no finite log-probability (at most 0); a loss has the other sign")
+            raise ValueError(f"{name}: {value} is not a finite log-probability (at most 0); a loss has the other sign")
     return float(logp_with) - float(logp_without)
 
 

@@ -102,7 +102,7 @@ class SFT(Supervised):
 
 
 class ContinuedPretraining(Supervised):
-    """passages x G plain passages a step, in the same seeded order as the game's; the loss is on all tokens."""
+    """passages x G plain passages per step, in the same seeded order as the game's; the loss is on all tokens."""
 
     name, label, paper = "continued_pretraining", "Continued pretraining", "arXiv:2512.03442"
     prompts = PretrainZero.prompts  # the same passages as the others read

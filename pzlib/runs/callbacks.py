@@ -74,6 +74,8 @@ class Recorder(TrainerCallback):
         if self.evaluate is None or not state.is_world_process_zero:
             return
         self.folder.set_status("running", step=state.global_step, steps=self.run.steps, doing="evaluating")
+        if self.view is not None:  # a base may take a minute, in which a notebook would show nothing
+            self.view.update(self.folder, state.global_step, self.run.steps)
         started = time.perf_counter()
         with torch.random.fork_rng():  # an evaluation in between must not change what is trained
             rows = self.evaluate(self.bare(kwargs["model"]), kwargs["processing_class"], state.global_step)

@@ -54,7 +54,7 @@ def _oldest_first(folder):
 
 
 def _check(checkpoint):
-    """(manifest, what is wrong with it in words or None)."""
+    """(manifest, what is wrong with it as text or None)."""
     try:
         manifest = json.loads((checkpoint / MANIFEST).read_text())
     except (FileNotFoundError, ValueError):

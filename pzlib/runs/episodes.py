@@ -13,7 +13,7 @@ def summary(shares, group):
     scored groups whose G rewards are all equal (`dead_wrong`, `dead_right`: whose answers are all wrong or right);
     `loss_token_share` a role's share of the completion tokens that move the weights; `mask/kind` the share of legal
     masks that hide that kind and `accuracy/kind` the accuracy on them; `hits/k` the share of masks that k of their
-    G predictions found; `verdict/why` the share of answers of which a verifier said so; entropies are nats a token,
+    G predictions found; `verdict/why` the share of answers of which a verifier found so; entropies are nats a token,
     lengths tokens; None is undefined.
     """
     episodes = [e for share in shares for e in share[0]]
@@ -77,7 +77,7 @@ def _masks(predictions, group):
 
 
 def is_right(episode):
-    """Whether a prediction is right: what the verifier said, or else the reward of an exact match; of a thought whether
+    """Whether a prediction is right: the verifier's verdict, or else the reward of an exact match; of a thought whether
     it helped.
 
     >>> is_right({"reward": 1.0}), is_right({"reward": 0.85, "verdict": "right"}), is_right({"reward": 0.0})

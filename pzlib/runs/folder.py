@@ -110,6 +110,9 @@ class RunFolder:
     def __init__(self, path):
         self.path = Path(path)
 
+    def interrupted(self):
+        """Called when a person stopped its training; a view that shows it replaces this by its own."""
+
     def open(self, run, facts=None):
         """Create the folder for the Run `run`, or check that the same settings and facts made it; returns self.
 
@@ -157,7 +160,7 @@ class RunFolder:
         return json.loads(path.read_text()) if path.exists() else {}
 
     def set_status(self, state, **named):
-        """Record `state` (one of STATES) and any of FIELDS; the rest is kept, but for error and doing."""
+        """Record `state` (one of STATES) and any of FIELDS; the rest is kept, except error and doing."""
         if state not in STATES:
             raise ValueError(f"state: {state!r} is not one of {', '.join(STATES)}")
         refuse_unknown(named, FIELDS, "field of the status")
@@ -329,7 +332,7 @@ def held(folder):
 
 
 class Interrupted(KeyboardInterrupt):
-    """A training that a person stopped: one line in a notebook, in the place of a traceback."""
+    """A training that a person stopped: one line in a notebook instead of a traceback."""
 
     def __init__(self, folder):
         super().__init__(f"{folder.path.name}: interrupted {folder.progress()}")
@@ -362,6 +365,7 @@ def training(folder, run, facts, main=True):
                     else:
                         folder.set_status("resumable")
             if isinstance(error, KeyboardInterrupt):
+                folder.interrupted()
                 raise Interrupted(folder) from None
             if error is not raised:
                 raise error from raised

@@ -114,7 +114,7 @@ def settings_of(study: Study, arm: str, tier: str, settings=None) -> dict:
 
 
 def left_out(name: str | Study, tier: str) -> dict[str, str]:
-    """{arm: why, in words} of the arms of a study that make no sense in the tier's world.
+    """{arm: the reason} of the arms of a study that make no sense in the tier's world.
 
     >>> sorted(set(left_out("map", "gpu").values())), left_out("map", "mini")
     (['its text is of the small world'], {})
@@ -134,7 +134,7 @@ def left_out(name: str | Study, tier: str) -> dict[str, str]:
 
 
 def leaving_out(names, tier: str) -> str:
-    """A line a study and reason: which arms are left out at the tier, and why; "" where none is.
+    """A line per study and reason: which arms are left out at the tier, and why; "" where none is.
 
     A small tier says nothing of arms that only real tiers have.
     """
@@ -295,7 +295,7 @@ class Opened:
                 print(f"{form.__name__} of {study or self.names[0]} is not drawn: {str(error).partition(';')[0]}")
 
     def tally(self) -> pd.DataFrame:
-        """What became of the runs: a row a study and arm, with how many were planned, finished, failed."""
+        """What became of the runs: a row per study and arm, with how many were planned, finished, failed."""
         rows = []
         for name in self.names:
             for arm, run in arms_of(name, self.tier, self.seeds, self.settings):

@@ -1,5 +1,5 @@
 """One notebook executed for every combination of its parameters, as jobs of `pzlib.studies.queue`.
-Leaves out sweeps that choose what comes next: all combinations are known beforehand."""
+Leaves out sweeps that choose what comes next: all combinations are known at the start."""
 
 from __future__ import annotations
 

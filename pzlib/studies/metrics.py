@@ -89,7 +89,7 @@ CLASSES = {"trivial": "Trivial", "reasoning": "Deducible", "irreducible": "Irred
 
 
 def label_of(arm: str) -> str:
-    """The name of a method or an arm in words: "sft, something" by the method's.
+    """The label of a method or an arm: "sft, something" by the method's.
 
     >>> label_of("sft, late"), label_of("one mask")
     ('Supervised fine-tuning, late', 'one mask')
@@ -117,7 +117,7 @@ def metric_of(name: str) -> Metric:
 
 def comparable(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of tasks that a run was asked at each of its steps, where there are such: a mean over other tasks at
-    other steps is no curve. Of a benchmark and a part of it the benchmark counts. The small world asks all at once.
+    other steps is not a curve. Of a benchmark and a part of it the benchmark counts. The small world asks all at once.
 
     >>> rows = {"seed": 0, "step": [0, 0, 9, 9, 9], "task": ["gsm8k", "mmlu_pro_tenth"] * 2 + ["math500"]}
     >>> comparable(pd.DataFrame(rows | {"group": ["math", "general"] * 2 + ["math"]}))["task"].unique().tolist()
@@ -196,7 +196,7 @@ def kind_columns(table: pd.DataFrame) -> list[str]:
 def kind_shares(
     training: pd.DataFrame, name: Callable[[str], str] = lambda kind: kind.removesuffix("_inverse")
 ) -> pd.DataFrame:
-    """One row a row of `training`: the share of the legal masks of each kind, from trivial to irreducible.
+    """One row per row of `training`: the share of the legal masks of each kind, from trivial to irreducible.
 
     Kinds that `name` calls the same are added up, by default the same fact asked from its two ends. A row sums to 1: a
     kind that is absent where there were masks has share 0. NaN where no mask was legal.
@@ -216,7 +216,7 @@ def kind_shares(
 
 
 def class_accuracy(training: pd.DataFrame) -> pd.DataFrame:
-    """One row a row of `training`: accuracy on trivial, reasoning and irreducible masks, NaN where there were none.
+    """One row per row of `training`: accuracy on trivial, reasoning and irreducible masks, NaN where there were none.
 
     From `accuracy/<kind>`, each kind weighted by its share `mask/<kind>` of the masks.
 
@@ -234,7 +234,7 @@ def class_accuracy(training: pd.DataFrame) -> pd.DataFrame:
 
 
 def hits_shares(training: pd.DataFrame) -> pd.DataFrame:
-    """One row a row of `training`, one arm's: share of the masks that k of G predictions found; columns k / G.
+    """One row per row of `training`, one arm's: share of the masks that k of G predictions found; columns k / G.
 
     Raises ValueError for a table without `hits/0`.
 
@@ -303,7 +303,7 @@ def map_differences(tinybench: pd.DataFrame) -> pd.DataFrame:
     for arm, rows in tinybench.groupby("arm", sort=False):
         match = ARM.fullmatch(arm)
         if not match:
-            raise ValueError(f"arm: {arm!r} is no place on the map; name it '<objective>, density <d>, noise <n>'")
+            raise ValueError(f"arm: {arm!r} is not a place on the map; name it '<objective>, density <d>, noise <n>'")
         cells[match[1], float(match[2]), float(match[3])] = values(rows, "spans")
     rows = []
     for first, second in PAIRS:
@@ -320,7 +320,7 @@ FLOPS = 8  # a weight and token: 2 to draw or read it, 6 to learn from it (Kapla
 
 
 def next_token_accuracy(tinybench: pd.DataFrame) -> pd.DataFrame:
-    """One row an arm, seed, step, split and way ("reasoning", "outright"): accuracy in %, of n answers.
+    """One row per arm, seed, step, split and way ("reasoning", "outright"): accuracy in %, of n answers.
 
     tinybench: rows with a column `arm`; runs that were not asked for next tokens have none here.
 

@@ -49,7 +49,7 @@ _GROUPS = [_any_of(keywords) for keywords in KEYWORDS.values()]
 
 
 def keywords_in(text: str) -> Counter[str]:
-    """How often each keyword of RPT's Table 9 stands in `text`.
+    """How often each keyword of RPT's Table 9 occurs in `text`.
 
     Case is ignored, words must be whole (no letter, digit or underscore beside them: "neither", "waiting" and
     "breakdown" do not count, nor does "concludes"), and the blanks within a phrase may be any white space. The dot
@@ -65,14 +65,14 @@ def structure(completion: str, prompt: str | None = None, answer: str = BOX) -> 
     """The structural marks of one completion.
 
     * numbered steps, bold steps: at least two lines begin with a number and a dot or bracket, or "Step 3", or with bold
-      words; list and heading signs may stand before it (PretrainZero's Fig. 8 shows five bold steps);
-    * restated: share of the prompt's different runs of five words (letters and digits, case ignored) that stand in the
+      words; list and heading signs may be before it (PretrainZero's Fig. 8 shows five bold steps);
+    * restated: share of the prompt's different runs of five words (letters and digits, case ignored) that occur in the
       completion too, None without a prompt of five words; restates: at least half of them (Random RLPT "rewrites the
       passage", Fig. 8);
-    * direct guess: fewer than five words stand before the first `answer`, the text that opens an answer;
+    * direct guess: fewer than five words are before the first `answer`, the text that opens an answer;
     * thinks: it begins with an announced reasoning, "Think :" or "<think>";
     * no answer: no box closes, or where `answer` is another text, that it does not occur;
-    * words: length, in what stands between blanks.
+    * words: length, in pieces between blanks.
 
     >>> marks = structure("**1. Look.** It is held on Friday two days after. **2. So:** \\\\boxed{Friday}")
     >>> marks["bold steps"], marks["direct guess"], marks["words"]  # both steps stand on one line
@@ -118,7 +118,7 @@ def measured(table: pd.DataFrame, answer: str = BOX) -> pd.DataFrame:
 
 
 def keyword_counts(table: pd.DataFrame) -> pd.DataFrame:
-    """How many completions of each source hold each keyword: a row a group and keyword, a column a source."""
+    """How many completions of each source hold each keyword: a row per group and keyword, a column a source."""
     names = [(group, word) for group, words in KEYWORDS.items() for word in words]
     held = pd.DataFrame([keywords_in(said) for said in table["completion"]], index=table["source"]).notna()
     counted = held.groupby(level="source", sort=False).sum().T.reindex([word for _, word in names], fill_value=0)
@@ -126,7 +126,7 @@ def keyword_counts(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def means(table: pd.DataFrame, by: list[str], columns: tuple[str, ...] = (*PATTERNS, *AMOUNTS)) -> pd.DataFrame:
-    """Mean of each column with its 95 % interval: a row a group of `by` and column, with n, cases, mean, low, high.
+    """Mean of each column with its 95 % interval: a row per group of `by` and column, with n, cases, mean, low, high.
 
     table: of `measured`, with a column `case`. The mean of a pattern is the share of responses that have it, and its
     interval Wilson's. Responses to one case are alike, so that is taken at their effective number (the
@@ -211,7 +211,7 @@ def changes(table: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
     """By case, what changes from source `first` to `second`: columns accuracy (difference) and structure (distance).
 
     table: `measured`. accuracy: share of right answers, second minus first, null where not judged. structure: the mean
-    of seven differences in [0, 1]: of the share of answers with each structural mark, and of the mean lengths in words,
+    of seven differences in [0, 1]: of the share of answers with each structural mark, and of the mean numbers of words,
     divided by the longer. Errors: ValueError where the two share no case.
     """
     rows = lined_up(table, [first, second])

@@ -355,7 +355,7 @@ def _gpus_of(runs, address) -> int | None:
 
 
 def plan(runs, jobs: int = 2, results=None, starts=()) -> str:
-    """In words: how many of `runs` are stored, how many are to be made, how many of `starts` first, how long it takes.
+    """A line: how many of `runs` are stored, how many are to be made, how many of `starts` first, how long it takes.
 
     The time is that of stored runs of the same objective and model, by step, on the same text where there are such;
     others count as 3 minutes.

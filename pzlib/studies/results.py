@@ -3,7 +3,8 @@ Leaves out episodes (megabytes a run) and every average: a mean over seeds is ta
 
 import json
 from collections import defaultdict
-from dataclasses import fields
+from dataclasses import fields, replace
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -50,8 +51,8 @@ def collect(runs_dir, out_dir):
 
     Those of another tier than `mini` go to a folder of the tier's name there.
 
-    runs.csv has a row a run (settings, facts, cost, environment), training.csv 20 rows a run (means of the keys of
-    metrics.jsonl), tinybench.csv a row a step and task. Rows of a run collected before are replaced, rows of
+    runs.csv has a row per run (settings, facts, cost, environment), training.csv 20 rows per run (means of the keys of
+    metrics.jsonl), tinybench.csv a row per step and task. Rows of a run collected before are replaced, rows of
     runs that are no longer there stay. A run that is not complete is left out: half a curve looks like one.
     Raises FileNotFoundError if there is no such folder, or no run in it.
     """
@@ -102,6 +103,19 @@ def read(path):
     return table.copy()
 
 
+@cache
+def other_seeds(run):
+    """The stored rows of runs that differ from `run` in their seed alone: {"training": ..., "tinybench": ...}, or {}.
+    Read once per process, since a live view draws them behind every picture."""
+    try:
+        tables = {name: load(name, run.tier) for name in ("training", "tinybench")}
+    except FileNotFoundError:
+        return {}
+    seeds = set(tables["training"]["seed"]) - {run.seed}
+    same = [replace(run, seed=int(seed), name="").run_id for seed in sorted(seeds)]
+    return {name: table[table["run_id"].isin(same)] for name, table in tables.items()}
+
+
 def stored(tier="mini"):
     """The tables of a tier that are there: {name: DataFrame}, perhaps none."""
     paths = {name: Path(locate(folder_of(tier).relative_to(root()))) / f"{name}.csv" for name in MADE_BY}
@@ -132,7 +146,7 @@ def collect_probes(run_id, items=64, samples=4, out_dir=None):
 
     folder = RunFolder(root() / "data/runs" / run_id)
     if not (folder.path / "params.json").is_file():
-        raise FileNotFoundError(f"run: {run_id!r} is no run of data/runs; `pzlib study NAME` makes some")
+        raise FileNotFoundError(f"run: {run_id!r} is not a run of data/runs; `pzlib study NAME` makes some")
     if folder.state() != "complete":
         raise ValueError(f"run: {run_id} is {folder.state()}; probe it when it is complete")
     params, parts = folder.params(), []
@@ -203,10 +217,10 @@ def merge(path, tables, within):
 
 def collect_perplexity(runs, tier="mini", texts=None):
     """Measure the perplexity of each Run's model before (step 0) and after (its last step), and bring the rows into
-    perplexity.csv of the tier: a row a run, step and task.
+    perplexity.csv of the tier: a row per run, step and task.
 
-    runs: of one text. texts: passages, the same for all; None: those of it that none of the runs reads (RLP's Table S.8:
-    its own corpus, and Wikitext-103). Runs whose trained model is not in data/runs are left out. The models before are
+    runs: of one text. texts: passages, the same for all; None: those of it that none of the runs reads (RLP's
+    Table S.8: its own corpus, and Wikitext-103). Runs whose trained model is not in data/runs are left out. The models before are
     read once each.
     """
     from pzlib.engine.models import to_ask

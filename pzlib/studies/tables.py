@@ -1,5 +1,5 @@
 """The numbers in the README: printed from data/results between two marks, and nowhere typed by hand.
-Left out: prose. What the numbers mean is said by a person, beside them."""
+Left out: prose. What the numbers mean is for a person to write, beside them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,7 +48,7 @@ def spread(values: pd.Series) -> str:
 
 
 def _difference(first: pd.Series, second: pd.Series) -> tuple[str, int]:
-    """The first minus the second, paired by seed, in words, and how many pairs."""
+    """The first minus the second, paired by seed, as text, and how many pairs."""
     pairs = pd.concat([first, second], axis=1, join="inner")
     if pairs.empty:
         return "not run", 0
@@ -83,7 +83,8 @@ def before_and_after(folder) -> str:
     found, params = folder.evals(), folder.params()
     if found.empty or found["step"].nunique() < 2:
         return ""
-    rows = {f"this run, {params['steps']} steps at {params['tier']}": found.assign(seed=params["seed"])}
+    short = ", a smoke test, too short to learn much" if params["tier"] == "smoke" else ""
+    rows = {f"this run, {params['steps']} steps at {params['tier']}{short}": found.assign(seed=params["seed"])}
     try:
         known = select(load("tinybench"), "baselines")
         own = known[known["objective"] == params["objective"]]
@@ -97,6 +98,46 @@ def before_and_after(folder) -> str:
         parts = [f"{g} {a:.1f} → {b:.1f}" for g, (a, b) in zip(TITLES, means, strict=True)]
         lines.append(f"accuracy, % ({name}): {', '.join(parts)}")
     return "\n".join(lines)
+
+
+WHEN = ("before", "after")
+
+
+def _ends(evals: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a run's first and last evaluation, with a column `when`."""
+    ends = evals[evals["step"].isin([evals["step"].min(), evals["step"].max()])]
+    return ends.assign(when=ends["step"].eq(evals["step"].min()).map(dict(zip((True, False), WHEN, strict=True))))
+
+
+def by_task(evals: pd.DataFrame) -> pd.DataFrame:
+    """A row per task of a run's eval.csv: accuracy with its 95 % interval over questions, mean tokens of an answer and
+    the share of answers that reason first, each before and after."""
+    ends = _ends(evals)
+    shares = [f"{row.accuracy:.0%} [{row.low:.0%}, {row.high:.0%}]" for row in ends.itertuples()]
+    shown = {"accuracy": shares, "length (tokens)": ends["length"].round(1), "reasoned": ends["reasoned"].round(2)}
+    wide = ends[["group", "task", "when"]].assign(**shown)
+    wide = wide.pivot(index=["group", "task"], columns="when", values=list(shown)).rename_axis(columns=[None, None])
+    return wide.reindex(columns=pd.MultiIndex.from_product([shown, WHEN])).astype(object).fillna("–")
+
+
+def change_by_group(evals: pd.DataFrame) -> pd.DataFrame:
+    """A row per group of a run's eval.csv: accuracy in % before, after, and the change in points."""
+    means = metrics.comparable(_ends(evals).assign(seed=0)).groupby(["group", "when"])["accuracy"].mean().unstack()
+    means = 100 * means.reindex(columns=WHEN).rename_axis(columns=None)
+    return means.assign(change=means["after"] - means["before"]).round(1)
+
+
+def beside_seeds(evals: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy in % of one run at its end, beside the mean of each arm's stored runs with its interval over seeds.
+
+    evals: of the run's eval.csv; known: rows of tinybench.csv with a column `arm`.
+    """
+    after = change_by_group(evals)["after"].map("{:.1f}".format)
+    rows = [{"who": "this run", "runs": 1, **after[[group for group in GROUPS if group in after]]}]
+    for arm, own in known[known["step"] > 0].groupby("arm", sort=False):
+        scores = {group: interval(values(own, group)) for group in GROUPS}
+        rows.append({"who": f"{label_of(arm)}, stored", "runs": own["seed"].nunique(), **scores})
+    return pd.DataFrame(rows).set_index("who").astype(object).fillna("–")
 
 
 def follow_on_table(tinybench: pd.DataFrame) -> str:
@@ -117,8 +158,8 @@ def follow_on_table(tinybench: pd.DataFrame) -> str:
 
 
 def costs_of(training: pd.DataFrame, tier: str = "mini") -> pd.DataFrame:
-    """Seconds a step of each arm: columns arm, seconds, device; from the tier's costs.csv, which `make bench` makes, or
-    where there is none from the runs' own clocks, which other work on the machine slows."""
+    """Seconds per step of each arm: columns arm, seconds, device; from the tier's costs.csv, which `make bench` makes,
+    or where there is none from the runs' own clocks, which other work on the machine slows."""
     try:
         return load("costs", tier)
     except FileNotFoundError:
@@ -159,7 +200,7 @@ def after_rlvr(follow_on: pd.DataFrame, study: str = "side_rlvr") -> dict[str, p
 def side_by_side(
     tinybench: pd.DataFrame, training: pd.DataFrame, costs: pd.DataFrame, follow_on: pd.DataFrame
 ) -> pd.DataFrame:
-    """One row a method, at (steps, tokens, time, RLVR) and metric: mean over seeds in %, its interval in words, seeds.
+    """One row a method, at (steps, tokens, time, RLVR) and metric: mean over seeds in %, its interval as text, seeds.
 
     follow_on: rows of the study `side_rlvr`. Step 0 is the row "base". Methods come in the order of `tinybench`.
     Errors as in `budgets`.
@@ -222,7 +263,7 @@ def side_table(table: pd.DataFrame, metric: str = "overall", probes: pd.DataFram
 
 
 def cost_table(tinybench: pd.DataFrame, training: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
-    """A row a method: tokens and CPU seconds a step, gain over the base in points (overall, mean over seeds), and the
+    """A row a method: tokens and CPU seconds per step, gain over the base in points (overall, mean over seeds), and the
     tokens (thousands) and CPU seconds that a point of gain cost; NaN where nothing was gained. Errors as in `budgets`.
     """
     rows, seconds_of = [], costs.set_index("arm")["seconds"]

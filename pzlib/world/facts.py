@@ -292,7 +292,7 @@ def in_months(rng, start: int, m: int, n: int) -> Fact:
 
 
 def _city(rng, test):
-    """A city with its country and what is spoken there; for the held-out ones only the country is ever told."""
+    """A city with its country and what is spoken there; for the held-out ones only the country is ever stated."""
     cities = CITIES_2 if isinstance(test, str) else CITIES
     (city,) = draw_on_side(test, "city", lambda: (rng.choice(cities),))
     return city, COUNTRY_OF_2[city]

@@ -100,10 +100,10 @@ def predictor_demo(rng: random.Random, longest: int) -> tuple[str, str]:
 
 
 def generator_demo(rng: random.Random, longest: int, quoting: bool) -> tuple[str, str]:
-    """A passage and, asked for three times, one of its spans after what stands before it: so copying can be learned.
+    """A passage and, asked for three times, one of its spans after what is before it: so copying can be learned.
 
     Which span: a word drawn uniformly from the names, numbers and codes in four of five cases, else from all words.
-    quoting: its sentence up to there stands before it; else one word ("after X comes").
+    quoting: its sentence up to there is before it; else one word ("after X comes").
     """
     flat = passage(rng, longest)
     spoken = [word for word, _, _ in flat]
@@ -126,7 +126,7 @@ def question_demo(rng: random.Random) -> tuple[str, str]:
 def document(rng: random.Random, shares: dict[str, float], longest: int, copying: bool = False) -> tuple[str, str]:
     """One document of the pretraining text as (read, learned): the loss is on what is learned alone.
 
-    "again" is a list of any words told twice: real text repeats itself, and copying is learned from that.
+    "again" is a list of any words given twice: real text repeats itself, and copying is learned from that.
     """
     form = rng.choices(list(shares), list(shares.values()))[0]
     if copying and rng.random() < 0.9:

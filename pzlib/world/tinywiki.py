@@ -114,7 +114,7 @@ def _fill(sentence: str, slot) -> list[Word]:
 
 
 def words(rng: random.Random, world: World, side: str = "train") -> list[Word]:
-    """The words of one passage. What can be deduced stands once, for the default rule masks every occurrence.
+    """The words of one passage. What can be deduced occurs once, for the default rule masks every occurrence.
 
     side: of the second world "train", "validation" or "test", whose passages share no sentence but set phrases of
     `PLAIN` and the clean world's first; the first world has one side.
@@ -203,7 +203,7 @@ def world(name: str) -> World:
         except ValueError:
             raise ValueError(f"corpus: {knob} wants a number such as {knob}={high}, got {value!r}") from None
         if not low <= turned[knob] <= high:
-            raise ValueError(f"corpus: {knob} must lie between {low} and {high}, got {value}")
+            raise ValueError(f"corpus: {knob} must be between {low} and {high}, got {value}")
     return replace(EVERY[base], **turned)
 
 
@@ -223,8 +223,8 @@ def deducible(name: str, limit: int = 300, seed: int = 99) -> dict[str, float]:
 
 
 def passages(name: str, limit: int, seed: int, side: str = "train") -> list[Passage]:
-    """`limit` passages of a world as `world` names it, or of several joined by "+" in turn; lengths in words, which are
-    tokens of tinybase.
+    """`limit` passages of a world as `world` names it, or of several joined by "+" in turn; lengths count words, which
+    are tokens of tinybase.
 
     side: see `words`; runs read "train". ValueError for another side, or for one of the first world but "train".
 

@@ -13,7 +13,7 @@ REPO = Path(__file__).resolve().parent.parent.parent
 PYTHONS = ("3.11.7", "3.12", "3.13", "3.14")
 PLATFORM = "x86_64-manylinux_2_31"  # glibc 2.31, which one of vLLM's libraries wants; the CPU set needs 2.28
 # The extras of each lock; `dev` stays out of the GPUs' one.
-LOCKS = {"cpu": ("dev", "eval"), "gpu": ("eval", "vllm", "zero")}
+LOCKS = {"cpu": ("dev", "docs", "eval"), "gpu": ("eval", "vllm", "zero")}
 # Pure Python without any wheel on the index. All else must have one for the Python in question.
 WITHOUT_WHEELS = ("sqlitedict", "word2number", "rouge-score", "deepspeed")
 # Has wheels up to Python 3.13; above, pip compiles it.

@@ -122,7 +122,7 @@ def test_hub_name_that_cannot_be_opened(monkeypatch):
             "corpus_column: .*a.jsonl.* has no column 'text'; known: body, id",
         ),
         ("a.docx", "x", r"corpus: .*a.docx is of no known format.*\.jsonl"),
-        ("a.xml", "<rss></rss>", "corpus: .*a.xml is no MediaWiki dump"),
+        ("a.xml", "<rss></rss>", "corpus: .*a.xml is not a MediaWiki dump"),
         ("a.xml", "<mediawiki><page><title>A", "corpus: .*a.xml is damaged"),
         ("a.parquet", b"PAR1 nonsense", "corpus: .*a.parquet is damaged"),
         ("a.jsonl.gz", b"", "corpus: .* is empty"),

@@ -125,7 +125,7 @@ def test_import_is_light():
 )
 def test_a_misspelt_name_is_refused_before_the_hub_is_asked(name, said, monkeypatch):
     monkeypatch.setattr("pzlib.corpus.formats._hub", lambda *_: pytest.fail("the hub was asked"))
-    with pytest.raises(FileNotFoundError, match=f"corpus: '{name}' is no world, file or folder; {said}"):
+    with pytest.raises(FileNotFoundError, match=f"corpus: '{name}' is not a world, a file or a folder; {said}"):
         load_passages(name, limit=3)
 
 

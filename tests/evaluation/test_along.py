@@ -94,7 +94,7 @@ def test_pairs_are_of_the_same_questions(run, benchmark_files, monkeypatch):  # 
 
 
 def test_what_cannot_be_asked_is_said_in_words(run, benchmark_files, home):  # noqa: F811
-    with pytest.raises(FileNotFoundError, match="model: 'kept' is no run of data/runs"):
+    with pytest.raises(FileNotFoundError, match="model: 'kept' is not a run of data/runs"):
         along("kept", TASKS, PROTOCOL)
     folder = RunFolder(run.folder).open(run)
     folder.set_status("running")

@@ -17,7 +17,7 @@ from synthetic import fill
 from test_browser import driver, lab, wait_for  # noqa: F401  (fixtures)
 
 from pzlib.evaluation.cases import tidy
-from pzlib.figures.inspector import LONG, MANY, casebook, completion, inspector, over, passage
+from pzlib.figures.inspector import LONG, MANY, casebook, completion, first_and_last, inspector, over, passage
 from pzlib.prompts import TEMPLATES, next_token_prompt
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
@@ -126,6 +126,30 @@ def test_a_run_without_episodes_is_refused_in_words(tmp_path):
         inspector({"a": RunFolder(tmp_path / "sft").open(Run(tier="smoke", objective="sft"))})
 
 
+def test_the_slider_is_the_one_script_and_without_it_all_steps_unfold(tmp_path):
+    folder = fill(tmp_path / "run")
+    html = inspector({"Mine": folder}, steps=3, slider=True)
+    plain, script = html.split("<script>")
+    page = Page(plain.replace(' max="2" value="0" style="width:60%">', "></input>"))
+    assert page.tags.count("input") == 1 and 'max="2"' in plain and "<div hidden>" in plain
+    assert all(f"step {step} · 1 passages" in page.text for step in (1, 2, 3))
+    assert "fetch" not in script and "http" not in script
+    assert "<script>" not in inspector({"Mine": folder}, steps=3)
+    assert "range" not in inspector({"Mine": folder}, steps=1, slider=True)  # one step needs none
+
+
+def test_samples_of_the_first_and_last_step_are_side_by_side(tmp_path):
+    page = Page(first_and_last(fill(tmp_path / "run")))
+    assert page.tags.count("th") == page.tags.count("td") == 2 and "step 1" in page.text and "step 3" in page.text
+    assert page.text.count("generator · mask 'Friday', weekday · reward 0.50") == 2
+    assert page.text.count("✓ right") == page.text.count("✗ wrong") == 2
+    assert page.text.count("held on [mask] , two days") == 2
+    one = Page(first_and_last(fill(tmp_path / "one", "random_span", steps=1)))
+    assert one.tags.count("td") == 1 and "✓ right" in one.text
+    with pytest.raises(ValueError, match="run sft: has no episodes"):
+        first_and_last(RunFolder(tmp_path / "sft").open(Run(tier="smoke", objective="sft")))
+
+
 def test_its_size_is_bounded(tmp_path):
     rows = synthetic.episodes()
     many = [rows.assign(block=n, passage_id=f"p{n}") for n in range(9)]
@@ -223,6 +247,21 @@ def notebook(path, *pages):
     cells = [nbformat.v4.new_code_cell("...", outputs=[output]) for output in outputs]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), path)
+
+
+@pytest.mark.browser
+def test_the_slider_shows_one_step_at_a_time(driver, tmp_path):  # noqa: F811
+    page = tmp_path / "slider.html"
+    page.write_text('<meta charset="utf-8">' + inspector({"Mine": fill(tmp_path / "run")}, steps=3, slider=True))
+    driver.get(page.as_uri())
+    seen = """
+    const box = document.querySelector("[data-pzlib-steps]"), input = box.querySelector("input");
+    if (arguments[0]) { input.value = arguments[0]; input.dispatchEvent(new Event("input")); }
+    return [...box.children].slice(1).filter(e => e.getBoundingClientRect().height > 50)
+        .map(e => e.innerText.slice(0, 6)).concat(input.getBoundingClientRect().width > 100);"""
+    assert driver.execute_script(seen, None) == ["step 1", True]
+    assert driver.execute_script(seen, "2") == ["step 3", True]
+    driver.save_screenshot(str(tmp_path / "slider.png"))
 
 
 @pytest.mark.browser

@@ -11,7 +11,8 @@ from readable import assert_readable
 from synthetic import fill
 
 from pzlib.figures import live
-from pzlib.runs.folder import RunFolder
+from pzlib.run import Run
+from pzlib.runs.folder import Interrupted, RunFolder, training
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -96,6 +97,26 @@ def test_a_run_without_generator_or_without_a_step_is_shown_too(tmp_path):
 def test_the_title_tells_method_seed_step_and_time(tmp_path):
     words = live.picture(fill(tmp_path / "run"), 3, 12).texts[0].get_text()
     assert words == "PretrainZero · seed 3 · step 3 of 12 · about 4 s left"
+
+
+def test_while_the_base_is_evaluated_the_view_says_so(tmp_path):
+    folder = fill(tmp_path / "run", steps=0)
+    folder.set_status("running", step=0, steps=12, doing="evaluating")
+    figure = live.picture(folder, 0, 12)
+    assert figure.texts[0].get_text().endswith("step 0 of 12 · evaluating the model")
+    assert "No step yet" in [ax.get_title("left") for ax in figure.axes]
+
+
+def test_an_interrupted_training_leaves_a_view_that_says_so(tmp_path, monkeypatch):
+    display, folder = Display(monkeypatch), fill(tmp_path / "run")
+    titles, drawn = [], live.picture
+    monkeypatch.setattr(live, "picture", lambda *args: titles.append(drawn(*args)) or titles[-1])
+    with pytest.raises(Interrupted), training(folder, Run(tier="smoke", seed=3), None):
+        live.LiveView(seconds=100).update(folder, 3, 12)
+        raise KeyboardInterrupt
+    assert [how for how, _ in display.shown] == ["new", "in place"]
+    assert "left" in titles[0].texts[0].get_text()
+    assert titles[1].texts[0].get_text().endswith("step 3 of 12 · interrupted; run the cell again to go on")
 
 
 def test_a_full_disk_leaves_the_former_picture(tmp_path, monkeypatch):

@@ -5,13 +5,39 @@ import synthetic
 from readable import assert_readable
 
 from pzlib.figures.run_view import heat_map, heat_of, passage_heat, run_view, sample_episodes
-from pzlib.figures.style import Picture
+from pzlib.figures.style import METHODS, Picture
 from pzlib.prompts import PAPER, TINY
 
 
 def view(objective="pretrainzero", steps=57, **changed):
     metrics = synthetic.training((objective,), seeds=1, steps=steps)
     return run_view(metrics, synthetic.episodes(objective=objective, **changed), title="A run", template=TINY)
+
+
+def labels(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()] if figure.legends else []
+
+
+def test_stored_runs_are_a_grey_band_behind_the_curves_of_the_methods_colour():
+    rows = synthetic.training(seeds=3, objectives=("pretrainzero",))
+    scores = synthetic.tinybench(("pretrainzero",), seeds=3)
+    metrics, own = rows[rows["seed"] == 0].iloc[:20], scores[(scores["seed"] == 0) & (scores["step"] <= 20)]
+    known = {"training": rows[rows["seed"] > 0], "tinybench": scores[scores["seed"] > 0]}
+    given = {"title": "A run", "template": TINY, "evals": own}
+    figure = run_view(metrics, synthetic.episodes(), others=known, **given)
+    assert labels(figure) == ["range of 2 stored seeds", "predictor", "generator"]
+    bands = [len(ax.collections) for ax in figure.axes[:5]]
+    assert bands == [2, 2, 2, 2, 3]  # a band a role; a band a group of questions
+    assert_readable(figure)
+    reward = figure.axes[0]
+    assert {line.get_color() for line in reward.lines} == {"#8C8C8C", METHODS["pretrainzero"].colour}
+    low, high = (reward.collections[0].get_paths()[0].get_extents().get_points()[:, 1]).tolist()
+    seen = known["training"]["predictor/reward"]
+    assert (low, high) == pytest.approx((seen.min(), seen.max()))
+    alone = run_view(metrics, synthetic.episodes(), **given)
+    assert labels(alone) == ["predictor", "generator"] and not alone.axes[0].collections
+    other = run_view(metrics, synthetic.episodes(), objective="random_span", **given)
+    assert METHODS["random_span"].colour in {line.get_color() for line in other.axes[0].lines}
 
 
 @pytest.mark.parametrize("objective", ["pretrainzero", "random_span"])
@@ -83,6 +109,14 @@ def test_any_text_is_drawn_as_it_is(tmp_path):
     figure = view(text=text)
     assert figure.png()[:4] == b"\x89PNG"
     heat_map(heat_of(synthetic.episodes(text=text), TINY)).png()
+
+
+def test_of_masks_that_teach_one_that_can_be_deduced_is_preferred():
+    rows = synthetic.episodes().assign(kind="trivial")
+    rows.loc[rows["mask"] == "7", "kind"] = "difference"
+    assert set(sample_episodes(rows)["mask"]) == {"7"}  # Friday comes first, but is trivial here
+    rows.loc[rows["mask"].isin(["7", "Orvian"]), "kind"] = ["irreducible"] * 5 + ["two_hop"] * 5
+    assert set(sample_episodes(rows.assign(kind=None))["mask"]) == {"Friday"}
 
 
 def test_sample_episodes_are_a_mask_and_a_right_and_a_wrong_prediction_of_it():

@@ -39,7 +39,7 @@ def test_a_group_worked_by_hand(reward, wanted):
 
 
 def test_an_unknown_reward_is_refused_and_one_that_does_not_fit_names_those_that_do():
-    with pytest.raises(ValueError, match="reward: 'best' is no likelihood; choose one of prob, avg_prob"):
+    with pytest.raises(ValueError, match="reward: 'best' is not a likelihood; choose one of prob, avg_prob"):
         likelihood_rewards([[HALF]], "best", 1)
     with pytest.raises(ValueError, match="reward: 'prob' does not fit what rlvr asks; it takes exact"):
         Run(objective="rlvr", reward="prob")

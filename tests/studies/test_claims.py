@@ -111,7 +111,7 @@ def test_the_printed_numbers_of_the_claims_are_those_of_the_tables_and_point_its
         ("needs", "gain > 0", "4b-pz-random-overall: needs 'gain > 0' must be as 'study:arm: metric@moment > number'"),
         ("metric", "generals", "metric: no metric 'generals'; did you mean general"),
         ("study", "baseline", "study: no study is called 'baseline'; did you mean baselines"),
-        ("a", "pretrain_zero", "4b-pz-random-overall: 'pretrain_zero' is no arm of baselines; did you mean"),
+        ("a", "pretrain_zero", "4b-pz-random-overall: 'pretrain_zero' is not an arm of baselines; did you mean"),
         ("id", "4b-sft-base-math", "id: '4b-sft-base-math' names two claims"),
     ],
 )

@@ -134,7 +134,7 @@ def test_the_map_pairs_seeds_at_every_place():
     assert found["difference"].tolist() == pytest.approx([20, 0])
     low, high = bootstrap_ci([10, 20, 30])
     assert found.loc[0, ["low", "high"]].tolist() == pytest.approx([low, high])
-    with pytest.raises(ValueError, match="'sft' is no place on the map; name it"):
+    with pytest.raises(ValueError, match="'sft' is not a place on the map; name it"):
         map_differences(synthetic.mapped({"sft": [0.1, 0.2]}))
 
 

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+from skilled import passages as nine_words
 from skilled import write_corpus
 
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
 from pzlib.studies.metrics import values
-from pzlib.studies.results import KEY, TABLES, collect, collect_perplexity, load, read, stored
+from pzlib.studies.results import KEY, TABLES, collect, collect_perplexity, load, other_seeds, read, stored
 from pzlib.tiers import WORLDS
 from pzlib.train import train
 
@@ -175,3 +176,13 @@ def test_at_a_real_tier_perplexity_is_of_text_that_the_run_does_not_read(skilled
     assert table["task"].tolist() == ["text"] * 2 and table["step"].tolist() == [0, 2]  # it has no kinds
     collect_perplexity([run], "smoke", texts=nine_words(5, seed=9))
     assert load("perplexity", "smoke")["tokens"].tolist() == [45, 45]
+
+
+def test_the_stored_rows_of_other_seeds_are_those_of_equal_settings():
+    found = other_seeds(Run(tier="mini", seed=7))
+    assert sorted(found["training"]["seed"].unique()) == [0, 1, 2, 3, 4]
+    assert set(found["training"]["run_id"]) == set(found["tinybench"]["run_id"])
+    assert set(found["training"]["objective"]) == {"pretrainzero"}
+    assert sorted(other_seeds(Run(tier="mini", seed=1))["training"]["seed"].unique()) == [0, 2, 3, 4]
+    assert other_seeds(Run(tier="mini", seed=7, passages=3))["training"].empty
+    assert other_seeds(Run(tier="paper")) == {}

@@ -11,7 +11,10 @@ from pzlib.studies.tables import (
     END,
     START,
     after_rlvr,
+    beside_seeds,
     budgets,
+    by_task,
+    change_by_group,
     cost_table,
     costs_of,
     follow_on_table,
@@ -152,7 +155,7 @@ def test_time_is_steps_times_what_a_step_of_the_method_costs():
     rows = side()
     used = seconds_used(rows, COSTS).groupby([rows["arm"], rows["step"]]).first()
     assert used["pretrainzero"].tolist() == [0, 10, 20, 40] and used["sft"].tolist() == [0, 2.5, 5, 10]
-    with pytest.raises(ValueError, match="costs: 'sft' has no seconds a step; `make bench`"):
+    with pytest.raises(ValueError, match="costs: 'sft' has no seconds per step; `make bench`"):
         seconds_used(rows, COSTS[1:])
 
 
@@ -238,3 +241,31 @@ def test_the_follow_on_table_by_hand():
     last = [cell.strip() for cell in lines[-1].strip("|").split("|")]
     assert last[:3] == ["from PretrainZero", "3", "55.0"] and last[3].startswith("61.0") and last[8].startswith("+0.0")
     assert len(lines) == 2 + len(starts) and {line.count("|") for line in lines} == {10}
+
+
+def a_run(**accuracies):
+    """Rows of an eval.csv: {group: accuracy by step}."""
+    rows = [{"step": step, "task": f"{group} task", "group": group, "n": 8, "accuracy": x, "low": x - 0.1,
+             "high": x + 0.1, "length": 7.0 + step, "reasoned": 0.5}
+            for group, steps in accuracies.items() for step, x in steps.items()]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_a_runs_scores_before_and_after_by_task_and_group():
+    evals = a_run(general={0: 0.5, 5: 0.1, 9: 0.75}, spans={0: 0.25, 9: 0.375})
+    table = by_task(evals)
+    assert table.loc[("general", "general task"), ("accuracy", "before")] == "50% [40%, 60%]"
+    assert table.loc[("spans", "spans task"), ("length (tokens)", "after")] == 16.0
+    change = change_by_group(evals)
+    assert change.loc["general"].tolist() == [50.0, 75.0, 25.0] and change.loc["spans", "change"] == 12.5
+    assert by_task(evals.iloc[:0]).empty and change_by_group(evals.iloc[:0]).empty
+    once = by_task(a_run(general={0: 0.5}))
+    assert once.loc[("general", "general task"), ("accuracy", "after")] == "–"
+
+
+def test_a_run_beside_the_stored_seeds():
+    known = synthetic.tinybench(("sft",), seeds=3).assign(arm="sft")
+    table = beside_seeds(a_run(general={0: 0.5, 9: 0.75}), known)
+    assert table.loc["this run", ["runs", "general"]].tolist() == [1, "75.0"] and table.loc["this run", "math"] == "–"
+    stored = table.loc["Supervised fine-tuning, stored"]
+    assert stored["runs"] == 3 and stored["general"].count("[") == 1

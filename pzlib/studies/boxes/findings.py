@@ -1,0 +1,215 @@
+"""Sentences of a *Result* box, computed from stored rows: comparisons of arms, levels, counts of verdicts.
+Left out: which sentences a notebook shows, which is in `pzlib.studies.boxes`; any number that is typed by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import pandas as pd
+
+from pzlib import studies
+from pzlib.stats import bootstrap_ci, paired_test
+from pzlib.studies import claims, metrics, results
+from pzlib.studies.metrics import METRICS, label_of, values
+
+Rows = Callable[[str, str], pd.DataFrame]  # (table, study) -> its rows with a column `arm`; empty where none is stored
+Finding = Callable[[Rows], str]  # a sentence; "" where its rows are not stored
+LEAST = 5  # seeds below which no interval is printed
+WORDS = {
+    "overall": "all questions", "general": "general questions", "math": "mathematics", "spans": "masked words",
+    "reasoned": "answers that reason first", "dead_wrong": "groups of predictions that are all wrong",
+    "noise masks": "masks that hide what nothing can tell", "legal": "legal masks", "perplexity": "perplexity",
+    "response length": "length of a response", "next token": "next tokens after a reasoning",
+}  # fmt: skip
+ASKED = ("spans", "general", "math")
+BEFORE = {"direct": "the prediction without reasoning, before training, of {}"}  # of a moment: what is compared with
+
+
+def _interval(low: float, high: float, sign: str = "+") -> str:
+    return f"[{low:{sign}.1f}, {high:{sign}.1f}]".replace("-", "−")
+
+
+def _compared(first: pd.Series, second: pd.Series) -> tuple[str, str] | None:
+    """(in which way the first differs from the second, by how much) over the seeds that both have."""
+    pairs = pd.concat([first, second], axis=1, join="inner")
+    if pairs.empty:
+        return None
+    gaps = pairs.iloc[:, 0] - pairs.iloc[:, 1]
+    amount, n = f"{gaps.mean():+.1f}".replace("-", "−"), len(gaps)
+    if n < LEAST:
+        way = "above" if gaps.min() > 0 else "below" if gaps.max() < 0 else "not clearly different"
+        same = f" in {'all ' * (n > 1)}{n} seed{'s' * (n > 1)}" if way != "not clearly different" else ""
+        return way + same, amount
+    low, high = paired_test(*pairs.to_numpy().T)["interval"]
+    way = "above" if low > 0 else "below" if high < 0 else "not clearly different"
+    return way, f"{amount} {_interval(low, high)}"
+
+
+def _name(arm: str) -> str:
+    """The label of an arm in a sentence: one that goes on from another method's model is a run of RLVR."""
+    return f"RLVR {arm}" if arm.startswith("from ") else label_of(arm)
+
+
+def _listed(items: list[str]) -> str:
+    """
+    >>> _listed(["a", "b", "c"]), _listed(["a"])
+    ('a, b and c', 'a')
+    """
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def against(study: str, a: str, b: str, asked=ASKED, at: str = "end", b_at: str = "", where: str = "") -> Finding:
+    """A sentence that compares two arms by metrics, paired by seed.
+
+    b: an arm, or "base": what a started from. at, b_at: moments of a and b, as of `metrics.values`; where: words that
+    follow the names.
+    """
+
+    def sentence(rows: Rows) -> str:
+        ways: dict[str, list[str]] = {}
+        other, moment = (a, "base") if b == "base" else (b, b_at or at)
+        for metric in asked:
+            table = rows(METRICS[metric].table, study)
+            own, theirs = (table[table["arm"] == arm] for arm in (a, other))
+            found = None
+            if len(own) and len(theirs):
+                found = _compared(values(own, metric, at), values(theirs, metric, moment))
+            if found:
+                ways.setdefault(found[0], []).append(f"{WORDS[metric]} ({found[1]})")
+        name = BEFORE.get(moment, "{}").format("its base" if b == "base" else _name(b))
+        parts = [f"{way} on {_listed(items)}" for way, items in ways.items()]
+        return f"**{_name(a)}** against {name}{where and ', ' + where}: {'; '.join(parts)}." if parts else ""
+
+    return sentence
+
+
+def level(study: str, metric: str, arms=(), at: str = "end", words: str = "") -> Finding:
+    """A sentence with the mean of a metric of each arm. arms: () for all; words: its beginning, else the metric's."""
+
+    def sentence(rows: Rows) -> str:
+        table, parts = rows(METRICS[metric].table, study), []
+        unit = " %" if METRICS[metric].unit == "points" else ""
+        for arm in arms or studies.study_of(study).arms:
+            own = table[table["arm"] == arm]
+            if len(own) and len(means := values(own, metric, at)):
+                spread = len(means) >= LEAST and means.nunique() > 1
+                more = f" {_interval(*bootstrap_ci(means), sign='')}" if spread else ""
+                parts.append(f"{_name(arm)} {means.mean():.1f}{unit}{more}")
+        return f"{words or WORDS[metric].capitalize()}: {', '.join(parts)}." if parts else ""
+
+    return sentence
+
+
+def searching(rows: Rows) -> str:
+    """Over the worlds of the study `map`: in how many each rule ends above or below random spans."""
+    table = rows("tinybench", "map")
+    if table.empty:
+        return ""
+    sentences = []
+    for first, cells in metrics.map_differences(table).groupby("first", sort=False):
+        above, noise = (cells["difference"] > 0).sum(), cells.groupby("noise")["difference"].mean()
+        agree = ((cells["low"] > 0) | (cells["high"] < 0)).sum()
+        by_noise = ", ".join(f"{value:+.1f} at noise {at:g}" for at, value in noise.items()).replace("-", "−")
+        sentences.append(
+            f"**{label_of(first)}** ends above random spans (masked words) in {above} worlds of {len(cells)} and below "
+            f"in {len(cells) - above}. In {agree}, all {cells['n'].min()} seeds agree. Mean difference: {by_noise}."
+        )
+    return " ".join(sentences)
+
+
+def real_text(rows: Rows) -> str:
+    """How often a model trained from scratch on a text predicts its most uncertain fifth."""
+    table = rows("scratch", "")
+    if table.empty:
+        return ""
+    last = table[table["step"] == table.groupby("corpus")["step"].transform("max")]
+    shares = ", ".join(f"{row.corpus} {row.top_fifth_right:.1f} %" for row in last.itertuples())
+    return f"Of its most uncertain fifth, a small model trained from scratch on a text gets right: {shares}."
+
+
+def habits(rows: Rows) -> str:
+    """How the answers of the arms of `baselines` to the same masked passages differ."""
+    table, sentences = rows("patterns", "baselines"), []
+    for pattern, words in {"direct guess": "Answers that guess without a reasoning", "right": "Right answers"}.items():
+        own = table[table["pattern"] == pattern]
+        if own.empty:
+            continue
+        shares = {"base": own.loc[own["step"] == 0, "mean"].mean()}
+        last = own[(own["step"] > 0) & (own["step"] == own.groupby("run_id")["step"].transform("max"))]
+        shares |= last.groupby("arm", sort=False)["mean"].mean()
+        sentences.append(f"{words}: {', '.join(f'{label_of(arm)} {100 * x:.1f} %' for arm, x in shares.items())}.")
+    return " ".join(sentences)
+
+
+def meeting(study: str, metric: str = "overall") -> Finding:
+    """How far the starts of a study of RLVR are apart before and after it."""
+
+    def sentence(rows: Rows) -> str:
+        table = rows("tinybench", study)
+        if table.empty:
+            return ""
+        arms = dict(tuple(table.groupby("arm", sort=False)))
+        apart = {at: [values(own, metric, at).mean() for own in arms.values()] for at in ("base", "end")}
+        before, after = (max(means) - min(means) for means in apart.values())
+        return (
+            f"On {WORDS[metric]}, the means of the {len(arms)} starts are {before:.1f} points apart before RLVR and "
+            f"{after:.1f} after it."
+        )
+
+    return sentence
+
+
+def above_base(names: tuple[str, ...], metric: str = "overall") -> Finding:
+    """How many arms of these studies end above the model that they started from, in the mean over seeds."""
+
+    def sentence(rows: Rows) -> str:
+        gains = []
+        for name in names:
+            for _, own in rows("tinybench", name).groupby("arm", sort=False):
+                gains.append((values(own, metric) - values(own, metric, "base")).mean())
+        above = sum(gain > 0 for gain in gains)
+        words = f"Of {len(gains)} arms of {_listed([*names])}, {above} end above the base on {WORDS[metric]}."
+        return words if gains else ""
+
+    return sentence
+
+
+def bases(rows: Rows) -> str:
+    """What the two base models answer, before any training."""
+    parts = []
+    for name, words in {"baselines": "the base model", "baselines_small": "the smaller one"}.items():
+        table = rows("tinybench", name)
+        if len(table):
+            scores = [f"{values(table, metric, 'base').mean():.1f} % on {WORDS[metric]}" for metric in ASKED]
+            parts.append(f"{words} {_listed(scores)}")
+    return f"Before any training: {'; '.join(parts)}." if parts else ""
+
+
+def verdicts(names: tuple[str, ...], tier: str) -> str:
+    """How many claims of the papers these studies test, by verdict; "" where they test none. names: () for all."""
+    ledger = claims.ledger(claims.load(), results.stored(tier), tier)
+    own = ledger[ledger["study"].str.partition(",")[0].isin(names)] if names else ledger  # "side, size 1" is of side
+    counts = own["verdict"].str.replace(r" at .*", "", regex=True).value_counts()
+    order = sorted(counts.index, key=lambda word: [*claims.VERDICTS, word].index(word))
+    return ", ".join(f"{counts[word]} {word}" for word in order)
+
+
+def rows_at(tier: str) -> Rows:
+    """The stored rows of a tier, by table and study."""
+
+    @cache
+    def table_of(table):
+        try:
+            return results.load(table, tier)
+        except FileNotFoundError:
+            return results.blank(table)
+
+    @cache
+    def rows(table, study):
+        found = table_of(table)
+        if study and "run_id" in found:
+            return studies.select(found, study, tier)
+        return found if "arm" in found else found.assign(arm=None)
+
+    return rows

@@ -1,0 +1,101 @@
+"""Result boxes: every sentence has rows at `mini`, what has none is named with its command."""
+
+import nbformat
+import pandas as pd
+import pytest
+
+from pzlib.paths import REPO
+from pzlib.studies import boxes
+from pzlib.studies.boxes import BOXES, box, findings
+from pzlib.studies.boxes.findings import against, level, meeting
+
+
+def rows_of(**arms):
+    """A `Rows` of general questions: {arm: (accuracy of the base, then one a seed at the end)}."""
+    rows = [
+        {
+            "arm": arm,
+            "run_id": f"{arm}{seed}",
+            "seed": seed,
+            "step": step,
+            "task": "sum",
+            "group": "general",
+            "accuracy": x,
+        }
+        for arm, (base, *ends) in arms.items()
+        for seed, end in enumerate(ends)
+        for step, x in ((0, base), (9, end))
+    ]
+    return lambda table, study: pd.DataFrame(rows)
+
+
+GOOD, BAD = (0.5, 0.7, 0.72, 0.71, 0.7, 0.69), (0.5, 0.4, 0.42, 0.41, 0.4, 0.39)
+ASKED = ("general",)
+
+
+def test_a_comparison_takes_its_words_from_the_interval():
+    rows = rows_of(pretrainzero=GOOD, sft=BAD, random_span=(0.5, 0.6, 0.8, 0.6, 0.8, 0.7))
+    sentence = against("baselines", "pretrainzero", "base", ASKED)(rows)
+    assert sentence.startswith("**PretrainZero** against its base: above on general questions (+20.4 [+19.")
+    assert "below on general questions (−9.6 [" in against("baselines", "sft", "base", ASKED)(rows)
+    unclear = against("baselines", "random_span", "pretrainzero", ASKED, where="on clean text")(rows)
+    assert "PretrainZero, on clean text: not clearly different on general questions (−0.4 [−" in unclear
+    assert against("baselines", "rpt", "base", ASKED)(rows) == ""
+
+
+def test_under_five_seeds_there_is_no_interval_but_whether_all_agree():
+    rows = rows_of(pretrainzero=GOOD[:4], sft=BAD[:4], random_span=(0.5, 0.6, 0.8, 0.71))
+    assert "above in all 3 seeds on general questions (+30.0)." in against("x", "pretrainzero", "sft", ASKED)(rows)
+    assert "not clearly different on general questions (−0.7)." in against("x", "random_span", "pretrainzero", ASKED)(
+        rows
+    )
+    assert "[" not in level("baselines", "general", ("sft",))(rows)
+
+
+def test_levels_and_how_far_starts_are_apart():
+    rows = rows_of(pretrainzero=GOOD, sft=BAD)
+    words = level("baselines", "general", ("sft",), words="After")(rows)
+    assert words.startswith("After: Supervised fine-tuning 40.4 % [39.") and words.endswith("].")
+    apart = meeting("rlvr", "general")(rows)
+    assert (
+        apart == "On general questions, the means of the 2 starts are 0.0 points apart before RLVR and 30.0 after it."
+    )
+
+
+@pytest.mark.parametrize("notebook", BOXES)
+def test_every_sentence_has_rows_at_mini(notebook):
+    rows = findings.rows_at("mini")
+    assert all(finding(rows) for finding in BOXES[notebook].found)
+
+
+def test_a_box_says_what_was_asked_found_and_not_shown_and_folds_the_rest():
+    text = box("03", "smoke")  # as at mini: a look has no result
+    assert "(stored runs at mini)" in text and "not run yet" not in text
+    head, rest = text.split("<details>")
+    assert [head.count(part) for part in ("**Asked.**", "**Found.**", "**Not shown.**")] == [1, 1, 1]
+    assert head.count("    * ") == boxes.FIRST + 1 and rest.count("\n* ") == len(BOXES["03"].found) - boxes.FIRST
+    assert " reproduced, " in head and "(notebook 12)" in head
+
+
+def test_a_study_without_rows_is_named_with_its_command_at_any_tier(home):
+    text = box("06", "gpu")
+    assert "* `mask_rule`: not run yet: `pzlib study mask_rule --tier gpu`" in text
+    assert "* `map`: left out at gpu: its text is of the small world" in text
+    assert "**Found.**" not in text and "**Not shown.**" not in text
+
+
+def test_a_notebook_without_a_box_is_refused():
+    with pytest.raises(ValueError, match="notebook: '02' has no result box"):
+        box("02")
+
+
+@pytest.mark.parametrize("number", BOXES)
+def test_the_box_opens_its_notebook(number):
+    (path,) = (REPO / "notebooks").glob(f"{number}_*.ipynb")
+    code = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    assert code[0].metadata.get("tags") == ["parameters"] and f'result("{number}", tier)' in code[1].source
+
+
+def test_every_study_of_figures_is_behind_a_box():
+    numbers = sorted({path.name[:2] for path in (REPO / "notebooks").glob("*.ipynb")})
+    assert list(BOXES) == [number for number in numbers if "03" <= number <= "13"]
