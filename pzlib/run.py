@@ -77,6 +77,9 @@ class Run:
     ema: float = setting(0.999, above=0, below=1)  # of rlp: how much of itself the baseline keeps at each step
     # of a prediction: whether it is the target, or how likely that is after the reasoning (objectives/likelihood.py)
     reward: str = setting("exact", by_tier=True, choices=("exact", *LIKELIHOODS, "judge"))
+    answer_term: bool = False  # with a likelihood reward, its own gradient on the target too (VeriFree, JEPO)
+    debias: bool = False  # with prob or avg_prob, what the start gives the target unreasoned is taken off (RLPR)
+    std_filter: float = setting(0.0, at_least=0, below=1)  # groups whose std is below so much of its average (RLPR 0.5)
     talk_tokens: int = setting(4, at_least=1)  # of quiet_star: true tokens that a thought is tried on
     policy_weight: float = setting(1.0, by_tier=True, at_least=0)  # of quiet_star: of REINFORCE beside the prediction
     thought_scale: float = setting(1.0, by_tier=True, above=0)  # of quiet_star: start and end learn so much faster

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from pzlib.objectives.likelihood import LIKELIHOODS
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -165,6 +167,24 @@ STUDIES = {
             continued_pretraining="side:continued_pretraining", SFT="side:sft", mixed_SFT="side:mixed_sft",
             random_spans="side:random_span", PretrainZero="side:pretrainzero", RPT="side:rpt", RLP="side:rlp",
         ), figures=(FOLLOW_ON,),
+    ),
+    # Apart from `side`, whose stored figure shows the arms that it has.
+    "side_new": Study(
+        "And sentences (RLPT), a thought after every token (Quiet-STaR), likelihood rewards: by steps, tokens and time?",
+        {
+            "continued_pretraining": {**PLAIN_TEXT, "text": "general"},
+            **_objectives("random_span", "rlpt", "quiet_star", text="general"),
+            "random_span, logprob": {"objective": "random_span", "reward": "logprob", "text": "general"},
+        }, figures=(BY_TOKENS, Figure("{}_by_time", "by_time"), RESULT), base_of="pretrainzero",
+    ),
+    "likelihood": Study(
+        "Is a target's likelihood after the reasoning a better reward than being right, and which likelihood?",
+        {
+            "exact": {"objective": "random_span"},
+            **_arms("reward", {name: name for name in LIKELIHOODS}, objective="random_span"),
+            "VeriFree": {"objective": "random_span", "reward": "prob", "answer_term": True, "filter": "none"},
+            "RLPR": {"objective": "random_span", "reward": "avg_prob", "debias": True, "std_filter": 0.5},
+        }, seeds=THREE,
     ),
     "rpt": Study(
         "RPT's Tables 1 and 3: is the next token better predicted after a reasoning, and does learning it carry over?",
