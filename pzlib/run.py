@@ -263,6 +263,10 @@ def _check_together(run):
     if run.reward not in run.method.rewards:
         fit = ", ".join(run.method.rewards)
         raise ValueError(f"reward: {run.reward!r} does not fit what {run.objective} asks; it takes {fit}")
+    of_likelihoods = [name for name in ("answer_term", "debias", "std_filter") if getattr(run, name)]
+    if of_likelihoods and run.reward not in LIKELIHOODS:
+        fit = f"set reward to one of {', '.join(LIKELIHOODS)}, or leave it out"
+        raise ValueError(f"{of_likelihoods[0]}: belongs to rewards by likelihood; {fit}")
     _check_updates(run)
     if run.min_tokens > run.max_tokens:
         raise ValueError(f"min_tokens: {run.min_tokens} is above max_tokens {run.max_tokens}")

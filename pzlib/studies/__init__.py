@@ -191,7 +191,7 @@ def best_rate(name: str) -> float:
     if name not in SWEPT:
         raise ValueError(f"objective: {name} has no learning-rate sweep; name it in SWEPT, or give the study a rate_of")
     table, runs = (pd.read_csv(locate(f"{SWEEP}/{stem}.csv")) for stem in ("tinybench", "runs"))
-    rewards = runs.reindex(columns=["reward"])["reward"].fillna("exact")  # a column that older rows have not
+    rewards = runs.reindex(columns=["reward"])["reward"].astype(object).fillna("exact")  # older rows lack the column
     rates = runs[rewards == Run(**SWEPT[name]).reward].set_index("run_id")["learning_rate"]
     rows = table[(table["objective"] == SWEPT[name]["objective"]) & table["group"].isin(GROUPS)]
     rows = rows[rows["run_id"].isin(rates.index)]

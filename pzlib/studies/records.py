@@ -170,7 +170,7 @@ STUDIES = {
     ),
     # Apart from `side`, whose stored figure shows the arms that it has.
     "side_new": Study(
-        "And sentences (RLPT), a thought after every token (Quiet-STaR), likelihood rewards: by steps, tokens and time?",
+        "And sentences (RLPT), a thought after every token (Quiet-STaR), likelihoods: by steps, tokens and time?",
         {
             "continued_pretraining": {**PLAIN_TEXT, "text": "general"},
             **_objectives("random_span", "rlpt", "quiet_star", text="general"),
