@@ -167,7 +167,8 @@ def unsure(tiny_model, tmp_path_factory):
 
 
 def likely(make, reward, unsure, **changes):
-    sizes = {"model": unsure} |  {"objective": "random_span", "span_words": 2, "passages": 2, "group": 4, "steps": 1, "filter": "none"}
+    sizes = {"objective": "random_span", "span_words": 2, "passages": 2, "group": 4, "steps": 1, "filter": "none"}
+    sizes["model"] = unsure
     return make(**sizes | {"reward": reward, "answer_term": True, "name": f"term-{reward}"} | changes)
 
 
