@@ -11,13 +11,13 @@ from pzlib.studies import arms_of
 from tests.bench.stopwatch import WARM, Clock, Stopwatch, build, device
 
 
-def methods(steps, home):
-    """One row an arm of the study `side`: CPU seconds of its median step (of a GPU: seconds), tokens of its mean step.
+def methods(steps, home, study="side"):
+    """One row an arm of the study: CPU seconds of its median step (of a GPU: seconds), tokens of its mean step.
 
     Each arm is taken in turn, from the base, with the settings of its runs.
     """
     rows = []
-    for arm, run in arms_of("side", "mini", [0]):
+    for arm, run in arms_of(study, "mini", [0]):
         run = replace(run, steps=steps + WARM, save_every=10_000, eval_every=0)
         trainer, folder = build(run, home)
         watch = Stopwatch()

@@ -42,9 +42,10 @@ def main():
             print("\n".join(f"{what}; {setting}: {value:.3g}" for what, setting, value, _ in found), flush=True)
             rows += found
         if not named:
-            costs = methods(given.steps, home)
-            print(costs.to_string(index=False), flush=True)
-            write_atomic(results / "costs.csv", costs.to_csv(index=False, lineterminator="\n"))
+            for study, name in (("side", "costs"), ("side_new", "costs_side_new")):
+                costs = methods(given.steps, home, study)
+                print(costs.to_string(index=False), flush=True)
+                write_atomic(results / f"{name}.csv", costs.to_csv(index=False, lineterminator="\n"))
     table = pd.DataFrame(rows, columns=["measure", "setting", "value", "aim"])
     table["value"] = [float(f"{value:.3g}") for value in table["value"]]
     print(f"{device()}\n{table.to_string(index=False, float_format='{:.3g}'.format)}")
