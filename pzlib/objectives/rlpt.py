@@ -167,9 +167,13 @@ class Judge:
         request.add_header("Content-Type", "application/json")
         try:
             with urllib.request.urlopen(request, timeout=600) as reply:
-                return [choice["text"] for choice in json.load(reply)["choices"]]
-        except (OSError, ValueError, KeyError) as error:
-            raise RuntimeError(f"judge: {self.run.judge} does not answer ({error}); is the server up?") from error
+                found = [choice["text"] for choice in json.load(reply)["choices"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RuntimeError(f"judge: {self.run.judge} does not answer ({error!r}); is the server up?") from error
+        if len(found) != len(prompts):
+            told = f"{len(found)} of {len(prompts)} questions"
+            raise RuntimeError(f"judge: {self.run.judge} answers {told}; name an endpoint that completes prompts")
+        return found
 
     def _by_model(self, prompts):
         import torch

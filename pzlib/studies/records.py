@@ -272,6 +272,16 @@ STUDIES = {
         "What does each reward make the generator mask?",
         _arms("generator_reward", REWARDS), seeds=THREE, figures=(RESULT, MASKS, PROFILE),
     ),
+    # Apart from `generator_reward` and `mask_rule`, whose stored figures show the arms that they have.
+    "spice": Study(
+        "And SPICE's reward for the generator, a bell around an accuracy of one half?",
+        _arms("generator_reward", {"eq. 9, zero rule": "zero_rule", "SPICE's bell": "spice"}),
+        seeds=THREE, figures=(RESULT, MASKS, PROFILE),
+    ),
+    "occurrences": Study(
+        "And if only rare words may be masked: fewer than 8 occurrences in the passage, or one?",
+        _arms("max_occurrences", {"fewer than 8": 7, "one occurrence": 1}), seeds=THREE, figures=(RESULT, MASKS),
+    ),
     "guessable_noise": Study(
         "How far does the generator fall for noise that can be guessed?",
         {

@@ -322,6 +322,9 @@ def test_the_start_is_read_where_rewards_are_debiased_and_is_not_trained(run, un
     assert not all(torch.equal(w, before[n]) for n, w in trainer.model.state_dict().items())
     assert trainer.method.folder.episodes()["reward"].between(0, 1).all()
     assert settings.method.frozen(settings) == {"start": None}  # which `plan` counts
+    asked = [([5, 6], [([7], [8, 9])])]
+    told = [trainer.method.unreasoned(asked, trainer.model), likelihoods(load(settings)[0], asked)]
+    assert told[0] == told[1] != likelihoods(trainer.model, asked)
 
 
 def stepped(method, step, rewards):
