@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 
 import pandas as pd
 
@@ -29,11 +30,13 @@ SWEEP_SEEDS = (100, 101)
 SWEPT = {
     **{name: {"objective": name} for name in (*MASKING, *BASELINES, "rlvr", "rpt", "rlp", "mixed_sft")},
     **{name: {"objective": name} for name in ("rlpt", "quiet_star")},
-    "random_span by likelihood": {"objective": "random_span", "reward": "logprob"},
+    "random_span, logprob": {"objective": "random_span", "reward": "logprob"},
 }
 OF_TEXT = ("corpus", "corpus_config", "corpus_split", "corpus_column", "corpus_limit", "min_tokens", "max_tokens")
 # What all arms of a study with a `base_of` share at a real tier
 SHARED = ("model", "steps", "max_prompt_tokens", "min_tokens", "max_tokens")
+# Sweeps whose rows notebook 15 shows side by side
+BESIDE = ("continued_pretraining", "random_span", "rlpt", "quiet_star", "random_span, logprob")
 
 
 def study_of(name: str) -> Study:
@@ -165,10 +168,10 @@ def swept_as(own: dict) -> str:
     """The name in SWEPT of the sweep whose rate a run of these settings takes: that of its kind of reward, if any.
 
     >>> [swept_as({"objective": name, "reward": "logprob"}) for name in ("random_span", "random_next_token")]
-    ['random_span by likelihood', 'random_next_token']
+    ['random_span, logprob', 'random_next_token']
     """
     objective = own.get("objective", "pretrainzero")
-    likely = f"{objective} by likelihood"
+    likely = f"{objective}, logprob"
     return likely if likely in SWEPT and own.get("reward", "exact") != "exact" else objective
 
 
@@ -200,6 +203,21 @@ def best_rate(name: str) -> float:
         raise ValueError(f"objective: {name} has no learning-rate sweep; `python -m pzlib sweep` makes it")
     means = rows.groupby(["run_id", "group"])["accuracy"].mean().groupby("run_id").mean()
     return float(means.groupby(rates).mean().idxmax())
+
+
+def swept(table: str, names) -> pd.DataFrame:
+    """Rows of a table of data/results/sweep: of each of these sweeps the runs at its best rate, on the seeds that all
+    have, with a first column `arm`, the sweep's name. Empty where there is no such table."""
+    path = Path(locate(f"{SWEEP}/{table}.csv"))
+    if not path.is_file():
+        return results.blank(table).assign(arm=[])
+    best = {r.run_id: name for name, r in sweep() if name in names and r.learning_rate == best_rate(name)}
+    rows = results.read(path)
+    rows = rows[rows["run_id"].isin(best)]
+    rows.insert(0, "arm", rows["run_id"].map(best))
+    seeds = [set(own["seed"]) for _, own in rows.groupby("arm")]
+    rows = rows[rows["seed"].isin(set.intersection(*seeds) if seeds else ())]
+    return rows.sort_values("arm", key=lambda arms: arms.map(list(names).index), kind="stable")
 
 
 def runs_of(names, tier: str = "mini", seeds=None, settings=None) -> list[Run]:

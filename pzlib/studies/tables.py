@@ -101,8 +101,9 @@ def follow_on_table(tinybench: pd.DataFrame) -> str:
 
 
 def costs_of(training: pd.DataFrame, tier: str = "mini", study: str = "side") -> pd.DataFrame:
-    """Seconds a step of each arm: columns arm, seconds, device; from the tier's costs.csv, which `make bench` makes
-    (costs_STUDY.csv of another study), or where there is none from the runs' own clocks, which other work slows."""
+    """Seconds a step of each arm: columns arm, seconds, device; from the tier's costs.csv, which `make bench` makes, of
+    another study (or the sweep) from costs_STUDY.csv, or where there is none from the runs' own clocks, which other
+    work on the machine slows."""
     try:
         return load("costs" if study == "side" else f"costs_{study}", tier)
     except FileNotFoundError:

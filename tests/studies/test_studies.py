@@ -32,7 +32,7 @@ def test_every_method_is_swept_alike_on_seeds_that_no_study_uses():
     for name, run in swept:
         cells[name].append((run.seed, run.learning_rate, run.steps / Run(objective=run.objective).steps))
     arms = [run for name in STUDIES for _, run in arms_of(name, "paper")]
-    assert set(cells) == {run.objective for run in arms} | {"random_span by likelihood"}
+    assert set(cells) == {run.objective for run in arms} | {"random_span, logprob"}
     assert len({tuple(c) for c in cells.values()}) == 1
     rates = {run.learning_rate for _, run in arms_of("collapse", "mini")}
     assert rates == {best_rate("pretrainzero")}  # one for all; each its own in the other study
@@ -76,11 +76,23 @@ def test_a_reward_by_likelihood_has_a_sweep_of_its_own(home):
     pd.DataFrame(runs).to_csv(folder / "runs.csv", index=False)
     best_rate.cache_clear()
     try:
-        assert best_rate("random_span") == 1e-4 and best_rate("random_span by likelihood") == 3e-4
+        assert best_rate("random_span") == 1e-4 and best_rate("random_span, logprob") == 3e-4
         rates = {arm: run.learning_rate for arm, run in arms_of("likelihood", "mini", [0])}
         assert rates == dict.fromkeys(STUDIES["likelihood"].arms, 3e-4) | {"exact": 1e-4}
     finally:
         best_rate.cache_clear()
+
+
+def test_sweeps_side_by_side_are_those_at_their_best_rates_on_the_seeds_that_all_have():
+    names = ("rlpt", "random_span", "random_span, logprob")
+    rows = studies.swept("tinybench", names)
+    runs = {run.run_id: (name, run) for name, run in studies.sweep()}
+    assert list(dict.fromkeys(rows["arm"])) == list(names)
+    for arm, own in rows.groupby("arm"):
+        found = [runs[run_id] for run_id in own["run_id"].unique()]
+        assert {(name, run.learning_rate) for name, run in found} == {(arm, best_rate(arm))}
+    assert len({frozenset(own["seed"]) for _, own in rows.groupby("arm")}) == 1
+    assert studies.swept("gate", names).empty  # a table that no sweep has
 
 
 def test_a_start_may_be_an_arm_of_any_study():
