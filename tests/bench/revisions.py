@@ -54,13 +54,20 @@ def main():
     parser.add_argument("--objectives", nargs="+", help="default: all that the earlier revision has")
     parser.add_argument("--steps", type=int, default=16, help="pairs of steps behind each number")
     given = parser.parse_args()
-    rows = []
     with checked_out(given.revision) as before:
         for objective in given.objectives or known(before):
-            rows.append({"objective": objective} | compared(objective, before, given.steps))
-            print(rows[-1], flush=True)
-    table = pd.DataFrame(rows).assign(aim=f"<= {AIM}", against=given.revision, device=device())
-    write_atomic(root() / "data/results/revisions.csv", table.to_csv(index=False, lineterminator="\n"))
+            row = {"objective": objective} | compared(objective, before, given.steps)
+            print(row, flush=True)
+            keep(row | {"aim": f"<= {AIM}", "against": given.revision, "device": device()})
+
+
+def keep(row):
+    """Bring a row into the table at once, in the place of one of the same method and revision."""
+    path, new = root() / "data/results/revisions.csv", pd.DataFrame([row])
+    old = pd.read_csv(path) if path.is_file() else new[:0]
+    same = (old["objective"] == row["objective"]) & (old["against"].astype(str) == row["against"])
+    table = pd.concat([part for part in (old[~same], new) if len(part)])
+    write_atomic(path, table.to_csv(index=False, lineterminator="\n"))
 
 
 @contextlib.contextmanager

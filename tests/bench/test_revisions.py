@@ -6,6 +6,14 @@ from pzlib.paths import REPO
 from tests.bench import revisions
 
 
+def test_a_row_takes_the_place_of_its_own(home):
+    (home / "data/results").mkdir(parents=True)
+    for objective, ratio in (("rlp", 1.5), ("sft", 1.1), ("rlp", 1.0)):
+        revisions.keep({"objective": objective, "ratio": ratio, "against": "f317cd7"})
+    table = revisions.pd.read_csv(home / "data/results/revisions.csv")
+    assert table[["objective", "ratio"]].to_numpy().tolist() == [["sft", 1.1], ["rlp", 1.0]]
+
+
 @pytest.mark.slow
 def test_this_revision_beside_itself_takes_as_long():
     found = revisions.compared("continued_pretraining", REPO, 3)
