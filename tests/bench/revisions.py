@@ -1,5 +1,5 @@
 """What a mini step of each method costs beside an earlier revision: `python -m tests.bench.revisions f317cd7` fills
-data/results/revisions.csv. Both take each step in turn (A B A B), in a process and on a thread of their own. Leaves out
+data/results/revisions.csv. Both take each step in turn (A B B A), in a process and on a thread of their own. Leaves out
 evaluation and checkpoints, and methods that the earlier revision has not."""
 
 import argparse
@@ -99,7 +99,9 @@ def compared(objective, before, steps):
     with tempfile.TemporaryDirectory() as homes:
         children = [_child(place, f"{homes}/{i}", settings) for i, place in enumerate((before, REPO))]
         try:
-            pairs = [[_step(child) for child in children] for _ in range(steps + WARM)][WARM:]
+            turns = [(0, 1) if i % 2 else (1, 0) for i in range(steps + WARM)]  # who goes second finds a colder cache
+            found = [{which: _step(children[which]) for which in turn} for turn in turns]
+            pairs = [(own[0], own[1]) for own in found[WARM:]]
         finally:
             for child in children:
                 child.stdin.close()
