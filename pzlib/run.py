@@ -77,6 +77,9 @@ class Run:
     ema: float = setting(0.999, above=0, below=1)  # of rlp: how much of itself the baseline keeps at each step
     # of a prediction: whether it is the target, or how likely that is after the reasoning (objectives/likelihood.py)
     reward: str = setting("exact", by_tier=True, choices=("exact", *LIKELIHOODS, "judge"))
+    answer_term: bool = False  # with a likelihood reward, its own gradient on the target too (VeriFree, JEPO)
+    debias: bool = False  # with prob or avg_prob, what the start gives the target unreasoned is taken off (RLPR)
+    std_filter: float = setting(0.0, at_least=0, below=1)  # groups whose std is below so much of its average (RLPR 0.5)
     talk_tokens: int = setting(4, at_least=1)  # of quiet_star: true tokens that a thought is tried on
     policy_weight: float = setting(1.0, by_tier=True, at_least=0)  # of quiet_star: of REINFORCE beside the prediction
     thought_scale: float = setting(1.0, by_tier=True, above=0)  # of quiet_star: start and end learn so much faster
@@ -269,6 +272,10 @@ def _check_together(run):
     if run.reward not in run.method.rewards:
         fit = ", ".join(run.method.rewards)
         raise ValueError(f"reward: {run.reward!r} does not fit what {run.objective} asks; it takes {fit}")
+    of_likelihoods = [name for name in ("answer_term", "debias", "std_filter") if getattr(run, name)]
+    if of_likelihoods and run.reward not in LIKELIHOODS:
+        fit = f"set reward to one of {', '.join(LIKELIHOODS)}, or leave it out"
+        raise ValueError(f"{of_likelihoods[0]}: belongs to rewards by likelihood; {fit}")
     _check_updates(run)
     if run.min_tokens > run.max_tokens:
         raise ValueError(f"min_tokens: {run.min_tokens} is above max_tokens {run.max_tokens}")

@@ -19,7 +19,7 @@ from pzlib.engine import models, processes
 from pzlib.engine.memory import TOKENS_AT_ONCE, shares
 from pzlib.engine.packing import PackedModel, check_drop_rows, keep_moving_rows, prompts_together
 from pzlib.engine.sampling import can_branch
-from pzlib.engine.updates import Clips, OwnLoss, PerBatch, weighted
+from pzlib.engine.updates import Clips, OwnLoss, PerBatch, amended
 from pzlib.engine.vllm import Cuts, as_asked, ending, vllm_arguments
 from pzlib.game import blocks
 from pzlib.runs import checkpoints
@@ -104,15 +104,13 @@ class PZTrainer(GRPOTrainer):
 
     drop_rows = packs = False
     cuts = clips = None  # of importance ratios, with vLLM; of ratios, with several updates a batch
-    weight = 0.0  # of the generator's loss beside the predictor's; 0: their tokens are pooled
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         if self.drop_rows or self.packs:
             inputs = prompts_together(self, inputs)
         if self.cuts:
             self.cuts.count(inputs)
-        if self.weight:
-            inputs = weighted(inputs, self.method, self.weight)
+        inputs = amended(inputs, self.method)
         if self.drop_rows:
             inputs = keep_moving_rows(inputs)
         if self.drop_rows or self.packs:
@@ -148,7 +146,7 @@ def make_trainer(run, model, tokenizer, items, folder, evaluate=None, view=None)
             )
         # asked while the model is whole: it tries, and a sharded one would have to be tried by all processes at once
         trainer.packs = method.reads_shared_prompts and can_branch(model)
-        trainer.drop_rows, trainer.weight = run.drop_rows, run.generator_weight
+        trainer.drop_rows = run.drop_rows
         if run.use_vllm:
             trainer.cuts = Cuts(method)
             callbacks.append(trainer.cuts)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import random
 import zlib
 from types import SimpleNamespace
@@ -277,12 +278,13 @@ def test_whatever_is_asked_rows_scores_and_advantages_agree(tiny_model, spans, s
 @pytest.mark.parametrize(
     "rule, right, nothing_right, illegal",
     [("zero_rule", 0.5, 0.0, 0.0), ("no_zero_rule", 0.5, 1.0, 1.0), ("negative_accuracy", -0.5, 0.0, 0.0),
-     ("learnability", 0.5, 0.0, 0.0)],
+     ("learnability", 0.5, 0.0, 0.0), ("spice", 1.0, math.exp(-3.125), math.exp(-3.125))],
 )  # fmt: skip
 def test_an_illegal_mask_is_paid_as_one_that_nobody_predicts(tokenizer, rule, right, nothing_right, illegal):
-    assert [row.score for row in play(BY_HAND, tokenizer, generator_reward=rule).rows[:2]] == [right, illegal]
+    rows = play(BY_HAND, tokenizer, generator_reward=rule).rows
+    assert [row.score for row in rows[:2]] == pytest.approx([right, illegal])
     missed = BY_HAND | {"Passage : Anna lives in [mask] . Anna is five . Answer :": ["no box"] * 2}
-    assert play(missed, tokenizer, generator_reward=rule).rows[0].score == nothing_right
+    assert play(missed, tokenizer, generator_reward=rule).rows[0].score == pytest.approx(nothing_right)
 
 
 def test_the_generator_can_be_trained_at_some_steps_or_never(tokenizer):

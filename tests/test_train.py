@@ -263,8 +263,15 @@ def test_a_loss_that_needs_every_row_refuses_row_dropping_and_is_trls(run, loss)
     settings = run(loss=loss, drop_rows=False, filter="none", passages=4, group=8, steps=2)
     args = module.trl_arguments(settings, RunFolder(settings.folder))
     assert (args.loss_type, args.importance_sampling_level) == {"gspo": ("grpo", "sequence")}.get(loss, (loss, "token"))
-    folder = train(settings)
-    assert folder.state() == "complete" and folder.metrics()["grad_norm"].gt(0).any()
+    trainer, batches = batches_of(settings)
+    assert trainer.method.folder.metrics()["grad_norm"].gt(0).any()
+    for inputs in batches:
+        found = []
+        for compute in (trainer.compute_loss, lambda *x: GRPOTrainer.compute_loss(trainer, *x)):
+            trainer.model.zero_grad()
+            compute(trainer.model, inputs).backward()
+            found.append(torch.cat([p.grad.flatten() for p in trainer.model.parameters()]))
+        assert torch.equal(*found)
 
 
 def test_one_micro_batch_or_several_give_the_same_steps(run):

@@ -47,7 +47,8 @@ def keep_moving_rows(inputs):
     loss's divisor, stays what it was.
     """
     in_loss = inputs["completion_mask"] * inputs.get("tool_mask", 1)
-    moving = (inputs["advantages"] != 0) & in_loss.any(dim=1)
+    own = inputs["advantages"]  # (B,), or (B, C): each token's own
+    moving = (((own if own.dim() > 1 else own[:, None]) != 0) & (in_loss != 0)).any(dim=1)
     count = max(1, int(gather(moving.sum()).max()))
     rows = moving.int().argsort(descending=True, stable=True)[:count].sort().values
     kept = {k: v[rows] if k in PER_ROW + PER_TOKEN else v for k, v in inputs.items()}
@@ -58,6 +59,8 @@ def keep_moving_rows(inputs):
     for name in PER_TOKEN:
         if name in kept:
             kept[name] = kept[name][:, :last]
+    if own.dim() > 1:
+        kept["advantages"] = kept["advantages"][:, :last]
     return kept
 
 

@@ -67,6 +67,35 @@ def of_generator(inputs, method):
     return torch.tensor(found, device=inputs["prompt_ids"].device)
 
 
+def amended(inputs, method):
+    """TRL's batch with the advantages that a run's settings make of TRL's: a role weighed, or each token's own."""
+    if method.run.generator_weight:
+        return weighted(inputs, method, method.run.generator_weight)
+    return each_token(inputs, method.learned) if method.run.answer_term else inputs
+
+
+def each_token(inputs, learned):
+    """TRL's batch with advantages (B, C): of a row in `learned`, by (prompt ids, completion ids), a list of its own,
+    of another one TRL's at every token.
+
+    >>> ids, mask = torch.tensor([[5, 6, 0]]), torch.tensor([[1, 1, 0]])
+    >>> batch = {"prompt_ids": torch.tensor([[7]]), "prompt_mask": torch.tensor([[1]]), "completion_ids": ids,
+    ...          "completion_mask": mask, "advantages": torch.tensor([0.5])}
+    >>> [each_token(batch, known)["advantages"].tolist() for known in ({}, {((7,), (5, 6)): [2.0, 3.0]})]
+    [[[0.5, 0.5, 0.5]], [[2.0, 3.0, 0.0]]]
+    """
+    rows = zip(*(inputs[f"{part}_{kind}"].tolist() for part in ("prompt", "completion") for kind in ("ids", "mask")),
+               strict=True)  # fmt: skip
+    advantages = inputs["advantages"][:, None].repeat(1, inputs["completion_ids"].shape[1])
+    for row, (prompt, shown, done, kept) in enumerate(rows):
+        key = tuple(tuple(i for i, m in zip(*pair, strict=True) if m) for pair in ((prompt, shown), (done, kept)))
+        if key in learned:
+            own = learned[key]
+            advantages[row] = 0.0
+            advantages[row, : len(own)] = advantages.new_tensor(own)
+    return inputs | {"advantages": advantages}
+
+
 def weighted(inputs, method, weight):
     """TRL's batch with advantages under which its loss is the predictor's over the predictor's tokens plus `weight`
     times the generator's over the generator's, as a sum of two GRPO losses is.

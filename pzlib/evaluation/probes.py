@@ -164,7 +164,8 @@ def episodes_of(run, model, tokenizer, items, samples: int = 4, seed: int = 0) -
     completion, target (with the space before it where no box opens). Errors: ValueError where nothing can be asked.
     """
     asks = "random_span" if run.method.supervised else run.objective
-    plain = {"reward": "exact", "judge": ""} if "exact" in run.method.rewards else {}
+    plain = {"reward": "exact", "judge": "", "answer_term": False, "debias": False, "std_filter": 0.0}
+    plain = plain if "exact" in run.method.rewards else {}
     run = replace(run, objective=asks, group=samples, use_vllm=False, **plain)
     method = run.method(run, items, tokenizer, model=model)
 

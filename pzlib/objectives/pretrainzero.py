@@ -2,7 +2,7 @@
 Leaves out what the paper never mentions: a weight between the roles, a reward for the format."""
 
 from pzlib.engine.generation import in_turn
-from pzlib.game import Block, Objective, Row
+from pzlib.game import Block, Row
 from pzlib.masking import apply_mask, random_span
 from pzlib.objectives import likelihood
 from pzlib.objectives.targets import facts_of
@@ -10,7 +10,7 @@ from pzlib.prompts import TEMPLATES, generator_prompt, parse_boxed, parse_mask, 
 from pzlib.rewards import GENERATOR_REWARDS, predictor_reward
 
 
-class PretrainZero(Objective):
+class PretrainZero(likelihood.ByLikelihood):
     """A block of 1 + G groups of each passage: G masks by the generator, then G predictions of each mask.
 
     For the first `random_span_steps` steps random spans take the generator's place, whose rows are then fillers.
@@ -18,8 +18,6 @@ class PretrainZero(Objective):
 
     name, label, paper = "pretrainzero", "PretrainZero", "arXiv:2512.03442"
     has_generator = True
-    rewards = ("exact", *likelihood.LIKELIHOODS)
-    likelihoods = likelihood.likelihoods
     prompt_of = staticmethod(predictor_prompt)
 
     @classmethod

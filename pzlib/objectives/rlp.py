@@ -10,26 +10,11 @@ from dataclasses import dataclass, replace
 from pzlib.engine.generation import ask, in_turn
 from pzlib.game import Block, Objective, Row
 from pzlib.objectives import likelihood
+from pzlib.objectives.likelihood import centred_advantages
 from pzlib.objectives.targets import cut, facts_of, positions, token_offsets
-from pzlib.rewards import group_deviations
 
 # Rewards are real numbers: no group is all right or all wrong, and a mean over rows needs every row.
 _ALL = {"filter": "none", "drop_rows": False}
-
-
-def centred_advantages(rewards: Sequence[float | None], group: int) -> list[float]:
-    """G/(G-1) (r - mean r) in each `group` consecutive rewards, not divided by a std (RLP section 3.1).
-
-    The same as r minus the mean of the *other* G - 1 rewards. What is added to all rewards of a group cancels, as RLP's
-    baseline without a thought does. None, dead groups and errors as in `group_advantages`; G counts the rewards that
-    are there.
-
-    >>> centred_advantages([1.0, 0.0, -1.0, 4.0], group=4) == centred_advantages([-9.0, -10.0, -11.0, -6.0], group=4)
-    True
-    >>> centred_advantages([3.0, 0.0, -3.0, 6.0], group=4)
-    [2.0, -2.0, -6.0, 6.0]
-    """
-    return [d * n / max(1, n - 1) for deviations, n in group_deviations(rewards, group) for d in deviations]
 
 
 def information_gain(logp_with: float, logp_without: float) -> float:

@@ -7,7 +7,7 @@ import urllib.request
 from dataclasses import replace
 
 from pzlib.engine.generation import in_turn
-from pzlib.game import Block, Objective, Row
+from pzlib.game import Block, Row
 from pzlib.masking import MASK, MaskedPassage
 from pzlib.objectives import likelihood
 from pzlib.objectives.targets import facts_of
@@ -57,7 +57,7 @@ def parse_prediction(completion: str, template: str) -> str | None:
     return found[-1].strip() if found else None
 
 
-class RLPT(Objective):
+class RLPT(likelihood.ByLikelihood):
     """G sentences of a passage, G predictions of each: from what is before, or from both sides.
 
     J = ASR + weight x MSR: a group asks for the middle with probability weight / (1 + weight), so that its expected
@@ -70,7 +70,6 @@ class RLPT(Objective):
 
     name, label, paper = "rlpt", "RLPT", "arXiv:2509.19249"
     rewards = (*likelihood.LIKELIHOODS, "judge", "exact")
-    likelihoods = likelihood.likelihoods
     _ALL = {"reward": "avg_logprob"}
     _PAPER = {"learning_rate": 1e-6, "schedule": "constant", "passages": 64, "max_completion_tokens": 8192}
     tiers = {"smoke": _ALL, "mini": _ALL, "gpu": _ALL | {"schedule": "constant"}, "paper": _ALL | _PAPER}
@@ -79,18 +78,14 @@ class RLPT(Objective):
     def check(cls, run):
         if (run.reward == "judge") != bool(run.judge):
             raise ValueError("judge: name a model or an endpoint for reward 'judge', and for that reward only")
+        super().check(run)
 
     @classmethod
     def prompts(cls, run, item):
         return [_prompt(item.text, "", run.template), _prompt("", item.text, run.template)]
 
-    @classmethod
-    def needs_whole_weights(cls, run):
-        likely = run.reward in likelihood.LIKELIHOODS
-        return ("tell how likely a sentence is", "set reward to exact") if likely else None
-
     def __init__(self, run, items, tokenizer, folder=None, model=None):
-        super().__init__(run, items, tokenizer, folder)
+        super().__init__(run, items, tokenizer, folder, model)
         self.judge = Judge(run) if run.judge else None
         self.opening = "\\boxed{" if run.template == "tiny" else OPENING
 
@@ -118,7 +113,7 @@ class RLPT(Objective):
         """(prompt, span of the sentence, the text from it on as far as a judge reads); None where none can be asked."""
         spans = sentence_spans(text)
         middle = rng.random() < self.run.middle_weight / (1 + self.run.middle_weight)
-        fit = [i for i in range(1, len(spans) - middle) if len(text[slice(*spans[i])].split()) >= SHORT]
+        fit = [i for i in range(1, len(spans) - middle) if self._can_be_asked(text[slice(*spans[i])])]
         if not fit:
             return None
         i = rng.choice(fit)
@@ -126,6 +121,12 @@ class RLPT(Objective):
         after = text[slice(*spans[i + 1])] if middle else ""
         ahead = text[start : spans[min(i + AHEAD, len(spans)) - 1][1]]
         return _prompt(text[:start].rstrip(), after, self.run.template), (start, end), ahead
+
+    def _can_be_asked(self, sentence):
+        """Whether it is long enough, and is read back from what wraps an answer."""
+        wrapped = f"{self.opening} {sentence} {'}' if self.run.template == 'tiny' else CLOSING}"
+        found = parse_prediction(wrapped, self.run.template)
+        return len(sentence.split()) >= SHORT and found is not None and found.strip() == sentence.strip()
 
     def _score(self, asked, answers, read):
         """Of each target its G (answer, prediction, reward, {"verdict"})."""
@@ -140,8 +141,9 @@ class RLPT(Objective):
             pairs = [(ahead, p) for (_, _, ahead), group in zip(asked, found, strict=True) for p in group]
             verdicts = iter(self.judge.scores(pairs))
             right = [[float(next(verdicts)) for _ in group] for group in found]
-        likely = run.reward in likelihood.LIKELIHOODS
-        rewards = likelihood.rewards_of(self, targets, answers, read) if likely else right
+        rewards = right
+        if run.reward in likelihood.LIKELIHOODS:
+            rewards, answers = likelihood.rewards_of(self, targets, answers, read)
         return likelihood.scored(answers, found, rewards, right)
 
 
@@ -165,9 +167,13 @@ class Judge:
         request.add_header("Content-Type", "application/json")
         try:
             with urllib.request.urlopen(request, timeout=600) as reply:
-                return [choice["text"] for choice in json.load(reply)["choices"]]
-        except (OSError, ValueError, KeyError) as error:
-            raise RuntimeError(f"judge: {self.run.judge} does not answer ({error}); is the server up?") from error
+                found = [choice["text"] for choice in json.load(reply)["choices"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RuntimeError(f"judge: {self.run.judge} does not answer ({error!r}); is the server up?") from error
+        if len(found) != len(prompts):
+            told = f"{len(found)} of {len(prompts)} questions"
+            raise RuntimeError(f"judge: {self.run.judge} answers {told}; name an endpoint that completes prompts")
+        return found
 
     def _by_model(self, prompts):
         import torch

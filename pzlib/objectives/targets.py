@@ -159,14 +159,16 @@ class ByEntropy:
 
     @classmethod
     def frozen(cls, run):
-        if run.entropy_model == "policy":
-            return {}
-        return {"entropy model": None if run.entropy_model == "base" else run.entropy_model}
+        found = super().frozen(run)
+        if run.entropy_model != "policy":
+            found["entropy model"] = None if run.entropy_model == "base" else run.entropy_model
+        return found
 
     @classmethod
     def needs_whole_weights(cls, run):
         policy = run.entropy_model == "policy"
-        return ("measure the policy's entropy", "set entropy_model to base") if policy else None
+        own = ("measure the policy's entropy", "set entropy_model to base")
+        return own if policy else super().needs_whole_weights(run)
 
     def read(self, ids, top=None, *, policy):
         """The entropy in nats at each token of each text, of the `top` likeliest tokens only where that is given."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from pzlib.objectives.likelihood import LIKELIHOODS
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -171,6 +173,24 @@ STUDIES = {
             random_spans="side:random_span", PretrainZero="side:pretrainzero", RPT="side:rpt", RLP="side:rlp",
         ), figures=(FOLLOW_ON,),
     ),
+    # Apart from `side`, whose stored figure shows the arms that it has.
+    "side_new": Study(
+        "And sentences (RLPT), a thought after every token (Quiet-STaR), likelihoods: by steps, tokens and time?",
+        {
+            "continued_pretraining": {**PLAIN_TEXT, "text": "general"},
+            **_objectives("random_span", "rlpt", "quiet_star", text="general"),
+            "random_span, logprob": {"objective": "random_span", "reward": "logprob", "text": "general"},
+        }, figures=(BY_TOKENS, Figure("{}_by_time", "by_time"), RESULT), base_of="pretrainzero",
+    ),
+    "likelihood": Study(
+        "Is a target's likelihood after the reasoning a better reward than being right, and which likelihood?",
+        {
+            "exact": {"objective": "random_span"},
+            **_arms("reward", {name: name for name in LIKELIHOODS}, objective="random_span"),
+            "VeriFree": {"objective": "random_span", "reward": "prob", "answer_term": True, "filter": "none"},
+            "RLPR": {"objective": "random_span", "reward": "avg_prob", "debias": True, "std_filter": 0.5},
+        }, seeds=THREE,
+    ),
     "rpt": Study(
         "RPT's Tables 1 and 3: is the next token better predicted after a reasoning, and does learning it carry over?",
         {
@@ -293,6 +313,16 @@ STUDIES = {
     "generator_reward": Study(
         "What does each reward make the generator mask?",
         _arms("generator_reward", REWARDS), seeds=THREE, figures=(RESULT, MASKS, PROFILE),
+    ),
+    # Apart from `generator_reward` and `mask_rule`, whose stored figures show the arms that they have.
+    "spice": Study(
+        "And SPICE's reward for the generator, a bell around an accuracy of one half?",
+        _arms("generator_reward", {"eq. 9, zero rule": "zero_rule", "SPICE's bell": "spice"}),
+        seeds=THREE, figures=(RESULT, MASKS, PROFILE),
+    ),
+    "occurrences": Study(
+        "And if only rare words may be masked: fewer than 8 occurrences in the passage, or one?",
+        _arms("max_occurrences", {"fewer than 8": 7, "one occurrence": 1}), seeds=THREE, figures=(RESULT, MASKS),
     ),
     "guessable_noise": Study(
         "How far does the generator fall for noise that can be guessed?",

@@ -30,7 +30,7 @@ MADE_BY = dict.fromkeys(TABLES, "pzlib results") | {
     "perplexity": "pzlib run notebooks/10_rlp.ipynb",
     "patterns": "pzlib run notebooks/07_reasoning_patterns.ipynb",
     "probes": "pzlib probe RUN_ID", "gate": "pzlib gate MODEL",
-    "costs": "tests.bench.steps",
+    "costs": "tests.bench.steps", "costs_side_new": "tests.bench.steps", "costs_sweep": "tests.bench.steps",
     "scratch": "tests.bench.scratch",
 }
 
@@ -220,8 +220,8 @@ def collect_perplexity(runs, tier="mini", texts=None):
     perplexity.csv of the tier: a row per run, step and task.
 
     runs: of one text. texts: passages, the same for all; None: those of it that none of the runs reads (RLP's
-    Table S.8: its own corpus, and Wikitext-103). Runs whose trained model is not in data/runs are left out. The models before are
-    read once each.
+    Table S.8: its own corpus, and Wikitext-103). Runs whose trained model is not in data/runs are left
+    out. The models before are read once each.
     """
     from pzlib.engine.models import to_ask
     from pzlib.evaluation.cases import held_out_passages

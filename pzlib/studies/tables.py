@@ -157,11 +157,12 @@ def follow_on_table(tinybench: pd.DataFrame) -> str:
     return as_markdown(["accuracy, %", "seeds", *columns, "overall after, − first row, paired"], lines)
 
 
-def costs_of(training: pd.DataFrame, tier: str = "mini") -> pd.DataFrame:
+def costs_of(training: pd.DataFrame, tier: str = "mini", study: str = "side") -> pd.DataFrame:
     """Seconds per step of each arm: columns arm, seconds, device; from the tier's costs.csv, which `make bench` makes,
-    or where there is none from the runs' own clocks, which other work on the machine slows."""
+    of another study (or the sweep) from costs_STUDY.csv, or where there is none from the runs' own clocks, which other
+    work on the machine slows."""
     try:
-        return load("costs", tier)
+        return load("costs" if study == "side" else f"costs_{study}", tier)
     except FileNotFoundError:
         own = training.groupby("arm", sort=False)["seconds"].mean().reset_index()
         return own.assign(device="each run's own clock")

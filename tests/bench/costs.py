@@ -7,17 +7,23 @@ from statistics import median
 import pandas as pd
 
 from pzlib.run import Run
-from pzlib.studies import arms_of
+from pzlib.studies import BESIDE, arms_of, sweep
 from tests.bench.stopwatch import WARM, Clock, Stopwatch, build, device
 
 
-def methods(steps, home):
-    """One row an arm of the study `side`: CPU seconds of its median step (of a GPU: seconds), tokens of its mean step.
+def costed():
+    """{table: its arms as (name, Run)}: of the studies that show costs, and of the sweeps of methods that are new."""
+    found = {"costs": arms_of("side", "mini", [0]), "costs_side_new": arms_of("side_new", "mini", [0])}
+    return found | {"costs_sweep": list({n: (n, run) for n, run in sweep() if n in BESIDE}.values())}
+
+
+def methods(steps, home, arms):
+    """One row an arm: CPU seconds of its median step (of a GPU: seconds), tokens of its mean step.
 
     Each arm is taken in turn, from the base, with the settings of its runs.
     """
     rows = []
-    for arm, run in arms_of("side", "mini", [0]):
+    for arm, run in arms:
         run = replace(run, steps=steps + WARM, save_every=10_000, eval_every=0)
         trainer, folder = build(run, home)
         watch = Stopwatch()

@@ -19,7 +19,7 @@ from pzlib.paths import root
 from pzlib.run import Run
 from pzlib.runs.folder import write_atomic
 from pzlib.train import trl_arguments
-from tests.bench.costs import against_spans, methods, thinking
+from tests.bench.costs import against_spans, costed, methods, thinking
 from tests.bench.equality import gradient_changes
 from tests.bench.stopwatch import WARM, Clock, Stopwatch, build, device, timed
 
@@ -42,9 +42,10 @@ def main():
             print("\n".join(f"{what}; {setting}: {value:.3g}" for what, setting, value, _ in found), flush=True)
             rows += found
         if not named:
-            costs = methods(given.steps, home)
-            print(costs.to_string(index=False), flush=True)
-            write_atomic(results / "costs.csv", costs.to_csv(index=False, lineterminator="\n"))
+            for name, arms in costed().items():
+                costs = methods(given.steps, home, arms)
+                print(costs.to_string(index=False), flush=True)
+                write_atomic(results / f"{name}.csv", costs.to_csv(index=False, lineterminator="\n"))
     table = pd.DataFrame(rows, columns=["measure", "setting", "value", "aim"])
     table["value"] = [float(f"{value:.3g}") for value in table["value"]]
     print(f"{device()}\n{table.to_string(index=False, float_format='{:.3g}'.format)}")

@@ -5,12 +5,25 @@ import random
 
 import pytest
 import torch
+from skilled import batches_of, passages, teach
+from test_train import compare, run  # noqa: F401  (run is a fixture)
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pzlib.engine.generation import Answer
+from pzlib.engine.models import load
 from pzlib.engine.packing import likelihoods
 from pzlib.masking import Passage
-from pzlib.objectives.likelihood import LIKELIHOODS, UNANSWERED, likelihood_rewards, placed
+from pzlib.objectives import likelihood
+from pzlib.objectives.likelihood import (
+    LIKELIHOODS,
+    UNANSWERED,
+    answer_weights,
+    boxed,
+    debiased,
+    key_of,
+    likelihood_rewards,
+    placed,
+)  # fmt: skip
 from pzlib.run import Run
 from pzlib.train import train
 
@@ -107,9 +120,9 @@ def test_a_run_has_real_valued_rewards_and_says_who_was_right(tiny_model, home, 
 
 
 def test_the_generator_is_rewarded_by_how_often_its_mask_is_found_not_by_likelihood(tokenizer):
-    run = Run(tier="smoke", passages=1, group=2, span_words=1, reward="prob")
+    settings = Run(tier="smoke", passages=1, group=2, span_words=1, reward="prob")
     passage = Passage("p", "", "Anna lives in Rome . Anna is five .", 8)
-    game = run.method(run, [passage], tokenizer)
+    game = settings.method(settings, [passage], tokenizer)
 
     def ask(texts):
         said = [
@@ -125,3 +138,266 @@ def test_the_generator_is_rewarded_by_how_often_its_mask_is_found_not_by_likelih
     (block,) = game.play([passage], ask, random.Random(0), read=read)
     assert [row.score for row in block.rows] == pytest.approx([0.5, 0.5, 0.5, 0.25, 0.5, 0.25])
     assert [row.episode["verdict"] for row in block.rows[2:4]] == ["right", "wrong"]
+
+
+def values_of(logps, reward):
+    """The reward of each sample, or jepo's bound of the group, with gradients; written once more, from the papers."""
+    sums = torch.stack([own.sum() for own in logps])
+    return {
+        "prob": lambda: sums.exp(), "avg_prob": lambda: torch.stack([own.exp().mean() for own in logps]),
+        "logprob": lambda: sums, "avg_logprob": lambda: torch.stack([own.mean() for own in logps]),
+        "jepo": lambda: (sums.exp().mean()).log()[None],
+    }[reward]()  # fmt: skip
+
+
+@pytest.mark.parametrize("reward", LIKELIHOODS)
+def test_the_answers_own_weights_are_the_gradient_of_the_reward(reward):
+    logps = [torch.tensor(own, requires_grad=True) for own in ([-1.0, -0.5], [-2.0, -0.1], [-0.3, -0.7])]
+    values_of(logps, reward).sum().backward()
+    found = answer_weights([own.tolist() for own in logps], reward, 2)
+    for own, leaf in zip(found, logps, strict=True):
+        assert own == pytest.approx(leaf.grad.tolist(), rel=1e-5)
+    assert answer_weights([[-1.0], None], reward, 1)[1] == []
+
+
+@pytest.fixture(scope="module")
+def unsure(tiny_model, tmp_path_factory):
+    """A model taught for so short a time that its reasonings differ, and that some of its answers never open."""
+    return str(teach(tiny_model, tmp_path_factory.mktemp("unsure") / "model", steps=45))
+
+
+def likely(make, reward, unsure, **changes):
+    sizes = {"objective": "random_span", "span_words": 2, "passages": 2, "group": 4, "steps": 1, "filter": "none"}
+    sizes["model"] = unsure
+    return make(**sizes | {"reward": reward, "answer_term": True, "name": f"term-{reward}"} | changes)
+
+
+@pytest.mark.parametrize("reward", LIKELIHOODS)
+def test_the_loss_has_verifrees_gradient(run, unsure, reward):  # noqa: F811
+    """A_i log p(reasoning) + R(target), each from one plain reading of a row, R with its gradient, in float64."""
+    settings = likely(run, reward, unsure)
+    trainer, (inputs,) = batches_of(settings)
+    episodes = trainer.method.folder.episodes()
+    assert (episodes["advantage"].abs() > 1e-3).any() and episodes["verdict"].eq("no answer").any()
+    start = load(settings)[0].state_dict()
+    trainer.model.load_state_dict(start)
+    model, tokenizer = trainer.model.train().double(), trainer.processing_class
+    trainer.current_gradient_accumulation_steps = 1
+    exact = {k: v.double() if v.is_floating_point() else v for k, v in inputs.items()}
+
+    def gradient(loss):
+        model.zero_grad()
+        loss().backward()
+        return torch.cat([p.grad.flatten() for p in model.parameters()])
+
+    ours = gradient(lambda: trainer.compute_loss(model, exact))
+    trainer.drop_rows = False
+    assert torch.allclose(gradient(lambda: trainer.compute_loss(model, exact)), ours, atol=1e-6 * ours.norm())
+    rows = {}  # the rows by what they hold: TRL has shuffled them
+    for ids, mask, done, kept in zip(
+        *(inputs[name].tolist() for name in ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")),
+        strict=True,
+    ):
+        prompt, own = ([i for i, m in zip(*pair, strict=True) if m] for pair in ((ids, mask), (done, kept)))
+        rows.setdefault(tokenizer.decode(prompt), []).append((prompt, own))
+
+    def direct():
+        total = 0.0
+        for (_, prompt), own in episodes.groupby(["group_index", "prompt"], sort=False):
+            target = tokenizer(own["mask"].iloc[0])["input_ids"]
+            logps, before = [], []
+            group = rows[prompt]
+            assert len(group) == 4
+            for ids, done in group:
+                out = model(input_ids=torch.tensor([ids + done])).logits[0].log_softmax(-1)
+                each = torch.stack([out[len(ids) + i - 1, t] for i, t in enumerate(done)])
+                answered = done[-len(target) :] == target
+                logps.append(each[-len(target) :] if answered else None)
+                before.append(each[: -len(target)].sum() if answered else each.sum())
+            there = [own for own in logps if own is not None]
+            filled = [torch.full((len(target),), UNANSWERED).double() if own is None else own for own in logps]
+            if reward == "jepo":
+                whole = values_of(filled, reward)
+                advantages = [
+                    (whole - values_of(filled[:i] + filled[i + 1 :], reward)).detach() for i in range(len(filled))
+                ]
+                total = total + whole.sum()
+            else:
+                r = values_of(filled, reward).detach()
+                advantages = [r[i] - (r.sum() - r[i]) / (len(r) - 1) for i in range(len(r))]
+                total = total + (values_of(there, reward).sum() if there else 0.0)
+            total = total + sum(a * z for a, z in zip(advantages, before, strict=True)).sum()
+        return -total / inputs["num_items_in_batch"]
+
+    wanted = gradient(direct)
+    assert wanted.norm() > 0 and (ours - wanted).norm() < 2e-5 * wanted.norm()
+
+
+def test_a_learned_row_ends_with_the_target_in_the_place_of_its_answer(tokenizer):
+    sizes = {"tier": "smoke", "objective": "random_span", "passages": 1, "group": 2, "span_words": 1}
+    settings = Run(**sizes, reward="prob", answer_term=True, filter="none")
+    passage = Passage("p", "", "Anna lives in Rome .", 5)
+    method = settings.method(settings, [passage], tokenizer)
+
+    def ask(texts):
+        return [[answer(tokenizer, "the old \\boxed{ Oslo }"), answer(tokenizer, "the town")] for _ in texts]
+
+    (block,) = method.play([passage], ask, random.Random(0), read=lambda questions, by: [[[HALF]] for _ in questions])
+    first, second = block.rows[:2]
+    word = first.episode["mask"]
+    assert tokenizer.decode(first.completion_ids).split() == ["the", "old", "\\boxed{", word]
+    assert (first.episode["completion"], first.episode["reward"]) == ("the old \\boxed{ Oslo }", pytest.approx(0.5))
+    # leave-one-out: a half more than the other, whose answer never opens; then the answer's own probability
+    assert method.learned[key_of(first.prompt_ids, first.completion_ids)] == pytest.approx([0.5] * 3 + [0.5], abs=1e-5)
+    assert method.learned[key_of(second.prompt_ids, second.completion_ids)] == pytest.approx([-0.5] * 3, abs=1e-5)
+    assert first.episode["advantage"] == pytest.approx(0.5, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "settings, said",
+    [
+        ({"reward": "exact"}, "answer_term: belongs to rewards by likelihood; set reward to one of prob, avg_prob"),
+        ({"filter": "drop"}, "filter: with answer_term groups of equal rewards would leave the loss; set filter to no"),
+        ({"dynamic_from": 3}, "dynamic_from: with answer_term groups of equal rewards would be replaced; set dyn"),
+        ({"loss": "gspo"}, "loss: with answer_term gspo is no sum over tokens, so no row drops out; set loss to dapo"),
+        ({"updates_per_batch": 2}, "updates_per_batch: with answer_term a target was not sampled, .* set .* to 1"),
+        ({"use_vllm": True}, "use_vllm: with answer_term a target was not sampled"),
+        ({"temperature": 0.7}, "temperature: with answer_term the loss would read a target at another one"),
+        ({"kl": 0.1}, "kl: with answer_term a target was not sampled, so a KL term says nothing"),
+        ({"entropy_bonus": 0.1}, "entropy_bonus: with answer_term"),
+        ({"objective": "pretrainzero", "generator_weight": 0.5}, "generator_weight: with answer_term advantages are"),
+        ({"debias": True}, "debias: with answer_term one is VeriFree's, the other RLPR's; set debias to False"),
+    ],
+)
+def test_where_a_term_on_the_answer_has_no_exact_place_it_is_refused_in_words(settings, said):
+    base = {"tier": "smoke", "objective": "random_span", "reward": "prob", "answer_term": True, "filter": "none"}
+    with pytest.raises(ValueError, match=said):
+        Run(**base | settings)
+
+
+def test_rlprs_settings_belong_to_its_rewards():
+    for settings, said in (
+        ({"debias": True}, "debias: belongs to rewards by likelihood"),
+        ({"std_filter": 0.5, "objective": "rlvr"}, "std_filter: belongs to rewards by likelihood"),
+        ({"debias": True, "reward": "logprob"}, "debias: RLPR's is of a probability, not of logprob; set reward to av"),
+        ({"std_filter": 1.5, "reward": "prob"}, "std_filter: must be below 1"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            Run(**{"tier": "smoke", "objective": "random_span"} | settings)
+    plain = Run(objective="random_span", reward="avg_prob")
+    assert plain.run_id == Run(objective="random_span", reward="avg_prob", std_filter=0.0, debias=False).run_id
+
+
+def test_a_span_that_no_box_gives_back_is_refused():
+    for span in ("C}_{k", "a{b"):
+        with pytest.raises(ValueError, match="span: .* cannot be read back from a box; give one with balanced braces"):
+            boxed(span, "paper")
+
+
+def test_debiased_rewards_count_what_the_reasoning_added(tokenizer):
+    sizes = {"tier": "smoke", "objective": "random_span", "passages": 1, "group": 2, "span_words": 1}
+    settings = Run(**sizes, reward="avg_prob", debias=True)
+    passage = Passage("p", "", "Anna lives in Rome .", 5)
+    method, seen = settings.method(settings, [passage], tokenizer), []
+
+    def ask(texts):
+        return [[answer(tokenizer, "the old \\boxed{ Oslo }"), answer(tokenizer, "the town")] for _ in texts]
+
+    def read(questions, by):
+        seen.append((by, questions[0]))
+        return [[[FOURTH if by == "unreasoned" else HALF]] for _ in questions]
+
+    (block,) = method.play([passage], ask, random.Random(0), read=read)
+    assert [row.episode["reward"] for row in block.rows[:2]] == pytest.approx([0.9 * 0.25 + 0.1, 0.0])
+    (prompt, [(branch, target)]) = next(question for by, question in seen if by == "unreasoned")
+    assert (prompt, tokenizer.decode(branch)) == ([5, 6], "\\boxed{") and len(target) == 1
+    assert debiased(0.5, 0.75, True) == pytest.approx(0.1)
+
+
+def test_the_start_is_read_where_rewards_are_debiased_and_is_not_trained(run, unsure):  # noqa: F811
+    settings = likely(run, "avg_prob", unsure, answer_term=False, debias=True, steps=2, filter="drop", name="rlpr")
+    trainer, _ = batches_of(settings)
+    before = load(settings)[0].state_dict()
+    assert all(torch.equal(w, before[n]) for n, w in trainer.method.start.state_dict().items())
+    assert not all(torch.equal(w, before[n]) for n, w in trainer.model.state_dict().items())
+    assert trainer.method.folder.episodes()["reward"].between(0, 1).all()
+    assert settings.method.frozen(settings) == {"start": None}  # which `plan` counts
+    asked = [([5, 6], [([7], [8, 9])])]
+    told = [trainer.method.unreasoned(asked, trainer.model), likelihoods(load(settings)[0], asked)]
+    assert told[0] == told[1] != likelihoods(trainer.model, asked)
+
+
+def stepped(method, step, rewards):
+    """The rows of one step whose groups have these rewards, and what the method measures of them."""
+    passage = method.items[0]
+    groups = iter(rewards)
+
+    def read(questions, by):
+        return [[[math.log(value)] for value in next(groups)] for _ in questions]
+
+    def ask(texts):
+        return [[answer(method.tokenizer, "the \\boxed{ Oslo }")] * 2 for _ in texts]
+
+    (block,) = method.play([passage], ask, random.Random(step), step=step, read=read)
+    return block.rows, method.measures([row.episode for row in block.rows])
+
+
+def test_groups_of_little_spread_leave_the_loss_from_the_eleventh_step_on(tokenizer):
+    sizes = {"tier": "smoke", "objective": "random_span", "passages": 1, "group": 2, "span_words": 1}
+    settings = Run(**sizes, reward="prob", std_filter=0.5)
+    method = settings.method(settings, [Passage("p", "", "Anna lives in Rome .", 5)], tokenizer)
+    wide, narrow = [0.2, 0.6], [0.4, 0.42]
+    root = math.sqrt(2)  # the std of two values is their distance over it
+    rows, found = stepped(method, 1, [wide, narrow])
+    first = (0.4 + 0.02) / 2 / root
+    assert found["predictor/reward_std"] == pytest.approx(first) and method.spread.average == pytest.approx(first)
+    assert all(row.in_loss for row in rows) and found["predictor/filtered_by_std"] == 0
+    rows, found = stepped(method, 10, [wide, wide])
+    assert method.spread.average == pytest.approx(0.99 * first + 0.01 * 0.4 / root)
+    assert all(row.in_loss for row in rows)
+    rows, found = stepped(method, 11, [wide, narrow])
+    assert [row.in_loss for row in rows] == [True, True, False, False] and rows[2].score is None
+    assert [row.episode["reward"] for row in rows[2:]] == pytest.approx(narrow), "what was rewarded is still told"
+    assert found["predictor/filtered_by_std"] == 0.5
+
+
+@pytest.mark.slow
+def test_a_run_that_filters_by_std_goes_on_bit_for_bit(run, unsure, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(likelihood, "FILTERED_FROM", 2)
+    settings = {"answer_term": False, "std_filter": 0.9, "steps": 4, "save_every": 2, "eval_every": 1}
+
+    def evaluate(model, tokenizer, step):
+        if step == 3 and stopping:
+            raise RuntimeError("stop")
+        return []
+
+    stopping = True
+    with pytest.raises(RuntimeError):
+        train(likely(run, "prob", unsure, **settings, name="stopped"), evaluate=evaluate)
+    stopping = False
+    named = (likely(run, "prob", unsure, **settings, name=name) for name in ("whole", "stopped"))
+    whole, resumed = (train(one, evaluate=evaluate) for one in named)
+    compare(whole, resumed)
+    assert whole.metrics()["predictor/filtered_by_std"].max() > 0
+
+
+def test_a_reward_reads_no_more_than_prompt_and_completion_once(run, unsure):  # noqa: F811
+    """Tokens and calls of the model while a step's answers are scored, against one plain forward over its rows."""
+    settings = likely(run, "logprob", unsure, answer_term=False, name="cost", passages=2, group=8)
+    model, tokenizer = load(settings)
+    method, read = settings.method(settings, passages(4), tokenizer, model=model), []
+    model.register_forward_pre_hook(lambda _, args, kwargs: read.append(kwargs["input_ids"].numel()), with_kwargs=True)
+
+    def ask(texts):
+        said = ["Rome is old \\boxed{ Oslo }", "\\boxed{ Oslo }", "no box"] * 3
+        return [[Answer(tokenizer(t)["input_ids"], tokenizer(s)["input_ids"] + [1], s, 0.1, False) for s in said[:8]]
+                for t in texts]  # fmt: skip
+
+    def reading(questions, by):
+        return getattr(method, by)(questions, policy=model)
+
+    played = method.play(method.items[:2], ask, random.Random(0), read=reading)
+    rows = [row for block in played for row in block.rows]
+    once = sum(len(row.prompt_ids) + len(row.completion_ids) for row in rows)
+    assert 0 < sum(read) <= once and len(read) <= len(rows)
+    assert len({row.score for row in rows}) > 2

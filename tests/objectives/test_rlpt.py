@@ -77,9 +77,21 @@ def test_sentences_cover_the_text(text):
     assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:], strict=False))
 
 
+@pytest.mark.parametrize(
+    "template, sentence",
+    [("tiny", "Dora has } two"), ("tiny", "Dora { has two"), ("paper", f"Dora has {CLOSING} two cats")],
+)
+def test_a_sentence_that_the_template_cannot_wrap_is_not_asked_for(tokenizer, template, sentence):
+    text = f"Anna lives in Rome . {sentence} . The river is old ."
+    prompts = [p for seed in range(20) for p in play(tokenizer, ["a", "b"], text, seed, template=template)[1]]
+    before = f"Anna lives in Rome . {sentence} ."
+    assert prompts and all(before in prompt for prompt in prompts), "only the last sentence, behind the odd one"
+
+
 def test_settings_that_do_not_fit_are_refused():
     for settings, words in (
         ({"middle_weight": 1.5}, "middle_weight: must be at most 1"),
+        ({"middle_weight": -0.1}, "middle_weight: must be at least 0"),
         ({"reward": "judge"}, "judge: name a model or an endpoint"),
         ({"judge": "data/tinybase"}, "judge: name a model or an endpoint"),
     ):
@@ -116,13 +128,15 @@ def test_a_judge_reads_the_next_three_sentences_and_its_word_is_the_reward(token
 
 
 def test_a_judge_behind_an_endpoint_and_one_that_does_not_answer():
+    kept = [3]
+
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             answers = [
                 {"text": f"Score: {int('rained' in prompt.rpartition('Prediction')[2])}"} for prompt in asked["prompt"]
             ]
-            body = json.dumps({"choices": answers}).encode()
+            body = json.dumps({"choices": answers[: kept[0]]} if kept[0] else ["what?"]).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -140,6 +154,9 @@ def test_a_judge_behind_an_endpoint_and_one_that_does_not_answer():
             0,
             0,
         ]
+        for kept[0], said in ((1, "judge: .* answers 1 of 2 questions; name an"), (0, "judge: .* does not answer")):
+            with pytest.raises(RuntimeError, match=said):
+                judge.scores([("a", "b"), ("a", "c")])
         server.shutdown()
-    with pytest.raises(RuntimeError, match="judge: .* does not answer"):
+    with pytest.raises(RuntimeError, match="judge: .* does not answer .*is the server up"):
         judge.scores([("a", "b")])

@@ -31,10 +31,11 @@ def test_arms_differ_in_what_is_named_and_nothing_else(name, tier):
 
 def test_every_method_is_swept_alike_on_seeds_that_no_study_uses():
     swept = studies.sweep()
-    cells = {objective: [] for objective, _ in swept}
-    for objective, run in swept:
-        cells[objective].append((run.seed, run.learning_rate, run.steps / Run(objective=objective).steps))
-    assert set(cells) == {o for name in STUDIES for _, r in arms_of(name, "paper") for o in [r.objective]}
+    cells = {name: [] for name, _ in swept}
+    for name, run in swept:
+        cells[name].append((run.seed, run.learning_rate, run.steps / Run(objective=run.objective).steps))
+    arms = [run for name in STUDIES for _, run in arms_of(name, "paper")]
+    assert set(cells) == {run.objective for run in arms} | {"random_span, logprob"}
     assert len({tuple(c) for c in cells.values()}) == 1
     rates = {run.learning_rate for _, run in arms_of("collapse", "mini")}
     assert rates == {best_rate("pretrainzero")}  # one for all; each its own in the other study
@@ -65,6 +66,38 @@ def test_the_best_rate_is_that_of_the_mean_over_groups_and_seeds(home):
         best_rate.cache_clear()
 
 
+def test_a_reward_by_likelihood_has_a_sweep_of_its_own(home):
+    folder = home / "data/results/sweep"
+    folder.mkdir(parents=True)
+    runs, rows = [], []
+    for reward, best in ((None, 1e-4), ("logprob", 3e-4)):  # the older rows have no reward
+        for rate in (1e-4, 3e-4):
+            key = {"run_id": f"{reward}-{rate}", "objective": "random_span"}
+            runs.append(key | {"learning_rate": rate, "reward": reward})
+            rows.append(key | {"step": 100, "group": "math", "accuracy": float(rate == best)})
+    pd.DataFrame(rows).to_csv(folder / "tinybench.csv", index=False)
+    pd.DataFrame(runs).to_csv(folder / "runs.csv", index=False)
+    best_rate.cache_clear()
+    try:
+        assert best_rate("random_span") == 1e-4 and best_rate("random_span, logprob") == 3e-4
+        rates = {arm: run.learning_rate for arm, run in arms_of("likelihood", "mini", [0])}
+        assert rates == dict.fromkeys(STUDIES["likelihood"].arms, 3e-4) | {"exact": 1e-4}
+    finally:
+        best_rate.cache_clear()
+
+
+def test_sweeps_side_by_side_are_those_at_their_best_rates_on_the_seeds_that_all_have():
+    names = ("rlpt", "random_span", "random_span, logprob")
+    rows = studies.swept("tinybench", names)
+    runs = {run.run_id: (name, run) for name, run in studies.sweep()}
+    assert list(dict.fromkeys(rows["arm"])) == list(names)
+    for arm, own in rows.groupby("arm"):
+        found = [runs[run_id] for run_id in own["run_id"].unique()]
+        assert {(name, run.learning_rate) for name, run in found} == {(arm, best_rate(arm))}
+    assert len({frozenset(own["seed"]) for _, own in rows.groupby("arm")}) == 1
+    assert studies.swept("gate", names).empty  # a table that no sweep has
+
+
 def test_a_start_may_be_an_arm_of_any_study():
     (rpt,) = [run for arm, run in arms_of("rpt", "paper", [2]) if arm == "rpt, clean text"]
     after = dict(arms_of("rlvr_after", "paper", [2]))
@@ -72,7 +105,9 @@ def test_a_start_may_be_an_arm_of_any_study():
     assert studies.start_of("pretrainzero", "paper", 2) == studies.start_of("baselines:pretrainzero", "paper", 2)
 
 
-@pytest.mark.parametrize("name", ["rpt", "rpt_rewards", "rpt_filter", "rlvr_after", "rlp", "rlvr_after_rlp", "side"])
+@pytest.mark.parametrize(
+    "name", ["rpt", "rpt_rewards", "rpt_filter", "rlvr_after", "rlp", "rlvr_after_rlp", "side", "side_new"]
+)
 def test_all_arms_of_a_study_of_methods_take_one_base_at_a_real_tier(name):
     for tier in ("gpu", "paper"):
         runs = [run for arm, run in arms_of(name, tier, [0]) if "start" not in STUDIES[name].arms[arm]]
