@@ -64,7 +64,7 @@ class Run:
     answer_column: str = setting("answer", by_tier=True, filled=True)
     solutions: str = setting("", by_tier=True)  # of mixed_sft: a problem set with worked solutions, which are learned
     solution_column: str = "solution"
-    template: str = setting(TIER, choices=("tiny", "paper"))
+    template: str = setting(TIER, choices=("tiny", "paper", "three_shot"))  # `pzlib.prompts.TEMPLATES`
     mask_rule: str = setting("all", choices=("all", "one", "words"))  # PretrainZero section 4.4
     max_occurrences: int = setting(7, at_least=1)  # of a span that may be masked: the paper's "fewer than 8"
     span_words: int = setting(TIER, at_least=1)  # most words of a random span

@@ -85,6 +85,10 @@ class RLPT(Objective):
         return [_prompt(item.text, "", run.template), _prompt("", item.text, run.template)]
 
     @classmethod
+    def stop_words(cls, run):
+        return []  # it asks in its paper's form, whatever the template
+
+    @classmethod
     def needs_whole_weights(cls, run):
         likely = run.reward in likelihood.LIKELIHOODS
         return ("tell how likely a sentence is", "set reward to exact") if likely else None
