@@ -64,6 +64,7 @@ class Run:
     answer_column: str = setting("answer", by_tier=True, filled=True)
     solutions: str = setting("", by_tier=True)  # of mixed_sft: a problem set with worked solutions, which are learned
     solution_column: str = "solution"
+    held_out: str = ""  # a text, as `corpus`, that is asked along training (`pzlib.evaluation.held_out`)
     template: str = setting(TIER, choices=("tiny", "paper", "three_shot"))  # `pzlib.prompts.TEMPLATES`
     mask_rule: str = setting("all", choices=("all", "one", "words"))  # PretrainZero section 4.4
     max_occurrences: int = setting(7, at_least=1)  # of a span that may be masked: the paper's "fewer than 8"
@@ -76,7 +77,7 @@ class Run:
     rpt_reward: str = setting("prefix", choices=("prefix", "first_token", "dense", "conditional_dense"))
     ema: float = setting(0.999, above=0, below=1)  # of rlp: how much of itself the baseline keeps at each step
     # of a prediction: whether it is the target, or how likely that is after the reasoning (objectives/likelihood.py)
-    reward: str = setting("exact", by_tier=True, choices=("exact", *LIKELIHOODS, "judge"))
+    reward: str = setting("exact", by_tier=True, choices=("exact", *LIKELIHOODS, "random", "judge"))
     talk_tokens: int = setting(4, at_least=1)  # of quiet_star: true tokens that a thought is tried on
     policy_weight: float = setting(1.0, by_tier=True, at_least=0)  # of quiet_star: of REINFORCE beside the prediction
     thought_scale: float = setting(1.0, by_tier=True, above=0)  # of quiet_star: start and end learn so much faster

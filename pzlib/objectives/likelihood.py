@@ -5,6 +5,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 
+from pzlib.engine.generation import seed_of
 from pzlib.prompts import after_thought, parse_boxed
 from pzlib.rewards import predictor_reward
 
@@ -77,9 +78,24 @@ def placed(answer, target, template, tokenizer, opening=OPENING):
     return [*answer.ids[:kept], *ids[: inside[0]]], ids[inside[0] : inside[-1] + 1]
 
 
+def random_rewards(run, target: str, answers: Sequence) -> list[float]:
+    """A control: rewards in [0, 1) of Answers to a target that nothing explains, the same on every process.
+
+    >>> from types import SimpleNamespace as Some
+    >>> same = [Some(text="It is Rome."), Some(text="It is Rome.")]
+    >>> [round(reward, 2) for reward in random_rewards(Some(seed=0), "Rome", same)]
+    [0.8, 0.39]
+    """
+    return [
+        seed_of("random reward", run.seed, target, number, answer.text) / 2**63 for number, answer in enumerate(answers)
+    ]
+
+
 def rewards_of(method, targets, answers, read):
     """The rewards of G Answers to each target; `read` reaches `method.likelihoods`."""
     run, tokenizer = method.run, method.tokenizer
+    if run.reward == "random":
+        return [random_rewards(run, target, group) for target, group in zip(targets, answers, strict=True)]
     places = [
         [placed(answer, target, run.template, tokenizer, method.opening) for answer in group]
         for target, group in zip(targets, answers, strict=True)

@@ -18,7 +18,7 @@ class PretrainZero(Objective):
 
     name, label, paper = "pretrainzero", "PretrainZero", "arXiv:2512.03442"
     has_generator = True
-    rewards = ("exact", *likelihood.LIKELIHOODS)
+    rewards = ("exact", *likelihood.LIKELIHOODS, "random")
     likelihoods = likelihood.likelihoods
     prompt_of = staticmethod(predictor_prompt)
 
