@@ -69,6 +69,31 @@ def curve(folder=None) -> pd.DataFrame:
     return by.mean().assign(seeds=by["seeds"].sum().astype(int))
 
 
+def gate_sentence(folder=None) -> str:
+    """What the gate's stored rows state of the model at both templates, as the README prints it; "not run" without.
+
+    folder: default that of the tier gpu.
+    """
+    try:
+        rows = load("gate", "gpu", folder)
+    except FileNotFoundError:
+        rows = pd.DataFrame(columns=["model", "template", "number", "value"])
+    rows = rows[rows["model"] == SETTINGS["model"]].drop_duplicates(["template", "number"], keep="last")
+    found, parts = rows.pivot(index="number", columns="template", values="value"), []
+    for template, how in (("paper", "asked zero-shot"), ("three_shot", "after three examples")):
+        if template not in found:
+            parts.append(f"{how}: *not run*")
+            continue
+        own = found[template]
+        shares = [own["legal"], own["random_span/parsed"], own["random_span/pass@1"], own["random_span/alive"]]
+        legal, parsed, right, alive = (f"{100 * share:.1f} %" for share in shares)
+        parts.append(
+            f"{how} (`{template}`), {legal} of its masks are legal; on {own['random_span/masks']:.0f} random spans {parsed} "
+            f"of the answers parse, pass@1 is {right}, and {alive} of the groups have signal"
+        )
+    return f"SmolLM2-135M-Instruct at 4 bits on leads of Wikipedia: {'; '.join(parts)}."
+
+
 def main() -> int:
     found = queue.play([run for _, run in runs()], jobs=1, results=root() / FOLDER)
     print(curve(root() / FOLDER).round(3))

@@ -10,7 +10,7 @@ import pandas as pd
 from pzlib.evaluation.benchmarks import BENCHMARKS
 from pzlib.runs.folder import write_atomic
 from pzlib.stats import bootstrap_ci, paired_test
-from pzlib.studies import claims, metrics, select, study_of
+from pzlib.studies import claims, metrics, real_text, select, study_of
 from pzlib.studies.claims import as_markdown
 from pzlib.studies.metrics import GROUPS, armed, at_equal, label_of, values
 from pzlib.studies.results import load, stored
@@ -219,6 +219,7 @@ def readme_tables() -> dict[str, str]:
         "side": side_table(side_by_side(rows["side"], spent, costs_of(spent), rows["side_rlvr"]), probes=probes),
         "rlvr": follow_on_table(rows["rlvr"]),
         "claims": claims.summary(claims.ledger(claims.load(), tables)),
+        "real": real_text.gate_sentence(),
     }
 
 

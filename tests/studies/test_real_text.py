@@ -50,3 +50,19 @@ def test_what_is_committed_is_of_these_runs():
         pytest.skip("not run yet: no rows are stored")
     stored = pd.read_csv(folder / "runs.csv")
     assert set(stored["run_id"]) <= {run.run_id for _, run in runs()}
+
+
+def test_the_gates_sentence_is_computed_from_its_rows(tmp_path):
+    assert real_text.gate_sentence(tmp_path).count("*not run*") == 2
+    numbers = {"legal": 0.125, "random_span/parsed": 0.5, "random_span/pass@1": 0.01, "random_span/alive": 0.0625,
+               "random_span/masks": 24}  # fmt: skip
+    own = {"model": real_text.SETTINGS["model"], "corpus": "leads", "template": "three_shot", "seed": 0}
+    rows = [own | {"number": name, "value": value} for name, value in numbers.items()]
+    pd.DataFrame([*rows, own | {"model": "another", "number": "legal", "value": 1.0}]).to_csv(tmp_path / "gate.csv")
+    sentence = real_text.gate_sentence(tmp_path)
+    assert "zero-shot: *not run*" in sentence
+    assert "12.5 % of its masks are legal; on 24 random spans 50.0 % of the answers parse, pass@1 is 1.0 %" in sentence
+
+
+def test_the_readme_states_what_the_gates_rows_state():
+    assert real_text.gate_sentence() in (real_text.REPO / "README.md").read_text()
