@@ -8,10 +8,8 @@ import sys
 
 import pandas as pd
 
-from pzlib.evaluation.held_out import FORM, TEXT, WAYS, bits, nats
 from pzlib.paths import REPO, root
 from pzlib.run import Run
-from pzlib.studies import queue
 from pzlib.studies.results import load
 
 FOLDER = "data/results/real_text"
@@ -46,6 +44,8 @@ def curve(folder=None) -> pd.DataFrame:
 
     folder: default FOLDER. Empty, with a line that names the command, where no run is stored.
     """
+    from pzlib.evaluation.held_out import FORM, TEXT, WAYS, bits, nats
+
     arms = {run.run_id: arm for arm, run in runs()}
     try:
         rows = load("tinybench", folder=folder or REPO / FOLDER)
@@ -88,13 +88,15 @@ def gate_sentence(folder=None) -> str:
         shares = [own["legal"], own["random_span/parsed"], own["random_span/pass@1"], own["random_span/alive"]]
         legal, parsed, right, alive = (f"{100 * share:.1f} %" for share in shares)
         parts.append(
-            f"{how} (`{template}`), {legal} of its masks are legal; on {own['random_span/masks']:.0f} random spans {parsed} "
-            f"of the answers parse, pass@1 is {right}, and {alive} of the groups have signal"
+            f"{how} (`{template}`), {legal} of its masks are legal; on {own['random_span/masks']:.0f} random spans "
+            f"{parsed} of the answers parse, pass@1 is {right}, and {alive} of the groups have signal"
         )
     return f"SmolLM2-135M-Instruct at 4 bits on leads of Wikipedia: {'; '.join(parts)}."
 
 
 def main() -> int:
+    from pzlib.studies import queue
+
     found = queue.play([run for _, run in runs()], jobs=1, results=root() / FOLDER)
     print(curve(root() / FOLDER).round(3))
     return int(any(what.startswith("failed") for what in found.values()))
