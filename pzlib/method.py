@@ -64,8 +64,9 @@ class Method:
 
     @classmethod
     def stop_words(cls, run):
-        """Strings that end a completion, beside the end token."""
-        return []
+        """Strings that end a completion, beside the end token; of the template's forms, whatever ends its examples."""
+        end = TEMPLATES[run.template].end
+        return [end] if end else []
 
     @classmethod
     def frozen(cls, run):

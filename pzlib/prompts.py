@@ -1,8 +1,10 @@
 """The prompts of the game as templates, and the parsers that read a mask or a boxed answer in a completion.
-Left out: chat templates, system prompts, stop words; the paper says nothing of them (a prompt is raw text)."""
+Left out: chat templates, system prompts; the paper says nothing of them (a prompt is raw text)."""
 
 import re
 from dataclasses import dataclass, fields
+
+from pzlib import examples
 
 _SLOT = "{text}"
 
@@ -18,7 +20,6 @@ RPT_V0 = (
 @dataclass(frozen=True)
 class Template:
     r"""The wording of the four prompts; each holds the slot ``{text}`` once, all other braces are literal.
-
     Errors: ValueError naming the field whose slot is missing or doubled.
 
     >>> Template("Mask this: {text}", "Fill \\boxed{} for: {text}", "Q: {text}").question
@@ -29,9 +30,10 @@ class Template:
     predictor: str  # for the words under [mask]
     question: str  # for an answer
     next_token: str = RPT_V0  # for what comes after a passage that was cut off
+    end: str = ""  # what ends an answer, beside the end token; "": nothing
 
     def __post_init__(self) -> None:
-        for field in fields(self):
+        for field in fields(self)[:-1]:
             if (found := getattr(self, field.name).count(_SLOT)) != 1:
                 raise ValueError(f"{field.name}: holds the slot {_SLOT} {found} times; write it exactly once")
 
@@ -63,7 +65,8 @@ TINY = Template(
     next_token="Passage : {text} [mask] Answer :",
 )
 
-TEMPLATES = {"paper": PAPER, "tiny": TINY}
+THREE_SHOT = Template(examples.GENERATOR, examples.PREDICTOR, examples.QUESTION, examples.NEXT_TOKEN, examples.END)
+TEMPLATES = {"paper": PAPER, "tiny": TINY, "three_shot": THREE_SHOT}
 
 
 def generator_prompt(text: str, template: Template = PAPER) -> str:
@@ -133,16 +136,13 @@ def parse_boxed(completion: str, command: str = "boxed") -> str | None:
     None when no box closes. An empty box is the empty answer ``""``, which no reward accepts. The time is linear in the
     length of the completion, whatever it holds. command: boxed, TeX's own fbox, or mask.
 
-    * *Last* goes by the opening: of two nested boxes the inner one counts; a box left open is passed over.
-    * A box in a thought is not an answer, see :func:`after_thought`.
+    * *Last* goes by the opening: of two nested boxes the inner one; one left open, or in a thought, is passed over.
     * ``\{``, ``\}`` and ``\\`` are TeX's: they open and close nothing. Only where no box closes under that reading is a
       backslash before a brace an ordinary character, as in ``\boxed{C:\}``.
     * TeX allows spaces between command and brace, and so do we; ``\boxed 5`` without braces is not read.
 
     >>> parse_boxed(r"So it is \boxed{3}. Or rather \boxed{\frac{1}{2}}, not \boxed{0")
     '\\frac{1}{2}'
-    >>> parse_boxed(r"\boxed{ para}")
-    ' para'
     >>> parse_boxed(r"<think> \boxed{7} </think> I cannot say.") is None
     True
     >>> parse_boxed(r"\boxed{\left\{ x \right.}")

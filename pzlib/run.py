@@ -64,7 +64,8 @@ class Run:
     answer_column: str = setting("answer", by_tier=True, filled=True)
     solutions: str = setting("", by_tier=True)  # of mixed_sft: a problem set with worked solutions, which are learned
     solution_column: str = "solution"
-    template: str = setting(TIER, choices=("tiny", "paper"))
+    held_out: str = ""  # a text, as `corpus`, that is asked along training (`pzlib.evaluation.held_out`)
+    template: str = setting(TIER, choices=("tiny", "paper", "three_shot"))  # `pzlib.prompts.TEMPLATES`
     mask_rule: str = setting("all", choices=("all", "one", "words"))  # PretrainZero section 4.4
     max_occurrences: int = setting(7, at_least=1)  # of a span that may be masked: the paper's "fewer than 8"
     span_words: int = setting(TIER, at_least=1)  # most words of a random span
@@ -76,7 +77,7 @@ class Run:
     rpt_reward: str = setting("prefix", choices=("prefix", "first_token", "dense", "conditional_dense"))
     ema: float = setting(0.999, above=0, below=1)  # of rlp: how much of itself the baseline keeps at each step
     # of a prediction: whether it is the target, or how likely that is after the reasoning (objectives/likelihood.py)
-    reward: str = setting("exact", by_tier=True, choices=("exact", *LIKELIHOODS, "judge"))
+    reward: str = setting("exact", by_tier=True, choices=("exact", *LIKELIHOODS, "random", "judge"))
     answer_term: bool = False  # with a likelihood reward, its own gradient on the target too (VeriFree, JEPO)
     debias: bool = False  # with prob or avg_prob, what the start gives the target unreasoned is taken off (RLPR)
     std_filter: float = setting(0.0, at_least=0, below=1)  # groups whose std is below so much of its average (RLPR 0.5)

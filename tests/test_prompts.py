@@ -12,6 +12,7 @@ from pzlib.objectives.rpt import RPT_TEMPLATES, rpt_prompt
 from pzlib.prompts import (
     PAPER,
     TEMPLATES,
+    THREE_SHOT,
     TINY,
     Template,
     generator_prompt,
@@ -50,7 +51,7 @@ def test_tiny_prompts():
     assert generator_prompt("A b .", TINY) == "Passage : A b . Mask :"
     assert predictor_prompt("[mask] b .", TINY) == "Passage : [mask] b . Answer :"
     assert question_prompt("A ?", TINY) == "Question : A ? Answer :"
-    assert TEMPLATES == {"paper": PAPER, "tiny": TINY}
+    assert TEMPLATES == {"paper": PAPER, "tiny": TINY, "three_shot": THREE_SHOT}
 
 
 @given(st.text())

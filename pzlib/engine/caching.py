@@ -55,6 +55,11 @@ class RoomyLayer(DynamicLayer):
         super().batch_select_indices(indices)
         self.room = None
 
+    def batch_repeat_interleave(self, repeats):
+        """Each sequence so many times."""
+        super().batch_repeat_interleave(repeats)
+        self.room = None
+
 
 def cache_for(model, most):
     """An empty cache for sequences of at most `most` positions."""

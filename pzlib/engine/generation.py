@@ -5,6 +5,7 @@ import hashlib
 import random
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 @dataclass(frozen=True)
@@ -19,10 +20,11 @@ class Answer:
     logprobs: list[float] | None = None  # of the drawn tokens; None without vLLM
 
 
-def ask(run, tokenizer, texts, trainer, generator, stop=()):
+def ask(run, tokenizer, texts, trainer, generator, stop=None):
     """For each text a list of G Answers, by vLLM or our sampler; all processes call it at the same time.
 
-    stop: ids of tokens that end an answer besides the end token; vLLM has them from `Method.stop_words`.
+    stop: ids of tokens that end an answer besides the end token, and stay in it; None: those that hold one of the
+    method's `stop_words`, at which the answer's text is cut. vLLM has the words from the method.
     """
     from pzlib.engine.memory import groups_at_once
     from pzlib.engine.models import bare
@@ -32,7 +34,8 @@ def ask(run, tokenizer, texts, trainer, generator, stop=()):
     if not total:
         return []
     G, prompts = run.group, tokenizer(texts)["input_ids"] if texts else []
-    ends = [*trainer.eos_token_ids, *stop]
+    words = run.method.stop_words(run) if stop is None else ()
+    ends = [*trainer.eos_token_ids, *(holding(tokenizer, tuple(words)) if stop is None else stop)]
     if trainer.use_vllm:
         ids, logprobs = _by_vllm(prompts, G, trainer, generator)
         # vLLM gives no distribution; minus the drawn tokens' log-probabilities estimates its entropy unbiasedly.
@@ -50,12 +53,32 @@ def ask(run, tokenizer, texts, trainer, generator, stop=()):
         logprobs = [None] * len(ids)
     if not texts:  # others asked
         return []
-    # Only the end token goes: a tokenizer may call `\mask{` special, and skipping special tokens would eat it.
-    shown = [row if cut else row[:-1] for row, cut in zip(ids, clipped, strict=True)]
-    decoded = tokenizer.batch_decode(shown, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    decoded = spoken(tokenizer, ids, clipped, words)
     each = [p for p in prompts for _ in range(G)]
     answers = [Answer(*columns) for columns in zip(each, ids, decoded, entropy, clipped, logprobs, strict=True)]
     return [answers[i : i + G] for i in range(0, len(answers), G)]
+
+
+@lru_cache(maxsize=4)
+def holding(tokenizer, words):
+    """The ids of all tokens that hold one of the strings of the tuple `words`; none for an empty one."""
+    if not words:
+        return ()
+    every = tokenizer.batch_decode([[i] for i in range(len(tokenizer))], clean_up_tokenization_spaces=False)
+    return tuple(i for i, token in enumerate(every) if any(word in token for word in words))
+
+
+def spoken(tokenizer, ids, clipped, words=()):
+    """The texts of completions in token ids, without the end token where they are not `clipped`, and up to the first of
+    `words`: the token that ended an answer may hold its last letters too.
+    """
+    # Only the end token goes: a tokenizer may call `\mask{` special, and skipping special tokens would eat it.
+    stops = set(holding(tokenizer, tuple(words)))
+    shown = [row if cut or row[-1] in stops else row[:-1] for row, cut in zip(ids, clipped, strict=True)]
+    texts = tokenizer.batch_decode(shown, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    for word in words:
+        texts = [text.partition(word)[0] for text in texts]
+    return texts
 
 
 def _by_vllm(prompts, G, trainer, generator):

@@ -12,6 +12,7 @@ from pzlib.engine.caching import cache_for, grouping
 from pzlib.engine.models import evaluating
 
 PROMPT, IDLE = -1, -2  # owners of a cached position: all branches of its sequence, or none that counts
+SHARED = 64  # tokens that prompts begin alike with, from which on they are read once for all
 ARGUMENTS = {"position_ids", "past_key_values", "logits_to_keep"}  # that a model must take, if it is to branch
 _branches = weakref.WeakKeyDictionary()  # model -> the verdict of `can_branch`, asked once per model
 
@@ -133,6 +134,21 @@ def sample(
     return Samples(ids, entropy, [row[-1] not in settings["eos_ids"] for row in ids])
 
 
+def alike(prompt_ids, least=None):
+    """How many tokens several prompts begin alike with, if these are `least` or more (default SHARED) and leave each
+    prompt one of its own; else 0. Examples before every request are such tokens.
+
+    >>> alike([[5, 6, 7], [5, 6, 8, 9]], least=2), alike([[5, 6], [5, 6, 8]], least=2), alike([[5, 6, 7]], least=1)
+    (2, 0, 0)
+    """
+    if len(prompt_ids) < 2:
+        return 0
+    first, last = min(prompt_ids), max(prompt_ids)  # in the order of lists these two differ first
+    most = min(map(len, prompt_ids)) - 1
+    count = next((i for i in range(most) if first[i] != last[i]), most)
+    return count if count >= (SHARED if least is None else least) else 0
+
+
 def _left_pad(prompt_ids, pad_id, device):
     """Token ids and their mask, both (P, longest), the tokens at the right."""
     width = max(map(len, prompt_ids))
@@ -144,11 +160,17 @@ def _grow_branches(model, prompt_ids, uniforms, *, eos_ids, pad_id, temperature,
     """[(completion, mean entropy)] per row: one cached sequence per prompt, to which each live branch adds a token."""
     prompts, branches, most = uniforms.shape
     device = uniforms.device
-    ids, mask = _left_pad(prompt_ids, pad_id, device)
-    cache = cache_for(model, ids.shape[1] + branches * (most - 1))
+    shared = alike(prompt_ids)
+    ids, mask = _left_pad([own[shared:] for own in prompt_ids], pad_id, device)
+    cache = cache_for(model, shared + ids.shape[1] + branches * (most - 1))
     eos = torch.tensor(eos_ids, device=device)
     cached = {"past_key_values": cache, "use_cache": True}
-    positions = (mask.cumsum(1) - 1).clamp_min(0)
+    if shared:
+        head = torch.tensor([prompt_ids[0][:shared]], device=device)
+        model(input_ids=head, attention_mask=torch.ones_like(head), logits_to_keep=1, **cached)
+        cache.batch_repeat_interleave(prompts)
+        mask = torch.cat([mask.new_ones(prompts, shared), mask], dim=1)
+    positions = (mask.cumsum(1) - 1).clamp_min(0)[:, shared:]
     out = model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1, **cached)
     logits = out.logits[:, -1:].expand(-1, branches, -1)  # (P, G, V)
     owner = torch.where(mask.bool(), PROMPT, IDLE)  # (P, K) of each cached position

@@ -9,7 +9,7 @@ from importlib import import_module
 
 from pzlib.errors import near_names
 
-EVALUATIONS = ("small_world", "next_tokens")  # modules, whose `of_run(run)` makes one
+EVALUATIONS = ("small_world", "next_tokens", "held_out")  # modules, whose `of_run(run)` makes one
 
 
 def prompts_digest(asked: Iterable) -> str:
@@ -49,5 +49,8 @@ def named(name: str, run) -> Evaluation:
 
 
 def evaluation_of(run) -> Evaluation | None:
-    """What a run's method is asked along training; None for templates other than tiny, which know no small world."""
+    """What a run is asked along training: its held-out text, else what its method says; None for templates other than
+    tiny, which know no small world."""
+    if run.held_out:
+        return named("held_out", run)
     return named(run.method.evaluation, run) if run.template == "tiny" else None

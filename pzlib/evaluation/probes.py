@@ -10,7 +10,7 @@ from itertools import product
 import pandas as pd
 import torch
 
-from pzlib.engine.generation import Answer, seed_of
+from pzlib.engine.generation import Answer, holding, seed_of, spoken
 from pzlib.engine.memory import groups_at_once
 from pzlib.engine.packing import likelihoods
 from pzlib.evaluation.cases import case_of
@@ -126,18 +126,20 @@ def effects(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=["way", "measure", "n", "own", "mean", "change", "low", "high", "p"])
 
 
-def asker(run, model, tokenizer, seed: int = 0, stop: Sequence[int] = ()):
-    """`ask(texts)` as `pzlib.game.Objective.play` wants it, G Answers to each, of a model that is not in training."""
+def asker(run, model, tokenizer, seed: int = 0, stop: Sequence[int] | None = None):
+    """`ask(texts)` as `pzlib.game.Objective.play` wants it, G Answers to each, of a model that is not in training.
+    stop: as of `pzlib.engine.generation.ask`."""
+    words = run.method.stop_words(run) if stop is None else ()
+    ends = holding(tokenizer, tuple(words)) if stop is None else stop
 
     def ask(texts):
         if not texts:
             return []
         rows = run.group * groups_at_once(run, len(texts))
-        sizes = {"max_tokens": run.max_completion_tokens, "top_p": run.top_p, "stop": stop, "max_rows": rows}
+        sizes = {"max_tokens": run.max_completion_tokens, "top_p": run.top_p, "stop": ends, "max_rows": rows}
         prompts = tokenizer(texts)["input_ids"]
         drawn = draw(model, tokenizer, prompts, run.group, run.temperature, seed, **sizes)
-        shown = [ids if cut else ids[:-1] for ids, cut in zip(drawn.completion_ids, drawn.clipped, strict=True)]
-        said = tokenizer.batch_decode(shown, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        said = spoken(tokenizer, drawn.completion_ids, drawn.clipped, words)
         each = zip(drawn.completion_ids, said, drawn.entropy, drawn.clipped, strict=True)
         answers = [Answer(prompts[i // run.group], *one) for i, one in enumerate(each)]
         return [answers[i : i + run.group] for i in range(0, len(answers), run.group)]
@@ -172,7 +174,7 @@ def episodes_of(run, model, tokenizer, items, samples: int = 4, seed: int = 0) -
     def read(*what, by="read"):
         return getattr(method, by)(*what, policy=model)
 
-    ask = asker(run, model, tokenizer, seed, getattr(method, "stop", ()))
+    ask = asker(run, model, tokenizer, seed, getattr(method, "stop", None))
     blocks = method.play(list(items), ask, random.Random(f"probe/{seed}"), step=0, read=read)  # before any generator
     rows = [
         (case_of(e["prompt"]), e["kind"], e["prompt"], e["completion"], method.continuation(e))

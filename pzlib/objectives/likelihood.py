@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
 
+from pzlib.engine.generation import seed_of
 from pzlib.game import Objective
 from pzlib.masking import fits_a_box
 from pzlib.prompts import after_thought, parse_boxed
@@ -142,6 +143,19 @@ def placed(answer, target, template, tokenizer, opening=OPENING):
     return [*answer.ids[:kept], *ids[: inside[0]]], ids[inside[0] : inside[-1] + 1]
 
 
+def random_rewards(run, target: str, answers: Sequence) -> list[float]:
+    """A control: rewards in [0, 1) of Answers to a target that nothing explains, the same on every process.
+
+    >>> from types import SimpleNamespace as Some
+    >>> same = [Some(text="It is Rome."), Some(text="It is Rome.")]
+    >>> [round(reward, 2) for reward in random_rewards(Some(seed=0), "Rome", same)]
+    [0.8, 0.39]
+    """
+    return [
+        seed_of("random reward", run.seed, target, number, answer.text) / 2**63 for number, answer in enumerate(answers)
+    ]
+
+
 def rewards_of(method, targets, answers, read):
     """(the rewards of G Answers to each target, the Answers as they are learned); `read` reaches `method.likelihoods`.
 
@@ -149,6 +163,8 @@ def rewards_of(method, targets, answers, read):
     of the target's tokens is kept in `method.weights`.
     """
     run, tokenizer = method.run, method.tokenizer
+    if run.reward == "random":
+        return [random_rewards(run, *each) for each in zip(targets, answers, strict=True)], answers
     places = [
         [placed(answer, target, run.template, tokenizer, method.opening) for answer in group]
         for target, group in zip(targets, answers, strict=True)
@@ -224,7 +240,7 @@ class ByLikelihood(Objective):
       Ours, since its order is not stated: a step is filtered by the average of the steps before it.
     """
 
-    rewards = ("exact", *LIKELIHOODS)
+    rewards = ("exact", *LIKELIHOODS, "random")
 
     def __init__(self, run, items, tokenizer, folder=None, model=None):
         super().__init__(run, items, tokenizer, folder, model)

@@ -65,6 +65,7 @@ FORMS = {
     # masked one. So here what opens the box closes the thought.
     "tiny": Form("Passage : ", " [mask] Answer :", "\\boxed{"),
 }
+FORMS["three_shot"] = FORMS["paper"]
 
 
 def thought_end(ids: Sequence[int], decode: Callable[[Sequence[int]], str], closing: str) -> int | None:

@@ -84,6 +84,10 @@ class RLPT(likelihood.ByLikelihood):
     def prompts(cls, run, item):
         return [_prompt(item.text, "", run.template), _prompt("", item.text, run.template)]
 
+    @classmethod
+    def stop_words(cls, run):
+        return []  # it asks in its paper's form, whatever the template
+
     def __init__(self, run, items, tokenizer, folder=None, model=None):
         super().__init__(run, items, tokenizer, folder, model)
         self.judge = Judge(run) if run.judge else None

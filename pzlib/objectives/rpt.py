@@ -199,6 +199,10 @@ class RPT(ByEntropy, Objective):
         return [rpt_prompt(item.text, run.template, run.rpt_template)]
 
     @classmethod
+    def stop_words(cls, run):
+        return []  # it asks in its paper's form, whatever the template
+
+    @classmethod
     def needs_whole_weights(cls, run):
         dense = run.rpt_reward in ("dense", "conditional_dense")
         likely = ("tell how likely a token is", "set rpt_reward to prefix") if dense else None

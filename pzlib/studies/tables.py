@@ -10,7 +10,7 @@ import pandas as pd
 from pzlib.evaluation.benchmarks import BENCHMARKS
 from pzlib.runs.folder import write_atomic
 from pzlib.stats import bootstrap_ci, paired_t, paired_test
-from pzlib.studies import claims, metrics, select, study_of
+from pzlib.studies import claims, metrics, real_text, select, study_of
 from pzlib.studies.claims import as_markdown
 from pzlib.studies.claims.verdicts import word_of
 from pzlib.studies.metrics import GROUPS, armed, at_equal, label_of, values
@@ -338,6 +338,7 @@ def readme_tables() -> dict[str, str]:
     return {
         "overview": overview_table(scores, spent, costs_of(spent), after),
         "claims": claims.summary(claims.ledger(claims.load(), tables)),
+        "real": real_text.gate_sentence(),
     }
 
 

@@ -11,7 +11,7 @@ from ranks import together
 from skilled import passages
 
 from pzlib.engine import models
-from pzlib.engine.generation import _by_vllm, ask, in_turn, place
+from pzlib.engine.generation import _by_vllm, ask, holding, in_turn, place, spoken
 from pzlib.prompts import TINY, generator_prompt
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
@@ -158,3 +158,34 @@ def test_next_to_no_top_p_leaves_the_most_likely_answer(skilled):
     texts = [generator_prompt(passage.text, TINY) for passage in passages(3)]
     for group in ask(run, tokenizer, texts, asked_by(model), torch.Generator().manual_seed(0)):
         assert len({tuple(answer.ids) for answer in group}) == 1 and {answer.entropy for answer in group} == {0.0}
+
+
+class Letters:
+    """A tokenizer whose tokens are these strings; the last is the end token."""
+
+    tokens = ["It is ", "\\boxed{", "a", "}", "}\n", "\n\n", "Passage:", "<end>"]
+
+    def __len__(self):
+        return len(self.tokens)
+
+    def batch_decode(self, rows, **_):
+        return ["".join(self.tokens[i] for i in row) for row in rows]
+
+
+def test_a_line_ends_an_answer_whose_last_letters_a_token_may_share_with_it():
+    tokenizer, stop = Letters(), ("\n",)
+    assert holding(tokenizer, stop) == (4, 5) and holding(tokenizer, ()) == ()
+    rows = [[0, 1, 2, 4], [0, 1, 2, 3, 5], [0, 1, 2, 3, 7], [0, 1, 2, 3]]
+    answer = "It is \\boxed{a}"
+    assert spoken(tokenizer, rows, [False, False, False, True], stop) == [answer] * 4
+    # without such words nothing but the end token goes
+    assert spoken(tokenizer, [[2, 4, 6, 7], [2, 5]], [False, True]) == ["a}\nPassage:", "a\n\n"]
+
+
+@pytest.mark.parametrize("objective", ["random_span", "rlvr", "rpt", "rlpt", "rlp"])
+def test_only_forms_of_the_template_end_with_its_line(objective):
+    ends = {"rpt": [], "rlpt": [], "rlp": ["</think>"]}.get(objective, ["\n"])
+    run = Run(tier="gpu", objective=objective, template="three_shot")
+    assert run.method.stop_words(run) == ends
+    plain = Run(tier="gpu", objective=objective)
+    assert plain.method.stop_words(plain) == [end for end in ends if end != "\n"]

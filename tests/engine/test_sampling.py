@@ -12,6 +12,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from pzlib.engine import sampling
 from pzlib.engine.sampling import can_branch, draw, sample
 
 EOS, PAD = 1, 0
@@ -180,3 +181,15 @@ def test_a_window_longer_than_the_trial_is_seen_too():
 def test_an_empty_prompt_is_refused_in_words(model):
     with pytest.raises(ValueError, match="prompt_ids: a prompt without tokens"):
         run(model, [[5], []])
+
+
+def test_what_all_prompts_begin_with_is_read_once(model, monkeypatch):
+    head = [7, 8, 9, 10, 11, 12]
+    prompts, read = [[*head, *own] for own in PROMPTS], []
+    want = run(model, prompts)
+    hook = model.register_forward_pre_hook(lambda m, a, k: read.append(k["input_ids"].numel()), with_kwargs=True)
+    monkeypatch.setattr(sampling, "SHARED", len(head))
+    got = run(model, prompts)
+    hook.remove()
+    same(got, want)
+    assert read[:2] == [len(head), len(prompts) * max(map(len, PROMPTS))]

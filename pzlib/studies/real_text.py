@@ -1,0 +1,106 @@
+"""One learning curve on real text: a real model of 135 million parameters, leads of Wikipedia, 500 articles held out.
+No study of the list: it has a model, a text and an exam of its own, whatever the tier. `make test-real` fetches both.
+
+`python -m pzlib.studies.real_text` makes its runs one at a time (20 minutes each on one core), goes on where it was
+stopped, and brings each finished run into data/results/real_text."""
+
+import sys
+
+import pandas as pd
+
+from pzlib.paths import REPO, root
+from pzlib.run import Run
+from pzlib.studies.results import load
+
+FOLDER = "data/results/real_text"
+SEEDS = (0, 1)
+# Adapters: their checkpoints are small. Passages, groups and lengths are what a core can do in 20 minutes.
+SETTINGS = {
+    "tier": "gpu", "model": "data/models/smollm2-135m", "corpus": "data/corpus/leads.jsonl", "corpus_config": "",
+    "held_out": "data/corpus/leads_held_out.jsonl", "corpus_limit": 4000, "min_tokens": 32, "max_tokens": 64,
+    "template": "three_shot", "span_words": 3, "steps": 60, "passages": 1, "group": 4, "lora_rank": 16,
+    "learning_rate": 2e-4, "schedule": "constant", "max_prompt_tokens": 320, "max_completion_tokens": 32,
+    "micro_batch_rows": 16, "dtype": "float32", "eval_every": 20, "eval_items": 32, "save_every": 10, "keep_every": 0,
+}  # fmt: skip
+ARMS = {
+    "random spans, likelihood": {"objective": "random_span", "reward": "avg_logprob"},
+    "continued pretraining": {"objective": "continued_pretraining", "passages": 4, "micro_batch_rows": 4},
+    "random spans, random reward": {"objective": "random_span", "reward": "random"},
+}
+
+
+def runs() -> list[tuple[str, Run]]:
+    """(arm, Run) of every arm and seed, whole seeds first.
+
+    >>> [(arm, run.seed) for arm, run in runs()][:2]
+    [('random spans, likelihood', 0), ('continued pretraining', 0)]
+    """
+    return [(arm, Run(**SETTINGS | own, seed=seed)) for seed in SEEDS for arm, own in ARMS.items()]
+
+
+def curve(folder=None) -> pd.DataFrame:
+    """A row an arm and step of the stored runs, means over seeds: nats a token of the hidden words behind each of WAYS,
+    what the own reasoning adds to none and to another's, well-formed answers (%), tokens an answer, bits a byte.
+
+    folder: default FOLDER. Empty, with a line that names the command, where no run is stored.
+    """
+    from pzlib.evaluation.held_out import FORM, TEXT, WAYS, bits, nats
+
+    arms = {run.run_id: arm for arm, run in runs()}
+    try:
+        rows = load("tinybench", folder=folder or REPO / FOLDER)
+    except FileNotFoundError:
+        rows = pd.DataFrame(columns=["run_id", "seed", "step", "task", "accuracy", "length"])
+    rows = rows[rows["run_id"].isin(arms)]
+    if rows.empty:
+        print("not run yet: `make test-real`, then `python -m pzlib.studies.real_text`")
+    rows = rows.assign(arm=pd.Categorical(rows["run_id"].map(arms), list(ARMS)))
+    each = rows.pivot(index=["arm", "step", "seed"], columns="task", values="accuracy").reindex(
+        columns=[*WAYS, FORM, TEXT]
+    )
+    own, none, other = (each[way].map(nats) for way in WAYS)
+    lengths = rows[rows["task"] == FORM].set_index(["arm", "step", "seed"])["length"]
+    found = pd.DataFrame({
+        "own": own, "none": none, "another's": other, "own - none": own - none, "own - another's": own - other,
+        "well-formed": 100 * each[FORM], "length": lengths.reindex(each.index), "bits": each[TEXT].map(bits),
+        "seeds": 1,
+    })  # fmt: skip
+    by = found.astype(float).groupby(["arm", "step"], observed=True)
+    return by.mean().assign(seeds=by["seeds"].sum().astype(int))
+
+
+def gate_sentence(folder=None) -> str:
+    """What the gate's stored rows state of the model at both templates, as the README prints it; "not run" without.
+
+    folder: default that of the tier gpu.
+    """
+    try:
+        rows = load("gate", "gpu", folder)
+    except FileNotFoundError:
+        rows = pd.DataFrame(columns=["model", "template", "number", "value"])
+    rows = rows[rows["model"] == SETTINGS["model"]].drop_duplicates(["template", "number"], keep="last")
+    found, parts = rows.pivot(index="number", columns="template", values="value"), []
+    for template, how in (("paper", "asked zero-shot"), ("three_shot", "after three examples")):
+        if template not in found:
+            parts.append(f"{how}: *not run*")
+            continue
+        own = found[template]
+        shares = [own["legal"], own["random_span/parsed"], own["random_span/pass@1"], own["random_span/alive"]]
+        legal, parsed, right, alive = (f"{100 * share:.1f} %" for share in shares)
+        parts.append(
+            f"{how} (`{template}`), {legal} of its masks are legal; on {own['random_span/masks']:.0f} random spans "
+            f"{parsed} of the answers parse, pass@1 is {right}, and {alive} of the groups have signal"
+        )
+    return f"SmolLM2-135M-Instruct at 4 bits on leads of Wikipedia: {'; '.join(parts)}."
+
+
+def main() -> int:
+    from pzlib.studies import queue
+
+    found = queue.play([run for _, run in runs()], jobs=1, results=root() / FOLDER)
+    print(curve(root() / FOLDER).round(3))
+    return int(any(what.startswith("failed") for what in found.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
