@@ -13,7 +13,7 @@ from pzlib.engine.memory import shares
 from pzlib.errors import near_names, refuse_unknown, typed
 from pzlib.objectives.likelihood import LIKELIHOODS
 from pzlib.paths import NAME, locate, root
-from pzlib.tiers import TIERS
+from pzlib.tiers import TIERS, differing
 
 TIER = object()  # the default of a setting that every tier gives
 
@@ -144,7 +144,7 @@ class Run:
         if self.tier not in TIERS:
             raise ValueError(f"tier: {self.tier!r} is not a tier; {near_names(self.tier, TIERS)}")
         typed("objective", self.objective, str)
-        own = TIERS[self.tier] | self.method.tiers.get(self.tier, {})
+        own = TIERS[self.tier] | differing(self.method.tiers, self.tier)
         for f in fields(self):
             value = getattr(self, f.name)
             if value is None:

@@ -20,6 +20,7 @@ from pzlib.engine.memory import (
     spread,
     vllm_cache,
 )  # fmt: skip
+from pzlib.tiers import WORLDS
 
 BANDWIDTH = 0.6  # of a device's, reached in decoding: an assumption, like the share of arithmetic that is reached
 LAUNCH = 4e-4  # seconds a layer and token of transformers' sampling, whose kernels are started one by one
@@ -186,7 +187,7 @@ def plan(run, hardware=None, gpus=None, prompt=None, completion=None, mfu=0.35):
     prompt, completion: mean tokens a row, by default half and a quarter of the most. Raises ValueError and
     FileNotFoundError naming what is wrong: hardware, model, lengths, a number of GPUs that cuts a step's rows.
     """
-    hardware = hardware or ("cpu" if run.tier in ("smoke", "mini") else "h100-80gb")
+    hardware = hardware or ("cpu" if WORLDS[run.tier].small else "h100-80gb")
     gpus = gpus if gpus is not None else 8 if run.tier == "paper" and run.processes == 1 else run.processes
     for name, given, most in (
         ("prompt-tokens", prompt, run.max_prompt_tokens),

@@ -16,9 +16,10 @@ from pzlib.masking import Passage, apply_mask
 from pzlib.prompts import TINY, generator_prompt, parse_boxed, parse_mask, predictor_prompt, question_prompt
 from pzlib.rewards import predictor_reward
 from pzlib.stats import clustered_ci, pass_at_k
+from pzlib.tiers import WORLDS
 from pzlib.words import kind_of
 from pzlib.world import tinywiki
-from pzlib.world.facts import GENERAL, MATH, TASKS
+from pzlib.world.facts import GENERAL, MATH, TASKS, Fact
 from pzlib.world.tinywiki import kind_class
 
 THINK, DIRECT = "Think :", "\\boxed{"  # how tinybase's text begins an answer with a reasoning, and one without
@@ -64,18 +65,34 @@ def questions(task: str, items: int, seed: int = 0) -> list[tuple[str, str]]:
     >>> questions("sum", 1)
     [('What is 36 plus 16 ?', '52')]
     """
+    return [(fact.question, fact.answer) for fact in exam(task, items, seed)]
+
+
+def exam(task: str, items: int, seed: int = 0, version: int = 1, side: str = "test") -> list[Fact]:
+    """Up to `items` Facts of a task with different questions; of the second world of a side, see `tinywiki.exam`.
+
+    In the first world the form is held out: what is asked is never a question, but stands in the base's text. In the
+    second, instances are: those of "test" and of "validation" are in no text that a base or a run reads. Questions of
+    one `Fact.instance` belong together in an interval.
+    """
+    if version == 2:
+        return tinywiki.exam(task, items, seed, side)
     rng, found = random.Random(f"tinybench/{task}/{seed}"), {}
     for _ in range(50 * items):
         fact = TASKS[task](rng, True)
-        found[fact.question] = fact.answer
+        found[fact.question] = fact
         if len(found) == items:
             break
-    return list(found.items())
+    return list(found.values())
 
 
-def held_out(world: str, limit: int) -> list[Passage]:
-    """`limit` passages of a small world that no run and no base reads: a run's seed is 0 or more, theirs is -1."""
-    return tinywiki.passages(world, limit, seed=-1)
+def held_out(world: str, limit: int, side: str = "test") -> list[Passage]:
+    """`limit` passages of a small world that no run and no base reads: a run's seed is 0 or more, theirs is -1.
+
+    side: of the second world. No sentence of them but set phrases is in any text of training; of the first world's
+    passages, single sentences may be.
+    """
+    return tinywiki.passages(world, limit, -1, side if tinywiki.world(world).version == 2 else "train")
 
 
 def spans(passages: Sequence[Passage], per_kind: int, seed: int = 0) -> list[tuple[str, str, str]]:
@@ -91,14 +108,17 @@ def spans(passages: Sequence[Passage], per_kind: int, seed: int = 0) -> list[tup
     return [item for kind in sorted(found) for item in found[kind]]
 
 
-def tinybench(model, tokenizer, items: int = 64, samples: int = 4, seed: int = 0) -> list[dict]:
+def tinybench(
+    model, tokenizer, items: int = 64, samples: int = 4, seed: int = 0, version: int = 1, side: str = "test"
+) -> list[dict]:
     """One row per task of TinyBench: mean@`samples` at temperature 1; the columns of a run's eval.csv but `step`.
 
     `n` counts answers. Sampled and not greedy, because the base reasons in half of its answers: to which half the most
-    likely one belongs is decided by a hair. The questions depend on `items` and `seed` alone.
+    likely one belongs is decided by a hair. The questions depend on `items`, `seed`, and the world's version and side
+    (see `exam`) alone.
     """
-    pairs = [(task, *pair) for task in TASKS for pair in questions(task, items, seed)]
-    asked = [(task, question_prompt(question, TINY), answer) for task, question, answer in pairs]
+    facts = [fact for task in TASKS for fact in exam(task, items, seed, version, side)]
+    asked = [(fact.task, question_prompt(fact.question, TINY), fact.answer) for fact in facts]
     scored, prompts = _scored(model, tokenizer, asked, samples, seed), _prompts(asked)
     return [row(task, "math" if task in MATH else "general", scored[task], samples, prompts[task])
             for task in (*GENERAL, *MATH)]  # fmt: skip
@@ -106,7 +126,7 @@ def tinybench(model, tokenizer, items: int = 64, samples: int = 4, seed: int = 0
 
 def described(run) -> str:
     """TinyBench of a run's model, as `pzlib evaluate` prints it: a line a task, and the mean of each group."""
-    table = pd.DataFrame(tinybench(*to_ask(run), items=run.eval_items))
+    table = pd.DataFrame(tinybench(*to_ask(run), items=run.eval_items, **world_of(run)))
     table = table[["task", "group", "n", "correct", "accuracy", "length", "reasoned"]]
     table[["accuracy", "reasoned"]] *= 100
     names = {"accuracy": "accuracy, %", "length": "tokens per answer", "reasoned": "reasoned first, %"}
@@ -116,10 +136,17 @@ def described(run) -> str:
     return "\n".join(lines)
 
 
-def small_world(items: int) -> Evaluation:
+def world_of(run) -> dict:
+    """Which world a run is asked about, and which side of it: what `tinybench` and `small_world` take."""
+    named = WORLDS[run.tier]
+    return {"version": named.version, "side": named.asked}
+
+
+def small_world(items: int, version: int = 1, side: str = "test") -> Evaluation:
     """TinyBench, and as group "spans" the accuracy on masked words of unseen passages that reasoning can deduce, at
     temperature 1 ("other spans": trivial and irreducible words)."""
-    masked = spans(held_out("tinywiki", 400), max(4, items // 4), seed=-1)
+    text = "tinywiki" if version == 1 else "tinywiki2"
+    masked = spans(held_out(text, 400, side), max(4, items // 4), seed=-1)
     asked = [(kind_class(kind), predictor_prompt(text, TINY), target) for kind, text, target in masked]
 
     prompts = _prompts(asked)
@@ -128,14 +155,14 @@ def small_world(items: int) -> Evaluation:
         scored = _scored(model, tokenizer, asked, repeats=4)
         own = [row(kind, "spans" if kind == "reasoning" else "other spans", scored[kind], 4, prompts[kind])
                for kind in sorted(scored)]  # fmt: skip
-        return tinybench(model, tokenizer, items) + own
+        return tinybench(model, tokenizer, items, version=version, side=side) + own
 
     return Evaluation("small_world", ask)
 
 
 def of_run(run) -> Evaluation:
     """`small_world` with as many questions a task as the run wants."""
-    return small_world(run.eval_items)
+    return small_world(run.eval_items, **world_of(run))
 
 
 def _scored(model, tokenizer, asked, repeats, seed=0, start=""):

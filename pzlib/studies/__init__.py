@@ -18,7 +18,7 @@ from pzlib.run import Run
 from pzlib.studies import queue, results
 from pzlib.studies.metrics import GROUPS
 from pzlib.studies.records import BASELINES, MASKING, PROXY, STUDIES, Study
-from pzlib.tiers import TIERS, WORLDS
+from pzlib.tiers import LIKE, TIERS, WORLDS, differing
 from pzlib.world import tinywiki
 
 SWEEP = "data/results/sweep"
@@ -50,7 +50,7 @@ def arms_of(name: str | Study, tier: str, seeds=None, settings=None) -> list[tup
     """
     settings = _given(settings)
     study = name if isinstance(name, Study) else study_of(name)
-    short = {"steps": study.steps, "eval_every": study.steps} if study.steps and tier == "mini" else {}
+    short = {"steps": study.steps, "eval_every": study.steps} if study.steps and LIKE.get(tier, tier) == "mini" else {}
     out, found = left_out(study, tier), []
     for seed in seeds or (study.seeds[:1] if tier == "smoke" else study.seeds):
         for arm in study.arms:
@@ -60,7 +60,7 @@ def arms_of(name: str | Study, tier: str, seeds=None, settings=None) -> list[tup
             if "start" in own:
                 own["model"] = start_of(own.pop("start"), tier, seed, settings)[1]
             swept = study.rate_of or own.get("objective", "pretrainzero")
-            rate = {"learning_rate": best_rate(swept)} if tier in ("mini", "smoke") else {}
+            rate = {"learning_rate": best_rate(swept)} if WORLDS[tier].small else {}
             found.append((arm, Run(**{"tier": tier, "seed": seed, **rate, **short, **own})))
     return found
 
@@ -88,7 +88,7 @@ def settings_of(study: Study, arm: str, tier: str, settings=None) -> dict:
     method = objectives.method(own.get("objective", "pretrainzero"))
     if not world.small:
         if study.base_of:
-            theirs = TIERS[tier] | objectives.method(study.base_of).tiers.get(tier, {})
+            theirs = TIERS[tier] | differing(objectives.method(study.base_of).tiers, tier)
             shared = {setting: theirs[setting] for setting in (SHARED[:1] if method.reads_problems else SHARED)}
         mini = TIERS["mini"]
         for setting, size in (("passages", "passages"), ("random_span_steps", "steps")):
@@ -103,7 +103,7 @@ def settings_of(study: Study, arm: str, tier: str, settings=None) -> dict:
     if "base" in own:
         own["model"] = getattr(world, own.pop("base"))
         own = (world.smaller_settings if method.has_generator else {}) | own
-    found, default = shared | given | own, method.tiers.get(tier, {}).get("entropy_model")
+    found, default = shared | given | own, differing(method.tiers, tier).get("entropy_model")
     of = world.proxies.get(found.get("model", world.base))
     if found.get("entropy_model") == PROXY:
         found["entropy_model"] = of or PROXY

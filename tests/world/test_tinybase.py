@@ -4,7 +4,6 @@ import json
 import math
 import random
 from dataclasses import replace
-from itertools import islice
 
 import pandas as pd
 import pytest
@@ -14,10 +13,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from pzlib.evaluation.small_world import BOUNDS, next_tokens, places, properties
 from pzlib.paths import REPO
 from pzlib.prompts import parse_boxed, parse_mask
-from pzlib.world.tinybase import SIZES, STAGES, batches, document, pretrain, tokenizer
+from pzlib.world.tinybase import BASES, STAGES, batches, document, pretrain, tokenizer
 from pzlib.world.tinywiki import WORLDS, passages
 
-SHIPPED = [name for name in SIZES if (REPO / "data" / name / "config.json").exists()]
+SHIPPED = [name for name in BASES if (REPO / "data" / name / "config.json").exists()]
 
 
 def test_text_comes_back_from_its_tokens_one_word_one_token():
@@ -45,9 +44,9 @@ def test_documents_show_every_kind_both_with_and_without_reasoning():
 
 def test_batches_learn_nothing_from_prompts_and_padding():
     tok = tokenizer()
-    for ids, labels, _ in islice(batches(tok, replace(STAGES[0], tokens=10_000), seed=0), 5):
+    for ids, labels, tokens in batches(tok, STAGES[0], random.Random(0), drawn=0):
         learned = labels != -100
-        assert (labels[learned] == ids[learned]).all()
+        assert (labels[learned] == ids[learned]).all() and tokens == (ids != tok.pad_token_id).sum()
         assert not (ids[learned] == tok.pad_token_id).any()
         assert ((ids == tok.eos_token_id) & ~learned).sum() == 0  # every document's end is learned
 
@@ -75,8 +74,8 @@ def test_the_shipped_base_has_the_properties_the_small_tier_rests_on():
 def test_shipped_models_are_small_and_know_the_worlds_words(name):
     folder = REPO / "data" / name
     tok = AutoTokenizer.from_pretrained(folder)
-    assert tok.get_vocab() == tokenizer().get_vocab()
-    assert sum(f.stat().st_size for f in folder.iterdir()) < 10e6
+    assert tok.get_vocab() == tokenizer(BASES[name][1]).get_vocab()
+    assert sum(f.stat().st_size for f in folder.iterdir()) < 5e6 if BASES[name][1] == 2 else 10e6
 
 
 def test_next_tokens_ranks_by_entropy_and_says_what_a_greedy_reader_gets_right(tiny_model):
