@@ -207,9 +207,14 @@ def span_accuracy(
     return [(kind, int(sum(right for right, *_ in scored[i]))) for i, (kind, *_) in enumerate(items)]
 
 
+def _fresh(name, limit, seed):
+    """Passages that a base has not read: of the second world the side "test"."""
+    return tinywiki.passages(name, limit, seed, "test" if tinywiki.world(name).version == 2 else "train")
+
+
 def position_kinds(name: str, limit: int = 300, seed: int = 99) -> pd.Series:
     """Share of the positions of a world that are of each kind."""
-    counts = Counter(kind for passage in tinywiki.passages(name, limit, seed) for _, _, kind in passage.kinds)
+    counts = Counter(kind for passage in _fresh(name, limit, seed) for _, _, kind in passage.kinds)
     return pd.Series(counts).sort_values(ascending=False) / sum(counts.values())
 
 
@@ -237,7 +242,7 @@ def next_token_entropy(model, tokenizer, name: str, limit: int = 100, seed: int 
 
     Read from the left, what only follows from both sides can't be deduced either: it counts as irreducible here.
     """
-    shown = tinywiki.passages(name, limit, seed)
+    shown = _fresh(name, limit, seed)
     kinds = [kind for passage in shown for _, _, kind in passage.kinds[1:]]
     seen = ["irreducible" if kind.endswith("_inverse") else kind_class(kind) for kind in kinds]
     return next_tokens(model, tokenizer, [p.text for p in shown]).assign(kind=kinds, from_left=seen)
@@ -259,9 +264,9 @@ def places(model, tokenizer, names: Iterable[str], limit: int = 100) -> pd.DataF
     return 100 * pd.DataFrame(rows).T
 
 
-def base_spans(model, tokenizer, per_kind: int = 24, seed: int = 99) -> pd.DataFrame:
+def base_spans(model, tokenizer, per_kind: int = 24, seed: int = 99, name: str = "tinywiki") -> pd.DataFrame:
     """One row per kind and way of answering (free, reasoning, direct): n, pass@1 and pass@8 at temperature 1."""
-    items = spans(tinywiki.passages("tinywiki", 800, seed), per_kind, seed)
+    items = spans(_fresh(name, 800, seed), per_kind, seed)
     rows = []
     for way, start in (("free", ""), ("reasoning", THINK), ("direct", DIRECT)):
         for kind, hits in span_accuracy(model, tokenizer, items, repeats=8, start=start, seed=seed):
@@ -272,9 +277,11 @@ def base_spans(model, tokenizer, per_kind: int = 24, seed: int = 99) -> pd.DataF
     return means[["kind", "class", "way", "n", "pass@1", "pass@8"]]
 
 
-def base_masks(model, tokenizer, limit: int = 100, repeats: int = 8, seed: int = 99) -> pd.Series:
+def base_masks(
+    model, tokenizer, limit: int = 100, repeats: int = 8, seed: int = 99, name: str = "tinywiki"
+) -> pd.Series:
     """Share of the generator's masks by class of what they hide; "illegal" is a class too. Sums to 1."""
-    shown = tinywiki.passages("tinywiki", limit, seed)
+    shown = _fresh(name, limit, seed)
     texts, _ = complete(model, tokenizer, [generator_prompt(p.text, TINY) for p in shown], repeats, 1.0, seed)
     classes = Counter({"illegal": 0})
     for i, text in enumerate(texts):
@@ -284,16 +291,20 @@ def base_masks(model, tokenizer, limit: int = 100, repeats: int = 8, seed: int =
     return pd.Series(classes).sort_values(ascending=False) / len(texts)
 
 
-def properties(model, tokenizer) -> pd.DataFrame:
-    """Every property of `BOUNDS` measured: columns property, value, lowest, highest, holds."""
-    shares = places(model, tokenizer, ("tinywiki", "tinywiki_clean")) / 100
-    table = base_spans(model, tokenizer)
+def properties(model, tokenizer, version: int = 1) -> pd.DataFrame:
+    """Every property of `BOUNDS` measured: columns property, value, lowest, highest, holds.
+
+    version: of the world; the second has more, see `pzlib.evaluation.bases`.
+    """
+    name = "tinywiki" if version == 1 else "tinywiki2"
+    shares = places(model, tokenizer, (name, f"{name}_clean")) / 100
+    table = base_spans(model, tokenizer, name=name)
     by_way = table[table["class"] == "reasoning"].groupby("way")[["pass@1", "pass@8"]].mean()
     rungs = table[(table["class"] == "reasoning") & (table.way == "free")]["pass@1"]
-    masks = base_masks(model, tokenizer)
+    masks = base_masks(model, tokenizer, name=name)
     legal = masks.drop("illegal") / (1 - masks["illegal"])
     values = [
-        shares.loc["tinywiki", "deducible positions"],
+        shares.loc[name, "deducible positions"],
         *shares["top fifth: irreducible"],
         by_way.loc["free", "pass@1"],
         by_way.loc["free", "pass@8"],

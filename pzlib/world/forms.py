@@ -7,7 +7,7 @@ from dataclasses import replace
 from pzlib.masking import MASK, apply_mask
 from pzlib.prompts import TINY, generator_prompt, next_token_prompt, predictor_prompt, question_prompt
 from pzlib.world.facts import reasoned
-from pzlib.world.second import TASKS_2
+from pzlib.world.second import STATED, TASKS_2
 from pzlib.world.tinywiki import KNOWLEDGE_2, SECOND, Word, kind_class, vocabulary, words
 
 VOCABULARY = vocabulary(2)
@@ -15,6 +15,12 @@ NO_REASON = {"trivial": "a plain word", "irreducible": "nothing tells"}
 TEXTS = {"tinywiki2": 0.4, "tinywiki2_clean": 0.3, "tinymath2": 0.3}
 LEFT = (0.0, 0.0, 0.5, 1.0)  # the knob `left` of a passage: half of them have no running count
 CLASSES = {"trivial": 2, "irreducible": 2, "left": 1, "right": 1}  # what a span is, and how often; see `class_of`
+DEPTHS = tuple(f"chain_{depth}" for depth in range(1, 5))
+KINDS = {  # what is asked for alike: every task, and every depth of the ladder
+    "left": (*(task for task in STATED if task != "chain"), *DEPTHS),
+    # what a language, a count or a land in the east follows from can't be told from them
+    "right": (*(task for task in STATED if task not in ("chain", "language", "east", "count")), *DEPTHS),
+}
 ANSWER = 32  # tokens that an answer has at most, its end with it: what the tier's runs have room for
 FIRST_CUT = 5  # the words before a cut, at least: `min_context` of the small tiers
 DEDUCIBLE_CUTS = 0.3  # of the cuts are before a word that follows from what is on its left
@@ -30,26 +36,37 @@ def class_of(kind: str) -> str:
     return "right" if kind.endswith("_inverse") else "left" if kind_class(kind) == "reasoning" else kind
 
 
-def passage(rng: random.Random, longest: int) -> list[Word]:
-    """The words of a passage of training, of one to `longest` sentences."""
-    world = SECOND[rng.choices(list(TEXTS), list(TEXTS.values()))[0]]
-    sentences = rng.randint(1, min(longest, world.sentences))
-    return words(rng, replace(world, sentences=sentences, left=rng.choice(LEFT)))
+def passage(rng: random.Random, longest: int, side: str = "train", task: str = "") -> list[Word]:
+    """The words of a passage of one to `longest` sentences; a base reads the side "train" alone.
+
+    task: one that is stated in it more often than others, so that what is rare is asked for as often as what is not.
+    """
+    shares = {name: share for name, share in TEXTS.items() if task in ("", "tally", *SECOND[name].tasks)}
+    world = SECOND[rng.choices(list(shares), list(shares.values()))[0]]
+    sentences, left = rng.randint(1, min(longest, world.sentences)), rng.choice(LEFT)
+    if task == "tally":
+        left = 1.0
+    elif task:
+        tasks = world.tasks + (task,) * len(world.tasks)
+        world = replace(world, tasks=tasks, density=max(0.5, world.density))
+    return words(rng, replace(world, sentences=sentences, left=left), side)
 
 
-def _place(rng, flat: list[Word], wanted: str, first: int = 0) -> int | None:
-    """A word of class `wanted`, from the word `first` on: of every kind alike; None where there is none."""
+def _place(rng, flat: list[Word], wanted: str, first: int = 0, kind: str = "") -> int | None:
+    """A word of class `wanted`, from the word `first` on, of that kind or of every kind alike; None: there is none."""
     kinds = {}
-    for i, (_, kind, _) in enumerate(flat[first:], first):
-        if class_of(kind) == wanted:
-            kinds.setdefault(kind, []).append(i)
+    for i, (_, own, _) in enumerate(flat[first:], first):
+        if class_of(own) == wanted and own.removesuffix("_inverse").startswith(kind):
+            kinds.setdefault(own, []).append(i)
     return rng.choice(kinds[rng.choice(sorted(kinds))]) if kinds else None
 
 
-def _drawn(rng, longest: int, first: int = 0, wanted: str = "") -> tuple[list[Word], int]:
-    """A passage and the place of a word in it, of a class drawn by CLASSES."""
+def _drawn(rng, longest: int, side: str, first: int = 0, wanted: str = "") -> tuple[list[Word], int]:
+    """A passage and the place of a word in it: of a class drawn by CLASSES, and of every task and depth alike."""
     wanted = wanted or rng.choices(list(CLASSES), list(CLASSES.values()))[0]
-    while (at := _place(rng, flat := passage(rng, longest), wanted, first)) is None:
+    kind = rng.choice(KINDS[wanted]) if wanted in KINDS else ""
+    task = "chain" if kind.startswith("chain") else kind
+    while (at := _place(rng, flat := passage(rng, longest, side, task), wanted, first, kind)) is None:
         pass
     return flat, at
 
@@ -74,24 +91,24 @@ def _answer(rng, why: str, said: str) -> str:
     return reasoned(why, said) if rng.random() < 0.5 and _fits(why, said) else f"\\boxed{{ {said} }}"
 
 
-def prediction(rng: random.Random, longest: int) -> tuple[str, str]:
+def prediction(rng: random.Random, longest: int, side: str = "train") -> tuple[str, str]:
     """What is under a mask: the form of PretrainZero's predictor, of random spans and of supervised fine-tuning."""
     while True:
-        flat, first = _drawn(rng, longest)
+        flat, first = _drawn(rng, longest, side)
         said, why = _span(rng, flat, first)
         masked = apply_mask(" ".join(word for word, _, _ in flat), said)
         if masked is not None:
             return predictor_prompt(masked.text, TINY), _answer(rng, why, said)
 
 
-def mask(rng: random.Random, longest: int) -> tuple[str, str]:
+def mask(rng: random.Random, longest: int, side: str = "train") -> tuple[str, str]:
     """What to hide: three masks of a passage in turn, each behind its sentence up to there, so that copying is learned.
 
     With a reasoning, what the hidden word follows from comes first. A sentence too long for the answer is quoted from
     its end: a mask that nothing leads up to is often a word that is not there.
     """
     while True:
-        flat = passage(rng, longest)
+        flat = passage(rng, longest, side)
         spoken, asked = [word for word, _, _ in flat], []
         for _ in range(30):
             first = _place(rng, flat, rng.choices(list(CLASSES), list(CLASSES.values()))[0])
@@ -109,16 +126,16 @@ def mask(rng: random.Random, longest: int) -> tuple[str, str]:
                 return generator_prompt(" ".join(spoken), TINY), " <eos> Mask : ".join(asked)
 
 
-def cut(rng: random.Random, longest: int) -> tuple[str, str]:
+def cut(rng: random.Random, longest: int, side: str = "train") -> tuple[str, str]:
     """The next word of a passage that breaks off: the form of RPT, RLP and both rules on next tokens.
 
     Anywhere from the sixth word on, or in DEDUCIBLE_CUTS before a word that follows from the left. RLP's thought is
     what comes before the box. From the left, a word that needs what is on its right can't be told.
     """
     if rng.random() < DEDUCIBLE_CUTS:
-        flat, at = _drawn(rng, longest, FIRST_CUT, "left")
+        flat, at = _drawn(rng, longest, side, FIRST_CUT, "left")
     else:
-        while len(flat := passage(rng, longest)) <= FIRST_CUT:
+        while len(flat := passage(rng, longest, side)) <= FIRST_CUT:
             pass
         at = rng.randrange(FIRST_CUT, len(flat))
     word, kind, reason = flat[at]
@@ -127,11 +144,11 @@ def cut(rng: random.Random, longest: int) -> tuple[str, str]:
     return next_token_prompt(" ".join(word for word, _, _ in flat[:at]), TINY), _answer(rng, why, word)
 
 
-def segment(rng: random.Random, longest: int) -> tuple[str, str]:
+def segment(rng: random.Random, longest: int, side: str = "train") -> tuple[str, str]:
     """The next sentence, or the one between two others: the forms of RLPT. No sentence here follows from another."""
     middle = rng.random() < 0.5
     while True:
-        flat = passage(rng, max(longest, 2))
+        flat = passage(rng, max(longest, 2), side)
         ends = [i + 1 for i, (word, _, _) in enumerate(flat) if word == "."]
         sentences = [flat[a:b] for a, b in zip([0, *ends], ends, strict=False)]
         found = [i for i in range(1, len(sentences) - middle) if SHORT <= len(sentences[i]) <= ANSWER - 8]
@@ -145,26 +162,29 @@ def segment(rng: random.Random, longest: int) -> tuple[str, str]:
     return asked, _answer(rng, why, text[at])
 
 
-def question(rng: random.Random, longest: int = 0) -> tuple[str, str]:
-    """A question of TinyBench's tasks, of the instances of training."""
-    fact = TASKS_2[rng.choice(sorted(TASKS_2))](rng, "train")
+def question(rng: random.Random, longest: int = 0, side: str = "train") -> tuple[str, str]:
+    """A question of TinyBench's tasks, of the instances of that side."""
+    fact = TASKS_2[rng.choice(sorted(TASKS_2))](rng, side)
     return question_prompt(fact.question, TINY), _answer(rng, fact.reason, fact.answer)
 
 
-def knowledge(rng: random.Random, longest: int = 0) -> tuple[str, str]:
-    """Eight lines of what the world knows: where cities are, what is spoken, sums of the instances of training."""
-    return "", " ".join(rng.sample(KNOWLEDGE_2[rng.choice(list(KNOWLEDGE_2))], 8))
+def knowledge(rng: random.Random, longest: int = 0, side: str = "train") -> tuple[str, str]:
+    """Eight lines of what the world knows: in a third where cities are and what is spoken there, else sums.
+
+    Of the sums of two numbers only those of training: whether a base adds what it never read added is left to it.
+    """
+    return "", " ".join(rng.sample(KNOWLEDGE_2["places" if rng.random() < 1 / 3 else "sums"], 8))
 
 
-def again(rng: random.Random, longest: int = 0) -> tuple[str, str]:
+def again(rng: random.Random, longest: int = 0, side: str = "train") -> tuple[str, str]:
     """A list of any words, told twice: real text repeats itself, and copying is learned from that."""
     text = " ".join(rng.choices(VOCABULARY, k=rng.randint(6, 20)))
     return f"Passage : {text} Again :", text
 
 
-def plain(rng: random.Random, longest: int) -> tuple[str, str]:
+def plain(rng: random.Random, longest: int, side: str = "train") -> tuple[str, str]:
     """A passage as it is, which is how RLP's baseline reads it and continued pretraining learns it."""
-    return "", " ".join(word for word, _, _ in passage(rng, longest))
+    return "", " ".join(word for word, _, _ in passage(rng, longest, side))
 
 
 FORMS = {made.__name__: made for made in (plain, again, knowledge, mask, prediction, cut, segment, question)}

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from pzlib.evaluation.small_world import BOUNDS, next_tokens, places, properties
 from pzlib.paths import REPO
 from pzlib.prompts import parse_boxed, parse_mask
-from pzlib.world.tinybase import BASES, STAGES, batches, document, pretrain, tokenizer
+from pzlib.world.tinybase import BASES, STAGES, STAGES_OF, batches, document, pretrain, tokenizer
 from pzlib.world.tinywiki import WORLDS, passages
 
 SHIPPED = [name for name in BASES if (REPO / "data" / name / "config.json").exists()]
@@ -59,6 +59,43 @@ def test_equal_arguments_give_equal_weights(tmp_path):
     first, second = (AutoModelForCausalLM.from_pretrained(tmp_path / name).state_dict() for name in "ab")
     assert all(torch.equal(first[k], second[k]) for k in first)
     assert json.loads((tmp_path / "a/pretraining.json").read_text())["seed"] == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", [1, 2])
+def test_killed_and_started_again_it_ends_with_equal_weights(tmp_path, version):
+    stages = [replace(stage, tokens=60_000) for stage in STAGES_OF[version][-2:]]
+    settings = {"seed": 4, "stages": stages, "version": version}
+    pretrain("tinybase_small", tmp_path / "whole", say=lambda _: None, **settings)
+
+    class Killed(Exception):
+        pass
+
+    kept = []
+    save = torch.save
+
+    def killing(state, path):
+        save(state, path)
+        kept.append((state["number"], state["learned"]["seen"]))
+        if len(kept) in (1, 3):  # in the first stage, and in the second
+            (tmp_path / "parts" / "unfinished.new").replace(tmp_path / "parts" / "unfinished.pt")
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "save", killing)
+        for _ in range(2):
+            with pytest.raises(Killed):
+                pretrain("tinybase_small", tmp_path / "parts", say=lambda _: None, every=0, **settings)
+        pretrain("tinybase_small", tmp_path / "parts", say=lambda _: None, every=0, **settings)
+    assert {number for number, _ in kept} == {0, 1} and not (tmp_path / "parts/unfinished.pt").exists()
+    first, second = (AutoModelForCausalLM.from_pretrained(tmp_path / n).state_dict() for n in ("whole", "parts"))
+    assert all(torch.equal(first[k], second[k]) for k in first)
+
+
+def test_an_unfinished_base_of_other_settings_is_not_gone_on_with(tmp_path):
+    torch.save({"number": 0, "about": {"seed": 3}}, tmp_path / "unfinished.pt")
+    with pytest.raises(ValueError, match="out: .* holds an unfinished base of other settings; delete .*unfinished.pt"):
+        pretrain("tinybase_small", tmp_path, seed=4, stages=STAGES_OF[2][:1], version=2)
 
 
 @pytest.mark.slow
