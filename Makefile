@@ -88,5 +88,5 @@ bench: .venv/installed  ## what a step costs, as ratios, into data/results/bench
 lock: .venv/installed-dev  ## requirements/*.txt anew, from this environment and from the package index
 	$(PY) -m tests.bench.resolve --write
 
-tinybase: .venv/installed  ## pretrain data/tinybase and data/tinybase_small again, from scratch (an hour)
-	for size in tinybase tinybase_small; do $(PY) -m pzlib.world.tinybase --size $$size || exit 1; done
+tinybase: .venv/installed  ## pretrain every base in data/ again, from scratch (three hours); goes on where it was killed
+	for base in tinybase tinybase_small tinybase_a tinybase_b tinybase_c_small; do $(PY) -m pzlib.world.tinybase $$base || exit 1; done

@@ -58,13 +58,22 @@ STAGES = (
         "plain": 0.03, "knowledge": 0.1, "predictor": 0.45, "quoting generator": 0.35, "question": 0.07,
     }),
 )  # fmt: skip
-# Of the second world: every form at like shares (`pzlib.world.forms`). What is hard is learned in the second stage.
-_LIKE = {"plain": 0.1, "knowledge": 0.12, "mask": 0.17, "prediction": 0.17, "cut": 0.19, "segment": 0.1, "question": 0.15}
+# Of the second world: every form at like shares (`pzlib.world.forms`); masks, which are hardest to learn, weigh more in
+# the second stage, and predictions in the last.
 STAGES_2 = (
-    Stage(13_000_000, 3e-3, 0.15, _LIKE | {"again": 0.03}),
-    Stage(4_000_000, 1.5e-3, 0.0, _LIKE),
-    Stage(3_000_000, 1e-3, 0.0, _LIKE),
-)
+    Stage(13_000_000, 3e-3, 0.15, {
+        "plain": 0.1, "knowledge": 0.12, "mask": 0.17, "prediction": 0.17, "cut": 0.19, "segment": 0.1,
+        "question": 0.15, "again": 0.03,
+    }),
+    Stage(5_000_000, 1.5e-3, 0.0, {
+        "plain": 0.06, "knowledge": 0.08, "mask": 0.35, "prediction": 0.18, "cut": 0.17, "segment": 0.06,
+        "question": 0.1,
+    }),
+    Stage(4_000_000, 1e-3, 0.0, {
+        "plain": 0.06, "knowledge": 0.07, "mask": 0.25, "prediction": 0.25, "cut": 0.19, "segment": 0.07,
+        "question": 0.11,
+    }),
+)  # fmt: skip
 STAGES_OF = {1: STAGES, 2: STAGES_2}
 VOCABULARY = vocabulary()
 NO_REASON = forms.NO_REASON
