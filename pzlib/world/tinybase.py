@@ -59,19 +59,19 @@ STAGES = (
     }),
 )  # fmt: skip
 # Of the second world: every form at like shares (`pzlib.world.forms`); masks, which are hardest to learn, weigh more in
-# the second stage, and predictions in the last.
+# the second stage, and predictions in the last. The laws of sums that are asked come with the second: see `forms.laws`.
 STAGES_2 = (
     Stage(13_000_000, 3e-3, 0.15, {
         "plain": 0.1, "knowledge": 0.12, "mask": 0.17, "prediction": 0.17, "cut": 0.19, "segment": 0.1,
         "question": 0.15, "again": 0.03,
     }),
     Stage(5_000_000, 1.5e-3, 0.0, {
-        "plain": 0.06, "knowledge": 0.08, "mask": 0.35, "prediction": 0.18, "cut": 0.17, "segment": 0.06,
+        "plain": 0.06, "knowledge": 0.08, "laws": 0.05, "mask": 0.3, "prediction": 0.2, "cut": 0.16, "segment": 0.05,
         "question": 0.1,
     }),
     Stage(4_000_000, 1e-3, 0.0, {
-        "plain": 0.06, "knowledge": 0.07, "mask": 0.25, "prediction": 0.25, "cut": 0.19, "segment": 0.07,
-        "question": 0.11,
+        "plain": 0.06, "knowledge": 0.07, "laws": 0.04, "mask": 0.24, "prediction": 0.25, "cut": 0.18, "segment": 0.06,
+        "question": 0.1,
     }),
 )  # fmt: skip
 STAGES_OF = {1: STAGES, 2: STAGES_2}

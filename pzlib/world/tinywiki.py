@@ -98,7 +98,7 @@ KNOWLEDGE = {
 
 
 # For a base of the second world: where every city lies, also a held-out one, but not what is spoken there; of the
-# sums and differences of two numbers only those on the side of training.
+# sums and differences of two numbers those on the side of training (the others: `forms.laws`).
 KNOWLEDGE_2 = {
     "places": [f"{city} lies in {country} ." for city, country in COUNTRY_OF_2.items()] + KNOWLEDGE["places"][128:],
     "sums": [

@@ -144,7 +144,8 @@ def sentences(text):
 
 def test_no_sentence_and_no_instance_of_another_side_is_in_the_text():
     rng = random.Random(5)
-    pairs = [forms.document(rng, STAGES_2[0].shares, 5) for _ in range(6000)]
+    shares = {form: share for form, share in STAGES_2[1].shares.items() if form != "laws"}
+    pairs = [forms.document(rng, shares, 5) for _ in range(6000)]
     told = " ".join(f"{read} {learned}" for read, learned in pairs)
     said = set()
     for read, learned in pairs:
@@ -158,6 +159,17 @@ def test_no_sentence_and_no_instance_of_another_side_is_in_the_text():
     assert len(laws) > 3000
     for a, op, b in laws:
         assert side_of("add", *sorted((int(b), int(a) - int(b) * (op == "minus")))) == "train"
+
+
+def test_the_sums_that_are_asked_are_told_as_laws_and_in_nothing_else():
+    for read, learned in documents("laws", 100):
+        lines = [f"{line} ." for line in learned.removesuffix(" .").split(" . ")]
+        assert not read and len(lines) == 8 and set(lines) <= set(forms.OTHER_LAWS)
+    for line in forms.OTHER_LAWS:
+        a, op, b, _, c, _ = line.split()
+        assert int(c) == int(a) + int(b) * (1 if op == "plus" else -1)
+        assert side_of("add", *sorted((int(b), int(a) - int(b) * (op == "minus")))) != "train"
+    assert all("laws" not in stage.shares for stage in STAGES_2[:1])
 
 
 def test_every_word_is_known():
