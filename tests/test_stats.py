@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from pzlib.stats import bootstrap_ci, clustered_ci, paired_test, pass_at_k, wilson
+from pzlib.stats import bootstrap_ci, clustered_ci, paired_t, paired_test, pass_at_k, stratified_t, wilson
 
 finite = st.floats(-1e6, 1e6)
 
@@ -226,3 +226,43 @@ def test_clustered_interval_refuses(values, clusters, said):
         clustered_ci(values, clusters)
 
 
+def test_runs_of_one_base_without_error_are_tested_as_pairs():
+    found, plain = stratified_t([1.0, 2.0, 4.0]), paired_t([1.0, 2.0, 4.0], [0.0, 0.0, 0.0])
+    assert {name: found[name] for name in plain} == pytest.approx(plain) and found["df"] == 2
+
+
+def test_two_bases_and_their_errors_by_hand():
+    """Within a base the spread is 1 (s² = 1); means 2 and 6; errors 0.5 and 0: variance (1/3 + 1/3 + 1/4) / 4."""
+    found = stratified_t([1.0, 2.0, 3.0, 5.0, 6.0, 7.0], list("aaabbb"), [0.5] * 3 + [0.0] * 3)
+    variance, between = (2 / 3 + 1 / 4) / 4, (2 / 3) / 4
+    assert found["difference"] == 4 and found["df"] == pytest.approx(4 * (variance / between) ** 2)
+    half = scipy_stats.t.ppf(0.975, found["df"]) * math.sqrt(variance)
+    assert found["interval"] == pytest.approx((4 - half, 4 + half))
+    assert found["p"] == pytest.approx(2 * scipy_stats.t.sf(4 / math.sqrt(variance), found["df"]))
+
+
+@pytest.mark.parametrize(("n", "error"), [(5, 0.0), (5, 0.5), (10, 1.0)])
+def test_intervals_against_a_sampled_base_cover_the_truth_where_those_that_take_it_as_exact_do_not(n, error):
+    rng, held, taken, strata = np.random.default_rng(0), 0, 0, ["a"] * n + ["b"] * n
+    for _ in range(1000):
+        bases = np.repeat(rng.normal(0, error, 2), n)  # what sampling made of the score of each base
+        points = rng.normal(1, 1, 2 * n) - bases
+        for errors in ([error] * 2 * n, None):
+            low, high = stratified_t(points, strata, errors)["interval"]
+            held, taken = held + bool(errors and low <= 1 <= high), taken + (errors is None and low <= 1 <= high)
+    assert 930 <= held <= 975
+    assert error == 0 or taken < 920
+
+
+@pytest.mark.parametrize(
+    ("values", "strata", "errors", "said"),
+    [
+        ([1.0, 2.0], "abc", None, "strata: 3 of them"),
+        ([1.0, 2.0], "ab", None, "differences: no two are of one base"),
+        ([1.0, 2.0], "aa", [0.1, 0.2], "errors: differ within a base"),
+        ([1.0, 2.0], "aa", [0.1], "strata: 2 of them and 1 errors"),
+    ],
+)
+def test_a_test_over_bases_refuses(values, strata, errors, said):
+    with pytest.raises(ValueError, match=said):
+        stratified_t(values, strata, errors)
