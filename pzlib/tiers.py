@@ -153,7 +153,9 @@ TIERS = {
     "smoke": MINI | {"corpus_limit": 64, "steps": 12, "passages": 2, "group": 4,
                      "eval_every": 0, "eval_items": 16, "save_every": 6},
     "mini": MINI,
-    "mini2": MINI | {"model": SECOND_WORLD.base, "corpus": SECOND_WORLD.general.name, "max_completion_tokens": 32},
+    # 800 passages: RL reads each once in 200 steps, and what reads more text than RL reads the same text again.
+    "mini2": MINI | {"model": SECOND_WORLD.base, "corpus": SECOND_WORLD.general.name, "max_completion_tokens": 32,
+                     "corpus_limit": 800, "eval_every": 50, "eval_draws": 16},
     "gpu": PAPER | {"model": ONE_GPU.base, "corpus_limit": 8000, "steps": 200, "passages": 8,
                     "learning_rate": 1e-6, "max_completion_tokens": 1024, "micro_batch_rows": 8,
                     "eval_every": 50, "keep_every": 25},

@@ -16,6 +16,7 @@ from pzlib.evaluation.small_world import MAX_TOKENS, THINK, complete, row
 from pzlib.objectives.rpt import predicted, rpt_prompt, verdict
 from pzlib.objectives.targets import Target, cut, target_at, token_offsets, uncertain
 from pzlib.run import Run
+from pzlib.tiers import WORLDS
 from pzlib.words import kind_of
 from pzlib.world import tinywiki
 
@@ -117,11 +118,12 @@ def of_run(run) -> Evaluation:
 
     The scorer is the shipped base whatever the run starts from, so that every run is asked the same.
     """
-    world = run.corpus if tinywiki.is_world(run.corpus) else "tinywiki"
-    texts = [passage.text for passage in small_world.held_out(world, SPLIT_TEXTS * run.eval_items // 64 or 1)]
-    common = small_world.small_world(run.eval_items)
-    own = next_tokens(*to_ask(Run(tier="mini")), texts, EACH, run.min_context, run.template)
-    return Evaluation("next_tokens", lambda *asked: common(*asked) + own(*asked))
+    world = run.corpus if tinywiki.is_world(run.corpus) else WORLDS[run.tier].general.name
+    shown = small_world.held_out(world, SPLIT_TEXTS * run.eval_items // 64 or 1, run.eval_side)
+    texts, common = [passage.text for passage in shown], small_world.of_run(run)
+    own = next_tokens(*to_ask(Run(tier=run.tier)), texts, EACH, run.min_context, run.template)
+    asked = prompts_digest([common.asked, texts, run.min_context, run.template])
+    return Evaluation("next_tokens", lambda *model: common.ask(*model) + own(*model), asked, common.kept)
 
 
 def perplexity(model, tokenizer, passages) -> pd.DataFrame:

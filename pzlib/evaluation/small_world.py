@@ -1,6 +1,7 @@
 """The small world's questions, TinyBench and masked spans by kind, and the properties that it and its base must have.
 Left out: the papers' benchmarks; every method's result, since a world is set by its properties, not by who wins."""
 
+import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -24,6 +25,7 @@ from pzlib.world.tinywiki import kind_class
 
 THINK, DIRECT = "Think :", "\\boxed{"  # how tinybase's text begins an answer with a reasoning, and one without
 MAX_TOKENS = 32
+TRAINING_SIDE = "reasoning, training side"  # masked words of the side of the second world that runs read
 ROWS_AT_ONCE = 1024  # answers: more fall out of a CPU's cache; it changes no answer
 # What must hold of the shipped files, as (property, lowest, highest): the words of the world's definition in numbers.
 BOUNDS = {
@@ -95,16 +97,22 @@ def held_out(world: str, limit: int, side: str = "test") -> list[Passage]:
     return tinywiki.passages(world, limit, -1, side if tinywiki.world(world).version == 2 else "train")
 
 
-def spans(passages: Sequence[Passage], per_kind: int, seed: int = 0) -> list[tuple[str, str, str]]:
-    """(kind, masked text, target): up to `per_kind` one-word masks of every kind that labelled passages hold."""
+def spans(
+    passages: Sequence[Passage], per_kind: int, seed: int = 0, apart: bool = False
+) -> list[tuple[str, str, str]]:
+    """(kind, masked text, target): up to `per_kind` one-word masks of every kind that labelled passages hold.
+
+    apart: no two masks of a kind are of one passage, and so not of one instance either.
+    """
     rng, found = random.Random(f"spans/{seed}"), defaultdict(list)
     for passage in passages:
-        places = list(passage.kinds)
+        places, here = list(passage.kinds), set()
         rng.shuffle(places)
         for start, end, kind in places:
             masked = apply_mask(passage.text, passage.text[start:end])
-            if masked is not None and len(found[kind]) < per_kind:
+            if masked is not None and len(found[kind]) < per_kind and not (apart and kind in here):
                 found[kind].append((kind, masked.text, masked.target))
+                here.add(kind)
     return [item for kind in sorted(found) for item in found[kind]]
 
 
@@ -120,7 +128,8 @@ def tinybench(
     facts = [fact for task in TASKS for fact in exam(task, items, seed, version, side)]
     asked = [(fact.task, question_prompt(fact.question, TINY), fact.answer) for fact in facts]
     scored, prompts = _scored(model, tokenizer, asked, samples, seed), _prompts(asked)
-    return [row(task, "math" if task in MATH else "general", scored[task], samples, prompts[task])
+    instances = {task: [fact.instance for fact in facts if fact.task == task] for task in TASKS}
+    return [row(task, "math" if task in MATH else "general", scored[task], samples, prompts[task], instances[task])
             for task in (*GENERAL, *MATH)]  # fmt: skip
 
 
@@ -138,31 +147,44 @@ def described(run) -> str:
 
 def world_of(run) -> dict:
     """Which world a run is asked about, and which side of it: what `tinybench` and `small_world` take."""
-    named = WORLDS[run.tier]
-    return {"version": named.version, "side": named.asked}
+    return {"version": WORLDS[run.tier].version, "side": run.eval_side}
 
 
-def small_world(items: int, version: int = 1, side: str = "test") -> Evaluation:
+def small_world(items: int, version: int = 1, side: str = "test", draws: int = 1, steps: int = 0) -> Evaluation:
     """TinyBench, and as group "spans" the accuracy on masked words of unseen passages that reasoning can deduce, at
-    temperature 1 ("other spans": trivial and irreducible words)."""
-    text = "tinywiki" if version == 1 else "tinywiki2"
-    masked = spans(held_out(text, 400, side), max(4, items // 4), seed=-1)
-    asked = [(kind_class(kind), predictor_prompt(text, TINY), target) for kind, text, target in masked]
+    temperature 1 ("other spans": trivial and irreducible words).
 
-    prompts = _prompts(asked)
+    draws: how often 4 answers are drawn to each question before the first step and after the last, `steps`; along
+    training once. Then the second world is asked too about passages of the side that runs read, as group "training
+    side": some of their sentences are in a run's text, of the other passages none but set phrases.
+    """
+    text, each = ("tinywiki" if version == 1 else "tinywiki2"), max(4, items // 4)
+    asked, whole = _masked(held_out(text, 400, side), each, version == 2), [items, version, side, draws]
+    read = _masked(held_out(text, 400, "train"), each, True) if version == 2 else []
+    read = [(TRAINING_SIDE, *rest) for name, *rest in read if name == "reasoning"]
+    groups = {"reasoning": "spans", TRAINING_SIDE: "training side"}
 
     def ask(model, tokenizer, step: int) -> list[dict]:
-        scored = _scored(model, tokenizer, asked, repeats=4)
-        own = [row(kind, "spans" if kind == "reasoning" else "other spans", scored[kind], 4, prompts[kind])
-               for kind in sorted(scored)]  # fmt: skip
-        return tinybench(model, tokenizer, items, version=version, side=side) + own
+        at_end = step in (0, steps)
+        k, own = 4 * draws if at_end else 4, asked + read if at_end else asked
+        scored, prompts = _scored(model, tokenizer, own, k), _prompts(own)
+        shown = {name: [masked.replace("[mask]", target) for n, masked, target in own if n == name] for name in scored}
+        found = [row(name, groups.get(name, "other spans"), scored[name], k, prompts[name], shown[name])
+                 for name in sorted(scored)]  # fmt: skip
+        return tinybench(model, tokenizer, items, k, version=version, side=side) + found
 
-    return Evaluation("small_world", ask)
+    return Evaluation("small_world", ask, prompts_digest([whole, asked, read]), (0, steps))
+
+
+def _masked(passages, each, apart):
+    """(class of kind, prompt, target) of `each` masks of every kind."""
+    masked = spans(passages, each, -1, apart)
+    return [(kind_class(kind), predictor_prompt(text, TINY), target) for kind, text, target in masked]
 
 
 def of_run(run) -> Evaluation:
-    """`small_world` with as many questions a task as the run wants."""
-    return small_world(run.eval_items, **world_of(run))
+    """`small_world` with as many questions a task, and as many draws, as the run wants."""
+    return small_world(run.eval_items, **world_of(run), draws=run.eval_draws, steps=run.steps)
 
 
 def _scored(model, tokenizer, asked, repeats, seed=0, start=""):
@@ -185,13 +207,16 @@ def _prompts(asked):
     return {name: prompts_digest(prompts) for name, prompts in found.items()}
 
 
-def row(task: str, group: str, scored: list[tuple[float, int, bool]], k: int, prompts: str) -> dict:
+def row(task: str, group: str, scored: list[tuple[float, int, bool]], k: int, prompts: str, clusters=None) -> dict:
     """A row of eval.csv but its step: scored holds (right, tokens, whether it reasoned) of each answer, k to a question
-    in turn; prompts: their digest. The interval is over questions, by `clustered_ci`."""
+    in turn; prompts: their digest; clusters: the instance of each question. The interval is over questions, by
+    `clustered_ci`; the error is of sampling alone, and 0 for one answer to each, which is the most likely one."""
     n, (right, length, reasoned) = len(scored), map(sum, zip(*scored, strict=True))
     means = {"accuracy": round(right / n, 6), "length": round(length / n, 3), "reasoned": round(reasoned / n, 6)}
-    low, high = clustered_ci([sum(own[0] for own in scored[i : i + k]) / k for i in range(0, n, k)])
-    ends = {"k": k, "low": round(low, 6), "high": round(high, 6), "prompts": prompts}
+    shares = [sum(own[0] for own in scored[i : i + k]) / k for i in range(0, n, k)]
+    low, high = clustered_ci(shares, clusters)
+    error = math.sqrt(sum(p * (1 - p) / (k - 1) for p in shares)) / len(shares) if k > 1 else 0.0
+    ends = {"k": k, "low": round(low, 6), "high": round(high, 6), "prompts": prompts, "error": round(error, 6)}
     return {"task": task, "group": group, "n": n, "correct": int(right), **means, **ends}
 
 

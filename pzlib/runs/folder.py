@@ -31,10 +31,10 @@ PACKAGES = ("torch", "trl", "transformers", "accelerate", "datasets", "peft", "n
 STATES = ("running", "resumable", "complete", "failed")
 FIELDS = ("step", "steps", "doing", "error")  # of a status; doing: "training" or "evaluating"
 # A score, whatever was asked: n answers, k to each question; accuracy is correct / n, the mean over questions; low and
-# high: its 95 % interval over questions; length: tokens an answer; prompts: digest of what was asked (equal: paired).
-# What is not known is null.
+# high: its 95 % interval over questions; length: tokens an answer; prompts: digest of what was asked (equal: paired);
+# error: the standard error that sampling leaves, were the same questions asked again. What is not known is null.
 EVAL_COLUMNS = (
-    "step", "task", "group", "n", "correct", "accuracy", "length", "reasoned", "k", "low", "high", "prompts",
+    "step", "task", "group", "n", "correct", "accuracy", "length", "reasoned", "k", "low", "high", "prompts", "error",
 )  # fmt: skip
 SOURCES = "sources.json"
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP)  # what a cluster's disk without locks says
