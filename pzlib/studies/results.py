@@ -4,6 +4,7 @@ Leaves out episodes (megabytes a run) and every average: a mean over seeds is ta
 import json
 from collections import defaultdict
 from dataclasses import fields
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,7 @@ from pzlib.errors import near_names
 from pzlib.paths import locate, root
 from pzlib.run import Run
 from pzlib.runs.folder import EVAL_COLUMNS, RunFolder, write_atomic
+from pzlib.studies import health
 
 KEY = ["run_id", "objective", "tier", "seed"]  # the first columns of every table
 SETTINGS = [f.name for f in fields(Run) if f.name not in (*KEY, "name")]
@@ -89,7 +91,21 @@ def load(name, tier="mini", folder=None):
     path = Path(folder or locate(folder_of(tier).relative_to(root()))) / f"{name}.csv"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not there yet; `python -m {MADE_BY[name]}` makes it from data/runs")
-    return read(path)
+    return with_marks(read(path), path.parent)
+
+
+def with_marks(table, folder):
+    """A table of runs with the column `degenerate` (`pzlib.studies.health`), from the rows of training in `folder`."""
+    path = Path(folder) / "training.csv"
+    if "run_id" not in table or not path.is_file():
+        return table
+    marks = _degenerate(path, path.stat().st_mtime_ns)
+    return table.assign(degenerate=[marks.get(run_id, "") for run_id in table["run_id"]])
+
+
+@lru_cache(maxsize=4)
+def _degenerate(path, changed):
+    return health.degenerate(read(path))
 
 
 def read(path):
@@ -105,7 +121,7 @@ def read(path):
 def stored(tier="mini"):
     """The tables of a tier that are there: {name: DataFrame}, perhaps none."""
     paths = {name: Path(locate(folder_of(tier).relative_to(root()))) / f"{name}.csv" for name in MADE_BY}
-    return {name: read(path) for name, path in paths.items() if path.is_file()}
+    return {name: with_marks(read(path), path.parent) for name, path in paths.items() if path.is_file()}
 
 
 def keep_gate(run, found, out_dir=None):
@@ -161,6 +177,7 @@ def _settings(folder):
     row["hours"] = round(metrics[spent].sum().sum() / 3600, 4) if spent else None
     row |= {name: env[name] for name in ("cpu", "gpu", "commit", "uncommitted_changes")}
     row |= {name: env["packages"].get(name) for name in ("torch", "trl", "transformers")}
+    row["degenerate"] = health.degenerate(binned(metrics).assign(run_id=folder.path.name)).get(folder.path.name, "")
     return pd.DataFrame([row])
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from pzlib.evaluation.benchmarks import BENCHMARKS
 from pzlib.runs.folder import write_atomic
 from pzlib.stats import bootstrap_ci, paired_test
-from pzlib.studies import claims, metrics, select, study_of
+from pzlib.studies import claims, health, metrics, select, study_of
 from pzlib.studies.claims import as_markdown
 from pzlib.studies.metrics import GROUPS, armed, at_equal, label_of, values
 from pzlib.studies.results import load, stored
@@ -25,7 +25,7 @@ def interval(values: pd.Series) -> str:
     """A mean over seeds with its 95 % bootstrap interval, one digit; "not run" where there is none."""
     if values.empty:
         return "not run"
-    if np.ptp(values) < 1e-9:  # the base: every seed asks the same model the same questions
+    if np.ptp(values) < 1e-9:  # a base: every seed asks the same model the same questions
         return f"{values.iloc[0]:.1f}"
     low, high = bootstrap_ci(values)
     return f"{values.mean():.1f} [{low:.1f}, {high:.1f}]"
@@ -58,7 +58,12 @@ def main_table(tinybench: pd.DataFrame, tier: str = "mini", arms: Sequence[str] 
             lines.append((f"{label_of(OURS)} − {label_of(arm)}, paired", max(seeds), *cells))
     asked = "TinyBench " if set(rows["task"]).isdisjoint(BENCHMARKS) else ""
     heads = [f"{asked}{group}" if group != "spans" else "masked words (reasoning)" for group in GROUPS]
-    return as_markdown([f"accuracy, % ({tier})", "seeds", *heads], lines)
+    return noted(as_markdown([f"accuracy, % ({tier})", "seeds", *heads], lines), rows[rows["arm"].isin(arms)])
+
+
+def noted(table: str, rows: pd.DataFrame) -> str:
+    """The markdown table with a line below for each run of its rows that degenerated."""
+    return "\n".join([table, *(f"\n{note}" for note in health.notes(rows, label_of))])
 
 
 def before_and_after(folder) -> str:
@@ -97,7 +102,7 @@ def follow_on_table(tinybench: pd.DataFrame) -> str:
         more, first = ("", overall) if first is None else (_difference(overall, first)[0], first)
         lines.append((arm, rows["seed"].nunique(), *cells, more))
     columns = [f"{metric}, {when}" for metric in shown for when in ("before", "after")]
-    return as_markdown(["accuracy, %", "seeds", *columns, "overall after, − first row, paired"], lines)
+    return noted(as_markdown(["accuracy, %", "seeds", *columns, "overall after, − first row, paired"], lines), tinybench)
 
 
 def costs_of(training: pd.DataFrame, tier: str = "mini") -> pd.DataFrame:
@@ -216,7 +221,10 @@ def readme_tables() -> dict[str, str]:
     probes = select(tables["probes"], "side") if "probes" in tables else None
     return {
         "results": main_table(rows["baselines"]),
-        "side": side_table(side_by_side(rows["side"], spent, costs_of(spent), rows["side_rlvr"]), probes=probes),
+        "side": noted(
+            side_table(side_by_side(rows["side"], spent, costs_of(spent), rows["side_rlvr"]), probes=probes),
+            pd.concat([rows["side"], rows["side_rlvr"]]),
+        ),
         "rlvr": follow_on_table(rows["rlvr"]),
         "claims": claims.summary(claims.ledger(claims.load(), tables)),
     }
