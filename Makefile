@@ -3,7 +3,7 @@
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest -p no:cacheprovider
 
-.PHONY: help demo lab test test-slow test-browser test-vllm test-all mini mini-all sweep figures bench tinybase lock
+.PHONY: help demo lab test test-slow test-browser test-vllm test-all mini mini-all second sweep figures bench tinybase lock
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -75,6 +75,9 @@ mini-all: .venv/installed  ## every study at mini: the core, then RLVR, RPT, RLP
 	$(STUDY) --core || [ $$? -eq 1 ]
 	$(STUDY) --all || [ $$? -eq 1 ]
 	for name in $(CORE) $(FURTHER); do $(AT_MINI) || failed=1; done; $(DRAWN) || failed=1; exit $${failed:-0}
+
+second: .venv/installed  ## the second round at mini2, in order, resumed where it ended; its plan: pzlib study second --plan
+	$(STUDY) second
 
 figures: .venv/installed  ## every figure and table again, from data/results
 	$(PY) -m pzlib figures

@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 
 from pzlib.figures.style import Mark, Picture, caption, marks_of
 from pzlib.stats import bootstrap_ci, paired_test
-from pzlib.studies.health import notes
 from pzlib.studies.metrics import METRICS, armed, comparable, label_of
+from pzlib.studies.results import notes
 
 TRAINING, TINYBENCH = "data/results/training.csv", "data/results/tinybench.csv"  # what a figure says it is made from
 RUN = ["run_id", "objective", "tier", "seed", "step"]

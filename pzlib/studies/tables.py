@@ -10,10 +10,10 @@ import pandas as pd
 from pzlib.evaluation.benchmarks import BENCHMARKS
 from pzlib.runs.folder import write_atomic
 from pzlib.stats import bootstrap_ci, paired_test
-from pzlib.studies import claims, health, metrics, select, study_of
+from pzlib.studies import claims, metrics, select, study_of
 from pzlib.studies.claims import as_markdown
 from pzlib.studies.metrics import GROUPS, armed, at_equal, label_of, values
-from pzlib.studies.results import load, stored
+from pzlib.studies.results import load, notes, stored
 
 TITLES = ("general", "math", "masked words")  # of GROUPS, on a terminal
 OURS = "pretrainzero"  # what the others are compared with
@@ -63,7 +63,7 @@ def main_table(tinybench: pd.DataFrame, tier: str = "mini", arms: Sequence[str] 
 
 def noted(table: str, rows: pd.DataFrame) -> str:
     """The markdown table with a line below for each run of its rows that degenerated."""
-    return "\n".join([table, *(f"\n{note}" for note in health.notes(rows, label_of))])
+    return "\n".join([table, *(f"\n{note}" for note in notes(rows, label_of))])
 
 
 def before_and_after(folder) -> str:
@@ -102,7 +102,8 @@ def follow_on_table(tinybench: pd.DataFrame) -> str:
         more, first = ("", overall) if first is None else (_difference(overall, first)[0], first)
         lines.append((arm, rows["seed"].nunique(), *cells, more))
     columns = [f"{metric}, {when}" for metric in shown for when in ("before", "after")]
-    return noted(as_markdown(["accuracy, %", "seeds", *columns, "overall after, − first row, paired"], lines), tinybench)
+    heads = ["accuracy, %", "seeds", *columns, "overall after, − first row, paired"]
+    return noted(as_markdown(heads, lines), tinybench)
 
 
 def costs_of(training: pd.DataFrame, tier: str = "mini") -> pd.DataFrame:

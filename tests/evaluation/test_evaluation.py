@@ -118,7 +118,7 @@ def test_the_second_world_is_asked_more_at_the_ends_and_each_question_is_of_an_i
 
 
 def test_no_sentence_that_is_asked_about_is_in_a_text_of_the_second_world_but_set_phrases():
-    """Neither of masked words nor of questions on the side of the test, nor of validation; some of the training side."""
+    """Of masked words neither on the side of the test nor of validation; some of the training side."""
     read = [p.text for seed in range(3) for p in tinywiki.passages("tinywiki2", 800, seed)]
     read = {sentence.strip() for text in read for sentence in text.split(" .")}
     phrases = {phrase.removesuffix(" .") for phrase in tinywiki.PLAIN}

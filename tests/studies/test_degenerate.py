@@ -6,8 +6,8 @@ import pytest
 
 from pzlib.figures.training import collapse_anatomy
 from pzlib.paths import REPO
-from pzlib.studies import health, select
-from pzlib.studies.results import load
+from pzlib.studies import select
+from pzlib.studies.results import degenerate, load
 from pzlib.studies.tables import main_table
 from tests import synthetic
 
@@ -31,13 +31,13 @@ def rows(steps, clipped=0.0, entropy=1.0, run_id="a"):
 )
 def test_twenty_steps_on_end_by_either_sign(table, words):
     healthy = rows([10, 20], run_id="b")
-    found = health.degenerate(pd.concat([healthy, table])).to_dict()
+    found = degenerate(pd.concat([healthy, table])).to_dict()
     assert found == ({"a": words} if words else {})
 
 
 def test_the_one_of_the_first_round_is_found_and_no_other():
     table = pd.read_csv(REPO / "data/results/training.csv", low_memory=False)
-    found = health.degenerate(table)
+    found = degenerate(table)
     row = table[table["run_id"] == found.index[0]].iloc[0]
     assert len(found) == 1 and (row["objective"], row["seed"]) == ("random_next_token", 1)
     assert found.iloc[0] == "every completion at the cut from step 171 to 200"
@@ -61,4 +61,5 @@ def test_its_figures_and_tables_say_so():
     scores = synthetic.tinybench(("pretrainzero", "random_span"))
     marked = scores.assign(degenerate=np.where(scores["seed"] == 1, "entropy under 0.05 from step 3 to 60", ""))
     assert "†" not in main_table(scores)
-    assert main_table(marked, arms=("random_span",)).endswith("\n† Random spans, seed 1: entropy under 0.05 from step 3 to 60")
+    below = main_table(marked, arms=("random_span",)).splitlines()[-1]
+    assert below == "† Random spans, seed 1: entropy under 0.05 from step 3 to 60"
