@@ -211,8 +211,9 @@ def binned(metrics, bins=BINS):
 
 
 def degenerate(training: pd.DataFrame) -> pd.Series:
-    """{run_id: since when and by which sign} of the runs that degenerated; the others are not in it. Such a run stays in
-    every mean; it is marked wherever it is shown, so that nobody reads it as a result.
+    """{run_id: since when and by which sign} of the runs that degenerated; the others are not in it.
+
+    Such a run stays in every mean; it is marked wherever it is shown, so that nobody reads it as a result.
 
     training: rows of training.csv, each a mean over the steps since the row before, or of a run's metrics with a column
     `run_id`. Methods that sample nothing have no such columns and cannot degenerate in this sense.

@@ -31,6 +31,15 @@ def interval(values: pd.Series) -> str:
     return f"{values.mean():.1f} [{low:.1f}, {high:.1f}]"
 
 
+def each_base(values: pd.Series) -> str:
+    """The scores of bases, one digit each: their seeds ask the same model the same questions, so there is no interval.
+
+    >>> each_base(pd.Series([32.1, 32.1, 30.0])), each_base(pd.Series([32.1, 32.1])), each_base(pd.Series([]))
+    ('32.1 and 30.0', '32.1', 'not run')
+    """
+    return " and ".join(f"{value:.1f}" for value in dict.fromkeys(values.round(9))) or "not run"
+
+
 def _difference(first: pd.Series, second: pd.Series) -> tuple[str, int]:
     """The first minus the second, paired by seed, in words, and how many pairs."""
     pairs = pd.concat([first, second], axis=1, join="inner")
@@ -51,7 +60,8 @@ def main_table(tinybench: pd.DataFrame, tier: str = "mini", arms: Sequence[str] 
     trained = rows[rows["step"] > 0]
     found = {"base": [values(rows, group, "base") for group in GROUPS]}
     found |= {arm: [values(trained[trained["arm"] == arm], group) for group in GROUPS] for arm in arms}
-    lines = [(label_of(arm), max(map(len, own)), *map(interval, own)) for arm, own in found.items()]
+    shown = {arm: map(each_base if arm == "base" else interval, own) for arm, own in found.items()}
+    lines = [(label_of(arm), max(map(len, own)), *shown[arm]) for arm, own in found.items()]
     for arm in (arm for arm in arms if arm != OURS and OURS in arms):
         cells, seeds = zip(*map(_difference, found[OURS], found[arm]), strict=True)
         if any(seeds):
@@ -150,7 +160,9 @@ def side_by_side(
                 found.append((label_of(arm), at, metric, values(own, metric, moment)))
             if len(after.get(arm, ())):
                 found.append((label_of(arm), "RLVR", metric, values(after[arm], metric)))
-    rows = [(*key, scores.mean(), interval(scores), len(scores)) for *key, scores in found]
+    base = label_of("base")
+    rows = [(*key, scores.mean(), each_base(scores) if key[0] == base else interval(scores), len(scores))
+            for *key, scores in found]  # fmt: skip
     return pd.DataFrame(rows, columns=["method", "at", "metric", "mean", "interval", "seeds"])
 
 

@@ -90,9 +90,9 @@ def _rates(name: str, tier: str) -> list[float]:
 
 
 def plan(tier: str = TIER) -> str:
-    """In words: of the sweeps and each part how many runs are stored and to be made, and the run-hours; what is dropped.
+    """In words: of the sweeps and each part how many runs are stored and to be made, their run-hours; what is dropped.
 
-    Two runs share the cores, so the clock shows half of the hours.
+    Two runs share the cores, so that the clock shows half of the hours.
     """
     lines, total = [], 0.0
     for title, runs, stored, hours, within in reckoned(tier):

@@ -122,7 +122,7 @@ def rate_of(name: str, tier: str) -> float:
 def widen(tier: str, jobs: int = 2, names=NAMES, stream=None, play: Callable = queue.play) -> dict[str, str]:
     """Make the sweeps of these methods until none wants another rate; what became of each run, as `play` says it.
 
-    Started again it goes on. A run that failed is not tried again in this call; without it the sweep of its method is not done.
+    Started again it goes on. A run that failed is not tried again in this call, and leaves its method's sweep undone.
     """
     found: dict[str, str] = {}
     while True:
