@@ -160,8 +160,8 @@ def side_by_side(
                 found.append((label_of(arm), at, metric, values(own, metric, moment)))
             if len(after.get(arm, ())):
                 found.append((label_of(arm), "RLVR", metric, values(after[arm], metric)))
-    base = label_of("base")
-    rows = [(*key, scores.mean(), each_base(scores) if key[0] == base else interval(scores), len(scores))
+    untrained = lambda key: key[0] == label_of("base") and key[1] != "RLVR"  # noqa: E731
+    rows = [(*key, scores.mean(), each_base(scores) if untrained(key) else interval(scores), len(scores))
             for *key, scores in found]  # fmt: skip
     return pd.DataFrame(rows, columns=["method", "at", "metric", "mean", "interval", "seeds"])
 

@@ -57,21 +57,27 @@ def runs_of(names, tier: str = TIER) -> list[Run]:
 def hours_of(run: Run, stored: pd.DataFrame) -> float:
     """What a run is reckoned to take: as long a step as the stored ones of its method at its tier or, where there are
     none, at the tier whose place it takes; of as many passages a step, where there are such."""
-    own = stored[stored["objective"] == run.objective].dropna(subset="hours")
+    own = stored[stored["objective"] == run.objective]
     for column, value in (("tier", run.tier), ("passages", run.passages)):
         same = own[own[column] == value]
         own = same if len(same) else own
     return float((own["hours"] / own["steps"]).median() * run.steps) if len(own) else queue.UNSEEN_HOURS
 
 
+def _known(tier: str) -> pd.DataFrame:
+    """What is known of stored runs: run_id, and what `hours_of` asks."""
+    columns = ["run_id", "objective", "tier", "passages", "hours", "steps"]
+    tables = [queue._stored(folder_of(name)) for name in (tier, LIKE.get(tier, tier))]
+    return pd.concat([table.reindex(columns=columns) for table in tables], ignore_index=True).dropna(subset="hours")
+
+
 def reckoned(tier: str = TIER) -> list[tuple[str, list[Run], int, float, bool]]:
     """(title, runs that no part before has, how many are stored, run-hours, whether they are within MOST_HOURS) of the
     sweeps and of each part, in order. Hours are clock hours of single runs, those of stored runs included."""
-    tables = [queue._stored(folder_of(name)) for name in (tier, LIKE.get(tier, tier))]
-    known, found, spent, seen = pd.concat(tables, ignore_index=True), [], 0.0, set()
+    known, found, spent, seen = _known(tier), [], 0.0, set()
     swept = [run for name in sweeps.NAMES for rate in _rates(name, tier) for run in sweeps.runs_at(name, tier, rate)]
     each = [("sweeps", swept, queue._stored(sweeps.folder(tier)))]
-    for title, runs, stored in each + [(title, runs_of(names, tier), tables[0]) for title, names in parts().items()]:
+    for title, runs, stored in each + [(title, runs_of(names, tier), known) for title, names in parts().items()]:
         own, took = [run for run in runs if run.run_id not in seen], stored.set_index("run_id")["hours"].to_dict()
         hours = sum(took.get(run.run_id) or hours_of(run, known) for run in own)
         within = spent + hours <= MOST_HOURS

@@ -64,12 +64,13 @@ def judge(scores: dict[float, float], start: float) -> Sweep:
     return Sweep(best, "best at an end" if wanted else ", ".join(words) or "bracketed", tuple(wanted))
 
 
-def runs_at(name: str, tier: str, rate: float) -> list[Run]:
+@functools.cache
+def runs_at(name: str, tier: str, rate: float) -> tuple[Run, ...]:
     """The runs of a method at a rate: half as long as in a study, as many rows a step, from each base once."""
     world, own = WORLDS[tier], dict(studies.rows_a_step(name, tier))
     half = Run(tier=tier, objective=name).steps // 2
     own |= {"learning_rate": rate, "steps": half, "eval_every": half, "eval_draws": DRAWS, "eval_side": world.swept}
-    return [Run(tier=tier, objective=name, seed=seed, model=world.base_of(seed), **own) for seed in SEEDS]
+    return tuple(Run(tier=tier, objective=name, seed=seed, model=world.base_of(seed), **own) for seed in SEEDS)
 
 
 def scores_of(name: str, tier: str) -> dict[float, float]:
