@@ -120,6 +120,7 @@ def tinybench(
     model, tokenizer, items: int = 64, samples: int = 4, seed: int = 0, version: int = 1, side: str = "test"
 ) -> list[dict]:
     """One row per task of TinyBench: mean@`samples` at temperature 1; the columns of a run's eval.csv but `step`.
+    Of the second world the chains are scored once more by their steps, as group "depth".
 
     `n` counts answers. Sampled and not greedy, because the base reasons in half of its answers: to which half the most
     likely one belongs is decided by a hair. The questions depend on `items`, `seed`, and the world's version and side
@@ -129,8 +130,15 @@ def tinybench(
     asked = [(fact.task, question_prompt(fact.question, TINY), fact.answer) for fact in facts]
     scored, prompts = _scored(model, tokenizer, asked, samples, seed), _prompts(asked)
     instances = {task: [fact.instance for fact in facts if fact.task == task] for task in TASKS}
-    return [row(task, "math" if task in MATH else "general", scored[task], samples, prompts[task], instances[task])
-            for task in (*GENERAL, *MATH)]  # fmt: skip
+    found = [row(task, "math" if task in MATH else "general", scored[task], samples, prompts[task], instances[task])
+             for task in (*GENERAL, *MATH)]  # fmt: skip
+    depths = [len(instance.split()) - 2 for instance in instances["chain"]] if version == 2 else []
+    for depth in sorted({*depths}):  # the same answers again, by the steps that a chain takes
+        own = [i for i, steps in enumerate(depths) if steps == depth]
+        answers = [one for i in own for one in scored["chain"][i * samples : (i + 1) * samples]]
+        at = [instances["chain"][i] for i in own]
+        found.append(row(f"chain, {depth} steps", "depth", answers, samples, prompts["chain"], at))
+    return found
 
 
 def described(run) -> str:
