@@ -91,13 +91,13 @@ def dead_along(training: pd.DataFrame, source: str = TRAINING) -> Picture:
 
     What comes alive has fewer of both kinds; what then dies has more again.
     """
-    panels = [panel_of(name, " (share)", ends=SHARE) for name in ("dead_wrong", "dead_right", "dead_groups")]
+    panels = [panel_of(name, ends=SHARE) for name in ("dead_wrong", "dead_right", "dead_groups")]
     panels += [panel_of("entropy", " (nats a token)", ends=(0, None))]
-    panels += [panel_of(name, " (share)", ends=SHARE) for name in ("accuracy", "noise masks")]
+    panels += [panel_of(name, ends=SHARE) for name in ("accuracy", "noise masks")]
     table = checked(training, "training", [panel.column for panel in panels])
     figure = sheet(4.9)
     along(figure, table, panels)
-    words = "(a, b) Groups whose G predictions are all wrong or right teach nothing; (c) both together."
+    words = "(a, b) Groups whose G predictions are all wrong or right teach nothing; (c) both together. All but (d) are shares."
     return explain(figure, table, source, words)
 
 
