@@ -97,7 +97,8 @@ def dead_along(training: pd.DataFrame, source: str = TRAINING) -> Picture:
     table = checked(training, "training", [panel.column for panel in panels])
     figure = sheet(4.9)
     along(figure, table, panels)
-    words = "(a, b) Groups whose G predictions are all wrong or right teach nothing; (c) both together. All but (d) are shares."
+    words = "(a, b) Groups whose G predictions are all wrong or right teach nothing; (c) both together. "
+    words += "All but (d) are shares."
     return explain(figure, table, source, words)
 
 
