@@ -3,7 +3,7 @@
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest -p no:cacheprovider
 
-.PHONY: help demo lab test test-slow test-browser test-vllm test-real test-all mini mini-all sweep figures site bench tinybase lock
+.PHONY: help demo lab test test-slow test-browser test-vllm test-real test-all mini mini-all second sweep figures site bench tinybase lock
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -90,6 +90,9 @@ mini-all: .venv/installed  ## every study at mini: the core, then RLVR, RPT, RLP
 	$(STUDY) --all || [ $$? -eq 1 ]
 	for name in $(CORE) $(FURTHER); do $(AT_MINI) || failed=1; done; $(DRAWN) || failed=1; exit $${failed:-0}
 
+second: .venv/installed  ## the second round at mini2, in order, resumed where it ended; its plan: pzlib study second --plan
+	$(STUDY) second
+
 figures: .venv/installed  ## every figure and table again, from data/results
 	$(PY) -m pzlib figures
 
@@ -105,5 +108,5 @@ bench: .venv/installed  ## what a step costs, as ratios, into data/results/bench
 lock: .venv/installed-dev .venv/installed-docs  ## requirements/*.txt anew, from this environment and from the package index
 	$(PY) -m tests.bench.resolve --write
 
-tinybase: .venv/installed  ## pretrain data/tinybase and data/tinybase_small again, from scratch (an hour)
-	for size in tinybase tinybase_small; do $(PY) -m pzlib.world.tinybase --size $$size || exit 1; done
+tinybase: .venv/installed  ## pretrain every base in data/ again, from scratch (three hours); goes on where it was killed
+	for base in tinybase tinybase_small tinybase_a tinybase_b tinybase_c_small; do $(PY) -m pzlib.world.tinybase $$base || exit 1; done

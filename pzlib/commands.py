@@ -13,6 +13,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 from pzlib.errors import parse_value, refuse_unknown
 from pzlib.paths import root
 from pzlib.run import TIERS, Run
+from pzlib.tiers import WORLDS
 
 APART = ("tier", "objective", "model")  # settings of a planned run that are options of their own
 NEXT_TOKENS = "next_tokens"  # what a run is asked beside benchmarks
@@ -104,10 +105,18 @@ def study(
     address: given(str | None, "a Ray cluster that this machine belongs to, or auto", "HOST:PORT") = None,
     parameter: SHARED = (),
 ):
-    """Train the runs of one or more studies that are not stored yet."""
+    """Train the runs of one or more studies that are not stored yet; `study second` makes the whole second round."""
     from pzlib.studies import leaving_out, queue, runs_of, starts_of
     from pzlib.studies.boxes import shown_by
     from pzlib.studies.records import STUDIES
+
+    if names == ("second",):
+        from pzlib.studies import second
+
+        if plan:
+            print(second.plan())
+            return 0
+        return _failed(second.play(jobs))
 
     names = list(dict.fromkeys([*(n for n, record in STUDIES.items() if all or (core and record.core)), *names]))
     if not names:
@@ -136,11 +145,16 @@ def seeds_of(words):
     return [int(seed) for seed in batch.seeds_of(words)] or None
 
 
-@command("pzlib sweep --jobs 4")
-def sweep(jobs: JOBS = 2):
-    """Train the learning-rate sweep of every method, into data/results/sweep."""
+@command("pzlib sweep --tier mini2")
+def sweep(tier: given(Literal["mini", "mini2"], "mini2: on validation questions, widened") = "mini", jobs: JOBS = 2):
+    """Train the learning-rate sweep of every method, into the folder sweep of the tier's results."""
     from pzlib import studies
     from pzlib.studies import queue
+
+    if WORLDS[tier].bases:
+        from pzlib.studies.second import sweeps
+
+        return _failed(sweeps.widen(tier, jobs))
 
     return _failed(queue.play([run for _, run in studies.sweep()], jobs, results=root() / "data/results/sweep"))
 

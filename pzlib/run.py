@@ -13,7 +13,7 @@ from pzlib.engine.memory import shares
 from pzlib.errors import near_names, refuse_unknown, typed
 from pzlib.objectives.likelihood import LIKELIHOODS
 from pzlib.paths import NAME, locate, root
-from pzlib.tiers import TIERS
+from pzlib.tiers import TIERS, WORLDS, differing
 
 TIER = object()  # the default of a setting that every tier gives
 
@@ -135,6 +135,8 @@ class Run:
     lora_alpha: int = setting(0, at_least=0)  # they count lora_alpha / lora_rank times; 0: twice
     eval_every: int = setting(TIER, at_least=0)  # steps; 0 = before and after only
     eval_items: int = setting(TIER, at_least=1)  # per TinyBench task
+    eval_draws: int = setting(1, by_tier=True, at_least=1)  # of 4 answers a question, before and after; along one
+    eval_side: str = setting("test", choices=("test", "validation"))  # of the questions; rates are chosen on the second
     save_every: int = setting(TIER, at_least=1)  # steps
     keep_every: int = setting(TIER, at_least=0)  # steps from one kept model to the next; 0: at half only
     name: str = ""  # the run folder's name; "" derives it from the settings
@@ -148,7 +150,7 @@ class Run:
         if self.tier not in TIERS:
             raise ValueError(f"tier: {self.tier!r} is not a tier; {near_names(self.tier, TIERS)}")
         typed("objective", self.objective, str)
-        own = TIERS[self.tier] | self.method.tiers.get(self.tier, {})
+        own = TIERS[self.tier] | differing(self.method.tiers, self.tier)
         for f in fields(self):
             value = getattr(self, f.name)
             if value is None:
@@ -278,6 +280,8 @@ def _check_together(run):
         fit = f"set reward to one of {', '.join(LIKELIHOODS)}, or leave it out"
         raise ValueError(f"{of_likelihoods[0]}: belongs to rewards by likelihood; {fit}")
     _check_updates(run)
+    if run.eval_side != "test" and WORLDS[run.tier].version == 1:
+        raise ValueError(f"eval_side: the world of {run.tier} has no {run.eval_side} questions; leave it out")
     if run.min_tokens > run.max_tokens:
         raise ValueError(f"min_tokens: {run.min_tokens} is above max_tokens {run.max_tokens}")
     if not re.fullmatch(r"[^\s:/]+:\d+", run.vllm_server):

@@ -58,7 +58,8 @@ class World:
     tokenizer}, whose entropy can choose tokens. general, mathematical, clean: texts; clean is like RPT's, where high
     entropy is not noise. benchmarks, curve: names of `pzlib.evaluation.benchmarks`, asked at the end and along
     training. hardware: as `pzlib plan` takes it, and how many of it. small: the small world, whose texts and models are
-    ours.
+    ours. version: of the small world, 1 or 2. bases: of the second, models that differ by seed alone, the first is
+    `base`. asked, swept: the sides of its questions that evaluation asks and that learning rates are chosen on.
     """
 
     base: str
@@ -75,6 +76,18 @@ class World:
     sizes: tuple[str, ...] = ()
     proxies: dict = field(default_factory=dict)
     small: bool = False
+    version: int = 1
+    bases: tuple[str, ...] = ()
+    asked: str = "test"
+    swept: str = "validation"
+
+    def base_of(self, seed: int) -> str:
+        """The base from which a run of that seed starts, where there are two: seeds come in tens, one base each.
+
+        >>> [WORLDS["mini2"].base_of(seed) for seed in (4, 10, 100)]
+        ['data/tinybase_a', 'data/tinybase_b', 'data/tinybase_a']
+        """
+        return self.bases[seed // 10 % len(self.bases)] if self.bases else self.base
 
     @property
     def both(self) -> Text:
@@ -86,6 +99,15 @@ SMALL_WORLD = World(
     base="data/tinybase", smaller="data/tinybase_small", proxies={"data/tinybase": "data/tinybase_small"},
     general=Text("tinywiki"), mathematical=Text("tinymath"), clean=Text("tinywiki_clean"),
     problems=Questions("tinybench"), benchmarks=("tinybench",), curve="tinybench", hardware="cpu", gpus=0, small=True,
+)  # fmt: skip
+
+# Two bases from two seeds, so that no verdict hangs on one. Runs read its training side alone.
+SECOND_WORLD = World(
+    base="data/tinybase_a", smaller="data/tinybase_c_small", bases=("data/tinybase_a", "data/tinybase_b"),
+    proxies=dict.fromkeys(("data/tinybase_a", "data/tinybase_b"), "data/tinybase_c_small"),
+    general=Text("tinywiki2"), mathematical=Text("tinymath2"), clean=Text("tinywiki2_clean"),
+    problems=Questions("tinybench2"), benchmarks=("tinybench2",), curve="tinybench2", hardware="cpu", gpus=0,
+    small=True, version=2,
 )  # fmt: skip
 
 # Hub sets as their cards had them in 2025; what is None or "not known" was looked for and not found.
@@ -116,7 +138,9 @@ ONE_GPU = World(
     general=WIKIPEDIA, mathematical=MATHPILE, clean=OMNIMATH, problems=WEBINSTRUCT,
     benchmarks=(*NINE, "aime25"), curve="mmlu_pro_tenth", hardware="h100-80gb", gpus=1,
 )  # fmt: skip
-WORLDS = {"smoke": SMALL_WORLD, "mini": SMALL_WORLD, "gpu": ONE_GPU, "paper": PAPERS_WORLD}
+WORLDS = {
+    "smoke": SMALL_WORLD, "mini": SMALL_WORLD, "mini2": SECOND_WORLD, "gpu": ONE_GPU, "paper": PAPERS_WORLD
+}  # fmt: skip
 
 # The sizes a run can have. What the papers leave unsaid (warm-up, micro-batches, how Wikipedia is cut) is ours here;
 # what a method sets differently is in its file of `pzlib.objectives`.
@@ -142,8 +166,21 @@ TIERS = {
     "smoke": MINI | {"corpus_limit": 64, "steps": 12, "passages": 2, "group": 4,
                      "eval_every": 0, "eval_items": 16, "save_every": 6},
     "mini": MINI,
+    # 800 passages: RL reads each once in 200 steps, and what reads more text than RL reads the same text again.
+    "mini2": MINI | {"model": SECOND_WORLD.base, "corpus": SECOND_WORLD.general.name, "max_completion_tokens": 32,
+                     "corpus_limit": 800, "eval_every": 50, "eval_draws": 16},
     "gpu": PAPER | {"model": ONE_GPU.base, "corpus_limit": 8000, "steps": 200, "passages": 8,
                     "learning_rate": 1e-6, "max_completion_tokens": 1024, "micro_batch_rows": 8,
                     "eval_every": 50, "keep_every": 25},
     "paper": PAPER,
 }  # fmt: skip
+LIKE = {"mini2": "mini"}  # a tier -> the one whose place it takes: methods differ from it in the same settings
+
+
+def differing(tiers: dict[str, dict], tier: str) -> dict:
+    """What a method, whose `tiers` these are, sets differently at a tier; what it says of the one like it holds too.
+
+    >>> differing({"mini": {"passages": 32, "corpus": "tinybench"}, "mini2": {"corpus": "tinybench2"}}, "mini2")
+    {'passages': 32, 'corpus': 'tinybench2'}
+    """
+    return tiers.get(LIKE.get(tier, tier), {}) | tiers.get(tier, {})

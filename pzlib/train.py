@@ -74,7 +74,7 @@ def material(run, model, tokenizer, progress=False):
     """(the items that a run trains on, the facts of text and model that must not change while it does)."""
     corpus = run.method.load_items(run, tokenizer, progress=progress)
     items, left_out = fitting(run, corpus, tokenizer)
-    if not (is_world(run.corpus) or run.corpus == "tinybench"):  # nobody's own text
+    if not (is_world(run.corpus) or run.corpus in ("tinybench", "tinybench2")):  # nobody's own text
         texts = [item.question if hasattr(item, "question") else item.text for item in items]
         models.check_words(texts, tokenizer, run)
     return items, {

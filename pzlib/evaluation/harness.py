@@ -33,7 +33,7 @@ _READY = _UNSCORED | {
 
 # What a tier asks where nothing is given: the small models answer within a line and read no more than 256 tokens.
 _MINI = {"max_tokens": 32, "batch": 256}
-AT_TIER = {"smoke": _MINI | {"limit": 40}, "mini": _MINI, "gpu": {"max_tokens": 4096}, "paper": {}}
+AT_TIER = {"smoke": _MINI | {"limit": 40}, "mini": _MINI, "mini2": _MINI, "gpu": {"max_tokens": 4096}, "paper": {}}
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Protocol:
         ('boxed', 32, 1.0)
         """
         lacking = self.prompts == "stock" and (BENCHMARKS[task].part_of or task) not in STOCK
-        style = "tiny" if task == "tinybench" else "boxed" if lacking else self.prompts
+        style = "tiny" if BENCHMARKS[task].kind == "exact" else "boxed" if lacking else self.prompts
         samples = self.samples or (1 if self.temperature == 0 else BENCHMARKS[task].samples)
         temperature = (1.0 if samples > 1 else 0.0) if self.temperature is None else float(self.temperature)
         return {**vars(self), "prompts": style, "samples": samples, "temperature": temperature}

@@ -19,6 +19,7 @@ from pzlib.objectives.targets import Target, cut, target_at, token_offsets, unce
 from pzlib.paths import root
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
+from pzlib.tiers import WORLDS
 from pzlib.words import kind_of
 from pzlib.world import tinywiki
 
@@ -99,10 +100,11 @@ def rows(
 
 def next_tokens(
     scorer, tokenizer, texts: Sequence[str], each: int, min_context: int, template: str, version: str = "v0",
-    max_tokens: int = MAX_TOKENS,
+    max_tokens: int = MAX_TOKENS, draws: int = 1, ends: Sequence[int] = (),
 ):  # fmt: skip
     """An `evaluate` for `pzlib.train.train`: `rows` of held-out texts, `SAMPLES` answers at temperature 1 to each
-    position. Errors: as `held_out`; ValueError, when asked, for a model of another tokenizer than the scorer's."""
+    position, at the steps `ends` `draws` times as many. Errors: as `held_out`; ValueError, when asked, for a model of
+    another tokenizer than the scorer's."""
     positions = held_out(scorer, tokenizer, texts, each, min_context)
     prompts = [rpt_prompt(position.target.context, template, version) for position in positions]
     words = tokenizer.get_vocab()
@@ -110,7 +112,8 @@ def next_tokens(
     def evaluate(model, tokenizer, step: int) -> list[dict]:
         if tokenizer.get_vocab() != words:
             raise ValueError("model: has another tokenizer than the scorer, whose tokens the positions are")
-        said, lengths = complete(model, tokenizer, prompts, SAMPLES, 1.0, max_tokens=max_tokens)
+        repeats = SAMPLES * (draws if step in ends else 1)
+        said, lengths = complete(model, tokenizer, prompts, repeats, 1.0, max_tokens=max_tokens)
         return rows(positions, said, lengths, predicted_directly(model, positions), template)
 
     return evaluate
@@ -121,11 +124,13 @@ def of_run(run) -> Evaluation:
 
     The scorer is the shipped base whatever the run starts from, so that every run is asked the same.
     """
-    world = run.corpus if tinywiki.is_world(run.corpus) else "tinywiki"
-    texts = [passage.text for passage in small_world.held_out(world, SPLIT_TEXTS * run.eval_items // 64 or 1)]
-    common = small_world.small_world(run.eval_items)
-    own = next_tokens(*to_ask(Run(tier="mini")), texts, EACH, run.min_context, run.template)
-    return Evaluation("next_tokens", lambda *asked: common(*asked) + own(*asked))
+    world = run.corpus if tinywiki.is_world(run.corpus) else WORLDS[run.tier].general.name
+    shown = small_world.held_out(world, SPLIT_TEXTS * run.eval_items // 64 or 1, run.eval_side)
+    texts, common = [passage.text for passage in shown], small_world.of_run(run)
+    scorer, often = to_ask(Run(tier=run.tier)), {"draws": run.eval_draws, "ends": common.kept}
+    own = next_tokens(*scorer, texts, EACH, run.min_context, run.template, **often)
+    asked = prompts_digest([common.asked, texts, run.min_context, run.template])
+    return Evaluation("next_tokens", lambda *model: common.ask(*model) + own(*model), asked, common.kept)
 
 
 def unread(run, tokenizer, passages: int = HELD_OUT) -> list:

@@ -1,6 +1,7 @@
 """The small world's questions, TinyBench and masked spans by kind, and the properties that it and its base must have.
 Left out: the papers' benchmarks; every method's result, since a world is set by its properties, not by who wins."""
 
+import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -16,13 +17,15 @@ from pzlib.masking import Passage, apply_mask
 from pzlib.prompts import TINY, generator_prompt, parse_boxed, parse_mask, predictor_prompt, question_prompt
 from pzlib.rewards import predictor_reward
 from pzlib.stats import clustered_ci, pass_at_k
+from pzlib.tiers import WORLDS
 from pzlib.words import kind_of
 from pzlib.world import tinywiki
-from pzlib.world.facts import GENERAL, MATH, TASKS
+from pzlib.world.facts import GENERAL, MATH, TASKS, Fact
 from pzlib.world.tinywiki import kind_class
 
 THINK, DIRECT = "Think :", "\\boxed{"  # how tinybase's text begins an answer with a reasoning, and one without
 MAX_TOKENS = 32
+TRAINING_SIDE = "reasoning, training side"  # masked words of the side of the second world that runs read
 ROWS_AT_ONCE = 1024  # answers: more fall out of a CPU's cache; it changes no answer
 # What must hold of the shipped files, as (property, lowest, highest): the words of the world's definition in numbers.
 BOUNDS = {
@@ -64,49 +67,83 @@ def questions(task: str, items: int, seed: int = 0) -> list[tuple[str, str]]:
     >>> questions("sum", 1)
     [('What is 36 plus 16 ?', '52')]
     """
+    return [(fact.question, fact.answer) for fact in exam(task, items, seed)]
+
+
+def exam(task: str, items: int, seed: int = 0, version: int = 1, side: str = "test") -> list[Fact]:
+    """Up to `items` Facts of a task with different questions; of the second world of a side, see `tinywiki.exam`.
+
+    In the first world the form is held out: what is asked is never a question, but stands in the base's text. In the
+    second, instances are: those of "test" and of "validation" are in no text that a base or a run reads. Questions of
+    one `Fact.instance` belong together in an interval.
+    """
+    if version == 2:
+        return tinywiki.exam(task, items, seed, side)
     rng, found = random.Random(f"tinybench/{task}/{seed}"), {}
     for _ in range(50 * items):
         fact = TASKS[task](rng, True)
-        found[fact.question] = fact.answer
+        found[fact.question] = fact
         if len(found) == items:
             break
-    return list(found.items())
+    return list(found.values())
 
 
-def held_out(world: str, limit: int) -> list[Passage]:
-    """`limit` passages of a small world that no run and no base reads: a run's seed is 0 or more, theirs is -1."""
-    return tinywiki.passages(world, limit, seed=-1)
+def held_out(world: str, limit: int, side: str = "test") -> list[Passage]:
+    """`limit` passages of a small world that no run and no base reads: a run's seed is 0 or more, theirs is -1.
+
+    side: of the second world. No sentence of them but set phrases is in any text of training; of the first world's
+    passages, single sentences may be.
+    """
+    return tinywiki.passages(world, limit, -1, side if tinywiki.world(world).version == 2 else "train")
 
 
-def spans(passages: Sequence[Passage], per_kind: int, seed: int = 0) -> list[tuple[str, str, str]]:
-    """(kind, masked text, target): up to `per_kind` one-word masks of every kind that labelled passages hold."""
+def spans(
+    passages: Sequence[Passage], per_kind: int, seed: int = 0, apart: bool = False
+) -> list[tuple[str, str, str]]:
+    """(kind, masked text, target): up to `per_kind` one-word masks of every kind that labelled passages hold.
+
+    apart: no two masks of a kind are of one passage, and so not of one instance either.
+    """
     rng, found = random.Random(f"spans/{seed}"), defaultdict(list)
     for passage in passages:
-        places = list(passage.kinds)
+        places, here = list(passage.kinds), set()
         rng.shuffle(places)
         for start, end, kind in places:
             masked = apply_mask(passage.text, passage.text[start:end])
-            if masked is not None and len(found[kind]) < per_kind:
+            if masked is not None and len(found[kind]) < per_kind and not (apart and kind in here):
                 found[kind].append((kind, masked.text, masked.target))
+                here.add(kind)
     return [item for kind in sorted(found) for item in found[kind]]
 
 
-def tinybench(model, tokenizer, items: int = 64, samples: int = 4, seed: int = 0) -> list[dict]:
+def tinybench(
+    model, tokenizer, items: int = 64, samples: int = 4, seed: int = 0, version: int = 1, side: str = "test"
+) -> list[dict]:
     """One row per task of TinyBench: mean@`samples` at temperature 1; the columns of a run's eval.csv but `step`.
+    Of the second world the chains are scored once more by their steps, as group "depth".
 
     `n` counts answers. Sampled and not greedy, because the base reasons in half of its answers: to which half the most
-    likely one belongs is decided by a hair. The questions depend on `items` and `seed` alone.
+    likely one belongs is decided by a hair. The questions depend on `items`, `seed`, and the world's version and side
+    (see `exam`) alone.
     """
-    pairs = [(task, *pair) for task in TASKS for pair in questions(task, items, seed)]
-    asked = [(task, question_prompt(question, TINY), answer) for task, question, answer in pairs]
+    facts = [fact for task in TASKS for fact in exam(task, items, seed, version, side)]
+    asked = [(fact.task, question_prompt(fact.question, TINY), fact.answer) for fact in facts]
     scored, prompts = _scored(model, tokenizer, asked, samples, seed), _prompts(asked)
-    return [row(task, "math" if task in MATH else "general", scored[task], samples, prompts[task])
-            for task in (*GENERAL, *MATH)]  # fmt: skip
+    instances = {task: [fact.instance for fact in facts if fact.task == task] for task in TASKS}
+    found = [row(task, "math" if task in MATH else "general", scored[task], samples, prompts[task], instances[task])
+             for task in (*GENERAL, *MATH)]  # fmt: skip
+    depths = [len(instance.split()) - 2 for instance in instances["chain"]] if version == 2 else []
+    for depth in sorted({*depths}):  # the same answers again, by the steps that a chain takes
+        own = [i for i, steps in enumerate(depths) if steps == depth]
+        answers = [one for i in own for one in scored["chain"][i * samples : (i + 1) * samples]]
+        at = [instances["chain"][i] for i in own]
+        found.append(row(f"chain, {depth} steps", "depth", answers, samples, prompts["chain"], at))
+    return found
 
 
 def described(run) -> str:
     """TinyBench of a run's model, as `pzlib evaluate` prints it: a line per task, and the mean of each group."""
-    table = pd.DataFrame(tinybench(*to_ask(run), items=run.eval_items))
+    table = pd.DataFrame(tinybench(*to_ask(run), items=run.eval_items, **world_of(run)))
     table = table[["task", "group", "n", "correct", "accuracy", "length", "reasoned"]]
     table[["accuracy", "reasoned"]] *= 100
     names = {"accuracy": "accuracy, %", "length": "tokens per answer", "reasoned": "reasoned first, %"}
@@ -116,26 +153,46 @@ def described(run) -> str:
     return "\n".join(lines)
 
 
-def small_world(items: int) -> Evaluation:
-    """TinyBench, and as group "spans" the accuracy on masked words of unseen passages that reasoning can deduce, at
-    temperature 1 ("other spans": trivial and irreducible words)."""
-    masked = spans(held_out("tinywiki", 400), max(4, items // 4), seed=-1)
-    asked = [(kind_class(kind), predictor_prompt(text, TINY), target) for kind, text, target in masked]
+def world_of(run) -> dict:
+    """Which world a run is asked about, and which side of it: what `tinybench` and `small_world` take."""
+    return {"version": WORLDS[run.tier].version, "side": run.eval_side}
 
-    prompts = _prompts(asked)
+
+def small_world(items: int, version: int = 1, side: str = "test", draws: int = 1, steps: int = 0) -> Evaluation:
+    """TinyBench, and as group "spans" the accuracy on masked words of unseen passages that reasoning can deduce, at
+    temperature 1 ("other spans": trivial and irreducible words).
+
+    draws: how often 4 answers are drawn to each question before the first step and after the last, `steps`; along
+    training once. Then the second world is asked too about passages of the side that runs read, as group "training
+    side": some of their sentences are in a run's text, of the other passages none but set phrases.
+    """
+    text, each = ("tinywiki" if version == 1 else "tinywiki2"), max(4, items // 4)
+    asked, whole = _masked(held_out(text, 400, side), each, version == 2), [items, version, side, draws]
+    read = _masked(held_out(text, 400, "train"), each, True) if version == 2 else []
+    read = [(TRAINING_SIDE, *rest) for name, *rest in read if name == "reasoning"]
+    groups = {"reasoning": "spans", TRAINING_SIDE: "training side"}
 
     def ask(model, tokenizer, step: int) -> list[dict]:
-        scored = _scored(model, tokenizer, asked, repeats=4)
-        own = [row(kind, "spans" if kind == "reasoning" else "other spans", scored[kind], 4, prompts[kind])
-               for kind in sorted(scored)]  # fmt: skip
-        return tinybench(model, tokenizer, items) + own
+        at_end = step in (0, steps)
+        k, own = 4 * draws if at_end else 4, asked + read if at_end else asked
+        scored, prompts = _scored(model, tokenizer, own, k), _prompts(own)
+        shown = {name: [masked.replace("[mask]", target) for n, masked, target in own if n == name] for name in scored}
+        found = [row(name, groups.get(name, "other spans"), scored[name], k, prompts[name], shown[name])
+                 for name in sorted(scored)]  # fmt: skip
+        return tinybench(model, tokenizer, items, k, version=version, side=side) + found
 
-    return Evaluation("small_world", ask)
+    return Evaluation("small_world", ask, prompts_digest([whole, asked, read]), (0, steps))
+
+
+def _masked(passages, each, apart):
+    """(class of kind, prompt, target) of `each` masks of every kind."""
+    masked = spans(passages, each, -1, apart)
+    return [(kind_class(kind), predictor_prompt(text, TINY), target) for kind, text, target in masked]
 
 
 def of_run(run) -> Evaluation:
-    """`small_world` with as many questions per task as the run wants."""
-    return small_world(run.eval_items)
+    """`small_world` with as many questions per task, and as many draws, as the run wants."""
+    return small_world(run.eval_items, **world_of(run), draws=run.eval_draws, steps=run.steps)
 
 
 def _scored(model, tokenizer, asked, repeats, seed=0, start=""):
@@ -158,15 +215,19 @@ def _prompts(asked):
     return {name: prompts_digest(prompts) for name, prompts in found.items()}
 
 
-def row(task: str, group: str, scored: list[tuple[float, int, bool]], k: int, prompts: str) -> dict:
+def row(task: str, group: str, scored: list[tuple[float, int, bool]], k: int, prompts: str, clusters=None) -> dict:
     """A row of eval.csv but its step: scored holds (right, tokens, whether it reasoned) of each answer, k to a question
-    in turn; prompts: their digest. The interval is over questions, by `clustered_ci`."""
+    in turn; prompts: their digest; clusters: the instance of each question. The interval is over questions, by
+    `clustered_ci`; the error is of sampling alone, and 0 for one answer to each, which is the most likely one."""
     n, (right, length, reasoned) = len(scored), map(sum, zip(*scored, strict=True))
     means = {"accuracy": round(right / n, 6), "length": round(length / n, 3), "reasoned": round(reasoned / n, 6)}
-    low, high = clustered_ci([sum(own[0] for own in scored[i : i + k]) / k for i in range(0, n, k)])
+    shares = [sum(own[0] for own in scored[i : i + k]) / k for i in range(0, n, k)]
+    low, high = clustered_ci(shares, clusters)
+    error = math.sqrt(sum(p * (1 - p) / (k - 1) for p in shares)) / len(shares) if k > 1 else 0.0
     thought = [tokens for _, tokens, reasons in scored if reasons]
     own = round(sum(thought) / len(thought), 3) if thought else None
-    ends = {"k": k, "low": round(low, 6), "high": round(high, 6), "prompts": prompts, "length_reasoned": own}
+    ends = {"k": k, "low": round(low, 6), "high": round(high, 6), "prompts": prompts}
+    ends |= {"length_reasoned": own, "error": round(error, 6)}
     return {"task": task, "group": group, "n": n, "correct": int(right), **means, **ends}
 
 
@@ -182,9 +243,14 @@ def span_accuracy(
     return [(kind, int(sum(right for right, *_ in scored[i]))) for i, (kind, *_) in enumerate(items)]
 
 
+def _fresh(name, limit, seed):
+    """Passages that a base has not read: of the second world the side "test"."""
+    return tinywiki.passages(name, limit, seed, "test" if tinywiki.world(name).version == 2 else "train")
+
+
 def position_kinds(name: str, limit: int = 300, seed: int = 99) -> pd.Series:
     """Share of the positions of a world that are of each kind."""
-    counts = Counter(kind for passage in tinywiki.passages(name, limit, seed) for _, _, kind in passage.kinds)
+    counts = Counter(kind for passage in _fresh(name, limit, seed) for _, _, kind in passage.kinds)
     return pd.Series(counts).sort_values(ascending=False) / sum(counts.values())
 
 
@@ -212,7 +278,7 @@ def next_token_entropy(model, tokenizer, name: str, limit: int = 100, seed: int 
 
     Read from the left, what only follows from both sides can't be deduced either: it counts as irreducible here.
     """
-    shown = tinywiki.passages(name, limit, seed)
+    shown = _fresh(name, limit, seed)
     kinds = [kind for passage in shown for _, _, kind in passage.kinds[1:]]
     seen = ["irreducible" if kind.endswith("_inverse") else kind_class(kind) for kind in kinds]
     return next_tokens(model, tokenizer, [p.text for p in shown]).assign(kind=kinds, from_left=seen)
@@ -234,9 +300,9 @@ def places(model, tokenizer, names: Iterable[str], limit: int = 100) -> pd.DataF
     return 100 * pd.DataFrame(rows).T
 
 
-def base_spans(model, tokenizer, per_kind: int = 24, seed: int = 99) -> pd.DataFrame:
+def base_spans(model, tokenizer, per_kind: int = 24, seed: int = 99, name: str = "tinywiki") -> pd.DataFrame:
     """One row per kind and way of answering (free, reasoning, direct): n, pass@1 and pass@8 at temperature 1."""
-    items = spans(tinywiki.passages("tinywiki", 800, seed), per_kind, seed)
+    items = spans(_fresh(name, 800, seed), per_kind, seed)
     rows = []
     for way, start in (("free", ""), ("reasoning", THINK), ("direct", DIRECT)):
         for kind, hits in span_accuracy(model, tokenizer, items, repeats=8, start=start, seed=seed):
@@ -247,9 +313,11 @@ def base_spans(model, tokenizer, per_kind: int = 24, seed: int = 99) -> pd.DataF
     return means[["kind", "class", "way", "n", "pass@1", "pass@8"]]
 
 
-def base_masks(model, tokenizer, limit: int = 100, repeats: int = 8, seed: int = 99) -> pd.Series:
+def base_masks(
+    model, tokenizer, limit: int = 100, repeats: int = 8, seed: int = 99, name: str = "tinywiki"
+) -> pd.Series:
     """Share of the generator's masks by class of what they hide; "illegal" is a class too. Sums to 1."""
-    shown = tinywiki.passages("tinywiki", limit, seed)
+    shown = _fresh(name, limit, seed)
     texts, _ = complete(model, tokenizer, [generator_prompt(p.text, TINY) for p in shown], repeats, 1.0, seed)
     classes = Counter({"illegal": 0})
     for i, text in enumerate(texts):
@@ -259,16 +327,20 @@ def base_masks(model, tokenizer, limit: int = 100, repeats: int = 8, seed: int =
     return pd.Series(classes).sort_values(ascending=False) / len(texts)
 
 
-def properties(model, tokenizer) -> pd.DataFrame:
-    """Every property of `BOUNDS` measured: columns property, value, lowest, highest, holds."""
-    shares = places(model, tokenizer, ("tinywiki", "tinywiki_clean")) / 100
-    table = base_spans(model, tokenizer)
+def properties(model, tokenizer, version: int = 1) -> pd.DataFrame:
+    """Every property of `BOUNDS` measured: columns property, value, lowest, highest, holds.
+
+    version: of the world; the second has more, see `pzlib.evaluation.bases`.
+    """
+    name = "tinywiki" if version == 1 else "tinywiki2"
+    shares = places(model, tokenizer, (name, f"{name}_clean")) / 100
+    table = base_spans(model, tokenizer, name=name)
     by_way = table[table["class"] == "reasoning"].groupby("way")[["pass@1", "pass@8"]].mean()
     rungs = table[(table["class"] == "reasoning") & (table.way == "free")]["pass@1"]
-    masks = base_masks(model, tokenizer)
+    masks = base_masks(model, tokenizer, name=name)
     legal = masks.drop("illegal") / (1 - masks["illegal"])
     values = [
-        shares.loc["tinywiki", "deducible positions"],
+        shares.loc[name, "deducible positions"],
         *shares["top fifth: irreducible"],
         by_way.loc["free", "pass@1"],
         by_way.loc["free", "pass@8"],

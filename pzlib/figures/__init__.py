@@ -13,7 +13,7 @@ import pandas as pd
 from pzlib import studies
 from pzlib.studies import claims
 from pzlib.studies.records import LEDGER
-from pzlib.studies.results import read
+from pzlib.studies.results import read, with_marks
 
 
 def form_of(name: str) -> Callable:
@@ -45,7 +45,7 @@ def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> 
     results_dir = Path(results_dir)
     if not results_dir.is_dir():
         raise FileNotFoundError(f"results: no folder {results_dir}; run `python -m pzlib results` first")
-    stored = {path.stem: read(path) for path in sorted(results_dir.glob("*.csv"))}
+    stored = {path.stem: with_marks(read(path), results_dir) for path in sorted(results_dir.glob("*.csv"))}
     jobs, missing = [], {}
     if {"training", "tinybench"} <= set(stored):  # first, since it takes longest
         jobs.append((_ledger, [stored, tier], {}, LEDGER.name, out_dir))

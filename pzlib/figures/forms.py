@@ -12,7 +12,8 @@ from matplotlib.lines import Line2D
 
 from pzlib.figures.style import Mark, Picture, caption, marks_of
 from pzlib.stats import bootstrap_ci, paired_test
-from pzlib.studies.metrics import METRICS, armed, comparable
+from pzlib.studies.metrics import METRICS, armed, comparable, label_of
+from pzlib.studies.results import notes
 
 TRAINING, TINYBENCH = "data/results/training.csv", "data/results/tinybench.csv"  # what a figure says it is made from
 RUN = ["run_id", "objective", "tier", "seed", "step"]
@@ -293,7 +294,8 @@ def legend_of(figure, looks: dict[str, dict], columns: int) -> None:
 
 
 def explain(figure: Picture, table: pd.DataFrame, source: str, words: str = "", *, lines: bool = True) -> Picture:
-    """The figure with how to read it written below, then the table's name with its numbers of rows and of seeds.
+    """The figure with how to read it written below, what degenerated of it, and last the table's name with its numbers
+    of rows and of seeds.
 
     lines: whether it has `lines`, along training where the table knows no tasks.
     """
@@ -303,5 +305,6 @@ def explain(figure: Picture, table: pd.DataFrame, source: str, words: str = "", 
     counts = f"{usual} an arm" if len(seeds) > 1 else str(usual)
     how = ALONE if seeds.max() == 1 else BAND if lines else ""
     how += f" {averaged(table)[1]}" if lines and "task" not in table else ""
+    words = " ".join([words, *(f"{note}." for note in notes(table, label_of))])
     origin = f"{source}, tier {table['tier'].iloc[0]}: {len(table)} rows; seeds: {counts}"
     return caption(figure, " ".join(f"{how} {words}".split()), origin + (f", but {others}" if others else "") + ".")

@@ -86,6 +86,23 @@ def collapse_anatomy(training: pd.DataFrame, source: str = TRAINING) -> Picture:
 
 
 @styled
+def dead_along(training: pd.DataFrame, source: str = TRAINING) -> Picture:
+    """Which groups are dead along training: all wrong, all right, and both; entropy, accuracy and irreducible masks.
+
+    What comes alive has fewer of both kinds; what then dies has more again.
+    """
+    panels = [panel_of(name, ends=SHARE) for name in ("dead_wrong", "dead_right", "dead_groups")]
+    panels += [panel_of("entropy", " (nats a token)", ends=(0, None))]
+    panels += [panel_of(name, ends=SHARE) for name in ("accuracy", "noise masks")]
+    table = checked(training, "training", [panel.column for panel in panels])
+    figure = sheet(4.9)
+    along(figure, table, panels)
+    words = "(a, b) Groups whose G predictions are all wrong or right teach nothing; (c) both together. "
+    words += "All but (d) are shares."
+    return explain(figure, table, source, words)
+
+
+@styled
 def generator_profile(training: pd.DataFrame, source: str = TRAINING) -> Picture:
     """The generator along training: legal share, length and place of its masks, and how many predictions found them.
 

@@ -32,10 +32,11 @@ STATES = ("running", "resumable", "complete", "failed")
 FIELDS = ("step", "steps", "doing", "error")  # of a status; doing: "training" or "evaluating"
 # A score, whatever was asked: n answers, k to each question; accuracy is correct / n, the mean over questions; low and
 # high: its 95 % interval over questions; length: tokens an answer; prompts: digest of what was asked (equal: paired).
-# What is not known is null. length_reasoned: tokens an answer that reasons.
+# length_reasoned: tokens an answer that reasons; error: the standard error that sampling leaves, were the same questions
+# asked again. What is not known is null.
 EVAL_COLUMNS = (
     "step", "task", "group", "n", "correct", "accuracy", "length", "reasoned", "k", "low", "high", "prompts",
-    "length_reasoned",
+    "length_reasoned", "error",
 )  # fmt: skip
 SOURCES = "sources.json"
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP)  # what a cluster's disk without locks says

@@ -19,8 +19,8 @@ from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
 from pzlib.studies import queue, results
 from pzlib.studies.metrics import GROUPS
-from pzlib.studies.records import BASELINES, MAIN, MASKING, PROXY, STUDIES, Study
-from pzlib.tiers import TIERS, WORLDS
+from pzlib.studies.records import BASELINES, MAIN, MASKING, PROXY, STUDIES, SUPERVISED_ROWS, Study
+from pzlib.tiers import LIKE, TIERS, WORLDS, differing
 from pzlib.world import tinywiki
 
 SWEEP = "data/results/sweep"
@@ -61,19 +61,36 @@ def arms_of(name: str | Study, tier: str, seeds=None, settings=None) -> list[tup
     """
     settings = _given(settings)
     study = name if isinstance(name, Study) else study_of(name)
-    short = {"steps": study.steps, "eval_every": study.steps} if study.steps and tier == "mini" else {}
+    short = {"steps": study.steps} if study.steps and LIKE.get(tier, tier) == "mini" else {}
+    if short and study.steps < TIERS[tier]["steps"]:
+        short["eval_every"] = study.steps
     out, found = left_out(study, tier), []
-    for seed in seeds or (study.seeds[:1] if tier == "smoke" else study.seeds):
+    for seed in seeds or seeds_of(study, tier):
         for arm in study.arms:
             if arm in out:
                 continue
             own = settings_of(study, arm, tier, settings)
             if "start" in own:
                 own["model"] = start_of(own.pop("start"), tier, seed, settings)[1]
+            if WORLDS[tier].bases:
+                own = {"model": WORLDS[tier].base_of(seed)} | own
             swept = study.rate_of or swept_as(own)
-            rate = {"learning_rate": best_rate(swept)} if tier in ("mini", "smoke") else {}
+            rate = {"learning_rate": rate_of(swept, tier)} if WORLDS[tier].small else {}
             found.append((arm, Run(**{"tier": tier, "seed": seed, **rate, **short, **own})))
     return found
+
+
+def seeds_of(study: Study, tier: str) -> tuple[int, ...]:
+    """The seeds of a study at a tier; where its world has two bases, seeds below 10 start from the first of them.
+
+    >>> seeds_of(study_of("baselines"), "mini2"), seeds_of(study_of("rlvr"), "mini2")
+    ((0, 1, 2, 3, 4, 10, 11, 12, 13, 14), (0, 1, 2, 10, 11))
+    """
+    if tier == "smoke" or not WORLDS[tier].bases:
+        return study.seeds[:1] if tier == "smoke" else study.seeds
+    second = len(study.seeds) if study.on_each_base else len(study.seeds) // 2
+    first = study.seeds if study.on_each_base else study.seeds[: len(study.seeds) - second]
+    return (*first, *(10 + seed for seed in study.seeds[:second]))
 
 
 def _given(settings) -> dict:
@@ -99,7 +116,7 @@ def settings_of(study: Study, arm: str, tier: str, settings=None) -> dict:
     method = objectives.method(own.get("objective", "pretrainzero"))
     if not world.small:
         if study.base_of:
-            theirs = TIERS[tier] | objectives.method(study.base_of).tiers.get(tier, {})
+            theirs = TIERS[tier] | differing(objectives.method(study.base_of).tiers, tier)
             shared = {setting: theirs[setting] for setting in (SHARED[:1] if method.reads_problems else SHARED)}
         mini = TIERS["mini"]
         for setting, size in (("passages", "passages"), ("random_span_steps", "steps")):
@@ -109,18 +126,42 @@ def settings_of(study: Study, arm: str, tier: str, settings=None) -> dict:
             own["corpus_limit"] = max(own["corpus_limit"], TIERS[tier]["corpus_limit"])
     given = {name: v for name, v in (settings or {}).items() if not (method.reads_problems and name in OF_TEXT)}
     if "text" in own:
-        role = own.pop("text")
-        own |= {} if role == "general" and "corpus" in given else getattr(world, role).settings()
+        role, turned, knobs = own.pop("text").partition(":")  # a text with knobs is of a small world at every tier
+        text = getattr(WORLDS["mini"] if turned and not world.small else world, role).settings()
+        text["corpus"] += f":{knobs}" if knobs else ""
+        own |= {} if role == "general" and not turned and "corpus" in given else text
+    if world.bases and method.supervised:
+        own.pop("corpus_limit", None)  # the same passages as all others read, as often as its rows need
+        own = rows_a_step(method.name, tier) | own
     if "base" in own:
         own["model"] = getattr(world, own.pop("base"))
         own = (world.smaller_settings if method.has_generator else {}) | own
-    found, default = shared | given | own, method.tiers.get(tier, {}).get("entropy_model")
+    found, default = shared | given | own, differing(method.tiers, tier).get("entropy_model")
     of = world.proxies.get(found.get("model", world.base))
     if found.get("entropy_model") == PROXY:
         found["entropy_model"] = of or PROXY
     elif "model" in found and "entropy_model" not in found and default in world.proxies.values():
         found["entropy_model"] = of or "base"  # the method's own proxy reads the tokens of another base
     return found
+
+
+def rows_a_step(name: str, tier: str) -> dict:
+    """The settings in which a method's runs have their own number of rows a step at a tier whose world has two bases:
+    supervised ones, in studies and in their sweeps alike, so that each is tuned at the rows that it uses.
+
+    >>> rows_a_step("sft", "mini2"), rows_a_step("sft", "mini"), rows_a_step("rpt", "mini2")
+    ({'passages': 21}, {}, {})
+    """
+    method = objectives.method(name)
+    own = WORLDS[tier].bases and method.supervised and "passages" not in differing(method.tiers, tier)
+    return dict(SUPERVISED_ROWS) if own else {}
+
+
+def rate_of(name: str, tier: str) -> float:
+    """The learning rate at which a method trains at a small tier: of its sweep there, or of the first round's."""
+    from pzlib.studies.second import sweeps  # which reads this module
+
+    return sweeps.rate_of(name, tier) if WORLDS[tier].bases else best_rate(name)
 
 
 def left_out(name: str | Study, tier: str) -> dict[str, str]:
@@ -132,10 +173,15 @@ def left_out(name: str | Study, tier: str) -> dict[str, str]:
     study, found = name if isinstance(name, Study) else study_of(name), {}
     for arm in study.arms:
         own = settings_of(study, arm, tier)
-        if tinywiki.is_world(own.get("corpus", "")) and not WORLDS[tier].small:
+        text = own.get("corpus", "")
+        if tinywiki.is_world(text) and not WORLDS[tier].small:
             found[arm] = "its text is of the small world"
         elif arm in (study.real if WORLDS[tier].small else study.small):
             found[arm] = "it is of a real tier" if WORLDS[tier].small else "its size is of the small world"
+        elif "left=" in text and WORLDS[tier].version == 1:
+            found[arm] = "the first world has no knob left"
+        elif arm in study.dropped and WORLDS[tier].bases:
+            found[arm] = "dropped, for what it costs"
         elif own.get("entropy_model") == PROXY:
             found[arm] = "no smaller model with the base's tokenizer is named for it"
         elif study.arms[arm].get("text") == "both" and not WORLDS[tier].small:

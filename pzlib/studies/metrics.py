@@ -39,6 +39,8 @@ _EVALUATED = {
     "general": Metric("accuracy", "points", "General", ("general",)),
     "math": Metric("accuracy", "points", "Math", ("math",)),
     "spans": Metric("accuracy", "points", "Masked words", ("spans",)),
+    # of the second world: of passages some of whose sentences runs read
+    "spans read": Metric("accuracy", "points", "Masked words, training side", ("training side",)),
     "setback": Metric("accuracy", "points", "Setback", ("general",)),  # how far it ever falls below its best so far
     "answer length": Metric("length", "tokens", "Answer length", QUESTIONS),
     "reasoned": Metric("reasoned", "points", "Reasoned first", QUESTIONS),
@@ -149,6 +151,28 @@ def values(rows: pd.DataFrame, metric: str, moment: str = "end") -> pd.Series:
         raise ValueError(f"moment: {metric} is not known at {moment!r}; take end, or one of {', '.join(MOMENTS)}")
     found = (_trained if METRICS[metric].table == "training" else _evaluated)(rows, metric, moment)
     return (scale * found.rename(None)).astype(float).dropna()
+
+
+def base_error(rows: pd.DataFrame, metric: str) -> pd.Series:
+    """The standard error by seed that sampling leaves in `values(rows, metric, "base")`, in the metric's unit; for
+    `pzlib.stats.stratified_t`, as all runs from one base share it. Of means over answers right or wrong only.
+
+    Rows without `error`, which were stored before it was, get the largest that their accuracy allows.
+
+    >>> rows = {"seed": 0, "step": 0, "task": ["sum", "chain"], "group": "math", "n": 100, "accuracy": [0.5, 1.0]}
+    >>> base_error(pd.DataFrame(rows | {"error": [0.03, 0.04]}), "math").tolist()
+    [2.5]
+    >>> base_error(pd.DataFrame(rows), "math").tolist()
+    [2.5]
+    """
+    groups = metric_of(metric).groups
+    own = rows[(rows["step"] == 0) & (rows["group"].isin(groups) | rows["task"].isin(groups))]
+    most = (own["accuracy"] * (1 - own["accuracy"]) / own["n"]) ** 0.5
+    error = own["error"].fillna(most) if "error" in own else most
+    by_group = own.assign(variance=error.astype(float) ** 2).groupby(["seed", "group"])["variance"].agg(["sum", "size"])
+    means = by_group["sum"] / by_group["size"] ** 2
+    scale = 100 if METRICS[metric].unit == "points" else 1
+    return (scale * (means.groupby("seed").sum() ** 0.5 / means.groupby("seed").size())).rename(None)
 
 
 def _evaluated(rows, metric, moment):

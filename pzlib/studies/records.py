@@ -41,14 +41,17 @@ class Study:
 
     An arm may name a `start`: an arm of `baselines`, or "study:arm", whose model of the same seed and tier it goes on
     from ("@half": the one kept at half of the steps). It names what the tier's world has by its role there
-    (`pzlib.tiers.World`): "text" general, mathematical or clean; "base" smaller; "entropy_model" PROXY. Its own
+    (`pzlib.tiers.World`): "text" general, mathematical or clean, of a small world with its knobs as "general:values=2";
+    "base" smaller; "entropy_model" PROXY. Its own
     "passages", "random_span_steps" and "corpus_limit" are those of a run at `mini`, and grow with a real tier's.
     question: what it asks, in one line. core: whether `make mini` runs it. steps: of shorter runs at `mini`, where a
     study says so; they are asked before and after only. base_of: the method from whose base, over whose steps and with
     whose lengths of text all arms train at a real tier, so that they compare. rate_of: the method whose learning rate
     all arms take, where arms should differ in nothing else; None: each method that of its own sweep. small, real: arms
     that only small tiers have, or only real ones, where a paper's sizes fit no small model. figures: the files that
-    show it; a study without any is in the papers' list (`pzlib.studies.papers`).
+    show it; a study without any is in the papers' list (`pzlib.studies.papers`). on_each_base: all its seeds are run
+    from each base of a world that has two, else they are shared out. dropped: arms that such a world's tier leaves out,
+    for what they cost.
     """
 
     question: str
@@ -61,6 +64,8 @@ class Study:
     small: tuple[str, ...] = ()
     real: tuple[str, ...] = ()
     figures: tuple[Figure, ...] = (RESULT,)
+    on_each_base: bool = False
+    dropped: tuple[str, ...] = ()
 
 
 def _arms(setting, values, **settings):
@@ -114,7 +119,7 @@ STUDIES = {
     # At one rate, as in the paper, which names one: a rule's own sweep can prefer a rate at which nothing moves.
     "collapse": Study(
         "Does entropy masking collapse on noisy text, and do random next tokens beat random spans?",
-        _objectives(*MASKING), core=True, rate_of="pretrainzero", figures=COLLAPSE,
+        _objectives(*MASKING), core=True, rate_of="pretrainzero", figures=COLLAPSE, on_each_base=True,
     ),
     "collapse_clean": Study(
         "And on clean text, where high entropy is no noise?",
@@ -133,9 +138,29 @@ STUDIES = {
             for words, kept in (("filtered", "drop"), ("no filter", "none"))
         }, seeds=THREE, rate_of="pretrainzero", figures=(CURVES, RESULT),
     ),
+    # 300 steps: a rule that comes alive and dies does so late.
+    "collapse_noise": Study(
+        "Along training, where noise can be guessed: does entropy masking come alive and die, and do others live on?",
+        {
+            **{
+                f"{rule}, {n} values": {"objective": rule, "text": f"general:values={n}"}
+                for n in (2, 4) for rule in ("pretrainzero", "random_next_token", "entropy_next_token")
+            },
+            **{
+                f"entropy_next_token, {n} values, no filter":
+                    {"objective": "entropy_next_token", "text": f"general:values={n}", "filter": "none"}
+                for n in (2, 4)
+            },
+        }, steps=300, rate_of="pretrainzero", figures=(
+            *(Figure(f"{{}}_{n}", "dead_along", (
+                f"pretrainzero, {n} values", f"random_next_token, {n} values", f"entropy_next_token, {n} values",
+                f"entropy_next_token, {n} values, no filter",
+            )) for n in (2, 4)), RESULT,
+        ),
+    ),
     "baselines": Study(
         "Tables 1 and 2: what does each way of learning from text do?",
-        _objectives(*BASELINES), core=True, figures=(
+        _objectives(*BASELINES), core=True, on_each_base=True, figures=(
             Figure("training_dynamics", "training_dynamics", MAIN),
             Figure("generator_dynamics", "generator_dynamics", MAIN),
             Figure("tinybench_curves", "tinybench_curves"),
@@ -218,6 +243,18 @@ STUDIES = {
             **_arms("entropy_model", {"by the policy": "policy", "by a proxy": PROXY}, **RPT_BASE),
             "dynamic sampling": {**RPT_BASE, "dynamic_from": 1},
         }, seeds=THREE, steps=100, base_of="rpt",
+    ),
+    # Next tokens follow from what is on their left alone: of the default world's deducible words few do.
+    "left": Study(
+        "How much must follow from the left before a thought on the next token pays?",
+        {
+            f"{method}, left {left}": {"objective": method, "text": f"general:density=0.5,left={left}"}
+            for method in ("rlp", "rpt") for left in (0, 0.5, 1)
+        } | {
+            "rlp, clean text": {"objective": "rlp", "text": "clean"},
+            "rlp, mathematical text": {"objective": "rlp", "text": "mathematical"},
+            "rpt, mathematical text": {"objective": "rpt", "text": "mathematical"},
+        }, seeds=THREE, steps=100,
     ),
     "rlvr_after": Study(
         "RPT's Table 2: is RPT a better start for RLVR than next-token training on the same (clean) text?",
@@ -305,6 +342,12 @@ STUDIES = {
             "random spans, TinyMath": {"objective": "random_span", "text": "mathematical"},
         }, seeds=THREE,
     ),
+    # The second world's chains take one to four steps, which its kinds of masks name: chain_1 to chain_4.
+    "depth": Study(
+        "Fig. 6b: do reasonings grow where harder masks need longer ones, and room is left for them?",
+        _arms("objective", {name: name for name in MAIN}, text="clean", max_completion_tokens=48),
+        figures=(RESULT, Figure("{}_training", "training_dynamics")),
+    ),
     "mask_rule": Study(
         "Fig. 10b: which occurrences should a mask hide?",
         _arms("mask_rule", {"all occurrences": "all", "one mask": "one", "whole words": "words"}),
@@ -327,8 +370,8 @@ STUDIES = {
     "guessable_noise": Study(
         "How far does the generator fall for noise that can be guessed?",
         {
-            f"{values} values, {arm.removeprefix('eq. 9, ')}": {"corpus": world, "generator_reward": REWARDS[arm]}
-            for values, world in ((2, "tinywiki:values=2"), (8, "tinywiki:values=8"), (120, "tinywiki"))
+            f"{values} values, {arm.removeprefix('eq. 9, ')}": {"text": text, "generator_reward": REWARDS[arm]}
+            for values, text in ((2, "general:values=2"), (8, "general:values=8"), (120, "general:"))
             for arm in ("eq. 9, zero rule", "min(p, 1 - p)")
         }, seeds=THREE, figures=(RESULT, MASKS, PROFILE),
     ),
@@ -346,7 +389,7 @@ STUDIES = {
         "When does searching pay? Density of what can be deduced against noise among what is uncertain.",
         {
             f"{objective}, density {density}, noise {noise}":
-                {"objective": objective, "corpus": f"tinywiki:density={density},noise={noise}"}
+                {"objective": objective, "text": f"general:density={density},noise={noise}"}
             for density in (0.1, 0.25, 0.5)
             for noise in (0.2, 0.6, 1.0)
             for objective in ("pretrainzero", "random_span", "entropy_next_token")

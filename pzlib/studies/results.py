@@ -4,7 +4,7 @@ Leaves out episodes (megabytes a run) and every average: a mean over seeds is ta
 import json
 from collections import defaultdict
 from dataclasses import fields, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +20,14 @@ SETTINGS = [f.name for f in fields(Run) if f.name not in (*KEY, "name")]
 FACTS = ["corpus_digest", "model_fingerprint", "parameters"]  # of params.json, beside the settings
 PERPLEXITY_TEXTS = 200  # held-out passages: in the small world about 12,000 tokens
 BINS = 20  # rows of training.csv a run: a table of all runs by step would be too large to commit
+
+SICK_STEPS = 20  # for at least so many steps on end a run must look degenerate to be called so
+LEAST_ENTROPY = 0.05  # nats a token
+MARK = "†"  # in legends, captions and tables
+SIGNS = {
+    "every completion at the cut": ("predictor/clipped", lambda share: share >= 1 - 1e-6),
+    f"entropy under {LEAST_ENTROPY}": ("predictor/entropy", lambda nats: nats < LEAST_ENTROPY),
+}
 
 # What tells the rows of one run apart; runs.csv has one row a run. tinybench.csv is the table of scores, whatever was
 # asked: it has the name of what the small tiers ask, under which their rows are committed. A row a run, step and task.
@@ -90,7 +98,21 @@ def load(name, tier="mini", folder=None):
     path = Path(folder or locate(folder_of(tier).relative_to(root()))) / f"{name}.csv"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not there yet; `python -m {MADE_BY[name]}` makes it from data/runs")
-    return read(path)
+    return with_marks(read(path), path.parent)
+
+
+def with_marks(table, folder):
+    """A table of runs with the column `degenerate` (`degenerate`), from the rows of training in `folder`."""
+    path = Path(folder) / "training.csv"
+    if "run_id" not in table or not path.is_file():
+        return table
+    marks = _degenerate(path, path.stat().st_mtime_ns)
+    return table.assign(degenerate=[marks.get(run_id, "") for run_id in table["run_id"]])
+
+
+@lru_cache(maxsize=4)
+def _degenerate(path, changed):
+    return degenerate(read(path))
 
 
 def read(path):
@@ -119,7 +141,7 @@ def other_seeds(run):
 def stored(tier="mini"):
     """The tables of a tier that are there: {name: DataFrame}, perhaps none."""
     paths = {name: Path(locate(folder_of(tier).relative_to(root()))) / f"{name}.csv" for name in MADE_BY}
-    return {name: read(path) for name, path in paths.items() if path.is_file()}
+    return {name: with_marks(read(path), path.parent) for name, path in paths.items() if path.is_file()}
 
 
 def keep_gate(run, found, out_dir=None):
@@ -175,6 +197,7 @@ def _settings(folder):
     row["hours"] = round(metrics[spent].sum().sum() / 3600, 4) if spent else None
     row |= {name: env[name] for name in ("cpu", "gpu", "commit", "uncommitted_changes")}
     row |= {name: env["packages"].get(name) for name in ("torch", "trl", "transformers")}
+    row["degenerate"] = degenerate(binned(metrics).assign(run_id=folder.path.name)).get(folder.path.name, "")
     return pd.DataFrame([row])
 
 
@@ -198,6 +221,47 @@ def binned(metrics, bins=BINS):
         metrics = metrics.assign(**metrics[shares].where(~some.to_numpy()[:, None] | metrics[shares].notna(), 0.0))
     ends = (metrics["step"] - 1) // length
     return metrics.groupby(ends).mean().assign(step=metrics.groupby(ends)["step"].max()).reset_index(drop=True)
+
+
+def degenerate(training: pd.DataFrame) -> pd.Series:
+    """{run_id: since when and by which sign} of the runs that degenerated; the others are not in it.
+
+    Such a run stays in every mean; it is marked wherever it is shown, so that nobody reads it as a result.
+
+    training: rows of training.csv, each a mean over the steps since the row before, or of a run's metrics with a column
+    `run_id`. Methods that sample nothing have no such columns and cannot degenerate in this sense.
+
+    >>> rows = {"run_id": "a", "step": [10, 20, 30], "predictor/clipped": [0.4, 1.0, 1.0]}
+    >>> degenerate(pd.DataFrame(rows)).to_dict()
+    {'a': 'every completion at the cut from step 11 to 30'}
+    """
+    found = {}
+    for run_id, rows in training.groupby("run_id", sort=False):
+        rows = rows.sort_values("step")
+        before = rows["step"].shift(fill_value=0)
+        for words, (column, holds) in SIGNS.items():
+            if column not in rows:
+                continue
+            sick = holds(rows[column].astype(float))
+            for _, own in rows[sick].groupby((~sick).cumsum()[sick]):
+                start, end = int(before[own.index[0]]), int(own["step"].iloc[-1])
+                if end - start >= SICK_STEPS:
+                    found.setdefault(run_id, f"{words} from step {start + 1} to {end}")
+    return pd.Series(found, dtype=object, name="degenerate")
+
+
+def notes(table: pd.DataFrame, label=str) -> list[str]:
+    """A line for each run that degenerated, as its arm's label, seed and words, by the column `degenerate` of the table
+    (`with_marks`); [] for one without it.
+
+    >>> row = {"arm": "rlp", "seed": 1, "degenerate": "every completion at the cut from step 11 to 30"}
+    >>> notes(pd.DataFrame([row]))
+    ['† rlp, seed 1: every completion at the cut from step 11 to 30']
+    """
+    if "degenerate" not in table:
+        return []
+    runs = table[table["degenerate"].fillna("") != ""].drop_duplicates(["arm", "seed"])
+    return [f"{MARK} {label(row.arm)}, seed {row.seed}: {row.degenerate}" for row in runs.itertuples()]
 
 
 def _keyed(folder, table):

@@ -14,7 +14,7 @@ from pzlib.studies import claims, metrics, real_text, select, study_of
 from pzlib.studies.claims import as_markdown
 from pzlib.studies.claims.verdicts import word_of
 from pzlib.studies.metrics import GROUPS, armed, at_equal, label_of, values
-from pzlib.studies.results import load, stored
+from pzlib.studies.results import load, notes, stored
 
 TITLES = ("general", "math", "masked words")  # of GROUPS, on a terminal
 OURS = "pretrainzero"  # what the others are compared with
@@ -26,7 +26,7 @@ def interval(values: pd.Series) -> str:
     """A mean over seeds with its 95 % bootstrap interval, one digit; "not run" where there is none."""
     if values.empty:
         return "not run"
-    if np.ptp(values) < 1e-9:  # the base: every seed asks the same model the same questions
+    if np.ptp(values) < 1e-9:  # a base: every seed asks the same model the same questions
         return f"{values.iloc[0]:.1f}"
     low, high = bootstrap_ci(values)
     return f"{values.mean():.1f} [{low:.1f}, {high:.1f}]"
@@ -45,6 +45,15 @@ def spread(values: pd.Series) -> str:
         return f"{values.mean():.1f}"
     low, high = paired_t(values, [0.0] * len(values))["interval"]
     return f"{values.mean():.1f} ± {(high - low) / 2:.1f}"
+
+
+def each_base(values: pd.Series) -> str:
+    """The scores of bases, one digit each: their seeds ask the same model the same questions, so there is no interval.
+
+    >>> each_base(pd.Series([32.1, 32.1, 30.0])), each_base(pd.Series([32.1, 32.1])), each_base(pd.Series([]))
+    ('32.1 and 30.0', '32.1', 'not run')
+    """
+    return " and ".join(f"{value:.1f}" for value in dict.fromkeys(values.round(9))) or "not run"
 
 
 def _difference(first: pd.Series, second: pd.Series) -> tuple[str, int]:
@@ -67,14 +76,20 @@ def main_table(tinybench: pd.DataFrame, tier: str = "mini", arms: Sequence[str] 
     trained = rows[rows["step"] > 0]
     found = {"base": [values(rows, group, "base") for group in GROUPS]}
     found |= {arm: [values(trained[trained["arm"] == arm], group) for group in GROUPS] for arm in arms}
-    lines = [(label_of(arm), max(map(len, own)), *map(interval, own)) for arm, own in found.items()]
+    shown = {arm: map(each_base if arm == "base" else interval, own) for arm, own in found.items()}
+    lines = [(label_of(arm), max(map(len, own)), *shown[arm]) for arm, own in found.items()]
     for arm in (arm for arm in arms if arm != OURS and OURS in arms):
         cells, seeds = zip(*map(_difference, found[OURS], found[arm]), strict=True)
         if any(seeds):
             lines.append((f"{label_of(OURS)} − {label_of(arm)}, paired", max(seeds), *cells))
     asked = "TinyBench " if set(rows["task"]).isdisjoint(BENCHMARKS) else ""
     heads = [f"{asked}{group}" if group != "spans" else "masked words (reasoning)" for group in GROUPS]
-    return as_markdown([f"accuracy, % ({tier})", "seeds", *heads], lines)
+    return noted(as_markdown([f"accuracy, % ({tier})", "seeds", *heads], lines), rows[rows["arm"].isin(arms)])
+
+
+def noted(table: str, rows: pd.DataFrame) -> str:
+    """The markdown table with a line below for each run of its rows that degenerated."""
+    return "\n".join([table, *(f"\n{note}" for note in notes(rows, label_of))])
 
 
 def before_and_after(folder) -> str:
@@ -154,7 +169,8 @@ def follow_on_table(tinybench: pd.DataFrame) -> str:
         more, first = ("", overall) if first is None else (_difference(overall, first)[0], first)
         lines.append((arm, rows["seed"].nunique(), *cells, more))
     columns = [f"{metric}, {when}" for metric in shown for when in ("before", "after")]
-    return as_markdown(["accuracy, %", "seeds", *columns, "overall after, − first row, paired"], lines)
+    heads = ["accuracy, %", "seeds", *columns, "overall after, − first row, paired"]
+    return noted(as_markdown(heads, lines), tinybench)
 
 
 def costs_of(training: pd.DataFrame, tier: str = "mini", study: str = "side") -> pd.DataFrame:
@@ -215,7 +231,9 @@ def side_by_side(
                 found.append((label_of(arm), at, metric, values(own, metric, moment)))
             if len(after.get(arm, ())):
                 found.append((label_of(arm), "RLVR", metric, values(after[arm], metric)))
-    rows = [(*key, scores.mean(), interval(scores), len(scores)) for *key, scores in found]
+    untrained = lambda key: key[0] == label_of("base") and key[1] != "RLVR"  # noqa: E731
+    rows = [(*key, scores.mean(), each_base(scores) if untrained(key) else interval(scores), len(scores))
+            for *key, scores in found]  # fmt: skip
     return pd.DataFrame(rows, columns=["method", "at", "metric", "mean", "interval", "seeds"])
 
 
@@ -336,7 +354,9 @@ def readme_tables() -> dict[str, str]:
     scores, after = (select(tables["tinybench"], study) for study in ("side", "side_rlvr"))
     spent = select(tables["training"], "side")
     return {
-        "overview": overview_table(scores, spent, costs_of(spent), after),
+        "overview": noted(
+            overview_table(scores, spent, costs_of(spent), after), pd.concat([scores, after])
+        ),
         "claims": claims.summary(claims.ledger(claims.load(), tables)),
         "real": real_text.gate_sentence(),
     }

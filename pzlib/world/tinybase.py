@@ -1,4 +1,4 @@
-"""tinybase: a causal LM of about a million parameters, pretrained on TinyWiki by `python -m pzlib.world.tinybase`.
+"""tinybase: causal LMs of about a million parameters, pretrained on TinyWiki by `python -m pzlib.world.tinybase`.
 Left out: the papers start from public base models (Qwen3, SmolLM3); this stands in for them at `smoke` and `mini`."""
 
 import argparse
@@ -15,10 +15,16 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from pzlib.masking import apply_mask
 from pzlib.paths import REPO
 from pzlib.prompts import TINY, generator_prompt, predictor_prompt, question_prompt
+from pzlib.world import forms
 from pzlib.world.facts import TASKS, reasoned
 from pzlib.world.tinywiki import KNOWLEDGE, WORLDS, Word, kind_class, vocabulary, words
 
 SIZES = {"tinybase_small": (96, 4), "tinybase": (128, 4)}  # name -> (width, layers)
+# name -> (size, version of the world, seed of text and weights); the second world's: two seeds and a smaller one
+BASES = {
+    "tinybase": ("tinybase", 1, 0), "tinybase_small": ("tinybase_small", 1, 0), "tinybase_a": ("tinybase", 2, 1),
+    "tinybase_b": ("tinybase", 2, 2), "tinybase_c_small": ("tinybase_small", 2, 3),
+}  # fmt: skip
 WORLD_SHARES = {"tinywiki": 0.6, "tinywiki_clean": 0.2, "tinymath": 0.2}
 
 
@@ -52,16 +58,33 @@ STAGES = (
         "plain": 0.03, "knowledge": 0.1, "predictor": 0.45, "quoting generator": 0.35, "question": 0.07,
     }),
 )  # fmt: skip
+# Of the second world: every form at like shares (`pzlib.world.forms`); masks, which are hardest to learn, weigh more in
+# the second stage, and predictions in the last. The laws of sums that are asked come with the second: see `forms.laws`.
+STAGES_2 = (
+    Stage(13_000_000, 3e-3, 0.15, {
+        "plain": 0.1, "knowledge": 0.12, "mask": 0.17, "prediction": 0.17, "cut": 0.19, "segment": 0.1,
+        "question": 0.15, "again": 0.03,
+    }),
+    Stage(5_000_000, 1.5e-3, 0.0, {
+        "plain": 0.06, "knowledge": 0.08, "laws": 0.05, "mask": 0.3, "prediction": 0.2, "cut": 0.16, "segment": 0.05,
+        "question": 0.1,
+    }),
+    Stage(4_000_000, 1e-3, 0.0, {
+        "plain": 0.06, "knowledge": 0.07, "laws": 0.04, "mask": 0.24, "prediction": 0.25, "cut": 0.18, "segment": 0.06,
+        "question": 0.1,
+    }),
+)  # fmt: skip
+STAGES_OF = {1: STAGES, 2: STAGES_2}
 VOCABULARY = vocabulary()
-NO_REASON = {"trivial": "a plain word", "irreducible": "nothing tells"}
+NO_REASON = forms.NO_REASON
 
 
-def tokenizer() -> PreTrainedTokenizerFast:
+def tokenizer(version: int = 1) -> PreTrainedTokenizerFast:
     """One word, one token; text is words joined by single spaces and comes back from its tokens unchanged."""
     special = ["<pad>", "<eos>", "<unk>"]
-    forms = "Passage Again Question Answer Mask Think : after comes first [mask] \\mask{ \\boxed{ } . ,".split()
-    said = [*VOCABULARY, *" ".join(NO_REASON.values()).split()]
-    table = {word: i for i, word in enumerate(dict.fromkeys([*special, *forms, *said]))}
+    cues = "Passage Again Question Answer Mask Think : after comes first [mask] \\mask{ \\boxed{ } . ,".split()
+    said = [*(VOCABULARY if version == 1 else forms.VOCABULARY), *" ".join(NO_REASON.values()).split()]
+    table = {word: i for i, word in enumerate(dict.fromkeys([*special, *cues, *said]))}
     inner = Tokenizer(models.WordLevel(table, unk_token="<unk>"))
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     # found inside a word too: a mask may cover a part of one, for the paper's default rule searches substrings
@@ -145,34 +168,32 @@ def document(rng: random.Random, shares: dict[str, float], longest: int, copying
     return "", " ".join(word for word, _, _ in passage(rng, longest))
 
 
-def batches(tok, stage: Stage, seed: int, batch_tokens: int = 4096):
-    """Batches of about `batch_tokens` tokens until the stage's are drawn: ids (B, T) padded right, labels (B, T) with
-    -100 where nothing is learned, and the tokens so far. Documents of like length share a batch: little is padding.
+def batches(tok, stage: Stage, rng: random.Random, drawn: int, batch_tokens: int = 4096, made=document):
+    """The batches of 512 documents, about `batch_tokens` tokens each: (ids (B, T) padded right, labels (B, T) with -100
+    where nothing is learned, tokens). Documents of like length share a batch: little is padding.
+
+    drawn: the tokens of the stage so far. made: who makes a document, of this file or of `forms`.
     """
-    rng = random.Random(seed)
-    drawn = 0
-    while drawn < stage.tokens:
-        done = drawn / stage.tokens
-        longest = 2 + int(8 * max(0, done - stage.copying)) if stage.copying else 9
-        pairs = [document(rng, stage.shares, longest, done < stage.copying) for _ in range(512)]
-        read = tok([first for first, _ in pairs])["input_ids"]
-        learned = tok([second + " <eos>" for _, second in pairs])["input_ids"]
-        docs = sorted(zip(read, learned, strict=True), key=lambda doc: len(doc[0]) + len(doc[1]))
-        groups, start = [], 0
-        while start < len(docs):
-            stop = start + 1
-            while stop < len(docs) and sum(map(len, docs[stop])) * (stop + 1 - start) <= batch_tokens:
-                stop += 1
-            groups.append(docs[start:stop])
-            start = stop
-        rng.shuffle(groups)
-        for group in groups:
-            width = max(len(a) + len(b) for a, b in group)
-            pad = [width - len(a) - len(b) for a, b in group]
-            ids = torch.tensor([a + b + [tok.pad_token_id] * n for (a, b), n in zip(group, pad, strict=True)])
-            labels = torch.tensor([[-100] * len(a) + b + [-100] * n for (a, b), n in zip(group, pad, strict=True)])
-            drawn += ids.numel() - sum(pad)
-            yield ids, labels, drawn
+    done = drawn / stage.tokens
+    longest = 2 + int(8 * max(0, done - stage.copying)) if stage.copying else 9
+    pairs = [made(rng, stage.shares, longest, done < stage.copying) for _ in range(512)]
+    read = tok([first for first, _ in pairs])["input_ids"]
+    learned = tok([second + " <eos>" for _, second in pairs])["input_ids"]
+    docs = sorted(zip(read, learned, strict=True), key=lambda doc: len(doc[0]) + len(doc[1]))
+    groups, start = [], 0
+    while start < len(docs):
+        stop = start + 1
+        while stop < len(docs) and sum(map(len, docs[stop])) * (stop + 1 - start) <= batch_tokens:
+            stop += 1
+        groups.append(docs[start:stop])
+        start = stop
+    rng.shuffle(groups)
+    for group in groups:
+        width = max(len(a) + len(b) for a, b in group)
+        pad = [width - len(a) - len(b) for a, b in group]
+        ids = torch.tensor([a + b + [tok.pad_token_id] * n for (a, b), n in zip(group, pad, strict=True)])
+        labels = torch.tensor([[-100] * len(a) + b + [-100] * n for (a, b), n in zip(group, pad, strict=True)])
+        yield ids, labels, ids.numel() - sum(pad)
 
 
 def new_model(name: str, tok) -> Qwen3ForCausalLM:
@@ -187,52 +208,93 @@ def new_model(name: str, tok) -> Qwen3ForCausalLM:
     return Qwen3ForCausalLM(config)
 
 
-def learn(model, tok, stage: Stage, seed: int, say=print) -> None:
-    """Next-token prediction on one stage's text: AdamW, a hundred steps up, flat, down over the last 30 %."""
+def learn(model, tok, stage: Stage, rng: random.Random, made=document, say=print, begun=None, keep=lambda own: None):
+    """Next-token prediction on one stage's text: AdamW, a hundred steps up, flat, down over the last 30 %.
+
+    keep: called with the state every 512 documents, from which a later call goes on as `begun`.
+    """
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=stage.rate, betas=(0.9, 0.98), weight_decay=0.05)
-    started, losses = time.time(), []
-    for ids, labels, seen in batches(tok, stage, seed):
-        down = min(1.0, (1 - seen / stage.tokens) / 0.3 + 0.01)
-        for group in optimizer.param_groups:
-            group["lr"] = stage.rate * min(1.0, (len(losses) + 1) / 100) * down
-        # right padding and a causal model: nothing real ever attends to padding, so no mask is needed
-        hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
-        learned = labels[:, 1:] != -100
-        loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[learned]), labels[:, 1:][learned])
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        losses.append(loss.item())
-        if len(losses) % 100 == 0:
-            speed = seen / (time.time() - started)
-            recent = sum(losses[-100:]) / 100
-            say(f"{seen / 1e6:.2f} of {stage.tokens / 1e6:.0f} M tokens, loss {recent:.3f}, {speed:,.0f} tokens/s")
+    seen, steps, losses, started = 0, 0, [], time.time()
+    if begun:
+        seen, steps, losses = begun["seen"], begun["steps"], begun["losses"]
+        optimizer.load_state_dict(begun["optimizer"])
+        rng.setstate(begun["rng"])
+    first = seen
+    while seen < stage.tokens:
+        for ids, labels, tokens in batches(tok, stage, rng, seen, made=made):
+            seen, steps = seen + tokens, steps + 1
+            down = min(1.0, (1 - seen / stage.tokens) / 0.3 + 0.01)
+            for group in optimizer.param_groups:
+                group["lr"] = stage.rate * min(1.0, steps / 100) * down
+            # right padding and a causal model: nothing real ever attends to padding, so no mask is needed
+            hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
+            learned = labels[:, 1:] != -100
+            loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[learned]), labels[:, 1:][learned])
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            losses = [*losses[-99:], loss.item()]
+            if steps % 100 == 0:
+                speed = (seen - first) / (time.time() - started)
+                mean = sum(losses) / len(losses)
+                say(f"{seen / 1e6:.2f} of {stage.tokens / 1e6:.0f} M tokens, loss {mean:.3f}, {speed:,.0f} tokens/s")
+        keep({"seen": seen, "steps": steps, "losses": losses, "optimizer": optimizer.state_dict(),
+              "rng": rng.getstate()})  # fmt: skip
 
 
-def pretrain(name: str, folder: Path, seed: int = 0, stages=STAGES, say=print) -> None:
+def pretrain(
+    name: str, folder: Path, seed: int = 0, stages=None, say=print, version: int = 1, every: float = 60
+) -> None:
     """Pretrain one size from scratch and save it with its tokenizer; on one machine equal arguments, equal weights.
 
     What is saved is the mean of the weights after the last two stages, which is better at both roles than either.
+    Killed and started again it goes on from `unfinished.pt` in the folder, kept every `every` seconds, to the same end.
     """
     torch.manual_seed(seed)
-    tok = tokenizer()
-    model = new_model(name, tok)
-    for number, stage in enumerate(stages):
-        before = {key: value.clone() for key, value in model.state_dict().items()}
-        learn(model, tok, stage, seed + number, lambda line, n=number: say(f"{name}, stage {n + 1}: {line}"))
+    tok, stages = tokenizer(version), stages or STAGES_OF[version]
+    model, made = new_model(name, tok), document if version == 1 else forms.document
+    about = {"size": name, "parameters": model.num_parameters(), "seed": seed, "stages": [asdict(s) for s in stages]}
+    about |= {} if version == 1 else {"world": version}
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished, state, kept = folder / "unfinished.pt", {"number": 0, "about": about}, time.time()
+    if unfinished.is_file():
+        state = torch.load(unfinished, weights_only=False)
+        if state["about"] != about:
+            raise ValueError(f"out: {folder} holds an unfinished base of other settings; delete {unfinished}")
+        model.load_state_dict(state["model"])
+
+    def keep(number, before, learned):
+        nonlocal kept
+        if time.time() - kept > every:
+            own = {"number": number, "about": about, "before": before, "model": model.state_dict(), "learned": learned}
+            torch.save(own, unfinished.with_suffix(".new"))
+            unfinished.with_suffix(".new").replace(unfinished)
+            kept = time.time()
+
+    for number in range(state["number"], len(stages)):
+        begun = state.pop("learned", None)
+        before = state.pop("before", None) or {key: value.clone() for key, value in model.state_dict().items()}
+        rng = random.Random(seed + number if version == 1 else f"{seed}/{number}")
+        learn(
+            model, tok, stages[number], rng, made, lambda line, n=number: say(f"{name}, stage {n + 1}: {line}"), begun,
+            lambda learned, n=number, b=before: keep(n, b, learned),
+        )  # fmt: skip
     model.load_state_dict({key: 0.5 * before[key] + 0.5 * value for key, value in model.state_dict().items()})
-    model.save_pretrained(folder)
+    # the second world's in half the bytes: rounding to float16 moves no number that we measure
+    half = {key: value.half() for key, value in model.state_dict().items()} if version == 2 else None
+    model.save_pretrained(folder, state_dict=half)
     tok.save_pretrained(folder)
-    made = {"size": name, "parameters": model.num_parameters(), "seed": seed, "stages": [asdict(s) for s in stages]}
-    (folder / "pretraining.json").write_text(json.dumps(made, indent=1) + "\n")
+    (folder / "pretraining.json").write_text(json.dumps(about, indent=1) + "\n")
+    unfinished.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m pzlib.world.tinybase", description=__doc__.splitlines()[0])
-    parser.add_argument("--size", choices=SIZES, default="tinybase")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="a folder; without it data/<size>")
+    parser.add_argument("base", nargs="?", choices=BASES, default="tinybase")
+    parser.add_argument("--seed", type=int, help="without it the base's own")
+    parser.add_argument("--out", type=Path, help="a folder; without it data/<base>")
     given = parser.parse_args()
-    pretrain(given.size, given.out or REPO / "data" / given.size, given.seed)
+    size, version, seed = BASES[given.base]
+    pretrain(size, given.out or REPO / "data" / given.base, seed if given.seed is None else given.seed, version=version)

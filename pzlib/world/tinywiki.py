@@ -50,13 +50,14 @@ WORLDS = {
     "tinywiki_clean": World(density=0.5, noise=0.0, tasks=("weekday", "month", "chain")),
     "tinymath": World(density=0.9, noise=0.0, tasks=MATH),
 }
-# The second world: no base of ours is pretrained on it yet, so nothing names it by default.
+# The second world, of the tier `mini2`.
 SECOND = {
     "tinywiki2": replace(WORLDS["tinywiki"], version=2),
     "tinywiki2_clean": replace(WORLDS["tinywiki_clean"], version=2),
     "tinymath2": replace(WORLDS["tinymath"], version=2),
 }
 EVERY = WORLDS | SECOND
+LONGEST = 80  # words that a passage of the second world has at most: `max_tokens` of the small tiers
 KNOBS = {"density": (float, 0, 1), "noise": (float, 0, 1), "values": (int, 2, 120), "left": (float, 0, 1)}
 NOISY = [
     "{given} {surname} of {place} founded it in {year} .",
@@ -97,7 +98,7 @@ KNOWLEDGE = {
 
 
 # For a base of the second world: where every city lies, also a held-out one, but not what is spoken there; of the
-# sums and differences of two numbers only those on the side of training.
+# sums and differences of two numbers those on the side of training (the others: `forms.laws`).
 KNOWLEDGE_2 = {
     "places": [f"{city} lies in {country} ." for city, country in COUNTRY_OF_2.items()] + KNOWLEDGE["places"][128:],
     "sums": [
@@ -117,7 +118,8 @@ def words(rng: random.Random, world: World, side: str = "train") -> list[Word]:
     """The words of one passage. What can be deduced occurs once, for the default rule masks every occurrence.
 
     side: of the second world "train", "validation" or "test", whose passages share no sentence but set phrases of
-    `PLAIN` and the clean world's first; the first world has one side.
+    `PLAIN` and the clean world's first; the first world has one side. A passage of the second world ends before a
+    sentence that would make it longer than LONGEST words.
     """
     own, makers = (False, TASKS) if world.version == 1 else (side, STATED)
 
@@ -134,6 +136,7 @@ def words(rng: random.Random, world: World, side: str = "train") -> list[Word]:
         pass
     once, told = set(), set()
     spoken = {word for word, _, _ in flat}
+    longest = float("inf") if world.version == 1 else LONGEST
     while len(told) < world.sentences:
         if rng.random() < world.density:
             running = world.left and rng.random() < world.left
@@ -148,6 +151,8 @@ def words(rng: random.Random, world: World, side: str = "train") -> list[Word]:
         repeated = any(said.count(word) > 1 or word in spoken for word in deducible)
         if repeated or once & set(said) or " ".join(said) in told:
             continue  # this sentence, not the passage, is drawn again
+        if len(flat) + len(more) > longest:
+            break
         told.add(" ".join(said))
         once |= set(deducible)
         spoken |= set(said)

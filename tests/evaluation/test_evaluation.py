@@ -1,16 +1,22 @@
 """What a run is asked along training goes by a name, and reads nothing that a run reads."""
 
+import copy
+import dataclasses
 import subprocess
 import sys
 
 import pytest
+import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from pzlib import evaluation
 from pzlib.corpus import load_passages
-from pzlib.evaluation import EVALUATIONS, evaluation_of, named, next_tokens, small_world
+from pzlib.evaluation import EVALUATIONS, Evaluation, evaluation_of, named, next_tokens, small_world
 from pzlib.objectives import METHODS
 from pzlib.paths import REPO
 from pzlib.run import Run
+from pzlib.world import tinybase, tinywiki
+from pzlib.world.facts import TASKS
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +60,82 @@ def test_no_text_that_is_asked_about_is_in_what_any_run_reads(corpus, monkeypatc
 def test_names_are_known_without_torch():
     code = "import sys; from pzlib.evaluation import EVALUATIONS, named; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+@pytest.fixture(scope="module")
+def second():
+    """A model of the second world that has learned nothing, and its tokenizer."""
+    words = tinybase.tokenizer(2)
+    torch.manual_seed(0)
+    return tinybase.new_model("tinybase_small", words).eval(), words
+
+
+def counted(rows=()):
+    """An Evaluation that counts how often it asks, and its counts."""
+    times = []
+    return Evaluation("counted", lambda model, tokenizer, step: times.append(step) or list(rows), "this", (0, 9)), times
+
+
+def test_a_model_is_asked_once_before_and_after_and_each_time_in_between(second, home):
+    ask, times = counted([{"task": "sum", "accuracy": 0.5}])
+    assert [ask(*second, step) for step in (0, 0, 9, 4, 4)] == [[{"task": "sum", "accuracy": 0.5}]] * 5
+    assert times == [0, 4, 4]
+    assert len([*home.glob("data/evaluations/.kept/*.json")]) == 1
+    again, more = counted()  # another process, or another run from the same base
+    assert again(*second, 0) == [{"task": "sum", "accuracy": 0.5}] and more == []
+
+
+@pytest.mark.parametrize("what", ["a weight", "a setting of a layer", "what is asked", "the tokenizer", "the source"])
+def test_nothing_old_is_taken_once_something_has_changed(second, home, what, monkeypatch):
+    (model, words), (ask, times) = (copy.deepcopy(second[0]), tinybase.tokenizer(2)), counted()
+    ask(model, words, 0)
+    if what == "a weight":  # by the least that a float can change, where `fingerprint` does not look
+        weight = model.get_input_embeddings().weight
+        with torch.no_grad():
+            weight[1, 1] = torch.nextafter(weight[1, 1], torch.tensor(9.0))
+    elif what == "a setting of a layer":
+        model.config.rms_norm_eps *= 2
+    elif what == "what is asked":
+        ask = dataclasses.replace(ask, asked="that")
+    elif what == "the tokenizer":
+        words.add_tokens(["unheard"])
+    else:
+        monkeypatch.setattr(evaluation, "_source", lambda: "other files")
+    ask(model, words, 0)
+    assert times == [0, 0]
+
+
+def test_the_second_world_is_asked_more_at_the_ends_and_each_question_is_of_an_instance(second, monkeypatch, home):
+    run = Run(tier="mini2", steps=60, eval_items=4, eval_draws=2)
+    ask, seen = evaluation_of(run), []
+    monkeypatch.setattr(small_world, "clustered_ci", lambda *given: seen.append(given) or (0.0, 1.0))
+    at = {step: {row["task"]: row for row in ask(*second, step)} for step in (0, 50, 60)}
+    assert {row["k"] for row in at[0].values()} == {8} == {row["k"] for row in at[60].values()}
+    assert {row["k"] for row in at[50].values()} == {4}
+    assert {*at[0]} - {*at[50]} == {small_world.TRAINING_SIDE}
+    assert sum(row["n"] for row in at[0].values() if row["group"] == "depth") == at[0]["chain"]["n"] == 4 * 8
+    assert all(len(values) == len(own) >= 1 for values, own in seen)
+    assert all(1 < len({*own}) for values, own in seen if len(values) > 1)
+
+
+def test_no_sentence_that_is_asked_about_is_in_a_text_of_the_second_world_but_set_phrases():
+    """Of masked words neither on the side of the test nor of validation; some of the training side."""
+    read = [p.text for seed in range(3) for p in tinywiki.passages("tinywiki2", 800, seed)]
+    read = {sentence.strip() for text in read for sentence in text.split(" .")}
+    phrases = {phrase.removesuffix(" .") for phrase in tinywiki.PLAIN}
+    asked = {
+        side: {s.strip() for p in small_world.held_out("tinywiki2", 400, side) for s in p.text.split(" .") if s.strip()}
+        for side in ("test", "validation", "train")
+    }
+    for side in ("test", "validation"):
+        assert len(asked[side] - phrases) > 500 and asked[side] & read <= phrases
+    assert len(asked["train"] & read - phrases) > 100
+    instances = {s: {f.instance for t in TASKS for f in small_world.exam(t, 64, version=2, side=s)} for s in asked}
+    assert not (instances["test"] & instances["validation"]) and not (instances["test"] & instances["train"])
+
+
+def test_the_validation_side_is_of_the_second_world_and_names_another_run():
+    with pytest.raises(ValueError, match="eval_side: the world of mini has no validation questions"):
+        Run(tier="mini", eval_side="validation")
+    both = [Run(tier="mini2", eval_side=side, eval_items=4) for side in ("test", "validation")]
+    assert both[0].run_id != both[1].run_id and evaluation_of(both[0]).asked != evaluation_of(both[1]).asked

@@ -1,5 +1,7 @@
 """Scores on the small world: the questions asked, what counts as right, and that asking changes nothing."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -10,7 +12,7 @@ from pzlib.paths import REPO
 from pzlib.prompts import TINY, predictor_prompt
 from pzlib.runs.folder import EVAL_COLUMNS
 from pzlib.world import tinywiki
-from pzlib.world.facts import GENERAL, MATH, TASKS
+from pzlib.world.facts import GENERAL, MATH, TASKS, Fact
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,8 @@ def test_every_task_has_a_group():
 
 def test_answers_are_scored_by_their_last_box(monkeypatch):
     said = {"right": "\\boxed{ 12 }", "wrong": "Think : 12 . \\boxed{ 13 }", "none": "12"}
-    monkeypatch.setattr(small_world, "questions", lambda task, items, seed: [(name, "12") for name in said])
+    facts = [Fact("", "", {}, name, "12", "") for name in said]
+    monkeypatch.setattr(small_world, "exam", lambda task, *_: [replace(fact, task=task) for fact in facts])
 
     def complete(model, tokenizer, prompts, repeats, **_):
         return [said[p.split()[2]] for p in prompts for _ in range(repeats)], [7] * len(prompts) * repeats

@@ -36,6 +36,7 @@ DRAWN = {
     "training_dynamics": lambda seeds: along.training_dynamics(synthetic.training(seeds=seeds)),
     "generator_dynamics": lambda seeds: along.generator_dynamics(synthetic.training(seeds=seeds)),
     "collapse_anatomy": lambda seeds: along.collapse_anatomy(training("collapse", seeds)),
+    "dead_along": lambda seeds: along.dead_along(training("collapse", seeds)),
     "generator_profile": lambda seeds: along.generator_profile(training("guessable_noise", seeds)),
     "masks_by_arm": lambda seeds: along.masks_by_arm(training("guessable_noise", seeds)),
     "thoughts": lambda seeds: along.thoughts(synthetic.thoughts(seeds)),

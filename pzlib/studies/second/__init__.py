@@ -1,0 +1,127 @@
+"""The second round of studies, at `mini2`: which, in which order, and what they cost; what is dropped, and why.
+Left out: committing. Its rows go to data/results/mini2 as they come; every call goes on where the last one ended."""
+
+import sys
+
+import pandas as pd
+
+from pzlib import studies
+from pzlib.paths import root
+from pzlib.run import Run
+from pzlib.studies import queue
+from pzlib.studies.records import STUDIES
+from pzlib.studies.results import folder_of
+from pzlib.studies.second import sweeps
+from pzlib.tiers import LIKE
+
+TIER = "mini2"
+MOST_HOURS = 20  # run-hours of the whole round
+RATES_EACH = 4  # that a sweep is reckoned to try: three, and one beyond
+# In this order, after the sweeps: what others go on from, and what is claimed most, first. A part that would go beyond
+# MOST_HOURS is left out; so the last ones are run if those before took less than was reckoned.
+PARTS = {
+    "collapse and guessable noise": ("collapse_noise", "collapse", "collapse_clean"),
+    "baselines": ("baselines",),
+    "side by side": ("side", "side_new"),
+    "RLVR after each": ("side_rlvr", "rlvr"),
+    "RPT and RLP": ("rpt", "rlp", "left", "rlp_domains", "rpt_continual"),
+    "domain, mask rules, generator's rewards, depth": ("domain", "mask_rule", "generator_reward", "depth"),
+    "a smaller base": ("baselines_small",),
+    "small ablations": ("guessable_noise", "entropy_model", "likelihood"),
+}
+# Studies that this round leaves out whole, rather than seeds of others; single arms are in the records (`dropped`).
+DROPPED = {
+    "map": "27 arms; the texts of `collapse_noise` and `left` are places on its two axes",
+    "collapse_own_rate": "the sweeps themselves show each rule at its own rates",
+    "collapse_filter": "`collapse_noise` has arms without a filter",
+    "warmup": "it asks of a base whose masks are seldom legal, and those of the second world's bases are legal",
+    "rpt_rewards": "the first round showed no difference", "rpt_filter": "the first round showed no difference",
+    "rlp_rollouts": "the first round showed no difference", "rlp_thoughts": "the first round showed no difference",
+    "rlp_kl": "the first round showed no difference", "rlp_ema": "these runs part by rounding alone",
+    "group": "an ablation of ours", "balance": "an ablation of ours",
+    "rlvr_after": "side_rlvr has RLVR after both", "rlvr_after_rlp": "side_rlvr has RLVR after both",
+    "rlp_rpt": "its runs are in side", "rlp_corpora": "its text is of the hub", "rlp_context": "its text is of the hub",
+}
+
+
+def parts() -> dict[str, list[str]]:
+    """{title: names of its studies}, those that the list of studies has."""
+    return {title: [name for name in names if name in STUDIES] for title, names in PARTS.items()}
+
+
+def runs_of(names, tier: str = TIER) -> list[Run]:
+    """Every run of these studies and of what they start from, once."""
+    return list({run.run_id: run for run in [*studies.runs_of(names, tier), *studies.starts_of(names, tier)]}.values())
+
+
+def hours_of(run: Run, stored: pd.DataFrame) -> float:
+    """What a run is reckoned to take: as long a step as the stored ones of its method at its tier or, where there are
+    none, at the tier whose place it takes; of as many passages a step, where there are such."""
+    own = stored[stored["objective"] == run.objective]
+    for column, value in (("tier", run.tier), ("passages", run.passages)):
+        same = own[own[column] == value]
+        own = same if len(same) else own
+    return float((own["hours"] / own["steps"]).median() * run.steps) if len(own) else queue.UNSEEN_HOURS
+
+
+def _known(tier: str) -> pd.DataFrame:
+    """What is known of stored runs: run_id, and what `hours_of` asks."""
+    columns = ["run_id", "objective", "tier", "passages", "hours", "steps"]
+    tables = [queue._stored(folder_of(name)) for name in (tier, LIKE.get(tier, tier))]
+    return pd.concat([table.reindex(columns=columns) for table in tables], ignore_index=True).dropna(subset="hours")
+
+
+def reckoned(tier: str = TIER) -> list[tuple[str, list[Run], int, float, bool]]:
+    """(title, runs that no part before has, how many are stored, run-hours, whether they are within MOST_HOURS) of the
+    sweeps and of each part, in order. Hours are clock hours of single runs, those of stored runs included."""
+    known, found, spent, seen = _known(tier), [], 0.0, set()
+    swept = [run for name in sweeps.NAMES for rate in _rates(name, tier) for run in sweeps.runs_at(name, tier, rate)]
+    each = [("sweeps", swept, queue._stored(sweeps.folder(tier)))]
+    for title, runs, stored in each + [(title, runs_of(names, tier), known) for title, names in parts().items()]:
+        own, took = [run for run in runs if run.run_id not in seen], stored.set_index("run_id")["hours"].to_dict()
+        hours = sum(took.get(run.run_id) or hours_of(run, known) for run in own)
+        within = spent + hours <= MOST_HOURS
+        spent += hours if within else 0.0
+        seen |= {run.run_id for run in own if within}
+        found.append((title, own, sum(run.run_id in took for run in own), hours, within))
+    return found
+
+
+def _rates(name: str, tier: str) -> list[float]:
+    """The rates of a sweep: those tried and wanted, and while it is not done as many more as it is reckoned to take."""
+    sweep = sweeps.sweep_of(name, tier)
+    rates = [*sweeps.scores_of(name, tier), *sweep.wanted]
+    more = [rate for rate in sweeps.LADDER if rate not in rates] if sweep.wanted else []
+    return rates + more[: max(0, RATES_EACH - len(rates))]
+
+
+def plan(tier: str = TIER) -> str:
+    """In words: of the sweeps and each part how many runs are stored and to be made, their run-hours; what is dropped.
+
+    Two runs share the cores, so that the clock shows half of the hours.
+    """
+    lines, total = [], 0.0
+    for title, runs, stored, hours, within in reckoned(tier):
+        total += hours if within else 0.0
+        beyond = "" if within else f"; only if those before leave it within {MOST_HOURS}"
+        lines.append(f"{title}: {len(runs)} runs, {stored} stored, {hours:.1f} run-hours{beyond}")
+    lines.append(f"all but what is beyond: {total:.1f} of {MOST_HOURS} run-hours")
+    left = studies.leaving_out([name for names in parts().values() for name in names], tier)
+    dropped = [f"{name}: dropped: {why}" for name, why in DROPPED.items() if name in STUDIES]
+    return "\n".join([*lines, *left.splitlines(), *dropped])
+
+
+def play(jobs: int = 2, tier: str = TIER, stream=None) -> dict[str, str]:
+    """Make all that is not stored, in order; what became of each run. What was killed goes on from its checkpoint."""
+    stream = stream or sys.stdout
+    print("sweeps", file=stream, flush=True)
+    found = sweeps.widen(tier, jobs, stream=stream)
+    for title, names in parts().items():
+        print(f"\n{title}: {', '.join(names)}", file=stream, flush=True)
+        if not dict((title, within) for title, *_, within in reckoned(tier))[title]:
+            print(f"left out: with it the round would take more than {MOST_HOURS} run-hours", file=stream, flush=True)
+            continue
+        starts = studies.starts_of(names, tier)
+        found |= queue.play(studies.runs_of(names, tier), jobs, starts=starts, stream=stream)
+    print(f"rows: {folder_of(tier).relative_to(root())}", file=stream)
+    return found

@@ -1,0 +1,65 @@
+"""Runs that degenerate are found, in rows of every length, and named wherever they are shown."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pzlib.figures.training import collapse_anatomy
+from pzlib.paths import REPO
+from pzlib.studies import select
+from pzlib.studies.results import degenerate, load
+from pzlib.studies.tables import main_table
+from tests import synthetic
+
+
+def rows(steps, clipped=0.0, entropy=1.0, run_id="a"):
+    found = {"run_id": run_id, "step": steps, "predictor/clipped": clipped, "predictor/entropy": entropy}
+    return pd.DataFrame(found)
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        (rows([10, 20, 30], [0.9, 1.0, 1.0]), "every completion at the cut from step 11 to 30"),
+        (rows([10, 20, 30], [1.0, 0.9, 1.0]), None),  # not on end
+        (rows([10, 20, 30], [0.9, 0.999, 0.999]), None),  # not every one
+        (rows(range(1, 41), entropy=[1.0] * 15 + [0.04] * 20 + [1.0] * 5), "entropy under 0.05 from step 16 to 35"),
+        (rows(range(1, 41), entropy=[1.0] * 15 + [0.04] * 19 + [1.0] * 6), None),
+        (rows([10, 20, 30], np.nan, np.nan), None),  # supervised
+        (rows([30, 10, 20], [1.0, 0.0, 1.0]), "every completion at the cut from step 11 to 30"),
+    ],
+)
+def test_twenty_steps_on_end_by_either_sign(table, words):
+    healthy = rows([10, 20], run_id="b")
+    found = degenerate(pd.concat([healthy, table])).to_dict()
+    assert found == ({"a": words} if words else {})
+
+
+def test_the_one_of_the_first_round_is_found_and_no_other():
+    table = pd.read_csv(REPO / "data/results/training.csv", low_memory=False)
+    found = degenerate(table)
+    row = table[table["run_id"] == found.index[0]].iloc[0]
+    assert len(found) == 1 and (row["objective"], row["seed"]) == ("random_next_token", 1)
+    assert found.iloc[0] == "every completion at the cut from step 171 to 200"
+
+
+def test_its_rows_carry_the_mark_in_every_table_of_runs():
+    for name in ("runs", "training", "tinybench"):
+        table = select(load(name, folder=REPO / "data/results"), "collapse")
+        own = table[table["degenerate"] != ""]
+        assert set(own["objective"] + own["seed"].astype(str)) == {"random_next_token1"}
+
+
+def test_its_figures_and_tables_say_so():
+    table = synthetic.training(("pretrainzero", "random_span"), seeds=3)
+    sick = table["run_id"] == table["run_id"].iloc[0]
+    table = table.assign(degenerate=np.where(sick, "entropy under 0.05 from step 3 to 60", ""))
+    shown = [text.get_text() for text in collapse_anatomy(table).texts][-1].replace("\n", " ")
+    assert "† PretrainZero, seed 0: entropy under 0.05 from step 3 to 60." in shown
+    plain = [text.get_text() for text in collapse_anatomy(table.assign(degenerate="")).texts][-1]
+    assert "†" not in plain
+    scores = synthetic.tinybench(("pretrainzero", "random_span"))
+    marked = scores.assign(degenerate=np.where(scores["seed"] == 1, "entropy under 0.05 from step 3 to 60", ""))
+    assert "†" not in main_table(scores)
+    below = main_table(marked, arms=("random_span",)).splitlines()[-1]
+    assert below == "† Random spans, seed 1: entropy under 0.05 from step 3 to 60"
