@@ -32,8 +32,8 @@ STATES = ("running", "resumable", "complete", "failed")
 FIELDS = ("step", "steps", "doing", "error")  # of a status; doing: "training" or "evaluating"
 # A score, whatever was asked: n answers, k to each question; accuracy is correct / n, the mean over questions; low and
 # high: its 95 % interval over questions; length: tokens an answer; prompts: digest of what was asked (equal: paired).
-# length_reasoned: tokens an answer that reasons; error: the standard error that sampling leaves, were the same questions
-# asked again. What is not known is null.
+# length_reasoned: tokens an answer that reasons; error: the standard error that sampling leaves, were the same asked
+# again. What is not known is null.
 EVAL_COLUMNS = (
     "step", "task", "group", "n", "correct", "accuracy", "length", "reasoned", "k", "low", "high", "prompts",
     "length_reasoned", "error",
