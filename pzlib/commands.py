@@ -148,15 +148,12 @@ def seeds_of(words):
 @command("pzlib sweep --tier mini2")
 def sweep(tier: given(Literal["mini", "mini2"], "mini2: on validation questions, widened") = "mini", jobs: JOBS = 2):
     """Train the learning-rate sweep of every method, into the folder sweep of the tier's results."""
-    from pzlib import studies
-    from pzlib.studies import queue
+    from pzlib.studies import queue, sweeps
+    from pzlib.studies.second.sweeps import widen
 
     if WORLDS[tier].bases:
-        from pzlib.studies.second import sweeps
-
-        return _failed(sweeps.widen(tier, jobs))
-
-    return _failed(queue.play([run for _, run in studies.sweep()], jobs, results=root() / "data/results/sweep"))
+        return _failed(widen(tier, jobs))
+    return _failed(queue.play([run for _, run in sweeps.sweep()], jobs, results=root() / "data/results/sweep"))
 
 
 def _failed(found):
@@ -346,7 +343,7 @@ def export(
     public: given(bool, "an upload that everybody may see; without it, only its owner may") = False,
 ):
     """Write a finished run's model, settings, scores and model card into a folder that the hub takes."""
-    from pzlib.evaluation.export import export
+    from pzlib.export import export
 
     if public and not push:
         raise ValueError("public: nothing is uploaded; give --push OWNER/NAME too, or leave --public out")

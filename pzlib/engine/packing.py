@@ -69,7 +69,7 @@ def prompts_together(trainer, inputs):
     update has one micro-batch.
 
     TRL shuffles the rows of a batch before it cuts micro-batches, so a shared prompt would hardly ever meet itself. Its
-    buffer is put in order when an update begins: the same rows, so the same gradient but for the order of summation.
+    buffer is put in order when an update begins: the same rows, so the same gradient up to the order of summation.
     """
     parts, at = trainer.args.gradient_accumulation_steps, trainer._step % trainer.args.steps_per_generation
     if parts == 1:

@@ -158,7 +158,7 @@ def of_passage(models: dict, text: str, target: str, folder, samples: int = 4, r
 def held_out_passages(runs: Sequence, limit: int) -> list:
     """Up to `limit` passages of the text of `runs` that none of them reads; fewer where the text has no more.
 
-    runs: of one text and tokenizer. A world of ours is made anew by a seed that no run has; of any other text, what the
+    runs: of one text and tokenizer. A world of ours is made by a seed that no run has; of any other text, what the
     runs read is drawn again, and left out. Errors: those of loading a text; ValueError where the runs read all of it.
     """
     from pzlib.world import tinywiki

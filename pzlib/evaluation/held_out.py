@@ -64,7 +64,7 @@ def answers_to(run, model, tokenizer, prompts: list[list[int]]) -> list[Answer]:
 
 
 def behind(model, tokenizer, answers, targets, texts, template: str) -> list[float]:
-    """Mean log p a token of each target in the box that opens behind the text, in the place of its Answer's own."""
+    """Mean log p a token of each target in the box that opens behind the text, instead of its Answer's own."""
     coded = tokenizer([text + OPENING for text in texts], add_special_tokens=False)["input_ids"]
     words = tokenizer.batch_decode(coded, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     made = [Answer(a.prompt_ids, ids, said, 0.0, False) for a, ids, said in zip(answers, coded, words, strict=True)]

@@ -71,8 +71,8 @@ def draw(exhibit: Exhibit, tables: dict[str, pd.DataFrame], tier: str, settings:
 
 @styled
 def table_beside(table: pd.DataFrame, source: str, note: str = "") -> Picture:
-    """A printed table with ours: a panel a column and a row a model and method, or the other way round where there are
-    many columns. Printed values are black ticks, ours marks with seeds and interval; the numbers are above them.
+    """A printed table with ours: a panel a column and a row per model and method, or the other way round where columns
+    are many. Printed values are black ticks, ours marks with seeds and interval; the numbers are above them.
 
     table: of `pzlib.studies.papers.beside`. source: names what it is made from. note: what to mind.
     """
@@ -122,7 +122,7 @@ def _headed(rows: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def _name(text: str) -> str:
-    """A model or a method of a printed table in words.
+    """A model or a method of a printed table as text.
 
     >>> _name("rlp + post")
     'RLP + post'
@@ -216,7 +216,7 @@ def _named(arm: str, tier: str) -> str:
 
 
 def asked(tinybench: pd.DataFrame, what: str, tier: str) -> pd.DataFrame:
-    """One row a run and step with a column `value`: of what a Curve names, what the tier asks.
+    """One row per run and step with a column `value`: of what a Curve names, what the tier asks.
 
     what: "curve" and "length" are of the tier's curve (its whole benchmark where that was asked instead), in the small
     world of the general tasks, and of all questions; "general" and "math" are means over tasks.
@@ -236,7 +236,7 @@ def asked(tinybench: pd.DataFrame, what: str, tier: str) -> pd.DataFrame:
 
 
 def _stops(ax, training: pd.DataFrame, marks: dict) -> str:
-    """Mark the `stops` of the runs; what the marks are, in words."""
+    """Mark the `stops` of the runs; what the marks are, as text."""
     found = stops(training) if len(training) else {}
     for (arm, _), step in found.items():
         ax.axvline(step, color=marks[arm].colour, linestyle=":", linewidth=1)

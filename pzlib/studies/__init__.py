@@ -4,40 +4,24 @@ Left out: how runs are made (`pzlib.studies.queue`), and everything that is draw
 from __future__ import annotations
 
 import inspect
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
 
 import pandas as pd
 
 from pzlib import objectives
 from pzlib.errors import near_names, refuse_unknown
-from pzlib.paths import locate
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
 from pzlib.studies import queue, results
-from pzlib.studies.metrics import GROUPS
-from pzlib.studies.records import BASELINES, MAIN, MASKING, PROXY, STUDIES, SUPERVISED_ROWS, Study
+from pzlib.studies.records import MAIN, PROXY, STUDIES, SUPERVISED_ROWS, Study
+from pzlib.studies.sweeps import best_rate, swept_as
 from pzlib.tiers import LIKE, TIERS, WORLDS, differing
 from pzlib.world import tinywiki
 
-SWEEP = "data/results/sweep"
-RATES = (3e-5, 1e-4, 3e-4, 1e-3)  # what every method's sweep tries, on SWEEP_SEEDS, which no study uses
-SWEEP_SEEDS = (100, 101)
-# What is swept: every method, and what one asks for where the reward is another number: of any likelihood, one stands
-# for all, since advantages divide by its std.
-SWEPT = {
-    **{name: {"objective": name} for name in (*MASKING, *BASELINES, "rlvr", "rpt", "rlp", "mixed_sft")},
-    **{name: {"objective": name} for name in ("rlpt", "quiet_star")},
-    "random_span, logprob": {"objective": "random_span", "reward": "logprob"},
-}
 OF_TEXT = ("corpus", "corpus_config", "corpus_split", "corpus_column", "corpus_limit", "min_tokens", "max_tokens")
 # What all arms of a study with a `base_of` share at a real tier
 SHARED = ("model", "steps", "max_prompt_tokens", "min_tokens", "max_tokens")
-# Sweeps whose rows notebook 15 shows side by side
-BESIDE = ("continued_pretraining", "random_span", "rlpt", "quiet_star", "random_span, logprob")
 
 
 def study_of(name: str) -> Study:
@@ -146,7 +130,7 @@ def settings_of(study: Study, arm: str, tier: str, settings=None) -> dict:
 
 
 def rows_a_step(name: str, tier: str) -> dict:
-    """The settings in which a method's runs have their own number of rows a step at a tier whose world has two bases:
+    """The settings in which a method's runs have their own number of rows per step at a tier whose world has two bases:
     supervised ones, in studies and in their sweeps alike, so that each is tuned at the rows that it uses.
 
     >>> rows_a_step("sft", "mini2"), rows_a_step("sft", "mini"), rows_a_step("rpt", "mini2")
@@ -219,62 +203,6 @@ def start_of(name: str, tier: str, seed: int, settings=None) -> tuple[Run, str]:
     return run, f"{run.run_id}@{run.steps // 2}" if half else run.run_id
 
 
-def swept_as(own: dict) -> str:
-    """The name in SWEPT of the sweep whose rate a run of these settings takes: that of its kind of reward, if any.
-
-    >>> [swept_as({"objective": name, "reward": "logprob"}) for name in ("random_span", "random_next_token")]
-    ['random_span, logprob', 'random_next_token']
-    """
-    objective = own.get("objective", "pretrainzero")
-    likely = f"{objective}, logprob"
-    return likely if likely in SWEPT and own.get("reward", "exact") != "exact" else objective
-
-
-def sweep() -> list[tuple[str, Run]]:
-    """(name in SWEPT, Run) of every learning-rate sweep at `mini`: half a run each, the same rates for all."""
-    found = []
-    for (seed, rate), (name, own) in itertools.product(itertools.product(SWEEP_SEEDS, RATES), SWEPT.items()):
-        half = Run(**own).steps // 2
-        settings = {"seed": seed, "learning_rate": rate, "steps": half, "eval_every": half // 2}
-        found.append((name, Run(**own, **settings)))
-    return found
-
-
-@cache
-def best_rate(name: str) -> float:
-    """The rate that a sweep (of SWEPT) was best at: mean over the three groups and the seeds, at the last step.
-
-    Raises ValueError for a method that has no sweep in data/results/sweep.
-    """
-    if name not in SWEPT:
-        raise ValueError(f"objective: {name} has no learning-rate sweep; name it in SWEPT, or give the study a rate_of")
-    table, runs = (pd.read_csv(locate(f"{SWEEP}/{stem}.csv")) for stem in ("tinybench", "runs"))
-    rewards = runs.reindex(columns=["reward"])["reward"].astype(object).fillna("exact")  # older rows lack the column
-    rates = runs[rewards == Run(**SWEPT[name]).reward].set_index("run_id")["learning_rate"]
-    rows = table[(table["objective"] == SWEPT[name]["objective"]) & table["group"].isin(GROUPS)]
-    rows = rows[rows["run_id"].isin(rates.index)]
-    rows = rows[rows["step"] == rows.groupby("run_id")["step"].transform("max")]
-    if rows.empty:
-        raise ValueError(f"objective: {name} has no learning-rate sweep; `python -m pzlib sweep` makes it")
-    means = rows.groupby(["run_id", "group"])["accuracy"].mean().groupby("run_id").mean()
-    return float(means.groupby(rates).mean().idxmax())
-
-
-def swept(table: str, names) -> pd.DataFrame:
-    """Rows of a table of data/results/sweep: of each of these sweeps the runs at its best rate, on the seeds that all
-    have, with a first column `arm`, the sweep's name. Empty where there is no such table."""
-    path = Path(locate(f"{SWEEP}/{table}.csv"))
-    if not path.is_file():
-        return results.blank(table).assign(arm=[])
-    best = {r.run_id: name for name, r in sweep() if name in names and r.learning_rate == best_rate(name)}
-    rows = results.read(path)
-    rows = rows[rows["run_id"].isin(best)]
-    rows.insert(0, "arm", rows["run_id"].map(best))
-    seeds = [set(own["seed"]) for _, own in rows.groupby("arm")]
-    rows = rows[rows["seed"].isin(set.intersection(*seeds) if seeds else ())]
-    return rows.sort_values("arm", key=lambda arms: arms.map(list(names).index), kind="stable")
-
-
 def runs_of(names, tier: str = "mini", seeds=None, settings=None) -> list[Run]:
     """Every run of these studies once, first seeds first: stopped early, all studies have the same seeds.
 
@@ -296,7 +224,7 @@ def starts_of(names, tier: str = "mini", seeds=None, settings=None) -> list[Run]
 
 
 def finished(name: str, tier: str, settings=None) -> list[str]:
-    """The run ids of a study's complete runs at a tier, and of their number a line; of what is no study, the name.
+    """The run ids of a study's complete runs at a tier, and of their number a line; of another name, the name.
 
     Raises ValueError where none is complete.
     """
@@ -367,7 +295,7 @@ class Opened:
     def draw(self, form: Callable, study: str = "", arms=()) -> None:
         """Show a figure of `pzlib.figures` of a study: its parameters say by their names which tables it takes.
 
-        What its rows do not hold, such as masks of a model that made no legal one, is said in a line.
+        What its rows do not hold, such as masks of a model that made no legal one, is printed in a line.
         """
         from IPython.display import display
 

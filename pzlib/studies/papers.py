@@ -153,7 +153,7 @@ def sources(exhibit: Exhibit, tier: str, settings: dict | None = None) -> list[t
 
 
 def beside(exhibit: Exhibit, tables: dict[str, pd.DataFrame], tier: str, settings: dict | None = None) -> pd.DataFrame:
-    """A row a model, method and column: `printed` (NaN where nothing is), `ours` by seed (a Series, perhaps empty).
+    """A row per model, method and column: `printed` (NaN where nothing is), `ours` by seed (a Series, perhaps empty).
 
     Ours are in a printed model's rows where they are of that model, else in rows of their own model.
     tables: {"tinybench": ..., "training": ...} of the tier, those that there are.

@@ -74,7 +74,7 @@ def _arms(setting, values, **settings):
 
 
 def _objectives(*names, **settings):
-    return _arms("objective", dict(zip(names, names, strict=True)), **settings)
+    return _arms("objective", {name: name for name in names}, **settings)
 
 
 def _rlvr_from(**starts):
@@ -90,11 +90,9 @@ MAIN = ("pretrainzero", "random_span")
 RPT_ARMS = ("rpt", "rpt, clean text")  # the arms that are asked for next tokens
 
 REWARDS = {
-    "eq. 9, zero rule": "zero_rule",
-    "eq. 9, no zero rule": "no_zero_rule",
-    "negative accuracy, zero rule": "negative_accuracy",
-    "min(p, 1 - p)": "learnability",
-}
+    "eq. 9, zero rule": "zero_rule", "eq. 9, no zero rule": "no_zero_rule",
+    "negative accuracy, zero rule": "negative_accuracy", "min(p, 1 - p)": "learnability",
+}  # fmt: skip
 
 PROXY = "proxy"  # as entropy_model: the model that the world has for it
 RPT_CLEAN = {"objective": "rpt", "text": "clean"}  # most like RPT's own text, worked problems

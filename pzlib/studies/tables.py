@@ -187,13 +187,13 @@ def costs_of(training: pd.DataFrame, tier: str = "mini", study: str = "side") ->
 def seconds_used(tinybench: pd.DataFrame, costs: pd.DataFrame) -> pd.Series:
     """For every row of `tinybench` the seconds its run had used by that step: steps x what its arm's step costs.
 
-    costs: one row an arm (arm, seconds), measured one after the other on one machine: the seconds that runs themselves
+    costs: one row per arm (arm, seconds), measured one after the other on one machine: the seconds that runs themselves
     have noted depend on what else the machine did. Raises ValueError for an arm without a cost.
     """
     seconds = costs.set_index("arm")["seconds"]
     absent = sorted(set(tinybench["arm"]) - set(seconds.index))
     if absent:
-        raise ValueError(f"costs: {absent[0]!r} has no seconds a step; `make bench` measures them")
+        raise ValueError(f"costs: {absent[0]!r} has no seconds per step; `make bench` measures them")
     return tinybench["step"] * tinybench["arm"].map(seconds)
 
 

@@ -73,7 +73,7 @@ def _drawn(rng, longest: int, side: str, first: int = 0, wanted: str = "") -> tu
 
 
 def _span(rng, flat: list[Word], first: int) -> tuple[str, str]:
-    """(what is said there, why): one word in three of four cases, else two; a reasoning that would be too long is of
+    """(the words there, why): one word in three of four cases, else two; a reasoning that would be too long is of
     one word."""
     for size in (1, 1) if rng.random() < 0.75 else (2, 1):
         span = flat[first : first + size]
@@ -131,7 +131,7 @@ def cut(rng: random.Random, longest: int, side: str = "train") -> tuple[str, str
     """The next word of a passage that breaks off: the form of RPT, RLP and both rules on next tokens.
 
     Anywhere from the sixth word on, or in DEDUCIBLE_CUTS before a word that follows from the left. RLP's thought is
-    what comes before the box. From the left, a word that needs what is on its right can't be told.
+    what comes before the box. From the left, a word that needs what is on its right can't be known.
     """
     if rng.random() < DEDUCIBLE_CUTS:
         flat, at = _drawn(rng, longest, side, FIRST_CUT, "left")
@@ -186,7 +186,7 @@ def laws(rng: random.Random, longest: int = 0, side: str = "train") -> tuple[str
 
 
 def again(rng: random.Random, longest: int = 0, side: str = "train") -> tuple[str, str]:
-    """A list of any words, told twice: real text repeats itself, and copying is learned from that."""
+    """A list of any words, written twice: real text repeats itself, and copying is learned from that."""
     text = " ".join(rng.choices(VOCABULARY, k=rng.randint(6, 20)))
     return f"Passage : {text} Again :", text
 

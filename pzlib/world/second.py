@@ -1,5 +1,5 @@
 """The second world's tasks: a ladder of depth, days in stages, counts from the left; all others are the first world's.
-Held out is every instance, from every text; told are where a city is and, as laws alone, what two numbers make."""
+Held out is every instance, from every text; stated are where a city is and, as laws alone, what two numbers make."""
 
 from pzlib.world.facts import (
     DAYS,

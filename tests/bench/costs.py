@@ -7,7 +7,8 @@ from statistics import median
 import pandas as pd
 
 from pzlib.run import Run
-from pzlib.studies import BESIDE, arms_of, sweep
+from pzlib.studies import arms_of
+from pzlib.studies.sweeps import BESIDE, sweep
 from tests.bench.stopwatch import WARM, Clock, Stopwatch, build, device
 
 

@@ -9,9 +9,9 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pzlib.evaluation import scores
-from pzlib.evaluation.export import export
 from pzlib.evaluation.gate import ALL, RULES, gate
 from pzlib.evaluation.harness import Protocol
+from pzlib.export import export
 from pzlib.objectives import METHODS
 from pzlib.paths import REPO
 from pzlib.prompts import TEMPLATES

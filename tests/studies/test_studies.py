@@ -9,7 +9,7 @@ from pzlib.figures.training import generator_profile
 from pzlib.paths import REPO
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
-from pzlib.studies import STUDIES, Study, arms_of, best_rate, select
+from pzlib.studies import STUDIES, Study, arms_of, best_rate, select, sweeps
 from pzlib.studies.results import folder_of
 
 
@@ -31,7 +31,7 @@ def test_arms_differ_in_what_is_named_and_nothing_else(name, tier):
 
 
 def test_every_method_is_swept_alike_on_seeds_that_no_study_uses():
-    swept = studies.sweep()
+    swept = sweeps.sweep()
     cells = {name: [] for name, _ in swept}
     for name, run in swept:
         cells[name].append((run.seed, run.learning_rate, run.steps / Run(objective=run.objective).steps))
@@ -42,7 +42,7 @@ def test_every_method_is_swept_alike_on_seeds_that_no_study_uses():
     assert rates == {best_rate("pretrainzero")}  # one for all; each its own in the other study
     own = {run.objective: run.learning_rate for _, run in arms_of("collapse_own_rate", "mini")}
     assert own == {objective: best_rate(objective) for objective in own}
-    assert not set(studies.SWEEP_SEEDS) & {seed for study in STUDIES.values() for seed in study.seeds}
+    assert not set(sweeps.SWEEP_SEEDS) & {seed for study in STUDIES.values() for seed in study.seeds}
 
 
 def test_the_best_rate_is_that_of_the_mean_over_groups_and_seeds(home):
@@ -89,14 +89,14 @@ def test_a_reward_by_likelihood_has_a_sweep_of_its_own(home):
 
 def test_sweeps_side_by_side_are_those_at_their_best_rates_on_the_seeds_that_all_have():
     names = ("rlpt", "random_span", "random_span, logprob")
-    rows = studies.swept("tinybench", names)
-    runs = {run.run_id: (name, run) for name, run in studies.sweep()}
+    rows = sweeps.swept("tinybench", names)
+    runs = {run.run_id: (name, run) for name, run in sweeps.sweep()}
     assert list(dict.fromkeys(rows["arm"])) == list(names)
     for arm, own in rows.groupby("arm"):
         found = [runs[run_id] for run_id in own["run_id"].unique()]
         assert {(name, run.learning_rate) for name, run in found} == {(arm, best_rate(arm))}
     assert len({frozenset(own["seed"]) for _, own in rows.groupby("arm")}) == 1
-    assert studies.swept("gate", names).empty  # a table that no sweep has
+    assert sweeps.swept("gate", names).empty  # a table that no sweep has
 
 
 def test_a_start_may_be_an_arm_of_any_study():

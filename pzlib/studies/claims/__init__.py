@@ -71,7 +71,7 @@ def load(path: str | Path = CLAIMS) -> pd.DataFrame:
         metric_of(claim["metric"])
         arms = studies.study_of(claim["study"].partition(OF_SIZE)[0]).arms
         for name in {_side(claim, end)[0] for end in "ab"} - {None, EVERY, *arms}:
-            raise ValueError(f"{claim['id']}: {name!r} is no arm of {claim['study']}; {near_names(name, arms)}")
+            raise ValueError(f"{claim['id']}: {name!r} is not an arm of {claim['study']}; {near_names(name, arms)}")
     return table
 
 
@@ -211,7 +211,7 @@ def _measured(claim: dict, source: _Source) -> dict:
 
 
 def _of_end(claim: dict, end: str, source: _Source, moment: str = "") -> pd.Series | float:
-    """The claim's metric at its end "a" or "b", by seed, or the number that stands there; moment: another one."""
+    """The claim's metric at its end "a" or "b", by seed, or the number that is there; moment: another one."""
     (arm, own), (other, others) = _side(claim, end), _side(claim, "b" if end == "a" else "a")
     if arm is None:
         return own
@@ -357,7 +357,7 @@ def markdown(ledger: pd.DataFrame) -> str:
 
 
 def needed(row: dict) -> str:
-    """How many pairs would settle an inconclusive claim, in words; "" for other verdicts.
+    """How many pairs would settle an inconclusive claim, as text; "" for other verdicts.
 
     >>> [needed({"verdict": "inconclusive at mini", "seeds": seeds}) for seeds in (12.0, None)]
     ['12', 'over 1000']

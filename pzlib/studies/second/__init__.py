@@ -56,7 +56,7 @@ def runs_of(names, tier: str = TIER) -> list[Run]:
 
 def hours_of(run: Run, stored: pd.DataFrame) -> float:
     """What a run is reckoned to take: as long a step as the stored ones of its method at its tier or, where there are
-    none, at the tier whose place it takes; of as many passages a step, where there are such."""
+    none, at the tier whose place it takes; of as many passages per step, where there are such."""
     own = stored[stored["objective"] == run.objective]
     for column, value in (("tier", run.tier), ("passages", run.passages)):
         same = own[own[column] == value]
@@ -96,7 +96,7 @@ def _rates(name: str, tier: str) -> list[float]:
 
 
 def plan(tier: str = TIER) -> str:
-    """In words: of the sweeps and each part how many runs are stored and to be made, their run-hours; what is dropped.
+    """As text: of the sweeps and each part how many runs are stored and to be made, their run-hours; what is dropped.
 
     Two runs share the cores, so that the clock shows half of the hours.
     """

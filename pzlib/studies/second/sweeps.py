@@ -1,5 +1,5 @@
 """Learning-rate sweeps of the second world, on its validation questions: widened until the best rate is bracketed.
-Left out: first-round sweeps, four fixed rates on the final questions (`pzlib.studies.best_rate`)."""
+Left out: first-round sweeps, four fixed rates on the final questions (`pzlib.studies.sweeps`)."""
 
 import functools
 import sys
@@ -23,7 +23,7 @@ NAMES = tuple(dict.fromkeys((*MASKING, *BASELINES, "mixed_sft", "rlvr", "rpt", "
 
 @dataclass(frozen=True)
 class Sweep:
-    """What is known of one method's rate: the best so far, its verdict in words, and the rates still to be tried."""
+    """What is known of one method's rate: the best so far, its verdict as text, and the rates still to be tried."""
 
     best: float | None
     verdict: str
@@ -66,7 +66,7 @@ def judge(scores: dict[float, float], start: float) -> Sweep:
 
 @functools.cache
 def runs_at(name: str, tier: str, rate: float) -> tuple[Run, ...]:
-    """The runs of a method at a rate: half as long as in a study, as many rows a step, from each base once."""
+    """The runs of a method at a rate: half as long as in a study, as many rows per step, from each base once."""
     world, own = WORLDS[tier], dict(studies.rows_a_step(name, tier))
     half = Run(tier=tier, objective=name).steps // 2
     own |= {"learning_rate": rate, "steps": half, "eval_every": half, "eval_draws": DRAWS, "eval_side": world.swept}
