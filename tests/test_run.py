@@ -87,7 +87,7 @@ def test_the_papers_limit_of_occurrences_is_the_default_of_every_tier():
         ({"sed": 1}, "sed: no such setting of a run; did you mean seed?"),
         ({"learning_rat": 1.0}, "did you mean learning_rate?"),
         ({"qqqq": 1}, "known: tier, objective"),
-        ({"tier": "min"}, "tier: 'min' is not a tier; did you mean mini?"),
+        ({"tier": "min"}, "tier: 'min' is not a tier; did you mean mini or mini2?"),
         ({"tier": 3}, "tier: wants a str, got the int 3"),
         ({"learning_rate": "1e-6"}, "wants a float, got the str '1e-6'; write it without quotes"),
         ({"seed": True}, "seed: wants an int, got the bool True"),

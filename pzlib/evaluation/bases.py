@@ -111,6 +111,8 @@ def _gains(model, tokenizer, name, limit, repeats, seed) -> pd.DataFrame:
     form, rng, places = THOUGHTS["tiny"], random.Random(f"thoughts/{seed}"), []
     for passage in passages(name, limit, seed, "test"):
         kinds = [(start, end, class_of(kind)) for start, end, kind in passage.kinds][FIRST_CUT:]
+        if not kinds:
+            continue
         found = [place for place in kinds if place[2] == "left"]
         for sought, (start, end, of) in [(False, rng.choice(kinds))] + [(True, rng.choice(found))] * bool(found):
             places.append((sought, of, passage.text[:start], passage.text[start:end]))
