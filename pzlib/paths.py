@@ -38,7 +38,8 @@ def misspelt(name):
     ('there is no data/tinybse; did you mean tinybase or tinybase_b or tinybase_a?', None)
     """
     run_id = name.partition("@")[0]
-    if re.fullmatch(r".+-(smoke|mini2?|gpu|paper)-s\d+(-\w+)?", run_id) and not (root() / "data/runs" / run_id).is_dir():
+    of_a_run = re.fullmatch(r".+-(smoke|mini2?|gpu|paper)-s\d+(-\w+)?", run_id)
+    if of_a_run and not (root() / "data/runs" / run_id).is_dir():
         return "no run of that name is in data/runs"
     head, _, tail = name.rpartition("/")
     inside = [base / head for base in (root(), REPO) if head and (base / head).is_dir()]
