@@ -35,10 +35,11 @@ def misspelt(name):
     The hub takes its time to say no, so this is asked first.
 
     >>> misspelt("data/tinybse"), misspelt("Qwen/Qwen3-4B-Base")
-    ('there is no data/tinybse; did you mean tinybase or tinybase_small?', None)
+    ('there is no data/tinybse; did you mean tinybase or tinybase_b or tinybase_a?', None)
     """
     run_id = name.partition("@")[0]
-    if re.fullmatch(r".+-(smoke|mini|gpu|paper)-s\d+(-\w+)?", run_id) and not (root() / "data/runs" / run_id).is_dir():
+    of_a_run = re.fullmatch(r".+-(smoke|mini2?|gpu|paper)-s\d+(-\w+)?", run_id)
+    if of_a_run and not (root() / "data/runs" / run_id).is_dir():
         return "no run of that name is in data/runs"
     head, _, tail = name.rpartition("/")
     inside = [base / head for base in (root(), REPO) if head and (base / head).is_dir()]

@@ -112,7 +112,8 @@ def _gains(model, tokenizer, name, limit, repeats, seed) -> pd.DataFrame:
     for passage in passages(name, limit, seed, "test"):
         kinds = [(start, end, class_of(kind)) for start, end, kind in passage.kinds][FIRST_CUT:]
         found = [place for place in kinds if place[2] == "left"]
-        for sought, (start, end, of) in [(False, rng.choice(kinds))] + [(True, rng.choice(found))] * bool(found):
+        drawn = [(False, rng.choice(kinds))] + ([(True, rng.choice(found))] if found else [])
+        for sought, (start, end, of) in drawn:
             places.append((sought, of, passage.text[:start], passage.text[start:end]))
     prompts = [form.prompt(context) for _, _, context, _ in places]
     said, _ = complete(model, tokenizer, prompts, repeats, 1.0, seed)

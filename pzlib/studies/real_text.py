@@ -40,7 +40,8 @@ def runs() -> list[tuple[str, Run]]:
 
 def curve(folder=None) -> pd.DataFrame:
     """A row per arm and step of the stored runs, means over seeds: nats per token of the hidden words behind each of
-    WAYS, what the own reasoning adds to none and to another's, well-formed answers (%), tokens per answer, bits per byte.
+    WAYS, what the own reasoning adds to none and to another's, well-formed answers (%), tokens per answer, bits per
+    byte.
 
     folder: default FOLDER. Empty, with a line that names the command, where no run is stored.
     """

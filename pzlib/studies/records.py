@@ -49,9 +49,8 @@ class Study:
     whose lengths of text all arms train at a real tier, so that they compare. rate_of: the method whose learning rate
     all arms take, where arms should differ in nothing else; None: each method that of its own sweep. small, real: arms
     that only small tiers have, or only real ones, where a paper's sizes fit no small model. figures: the files that
-    show it; a study without any is in the papers' list (`pzlib.studies.papers`). on_each_base: all its seeds are run
-    from each base of a world that has two, else they are shared out. dropped: arms that such a world's tier leaves out,
-    for what they cost.
+    show it; a study without any is in `pzlib.studies.papers`. on_each_base: all its seeds are run from each base of a
+    world that has two, else they are shared out. dropped: arms that such a tier leaves out, for what they cost.
     """
 
     question: str
@@ -69,7 +68,7 @@ class Study:
 
 
 def _arms(setting, values, **settings):
-    """{arm: value} as arms that differ in one setting."""
+    """{arm: value} as arms of one setting."""
     return {arm: {**settings, setting: value} for arm, value in values.items()}
 
 

@@ -34,12 +34,14 @@ class Stage:
 
     copying: the share of its tokens that come first and are nearly all "again", with passages that grow from two
     sentences on: look-up is learned fastest from plain repetition, then on short passages. 0: full length at once.
+    mean: it begins from the mean of the weights after the two stages before it, as a base is saved.
     """
 
     tokens: int
     rate: float
     copying: float
     shares: dict[str, float]
+    mean: bool = False
 
 
 STAGES = (
@@ -69,10 +71,14 @@ STAGES_2 = (
         "plain": 0.06, "knowledge": 0.08, "laws": 0.05, "mask": 0.3, "prediction": 0.2, "cut": 0.16, "segment": 0.05,
         "question": 0.1,
     }),
-    Stage(4_000_000, 1e-3, 0.0, {
-        "plain": 0.06, "knowledge": 0.07, "laws": 0.04, "mask": 0.24, "prediction": 0.25, "cut": 0.18, "segment": 0.06,
-        "question": 0.1,
+    Stage(6_000_000, 1e-3, 0.0, {
+        "plain": 0.05, "knowledge": 0.12, "laws": 0.04, "mask": 0.2, "prediction": 0.25, "cut": 0.17, "segment": 0.05,
+        "question": 0.12,
     }),
+    Stage(5_000_000, 1.5e-3, 0.0, {
+        "plain": 0.04, "knowledge": 0.08, "laws": 0.03, "mask": 0.3, "prediction": 0.38, "cut": 0.1, "segment": 0.03,
+        "question": 0.04,
+    }, mean=True),
 )  # fmt: skip
 STAGES_OF = {1: STAGES, 2: STAGES_2}
 VOCABULARY = vocabulary()
@@ -255,8 +261,10 @@ def pretrain(
     torch.manual_seed(seed)
     tok, stages = tokenizer(version), stages or STAGES_OF[version]
     model, made = new_model(name, tok), document if version == 1 else forms.document
-    about = {"size": name, "parameters": model.num_parameters(), "seed": seed, "stages": [asdict(s) for s in stages]}
+    told = [{key: value for key, value in asdict(stage).items() if key != "mean" or value} for stage in stages]
+    about = {"size": name, "parameters": model.num_parameters(), "seed": seed, "stages": told}
     about |= {} if version == 1 else {"world": version}
+    before = None
     folder.mkdir(parents=True, exist_ok=True)
     unfinished, state, kept = folder / "unfinished.pt", {"number": 0, "about": about}, time.time()
     if unfinished.is_file():
@@ -275,19 +283,24 @@ def pretrain(
 
     for number in range(state["number"], len(stages)):
         begun = state.pop("learned", None)
+        if stages[number].mean and not begun:
+            model.load_state_dict(_mean(before, model, version))
         before = state.pop("before", None) or {key: value.clone() for key, value in model.state_dict().items()}
         rng = random.Random(seed + number if version == 1 else f"{seed}/{number}")
         learn(
             model, tok, stages[number], rng, made, lambda line, n=number: say(f"{name}, stage {n + 1}: {line}"), begun,
             lambda learned, n=number, b=before: keep(n, b, learned),
         )  # fmt: skip
-    model.load_state_dict({key: 0.5 * before[key] + 0.5 * value for key, value in model.state_dict().items()})
-    # the second world's in half the bytes: rounding to float16 moves no number that we measure
-    half = {key: value.half() for key, value in model.state_dict().items()} if version == 2 else None
-    model.save_pretrained(folder, state_dict=half)
+    model.save_pretrained(folder, state_dict=_mean(before, model, version))
     tok.save_pretrained(folder)
     (folder / "pretraining.json").write_text(json.dumps(about, indent=1) + "\n")
     unfinished.unlink(missing_ok=True)
+
+
+def _mean(before: dict, model, version: int) -> dict:
+    """The mean of the weights before a stage and after it; of the second world in float16, which is half the bytes."""
+    found = {key: 0.5 * before[key] + 0.5 * value for key, value in model.state_dict().items()}
+    return found if version == 1 else {key: value.half() for key, value in found.items()}
 
 
 if __name__ == "__main__":

@@ -143,9 +143,9 @@ def words(rng: random.Random, world: World, side: str = "train") -> list[Word]:
             fact = makers["tally" if running else rng.choice(world.tasks)](rng, own)
             more = _fill(fact.sentence, fact.slots.__getitem__)
         else:
-            more = _fill(rng.choice(NOISY if rng.random() < world.noise else PLAIN), noise)
-            if elsewhere(more):
-                continue
+            pool = NOISY if rng.random() < world.noise else PLAIN
+            while elsewhere(more := _fill(rng.choice(pool), noise)):
+                pass  # drawn again of the same pool, so that every side has as much noise
         said = [word for word, _, _ in more]
         deducible = [word for word, _, reason in more if reason]
         repeated = any(said.count(word) > 1 or word in spoken for word in deducible)
