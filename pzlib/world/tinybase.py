@@ -287,7 +287,7 @@ def pretrain(
 
     for number in range(state["number"], len(stages)):
         begun = state.pop("learned", None)
-        if stages[number].mean and not begun:
+        if stages[number].mean and before:
             model.load_state_dict(_mean(before, model, version))
         before = state.pop("before", None) or {key: value.clone() for key, value in model.state_dict().items()}
         rng = random.Random(seed + number if version == 1 else f"{seed}/{number}")
