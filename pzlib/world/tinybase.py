@@ -83,6 +83,10 @@ STAGES_2 = (
         "plain": 0.02, "knowledge": 0.1, "laws": 0.03, "mask": 0.43, "prediction": 0.28, "cut": 0.1, "segment": 0.01,
         "question": 0.03,
     }, mean=True),
+    Stage(8_000_000, 1.5e-3, 0.0, {
+        "knowledge": 0.12, "laws": 0.02, "mask": 0.46, "prediction": 0.26, "cut": 0.09, "segment": 0.01, "plain": 0.01,
+        "question": 0.03,
+    }, mean=True),
 )  # fmt: skip
 STAGES_OF = {1: STAGES, 2: STAGES_2}
 VOCABULARY = vocabulary()
