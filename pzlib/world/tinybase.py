@@ -87,6 +87,10 @@ STAGES_2 = (
         "knowledge": 0.12, "laws": 0.02, "mask": 0.46, "prediction": 0.26, "cut": 0.09, "segment": 0.01, "plain": 0.01,
         "question": 0.03,
     }, mean=True),
+    Stage(10_000_000, 1.5e-3, 0.0, {
+        "knowledge": 0.1, "laws": 0.02, "mask": 0.5, "prediction": 0.25, "cut": 0.08, "segment": 0.01, "plain": 0.01,
+        "question": 0.03,
+    }, mean=True),
 )  # fmt: skip
 STAGES_OF = {1: STAGES, 2: STAGES_2}
 VOCABULARY = vocabulary()
