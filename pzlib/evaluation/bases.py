@@ -86,8 +86,9 @@ def where_a_thought_pays(
 
     Columns: from the left (share of positions), gain (mean over thoughts and random positions: what RLP starts from),
     reasoned and empty (that of thoughts which say something, and nothing), deducible and elsewhere (of the first,
-    before words that follow from the left and before others), breaks even (the share of words that follow from the left
-    at which reasoning everywhere would be worth 0).
+    before words that follow from the left and before others), helps (share of thoughts before such words that make them
+    likelier), breaks even (the share of such words at which reasoning everywhere would be worth 0; nan where it does
+    not pay before them either). A wrong reasoning is believed, so few of them weigh much in a mean of nats.
     """
     rows = []
     for left in lefts:
@@ -100,7 +101,9 @@ def where_a_thought_pays(
             "deducible": said[said["class"] == "left"]["gain"].mean(),
             "elsewhere": said[said["class"] != "left"]["gain"].mean(),
         }  # fmt: skip
-        even = -means["elsewhere"] / (means["deducible"] - means["elsewhere"])
+        pays, costs = means["deducible"], means["elsewhere"]
+        means["helps"] = (said[said["class"] == "left"]["gain"] > 0).mean()
+        even = -costs / (pays - costs) if pays > 0 else float("nan")
         rows.append({"left": left, "from the left": deducible(name)["from the left"], **means, "breaks even": even})
     return pd.DataFrame(rows)
 

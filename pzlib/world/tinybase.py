@@ -61,7 +61,7 @@ STAGES = (
     }),
 )  # fmt: skip
 # Of the second world: every form at like shares (`pzlib.world.forms`); masks, which are hardest to learn, weigh more in
-# the second stage, and predictions in the last. The laws of sums that are asked come with the second: see `forms.laws`.
+# the second stage, and predictions later. The laws of sums that are asked come with the second: see `forms.laws`.
 STAGES_2 = (
     Stage(13_000_000, 3e-3, 0.15, {
         "plain": 0.1, "knowledge": 0.12, "mask": 0.17, "prediction": 0.17, "cut": 0.19, "segment": 0.1,
@@ -78,6 +78,18 @@ STAGES_2 = (
     Stage(5_000_000, 1.5e-3, 0.0, {
         "plain": 0.04, "knowledge": 0.08, "laws": 0.03, "mask": 0.3, "prediction": 0.38, "cut": 0.1, "segment": 0.03,
         "question": 0.04,
+    }, mean=True),
+    Stage(8_000_000, 1.5e-3, 0.0, {
+        "plain": 0.02, "knowledge": 0.1, "laws": 0.03, "mask": 0.43, "prediction": 0.28, "cut": 0.1, "segment": 0.01,
+        "question": 0.03,
+    }, mean=True),
+    Stage(8_000_000, 1.5e-3, 0.0, {
+        "knowledge": 0.12, "laws": 0.02, "mask": 0.46, "prediction": 0.26, "cut": 0.09, "segment": 0.01, "plain": 0.01,
+        "question": 0.03,
+    }, mean=True),
+    Stage(10_000_000, 1.5e-3, 0.0, {
+        "knowledge": 0.1, "laws": 0.02, "mask": 0.5, "prediction": 0.25, "cut": 0.08, "segment": 0.01, "plain": 0.01,
+        "question": 0.03,
     }, mean=True),
 )  # fmt: skip
 STAGES_OF = {1: STAGES, 2: STAGES_2}
@@ -283,7 +295,7 @@ def pretrain(
 
     for number in range(state["number"], len(stages)):
         begun = state.pop("learned", None)
-        if stages[number].mean and not begun:
+        if stages[number].mean and before:
             model.load_state_dict(_mean(before, model, version))
         before = state.pop("before", None) or {key: value.clone() for key, value in model.state_dict().items()}
         rng = random.Random(seed + number if version == 1 else f"{seed}/{number}")
