@@ -4,7 +4,8 @@ Light: the modules named here are read when one of them is asked for."""
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module, metadata
@@ -23,6 +24,16 @@ def prompts_digest(asked: Iterable) -> str:
     False
     """
     return hashlib.sha256(json.dumps(list(asked)).encode()).hexdigest()[:16]
+
+
+def sampling_error(shares: Sequence[float], k: int) -> float:
+    """The standard error that drawing k answers to each question leaves in their mean: shares of right answers by question.
+    0 for one answer, which is the most likely one.
+
+    >>> sampling_error([0.5, 1.0, 0.0], 2), sampling_error([1.0, 0.0], 1)
+    (0.166667, 0.0)
+    """
+    return round(math.sqrt(sum(p * (1 - p) / (k - 1) for p in shares)) / len(shares), 6) if k > 1 else 0.0
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pzlib.evaluation import benchmarks, harness, prompts_digest
+from pzlib.evaluation import benchmarks, harness, prompts_digest, sampling_error
 from pzlib.evaluation.benchmarks import BENCHMARKS, LETTERS, Item
 from pzlib.paths import root
 from pzlib.prompts import parse_boxed
@@ -312,7 +312,8 @@ def _row(task, group, first, lines):
         "task": task, "group": group, "n": answers, "correct": round(first["score"] * answers),
         "accuracy": round(first["score"], 6), "length": None if pd.isna(length) else float(length),
         "reasoned": None, "k": int(first["k"]), "low": round(first["low"], 6), "high": round(first["high"], 6),
-        "prompts": prompts_digest([line["prompt"], line["gold"]] for line in lines),
+        "prompts": prompts_digest([line["prompt"], line["gold"]] for line in lines), "length_reasoned": None,
+        "error": sampling_error([sum(line["right"]) / len(line["right"]) for line in lines], int(first["k"])),
     }  # fmt: skip
 
 

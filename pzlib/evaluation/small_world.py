@@ -1,7 +1,6 @@
 """The small world's questions, TinyBench and masked spans by kind, and the properties that it and its base must have.
 Left out: the papers' benchmarks; every method's result, since a world is set by its properties, not by who wins."""
 
-import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -12,7 +11,7 @@ import torch
 from pzlib.engine.models import evaluating, to_ask
 from pzlib.engine.packing import read
 from pzlib.engine.sampling import sample
-from pzlib.evaluation import Evaluation, prompts_digest
+from pzlib.evaluation import Evaluation, prompts_digest, sampling_error
 from pzlib.masking import Passage, apply_mask
 from pzlib.prompts import TINY, generator_prompt, parse_boxed, parse_mask, predictor_prompt, question_prompt
 from pzlib.rewards import predictor_reward
@@ -223,11 +222,10 @@ def row(task: str, group: str, scored: list[tuple[float, int, bool]], k: int, pr
     means = {"accuracy": round(right / n, 6), "length": round(length / n, 3), "reasoned": round(reasoned / n, 6)}
     shares = [sum(own[0] for own in scored[i : i + k]) / k for i in range(0, n, k)]
     low, high = clustered_ci(shares, clusters)
-    error = math.sqrt(sum(p * (1 - p) / (k - 1) for p in shares)) / len(shares) if k > 1 else 0.0
     thought = [tokens for _, tokens, reasons in scored if reasons]
     own = round(sum(thought) / len(thought), 3) if thought else None
     ends = {"k": k, "low": round(low, 6), "high": round(high, 6), "prompts": prompts}
-    ends |= {"length_reasoned": own, "error": round(error, 6)}
+    ends |= {"length_reasoned": own, "error": sampling_error(shares, k)}
     return {"task": task, "group": group, "n": n, "correct": int(right), **means, **ends}
 
 

@@ -70,7 +70,7 @@ def test_the_rows_are_in_the_table_of_scores_and_are_drawn(run, benchmark_files,
     along("kept", [*TASKS, "mmlu_pro_tenth"], PROTOCOL, [str(benchmark_files)], say=lambda _: None)
     collect(home / "data/runs", home / "data/results")
     table = load("tinybench", "smoke")
-    assert list(table.columns) == ["run_id", "objective", "tier", "seed", *EVAL_COLUMNS]
+    assert list(table.columns) == ["run_id", "objective", "tier", "seed", *EVAL_COLUMNS, "degenerate"]
     assert set(whole(table)["group"]) == {"general", "math"} and len(whole(table)) == 12
     assert len(table) == 12 + 4 * 2  # two categories of MMLU-Pro, at four steps; none of its tenth
     own = folder.evals().sort_values(["step", "group", "task"]).reset_index(drop=True)

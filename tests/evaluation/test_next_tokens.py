@@ -174,7 +174,7 @@ def test_every_model_of_a_run_is_asked_for_next_tokens_of_text_that_it_does_not_
 
 
 def test_runs_of_problems_are_not_asked_for_next_tokens(home):
-    with pytest.raises(FileNotFoundError, match="'none' is no run"):
+    with pytest.raises(FileNotFoundError, match="'none' is not a run"):
         along("none")
     run = Run(tier="smoke", objective="rlvr", name="kept")
     RunFolder(run.folder).open(run).set_status("complete", step=12, steps=12)

@@ -246,8 +246,10 @@ def rank_correlation(rows_of: Rows, arm: str = EVERY, metric: str = "math") -> p
 def power_law_fit(rows_of: Rows, arm: str) -> pd.Series:
     """R² of the power law through a run's next-token accuracy along compute, mean over the splits that can be fitted
     (RPT's Fig. 5 prints one for each split)."""
-    tinybench, training, runs = (rows_of(name) for name in ("tinybench", "training", "runs"))
-    table = metrics.along_compute(*(rows[rows["arm"] == arm] for rows in (tinybench, training, runs)))
+    own = [rows[rows["arm"] == arm] for rows in map(rows_of, ("tinybench", "training", "runs"))]
+    if any(rows.empty for rows in own):
+        return pd.Series(dtype=float)
+    table = metrics.along_compute(*own)
     table = table[(table["way"] == "reasoning") & (table["step"] > 0)]
     found = {}
     for (seed, _), own in table.groupby(["seed", "split"]):

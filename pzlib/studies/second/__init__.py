@@ -27,7 +27,7 @@ PARTS = {
     "RPT and RLP": ("rpt", "rlp", "left", "rlp_domains", "rpt_continual"),
     "domain, mask rules, generator's rewards, depth": ("domain", "mask_rule", "generator_reward", "depth"),
     "a smaller base": ("baselines_small",),
-    "small ablations": ("guessable_noise", "entropy_model", "likelihood"),
+    "small ablations": ("guessable_noise", "entropy_model", "likelihood", "spice", "occurrences"),
 }
 # Studies that this round leaves out whole, rather than seeds of others; single arms are in the records (`dropped`).
 DROPPED = {
