@@ -368,7 +368,8 @@ def along_compute(tinybench: pd.DataFrame, training: pd.DataFrame, runs: pd.Data
     """
     table = next_token_accuracy(tinybench)
     weights = runs.drop_duplicates("run_id").set_index("run_id")["parameters"]
-    return table.assign(flops=FLOPS * tokens_used(table, training) * table["run_id"].map(weights))
+    spent = tokens_used(table, training).astype(float) * table["run_id"].map(weights).astype(float)
+    return table.assign(flops=FLOPS * spent)
 
 
 def laws(table: pd.DataFrame) -> dict[tuple[str, str], PowerLaw]:
