@@ -27,7 +27,7 @@ def prompts_digest(asked: Iterable) -> str:
 
 
 def sampling_error(shares: Sequence[float], k: int) -> float:
-    """The standard error that drawing k answers to each question leaves in their mean: shares of right answers by question.
+    """The standard error that drawing k answers to each question leaves in their mean, from each share of right ones.
     0 for one answer, which is the most likely one.
 
     >>> sampling_error([0.5, 1.0, 0.0], 2), sampling_error([1.0, 0.0], 1)
