@@ -210,7 +210,7 @@ def store(tier):
     for run in runs:
         key = {"run_id": run.run_id, "objective": run.objective, "tier": tier, "seed": 0}
         trained = training((run.objective,), seeds=1, steps=4, tier=tier, group=run.group)
-        tables["training"].append(trained.assign(run_id=run.run_id))
+        tables["training"].append(trained.assign(run_id=run.run_id, rows_trained=4.0))
         tables["tinybench"].append(pd.DataFrame(made_up(run.run_id, 4)).assign(**key))
         tables["runs"].append(pd.DataFrame([run.to_dict() | key | {"hours": 1.0, "parameters": 1000}]))
     folder_of(tier).mkdir(parents=True, exist_ok=True)
