@@ -51,7 +51,7 @@ def test_the_first_notebook_plays_a_step_in_which_something_is_learned(home):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tier", ["gpu", "paper"])
-@pytest.mark.parametrize("number", ["07", "11"])  # in a kernel of its own; test_boxes.py plays all, in a toy world
+@pytest.mark.parametrize("number", ["07", "11"])  # in a kernel of its own; test_toybox.py plays all, in a toy world
 def test_a_study_without_rows_says_so_at_the_tiers_of_gpu_boxes(number, tier, home, tmp_path):
     (path,) = [path for path in NOTEBOOKS if path.stem.startswith(number)]
     output = tmp_path / path.name

@@ -27,7 +27,6 @@ def line(state, one):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="not all notebooks work yet once rows are stored; the printed table says which", strict=False)
 @pytest.mark.parametrize("tier", ["gpu", "paper"])
 def test_every_notebook_works_with_and_without_rows(tier, tmp_path):
     command = [sys.executable, "-m", "tests.toybox", tier, str(tmp_path)]
