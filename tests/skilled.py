@@ -3,11 +3,13 @@
 import json
 import random
 
+import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pzlib.masking import Passage, apply_mask
 from pzlib.prompts import TINY, generator_prompt, predictor_prompt
+from pzlib.train import train
 
 WORDS = "Rome Oslo Lima Kyiv seven five two three nine books cats dogs".split()
 
@@ -65,6 +67,24 @@ def teach(source, target, steps=150, seed=0, rate=5e-3, thought=""):
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
     return target
+
+
+def whole_and_stopped(make, step):
+    """The folders of a run that was not stopped, and of one that failed at its evaluation after `step` and went on.
+
+    make(name): the Run of that name, which evaluates at every step.
+    """
+
+    def evaluate(model, tokenizer, at):
+        if at == step and stopping:
+            raise RuntimeError("stop")
+        return []
+
+    stopping = True
+    with pytest.raises(RuntimeError):
+        train(make("stopped"), evaluate=evaluate)
+    stopping = False
+    return [train(make(name), evaluate=evaluate) for name in ("whole", "stopped")]
 
 
 def write_corpus(path, n=40, seed=1):

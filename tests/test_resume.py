@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from skilled import whole_and_stopped
 
 from pzlib.engine.models import AVERAGE
 from pzlib.run import Run
@@ -270,17 +271,7 @@ def test_a_kill_while_an_old_checkpoint_is_deleted_costs_no_later_one(stopped, m
 def test_rlp_goes_on_with_its_moving_average_bit_for_bit(settings, tiny_model):
     """Stopped in step 5, it goes on from step 3: with the base or the policy for an average, rewards would differ."""
     settings |= {"objective": "rlp", "model": str(tiny_model), "passages": 4, "ema": 0.5, "steps": 7, "eval_every": 1}
-
-    def evaluate(model, tokenizer, step):
-        if step == 5 and stopping:
-            raise RuntimeError("stop")
-        return []
-
-    stopping = True
-    with pytest.raises(RuntimeError):
-        train(Run(**settings, name="stopped"), evaluate=evaluate)
-    stopping = False
-    whole, resumed = (train(Run(**settings, name=name), evaluate=evaluate) for name in ("whole", "stopped"))
+    whole, resumed = whole_and_stopped(lambda name: Run(**settings, name=name), step=5)
     same(whole, resumed)
     averages = [(folder.path / "checkpoints/checkpoint-7" / AVERAGE).read_bytes() for folder in (whole, resumed)]
     assert averages[0] == averages[1] != (whole.path / "checkpoints/checkpoint-7/model.safetensors").read_bytes()

@@ -156,16 +156,18 @@ def of_passage(models: dict, text: str, target: str, folder, samples: int = 4, r
 
 
 def held_out_passages(runs: Sequence, limit: int) -> list:
-    """Up to `limit` passages of the text of `runs` that none of them reads; fewer where the text has no more.
+    """Up to `limit` passages of the text of `runs`, of documents none of whose passages any of them reads; fewer where
+    the text has no more.
 
     runs: of one text and tokenizer. A world of ours is made by a seed that no run has; of any other text, what the
     runs read is drawn again, and left out. Errors: those of loading a text; ValueError where the runs read all of it.
     """
+    from pzlib.evaluation import small_world  # loads torch
     from pzlib.world import tinywiki
 
     run = runs[0]
     if tinywiki.is_world(run.corpus):
-        return tinywiki.passages(run.corpus, limit, seed=-1)
+        return small_world.held_out(run.corpus, limit)
     from transformers import AutoTokenizer
 
     from pzlib.engine.generation import seed_of
@@ -173,13 +175,17 @@ def held_out_passages(runs: Sequence, limit: int) -> list:
     tokenizer, texts = AutoTokenizer.from_pretrained(run.model_source, trust_remote_code=False), {}
     for one in runs:
         texts.setdefault((one.seed, one.corpus_limit), one)
-    read = {passage.text for one in texts.values() for passage in one.method.load_items(one, tokenizer)}
+    read = {_document(passage) for one in texts.values() for passage in one.method.load_items(one, tokenizer)}
     # several runs may read most of what is drawn: each a quarter of its pool
     other = replace(run, seed=seed_of("held out") % 2**31, corpus_limit=(3 + len(texts)) * limit)
-    found = [passage for passage in run.method.load_items(other, tokenizer) if passage.text not in read]
+    found = [passage for passage in run.method.load_items(other, tokenizer) if _document(passage) not in read]
     if not found:
         raise ValueError(f"corpus: the runs read all of {run.corpus}, so nothing is held out; give a larger text")
     return found[:limit]
+
+
+def _document(passage) -> str:
+    return passage.id.partition("~")[0].rpartition(".")[0]
 
 
 def held_out_cases(runs: Sequence, per_kind: int) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from pzlib.engine.models import evaluating, to_ask
 from pzlib.engine.packing import entropies, read
 from pzlib.evaluation import Evaluation, prompts_digest, small_world
 from pzlib.evaluation.along import models
+from pzlib.evaluation.cases import held_out_passages
 from pzlib.evaluation.small_world import MAX_TOKENS, THINK, complete, row
 from pzlib.objectives.rpt import predicted, rpt_prompt, verdict
 from pzlib.objectives.targets import Target, cut, target_at, token_offsets, uncertain
@@ -133,31 +134,13 @@ def of_run(run) -> Evaluation:
     return Evaluation("next_tokens", lambda *model: common.ask(*model) + own(*model), asked, common.kept)
 
 
-def unread(run, tokenizer, passages: int = HELD_OUT) -> list:
-    """Passages of the text of a run, of documents none of whose passages it reads: of a small world its held-out ones,
-    else another draw from the same source. Raises ValueError where the run reads all of them.
-    """
-    if tinywiki.is_world(run.corpus):
-        return small_world.held_out(run.corpus, passages)
-    known = {_document(passage) for passage in run.method.load_items(run, tokenizer)}
-    other = replace(run, seed=run.seed + 1, corpus_limit=run.corpus_limit + passages)
-    found = [passage for passage in run.method.load_items(other, tokenizer) if _document(passage) not in known]
-    if not found:
-        raise ValueError(f"corpus_limit: {run.run_id} reads every document of {run.corpus}; train with a lower one")
-    return found[:passages]
-
-
-def _document(passage) -> str:
-    return passage.id.partition("~")[0].rpartition(".")[0]
-
-
 def along(run_id: str, passages: int = HELD_OUT, each: int = EACH, say: Callable[[str], None] = print) -> pd.DataFrame:
-    """Ask every model of a run (its start, those it kept, its end) for next tokens of `unread` text, after a reasoning
-    and without; the rows are added to the run's eval.csv and returned. RPT's Table 1 at real size.
+    """Ask every model of a run (its start, those it kept, its end) for next tokens of text that it does not read, after
+    a reasoning and without; the rows are added to the run's eval.csv and returned. RPT's Table 1 at real size.
 
     The scorer of the splits is the model that the run starts from (RPT: R1-Distill-Qwen-14B, its base). How many
     positions the paper takes of each of its 200 texts is not stated: `each`. Errors: as `pzlib.evaluation.along.models`
-    and `unread`; ValueError for a run that reads problems.
+    and `held_out_passages`; ValueError for a run that reads problems.
     """
     steps = models(run_id)
     folder = RunFolder(root() / "data/runs" / run_id)
@@ -168,7 +151,7 @@ def along(run_id: str, passages: int = HELD_OUT, each: int = EACH, say: Callable
     for step, name in steps.items():
         model, tokenizer = to_ask(replace(run, model=name, name=""))
         if ask is None:
-            texts = [passage.text for passage in unread(run, tokenizer, passages)]
+            texts = [passage.text for passage in held_out_passages([run], passages)]
             sizes = {"version": run.rpt_template, "max_tokens": run.max_completion_tokens}
             ask = next_tokens(model, tokenizer, texts, each, run.min_context, run.template, **sizes)
         say(f"step {step}: {name}, next tokens of {len(texts)} held-out passages")

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from skilled import batches_of
+from skilled import batches_of, whole_and_stopped
 from test_train import compare, run, weights  # noqa: F401  (run is a fixture)
 from trl import GRPOTrainer
 
@@ -101,17 +101,7 @@ def test_stopped_between_it_goes_on_bit_for_bit(run, tiny_model, changes):  # no
     settings = {"updates_per_batch": 2, "steps": 5, "save_every": 2, "eval_every": 1, **changes}
     if changes:
         settings["model"] = str(tiny_model)
-
-    def evaluate(model, tokenizer, step):
-        if step == 3 and stopping:
-            raise RuntimeError("stop")
-        return []
-
-    stopping = True
-    with pytest.raises(RuntimeError):
-        train(run(**settings, name="stopped"), evaluate=evaluate)
-    stopping = False
-    whole, resumed = (train(run(**settings, name=name), evaluate=evaluate) for name in ("whole", "stopped"))
+    whole, resumed = whole_and_stopped(lambda name: run(**settings, name=name), step=3)
     compare(whole, resumed)
     assert whole.episodes().equals(resumed.episodes())
 

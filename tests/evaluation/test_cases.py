@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from skilled import write_corpus
 from synthetic import fill
+from transformers import AutoTokenizer
 
 from pzlib.corpus import load_passages
 from pzlib.evaluation import cases
@@ -51,6 +52,16 @@ def test_what_is_held_out_is_of_the_runs_text_and_read_by_none_of_them(tiny_mode
     assert asked["prompt"].str.contains("[mask]", regex=False).all()
     for row in asked.itertuples():  # what is masked is in the held-out text
         assert any(row.prompt.count("[mask]") == text.count(row.target) for text in whole - read)
+
+
+def test_a_document_of_which_a_run_reads_a_passage_is_not_held_out(tiny_model, home):
+    articles = [{"text": " ".join(f"W{n}.{i} is a word ." for i in range(8))} for n in range(40)]
+    corpus = lines(home / "long.jsonl", *articles)
+    run = Run(tier="smoke", model=str(tiny_model), corpus=str(corpus), corpus_limit=12, min_tokens=4, max_tokens=16)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    read = run.method.load_items(run, tokenizer)
+    known, held = ({passage.text.split(".")[0] for passage in own} for own in (read, held_out_passages([run], 8)))
+    assert len(read) > len(known) and held and not held & known  # several passages are of one document
 
 
 def test_a_world_of_ours_is_made_anew_by_a_seed_that_no_run_has():

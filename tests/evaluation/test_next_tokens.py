@@ -20,7 +20,6 @@ from pzlib.evaluation.next_tokens import (
     perplexity,
     predicted_directly,
     rows,
-    unread,
 )
 from pzlib.masking import Passage
 from pzlib.objectives.targets import target_at, token_offsets
@@ -149,17 +148,6 @@ def real_run(skilled, limit, **more):
                 "max_completion_tokens": 8, "name": "kept", "objective": "random_span", "min_context": 2}  # fmt: skip
     corpus = str(skilled / "corpus.jsonl")
     return Run(model=str(skilled / "model"), corpus=corpus, corpus_limit=limit, **settings | more)
-
-
-def test_unread_text_is_of_documents_that_the_run_does_not_read(skilled):
-    run = real_run(skilled, 10)
-    tokenizer = AutoTokenizer.from_pretrained(skilled / "model")
-    read = {passage.text for passage in run.method.load_items(run, tokenizer)}
-    found = unread(run, tokenizer, 5)
-    assert len(found) == 5 and not read & {passage.text for passage in found}
-    with pytest.raises(ValueError, match="corpus_limit: kept reads every document"):
-        unread(real_run(skilled, 10_000), tokenizer, 5)
-    assert unread(Run(tier="smoke"), tokenizer, 3) == small_world.held_out("tinywiki", 3)
 
 
 def test_every_model_of_a_run_is_asked_for_next_tokens_of_text_that_it_does_not_read(skilled, home, monkeypatch):

@@ -5,7 +5,7 @@ import random
 
 import pytest
 import torch
-from skilled import batches_of, passages, teach
+from skilled import batches_of, passages, teach, whole_and_stopped
 from test_train import compare, run  # noqa: F401  (run is a fixture)
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -365,18 +365,7 @@ def test_groups_of_little_spread_leave_the_loss_from_the_eleventh_step_on(tokeni
 def test_a_run_that_filters_by_std_goes_on_bit_for_bit(run, unsure, monkeypatch):  # noqa: F811
     monkeypatch.setattr(likelihood, "FILTERED_FROM", 2)
     settings = {"answer_term": False, "std_filter": 0.9, "steps": 4, "save_every": 2, "eval_every": 1}
-
-    def evaluate(model, tokenizer, step):
-        if step == 3 and stopping:
-            raise RuntimeError("stop")
-        return []
-
-    stopping = True
-    with pytest.raises(RuntimeError):
-        train(likely(run, "prob", unsure, **settings, name="stopped"), evaluate=evaluate)
-    stopping = False
-    named = (likely(run, "prob", unsure, **settings, name=name) for name in ("whole", "stopped"))
-    whole, resumed = (train(one, evaluate=evaluate) for one in named)
+    whole, resumed = whole_and_stopped(lambda name: likely(run, "prob", unsure, **settings, name=name), step=3)
     compare(whole, resumed)
     assert whole.metrics()["predictor/filtered_by_std"].max() > 0
 
