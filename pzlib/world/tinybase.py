@@ -60,38 +60,25 @@ STAGES = (
         "plain": 0.03, "knowledge": 0.1, "predictor": 0.45, "quoting generator": 0.35, "question": 0.07,
     }),
 )  # fmt: skip
-# Of the second world: every form at like shares (`pzlib.world.forms`); masks, which are hardest to learn, weigh more in
-# the second stage, and predictions later. The laws of sums that are asked come with the second: see `forms.laws`.
-STAGES_2 = (
-    Stage(13_000_000, 3e-3, 0.15, {
-        "plain": 0.1, "knowledge": 0.12, "mask": 0.17, "prediction": 0.17, "cut": 0.19, "segment": 0.1,
-        "question": 0.15, "again": 0.03,
-    }),
-    Stage(5_000_000, 1.5e-3, 0.0, {
-        "plain": 0.06, "knowledge": 0.08, "laws": 0.05, "mask": 0.3, "prediction": 0.2, "cut": 0.16, "segment": 0.05,
-        "question": 0.1,
-    }),
-    Stage(6_000_000, 1e-3, 0.0, {
-        "plain": 0.05, "knowledge": 0.12, "laws": 0.04, "mask": 0.2, "prediction": 0.25, "cut": 0.17, "segment": 0.05,
-        "question": 0.12,
-    }),
-    Stage(5_000_000, 1.5e-3, 0.0, {
-        "plain": 0.04, "knowledge": 0.08, "laws": 0.03, "mask": 0.3, "prediction": 0.38, "cut": 0.1, "segment": 0.03,
-        "question": 0.04,
-    }, mean=True),
-    Stage(8_000_000, 1.5e-3, 0.0, {
-        "plain": 0.02, "knowledge": 0.1, "laws": 0.03, "mask": 0.43, "prediction": 0.28, "cut": 0.1, "segment": 0.01,
-        "question": 0.03,
-    }, mean=True),
-    Stage(8_000_000, 1.5e-3, 0.0, {
-        "knowledge": 0.12, "laws": 0.02, "mask": 0.46, "prediction": 0.26, "cut": 0.09, "segment": 0.01, "plain": 0.01,
-        "question": 0.03,
-    }, mean=True),
-    Stage(10_000_000, 1.5e-3, 0.0, {
-        "knowledge": 0.1, "laws": 0.02, "mask": 0.5, "prediction": 0.25, "cut": 0.08, "segment": 0.01, "plain": 0.01,
-        "question": 0.03,
-    }, mean=True),
-)  # fmt: skip
+# Of the second world: every form (`pzlib.world.forms`); masks, which are hardest to learn, weigh more from the second
+# stage on, and predictions later. The laws of sums that are asked come with the second: see `forms.laws`. A row:
+# millions of tokens, rate, copying, mean, then the parts of each form, in this order.
+_READ = ("plain", "knowledge", "laws", "mask", "prediction", "cut", "segment", "question", "again")
+STAGES_2 = tuple(
+    Stage(
+        millions * 1_000_000, rate, copying,
+        {form: part / 100 for form, part in zip(_READ, parts, strict=True) if part}, mean,
+    )  # fmt: skip
+    for millions, rate, copying, mean, *parts in (
+        (13, 3e-3, 0.15, False, 10, 12, 0, 17, 17, 19, 10, 15, 3),
+        (5, 1.5e-3, 0.0, False, 6, 8, 5, 30, 20, 16, 5, 10, 0),
+        (6, 1e-3, 0.0, False, 5, 12, 4, 20, 25, 17, 5, 12, 0),
+        (5, 1.5e-3, 0.0, True, 4, 8, 3, 30, 38, 10, 3, 4, 0),
+        (8, 1.5e-3, 0.0, True, 2, 10, 3, 43, 28, 10, 1, 3, 0),
+        (8, 1.5e-3, 0.0, True, 1, 12, 2, 46, 26, 9, 1, 3, 0),
+        (10, 1.5e-3, 0.0, True, 1, 10, 2, 50, 25, 8, 1, 3, 0),
+    )
+)
 STAGES_OF = {1: STAGES, 2: STAGES_2}
 VOCABULARY = vocabulary()
 NO_REASON = forms.NO_REASON

@@ -11,6 +11,7 @@ from pzlib.studies import STUDIES, arms_of, second
 from pzlib.studies.results import folder_of
 from pzlib.studies.second import sweeps
 from pzlib.studies.second.sweeps import judge
+from pzlib.studies.sweeps import SWEPT
 from pzlib.tiers import WORLDS
 from pzlib.world.tinywiki import passages
 
@@ -78,11 +79,12 @@ def test_a_run_that_fails_ends_the_sweep_and_not_the_others(home, monkeypatch):
 
 
 def test_rates_are_tuned_at_the_rows_and_from_the_bases_of_the_studies_on_seeds_of_none():
-    for name in sweeps.NAMES:
+    for name in SWEPT:
         own = {run.rows_per_step for run in sweeps.runs_at(name, "mini2", 1e-4)}
-        used = {r.rows_per_step for part in ("side", "collapse", "rlvr") for _, r in arms_of(part, "mini2", [0])
-                if r.objective == name}  # fmt: skip
-        assert used == own
+        used = {r.rows_per_step for part in ("side", "side_new", "collapse", "rlvr")
+                for _, r in arms_of(part, "mini2", [0])
+                if r.objective == SWEPT[name]["objective"]}  # fmt: skip
+        assert used == own, name
     seeds = {seed for study in STUDIES.values() for seed in studies.seeds_of(study, "mini2")}
     assert not seeds & {*sweeps.SEEDS}
 
@@ -120,9 +122,11 @@ def test_collapse_is_followed_along_300_steps_with_arms_that_drop_nothing():
     assert len(studies.left_out("collapse_noise", "paper")) == 8
 
 
-def test_every_study_is_in_one_part_or_dropped_in_words():
-    named = [name for names in second.PARTS.values() for name in names]
-    assert {*STUDIES} <= {*named, *second.DROPPED} and len(named) == len({*named}) and not {*named} & {*second.DROPPED}
+def test_every_study_is_in_one_part_or_dropped_in_words(monkeypatch):
+    named = [name for names in second.parts().values() for name in names]
+    assert {*STUDIES} == {*named, *second.DROPPED} and len(named) == len({*named}) and not {*named} & {*second.DROPPED}
+    monkeypatch.setitem(STUDIES, "of one's own", STUDIES["mask_rule"])  # one record, and it is in the round
+    assert second.parts()["all others"] == ["of one's own"]
     assert all(arm in study.arms for study in STUDIES.values() for arm in study.dropped)
     assert all(second.DROPPED.values())
 

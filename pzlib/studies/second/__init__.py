@@ -12,6 +12,7 @@ from pzlib.studies import queue
 from pzlib.studies.records import STUDIES
 from pzlib.studies.results import folder_of
 from pzlib.studies.second import sweeps
+from pzlib.studies.sweeps import swept_as
 from pzlib.tiers import LIKE
 
 TIER = "mini2"
@@ -24,15 +25,15 @@ PARTS = {
     "baselines": ("baselines",),
     "side by side": ("side", "side_new"),
     "RLVR after each": ("side_rlvr", "rlvr"),
-    "RPT and RLP": ("rpt", "rlp", "left", "rlp_domains", "rpt_continual"),
+    "RPT and RLP": ("rpt", "rlp", "left", "rlp_domains"),
     "domain, mask rules, generator's rewards, depth": ("domain", "mask_rule", "generator_reward", "depth"),
     "a smaller base": ("baselines_small",),
-    "small ablations": ("guessable_noise", "entropy_model", "likelihood", "spice", "occurrences"),
+    "small ablations": ("rpt_continual", "guessable_noise", "entropy_model", "likelihood", "spice", "occurrences"),
 }
 # Studies that this round leaves out whole, rather than seeds of others; single arms are in the records (`dropped`).
 DROPPED = {
     "map": "27 arms; the texts of `collapse_noise` and `left` are places on its two axes",
-    "collapse_own_rate": "the sweeps themselves show each rule at its own rates",
+    "collapse_own_rate": "its rules would need sweeps of their own; the collapse is shown at one rate",
     "collapse_filter": "`collapse_noise` has arms without a filter",
     "warmup": "it asks of a base whose masks are seldom legal, and those of the second world's bases are legal",
     "rpt_rewards": "the first round showed no difference", "rpt_filter": "the first round showed no difference",
@@ -45,8 +46,16 @@ DROPPED = {
 
 
 def parts() -> dict[str, list[str]]:
-    """{title: names of its studies}, those that the list of studies has."""
-    return {title: [name for name in names if name in STUDIES] for title, names in PARTS.items()}
+    """{title: names of its studies}; last, those of the list of studies that no part names and nobody dropped."""
+    named = {name for names in PARTS.values() for name in names}
+    rest = [name for name in STUDIES if name not in named and name not in DROPPED]
+    return {title: list(names) for title, names in PARTS.items()} | ({"all others": rest} if rest else {})
+
+
+def swept_for() -> tuple[str, ...]:
+    """The names in `pzlib.studies.sweeps.SWEPT` whose rates these studies take."""
+    records = [studies.study_of(name) for names in parts().values() for name in names]
+    return tuple(dict.fromkeys(record.rate_of or swept_as(own) for record in records for own in record.arms.values()))
 
 
 def runs_of(names, tier: str = TIER) -> list[Run]:
@@ -75,7 +84,7 @@ def reckoned(tier: str = TIER) -> list[tuple[str, list[Run], int, float, bool]]:
     """(title, runs that no part before has, how many are stored, run-hours, whether they are within MOST_HOURS) of the
     sweeps and of each part, in order. Hours are clock hours of single runs, those of stored runs included."""
     known, found, spent, seen = _known(tier), [], 0.0, set()
-    swept = [run for name in sweeps.NAMES for rate in _rates(name, tier) for run in sweeps.runs_at(name, tier, rate)]
+    swept = [run for name in swept_for() for rate in _rates(name, tier) for run in sweeps.runs_at(name, tier, rate)]
     each = [("sweeps", swept, queue._stored(sweeps.folder(tier)))]
     for title, runs, stored in each + [(title, runs_of(names, tier), known) for title, names in parts().items()]:
         own, took = [run for run in runs if run.run_id not in seen], stored.set_index("run_id")["hours"].to_dict()
@@ -107,7 +116,7 @@ def plan(tier: str = TIER) -> str:
         lines.append(f"{title}: {len(runs)} runs, {stored} stored, {hours:.1f} run-hours{beyond}")
     lines.append(f"all but what is beyond: {total:.1f} of {MOST_HOURS} run-hours")
     left = studies.leaving_out([name for names in parts().values() for name in names], tier)
-    dropped = [f"{name}: dropped: {why}" for name, why in DROPPED.items() if name in STUDIES]
+    dropped = [f"{name}: dropped: {why}" for name, why in DROPPED.items()]
     return "\n".join([*lines, *left.splitlines(), *dropped])
 
 
@@ -115,7 +124,7 @@ def play(jobs: int = 2, tier: str = TIER, stream=None) -> dict[str, str]:
     """Make all that is not stored, in order; what became of each run. What was killed goes on from its checkpoint."""
     stream = stream or sys.stdout
     print("sweeps", file=stream, flush=True)
-    found = sweeps.widen(tier, jobs, stream=stream)
+    found = sweeps.widen(tier, jobs, swept_for(), stream)
     for title, names in parts().items():
         print(f"\n{title}: {', '.join(names)}", file=stream, flush=True)
         if not dict((title, within) for title, *_, within in reckoned(tier))[title]:

@@ -10,7 +10,7 @@ from pzlib import studies
 from pzlib.run import Run
 from pzlib.studies import queue, results
 from pzlib.studies.metrics import GROUPS
-from pzlib.studies.records import BASELINES, MASKING
+from pzlib.studies.sweeps import SWEPT
 from pzlib.tiers import WORLDS
 
 LADDER = (1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
@@ -18,7 +18,6 @@ SEEDS = (100, 110)  # of no study; one from each base
 DRAWS = 4  # of the answers after a run: a sweep is made to choose, not to test
 FLAT = 1.0  # points: at an end of what was tried, a smaller difference to the next rate tells no direction
 MIDDLE = 1e-4  # where a method without a first-round sweep begins
-NAMES = tuple(dict.fromkeys((*MASKING, *BASELINES, "mixed_sft", "rlvr", "rpt", "rlp")))
 
 
 @dataclass(frozen=True)
@@ -66,11 +65,11 @@ def judge(scores: dict[float, float], start: float) -> Sweep:
 
 @functools.cache
 def runs_at(name: str, tier: str, rate: float) -> tuple[Run, ...]:
-    """The runs of a method at a rate: half as long as in a study, as many rows per step, from each base once."""
-    world, own = WORLDS[tier], dict(studies.rows_a_step(name, tier))
-    half = Run(tier=tier, objective=name).steps // 2
+    """The runs of a name in `SWEPT` at a rate: half as long as in a study, of as many rows, from each base once."""
+    world, own = WORLDS[tier], SWEPT[name] | studies.rows_a_step(SWEPT[name]["objective"], tier)
+    half = Run(tier=tier, **SWEPT[name]).steps // 2
     own |= {"learning_rate": rate, "steps": half, "eval_every": half, "eval_draws": DRAWS, "eval_side": world.swept}
-    return tuple(Run(tier=tier, objective=name, seed=seed, model=world.base_of(seed), **own) for seed in SEEDS)
+    return tuple(Run(tier=tier, seed=seed, model=world.base_of(seed), **own) for seed in SEEDS)
 
 
 def scores_of(name: str, tier: str) -> dict[float, float]:
@@ -120,7 +119,7 @@ def rate_of(name: str, tier: str) -> float:
     return sweep_of(name, tier).best or start_of(name)
 
 
-def widen(tier: str, jobs: int = 2, names=NAMES, stream=None, play: Callable = queue.play) -> dict[str, str]:
+def widen(tier: str, jobs: int = 2, names=tuple(SWEPT), stream=None, play: Callable = queue.play) -> dict[str, str]:
     """Make the sweeps of these methods until none wants another rate; what became of each run, as `play` says it.
 
     Started again it goes on. A run that failed is not tried again in this call, and leaves its method's sweep undone.
@@ -136,7 +135,7 @@ def widen(tier: str, jobs: int = 2, names=NAMES, stream=None, play: Callable = q
     return found
 
 
-def shown(tier: str, names=NAMES) -> str:
+def shown(tier: str, names=tuple(SWEPT)) -> str:
     """A line a method: its best rate, what is known of it, and the scores by rate."""
     lines = []
     for name in names:
