@@ -64,19 +64,19 @@ def empty_thoughts(model, tokenizer, limit: int = 60, seed: int = 99) -> pd.Seri
     })  # fmt: skip
 
 
-def base_properties(model, tokenizer) -> pd.DataFrame:
+def base_properties(model, tokenizer, seed: int = 99) -> pd.DataFrame:
     """`properties` of the second world, and those of `BOUNDS`: columns property, value, lowest, highest, holds.
 
-    What an empty thought costs is the most over the three texts.
+    What an empty thought costs is the most over the three texts. seed: of passages, masks and answers.
     """
-    forms = spoken(model, tokenizer)
+    forms = spoken(model, tokenizer, seed=seed)
     values = [
-        empty_thoughts(model, tokenizer).max(), forms["parsed"].min(), forms["reasoned"].min(), forms["reasoned"].max()
+        empty_thoughts(model, tokenizer, seed=seed).max(), forms["parsed"].min(), forms["reasoned"].min(), forms["reasoned"].max()
     ]  # fmt: skip
     rows = [(name, value, *BOUNDS[name]) for name, value in zip(BOUNDS, values, strict=True)]
     table = pd.DataFrame(rows, columns=["property", "value", "lowest", "highest"])
     table = table.assign(holds=(table.lowest <= table.value) & (table.value <= table.highest))
-    return pd.concat([properties(model, tokenizer, version=2), table], ignore_index=True)
+    return pd.concat([properties(model, tokenizer, 2, seed), table], ignore_index=True)
 
 
 def where_a_thought_pays(
