@@ -70,9 +70,8 @@ def base_properties(model, tokenizer, seed: int = 99) -> pd.DataFrame:
     What an empty thought costs is the most over the three texts. seed: of passages, masks and answers.
     """
     forms = spoken(model, tokenizer, seed=seed)
-    values = [
-        empty_thoughts(model, tokenizer, seed=seed).max(), forms["parsed"].min(), forms["reasoned"].min(), forms["reasoned"].max()
-    ]  # fmt: skip
+    empty, reasoned = empty_thoughts(model, tokenizer, seed=seed).max(), forms["reasoned"]
+    values = [empty, forms["parsed"].min(), reasoned.min(), reasoned.max()]
     rows = [(name, value, *BOUNDS[name]) for name, value in zip(BOUNDS, values, strict=True)]
     table = pd.DataFrame(rows, columns=["property", "value", "lowest", "highest"])
     table = table.assign(holds=(table.lowest <= table.value) & (table.value <= table.highest))
