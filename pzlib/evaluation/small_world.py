@@ -41,8 +41,7 @@ BOUNDS = {
 # Of the second world's bases, which share a million parameters among more forms: one mask in five may be illegal.
 BOUNDS_OF = {
     1: BOUNDS,
-    2: BOUNDS
-    | {"legal share of the masks": (0.8, 1.0), "irreducible share of the high-entropy fifth": (0.8, 0.95)},
+    2: BOUNDS | {"legal share of the masks": (0.8, 1.0), "irreducible share of the high-entropy fifth": (0.8, 0.95)},
 }
 
 
