@@ -15,7 +15,7 @@ from transformers import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer, SFTConfig
 from trl.trainer import disable_dropout_in_model
 
-from pzlib.corpus.problems import SMALL_WORLDS
+from pzlib.corpus import SMALL_WORLDS
 from pzlib.engine import models, processes
 from pzlib.engine.memory import TOKENS_AT_ONCE, shares
 from pzlib.engine.packing import PackedModel, check_drop_rows, keep_moving_rows, prompts_together
@@ -23,8 +23,7 @@ from pzlib.engine.sampling import can_branch
 from pzlib.engine.updates import Clips, OwnLoss, PerBatch, amended
 from pzlib.engine.vllm import Cuts, as_asked, ending, vllm_arguments
 from pzlib.game import blocks
-from pzlib.runs import checkpoints
-from pzlib.runs.callbacks import Recorder, Watchdog, trackers
+from pzlib.runs.callbacks import Kept, Manifests, Recorder, Watchdog, latest_good, thin, trackers
 from pzlib.runs.folder import RunFolder, note, training, untouched
 from pzlib.world.tinywiki import is_world
 
@@ -56,7 +55,7 @@ def train(run, view=None, evaluate=None):
     with training(folder, run, facts, main), ending():
         trainer = make_trainer(run, model, tokenizer, items, folder, evaluate, view)
         # one process looks, for it sets broken ones aside; all go on from what it found
-        found = [checkpoints.latest_good(folder.path / "checkpoints", run.run_id) if main else None]
+        found = [latest_good(folder.path / "checkpoints", run.run_id) if main else None]
         checkpoint, step = broadcast_object_list(found)[0]
         if main:
             folder.truncate_after(step if checkpoint else -1)
@@ -157,9 +156,9 @@ def make_trainer(run, model, tokenizer, items, folder, evaluate=None, view=None)
     trainer.method = method
     callbacks += [
         *method.callbacks,
-        checkpoints.Kept(run, partial(_save_model, trainer, folder.path)),
+        Kept(run, partial(_save_model, trainer, folder.path)),
         Recorder(run, folder, method, evaluate, view, models.bare),
-        checkpoints.Manifests(folder.path / "checkpoints", run.run_id),
+        Manifests(folder.path / "checkpoints", run.run_id),
         *trackers(run),  # after the Recorder, which gives them the metrics under their own names
     ]
     for callback in callbacks if run.updates_per_batch == 1 else [PerBatch(callbacks, run.updates_per_batch)]:
@@ -229,7 +228,7 @@ def _save_model(trainer, path, name, dtype=None):
         trainer.save_model(str(part))
     if main:
         if dtype:
-            checkpoints.thin(part, dtype)
+            thin(part, dtype)
         trainer.method.save_beside(part)
         shutil.rmtree(path / name, ignore_errors=True)
         part.rename(path / name)

@@ -12,7 +12,7 @@ from skilled import whole_and_stopped
 
 from pzlib.engine.models import AVERAGE
 from pzlib.run import Run
-from pzlib.runs import checkpoints
+from pzlib.runs import callbacks
 from pzlib.runs.folder import Interrupted, RunFolder
 from pzlib.train import train
 
@@ -68,7 +68,7 @@ def same(a, b):
 # kill, what was told as saved must be there.
 KILLS = """
 import os, random, signal, time
-from pzlib.runs.checkpoints import MANIFEST, latest_good
+from pzlib.runs.callbacks import MANIFEST, latest_good
 from pzlib.runs.folder import RunFolder
 kills, rng, folder, saved = int(sys.argv[2]), random.Random(0), RunFolder(run.folder), 0
 rows = folder.path / "metrics.jsonl"
@@ -145,7 +145,7 @@ def test_a_disk_that_is_full_fails_the_run_in_words_and_with_room_again_nothing_
     assert process.returncode == 1 and "No space left on device" in said.splitlines()[-1]
     folder = RunFolder(small_disk / "data/runs/run")
     assert folder.state() in ("failed", "resumable"), "there may be no room even to say so"
-    saved = checkpoints.latest_good(folder.path / "checkpoints", "run")[1]
+    saved = callbacks.latest_good(folder.path / "checkpoints", "run")[1]
     assert saved and folder.metrics()["step"].tolist()[:saved] == folder.episode_steps()[:saved]
     subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)
     again = start(settings, PZLIB_HOME=str(small_disk))
@@ -192,7 +192,7 @@ def test_a_broken_checkpoint_is_set_aside_and_the_one_before_used(stopped, capsy
     run, folder = stopped
     kept = folder.path / "checkpoints"
     harm(kept / "checkpoint-4")
-    path, step = checkpoints.latest_good(kept, run.run_id)
+    path, step = callbacks.latest_good(kept, run.run_id)
     assert (path.name, step) == ("checkpoint-2", 2) and (kept / "broken-checkpoint-4").is_dir()
     assert said in capsys.readouterr().out
     assert train(run).metrics()["step"].tolist() == list(range(1, 9))
@@ -202,7 +202,7 @@ def test_a_checkpoint_that_was_never_finished_is_deleted(stopped, capsys):
     run, folder = stopped
     kept = folder.path / "checkpoints"
     (kept / "checkpoint-4/manifest.json").unlink()
-    assert checkpoints.latest_good(kept, run.run_id) == (kept / "checkpoint-2", 2)
+    assert callbacks.latest_good(kept, run.run_id) == (kept / "checkpoint-2", 2)
     left = [path.name for path in kept.glob("*checkpoint*")]
     assert left == ["checkpoint-2"], "kills would fill the disk with halves"
     assert "was never finished; deleted" in capsys.readouterr().out
@@ -246,7 +246,7 @@ def test_a_full_disk_in_mid_write_leaves_the_last_good_checkpoint(stopped, monke
         with pytest.raises(OSError, match="No space left"):
             train(run)
     assert folder.state() == "failed" and "No space left" in folder.status()["error"]
-    assert checkpoints.latest_good(folder.path / "checkpoints", run.run_id, say=lambda _: None)[1] == 4
+    assert callbacks.latest_good(folder.path / "checkpoints", run.run_id, say=lambda _: None)[1] == 4
     assert train(run).state() == "complete"
 
 
@@ -260,10 +260,10 @@ def test_a_kill_while_an_old_checkpoint_is_deleted_costs_no_later_one(stopped, m
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "write_manifest", killed)
+        patch.setattr(callbacks, "write_manifest", killed)
         with pytest.raises(KeyboardInterrupt):
             train(run)
-    assert checkpoints.latest_good(kept, run.run_id, say=lambda _: None)[1] == 4
+    assert callbacks.latest_good(kept, run.run_id, say=lambda _: None)[1] == 4
     train(run)
     assert sorted(path.name for path in kept.glob("checkpoint-*")) == ["checkpoint-6", "checkpoint-8"]
 

@@ -23,7 +23,7 @@ from pzlib.engine import packing
 from pzlib.engine.models import fingerprint, load
 from pzlib.rewards import group_advantages
 from pzlib.run import Run
-from pzlib.runs.checkpoints import kept
+from pzlib.runs.callbacks import kept
 from pzlib.runs.folder import RunFolder
 from pzlib.train import fitting, make_trainer, train
 from tests.bench.equality import gradient_changes

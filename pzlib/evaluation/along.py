@@ -15,7 +15,7 @@ from pzlib.evaluation import scores
 from pzlib.evaluation.benchmarks import CURVE, chosen, sources
 from pzlib.evaluation.harness import Protocol
 from pzlib.paths import root
-from pzlib.runs.checkpoints import kept
+from pzlib.runs.callbacks import kept
 from pzlib.runs.folder import RunFolder, write_atomic
 from pzlib.tiers import WORLDS
 

@@ -7,8 +7,7 @@ from dataclasses import replace
 from pzlib.masking import MASK, apply_mask
 from pzlib.prompts import TINY, generator_prompt, next_token_prompt, predictor_prompt, question_prompt
 from pzlib.world.facts import reasoned
-from pzlib.world.second import STATED, TASKS_2
-from pzlib.world.tinywiki import KNOWLEDGE, KNOWLEDGE_2, SECOND, Word, kind_class, vocabulary, words
+from pzlib.world.tinywiki import KNOWLEDGE, KNOWLEDGE_2, SECOND, STATED, TASKS_2, Word, kind_class, vocabulary, words
 
 VOCABULARY = vocabulary(2)
 NO_REASON = {"trivial": "a plain word", "irreducible": "nothing tells"}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pzlib.corpus.passages import load_passages
+from pzlib.corpus import load_passages
 from pzlib.paths import root
 from pzlib.run import Run
 from pzlib.runs.folder import write_atomic

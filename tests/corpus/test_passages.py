@@ -7,7 +7,8 @@ import sys
 import pytest
 from prose import ARTICLE, SENTENCE, Bytes, load
 
-from pzlib.corpus import Corpus, cutting, load_passages, passages
+from pzlib import corpus
+from pzlib.corpus import Corpus, cutting, load_passages
 from pzlib.masking import Passage
 
 
@@ -29,7 +30,7 @@ def test_without_a_limit_all_is_kept_in_seeded_order():
 def test_order_does_not_depend_on_how_many_articles_fit_in_memory(monkeypatch):
     source = [SENTENCE.format(n=n) for n in range(50)]
     whole = load(source, seed=3)
-    monkeypatch.setattr(passages, "HELD_ARTICLES", 4)
+    monkeypatch.setattr(corpus, "HELD_ARTICLES", 4)
     assert load(source, seed=3) == whole
 
 
@@ -40,14 +41,10 @@ def test_exact_duplicates_are_left_out_and_ids_stay_unique():
     assert corpus.report["duplicates"] == 1 and corpus.report["kept"] == 2 == len({p.id for p in corpus})
 
 
-def test_markers_are_refused_or_escaped_and_counted():
+def test_markers_are_refused_and_counted():
     marked = [SENTENCE + " [mask]", SENTENCE + r" $\mask{a}$", SENTENCE + r" $\boxed{7}$", SENTENCE]
     refused = load(marked)
     assert [p.text for p in refused] == [SENTENCE] and refused.report["markers"] == 3
-    escaped = load(marked, markers="escape")
-    assert len(escaped) == 4 and escaped.report["markers"] == 3
-    assert not re.search(r"\[mask\]|\\mask\{|\\boxed\{", " ".join(p.text for p in escaped))
-    assert SENTENCE + " $7$" in {p.text for p in escaped} or SENTENCE + " ${7}$" in {p.text for p in escaped}
 
 
 def test_report_accounts_for_every_piece():
@@ -98,7 +95,7 @@ def test_empty_folder_and_empty_list(tmp_path):
     [
         (SENTENCE, {"min_tokens": 50}, "min_tokens: .*50.*16.*lower"),
         ("And " + "on and " * 60 + "on.", {}, "max_tokens: .*100.*raise"),
-        (SENTENCE + " [mask]", {}, "markers: .*escape"),
+        (SENTENCE + " [mask]", {}, r"corpus: all 1 passages hold \[mask\]"),
     ],
 )
 def test_no_passage_left(text, named, message):
@@ -108,7 +105,7 @@ def test_no_passage_left(text, named, message):
 
 @pytest.mark.parametrize(
     "named",
-    [{"min_tokens": 0}, {"min_tokens": 10, "max_tokens": 9}, {"limit": 0}, {"markers": "keep"}],
+    [{"min_tokens": 0}, {"min_tokens": 10, "max_tokens": 9}, {"limit": 0}],
 )
 def test_bad_settings(named):
     with pytest.raises(ValueError, match=next(iter(named)).replace("limit", "corpus_limit")):
@@ -116,7 +113,7 @@ def test_bad_settings(named):
 
 
 def test_import_is_light():
-    code = "import sys, pzlib.corpus.passages; assert not {'torch', 'transformers', 'datasets'} & set(sys.modules)"
+    code = "import sys, pzlib.corpus; assert not {'torch', 'transformers', 'datasets'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

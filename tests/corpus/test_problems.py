@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pzlib.corpus.problems import Problem, load_problems
+from pzlib.corpus import Problem, load_problems
 from pzlib.evaluation.small_world import questions
 from pzlib.world.facts import TASKS
 

@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from pzlib.corpus.passages import load_passages
+from pzlib.corpus import load_passages
 from pzlib.engine import sampling
 from pzlib.engine.models import load
 from pzlib.masking import MASK, apply_mask, random_span

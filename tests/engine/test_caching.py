@@ -7,8 +7,8 @@ import torch
 from transformers import DynamicCache
 from transformers.integrations import sdpa_attention
 
-from pzlib.engine import caching, sampling
-from pzlib.engine.caching import RoomyLayer, cache_for, grouped, grouping
+from pzlib.engine import sampling
+from pzlib.engine.sampling import RoomyLayer, cache_for, grouped, grouping
 from tests.bench.decoding import random_model
 
 
@@ -29,7 +29,7 @@ def drawn(model, dtype):
 
 def test_grouped_heads_give_what_repeated_ones_give_and_repeat_nothing(monkeypatch):
     torch.manual_seed(0)
-    monkeypatch.setattr(caching, "GROUPED", 32)
+    monkeypatch.setattr(sampling, "GROUPED", 32)
     query, key, value = torch.randn(3, 16, 4, 8), torch.randn(3, 2, 40, 8), torch.randn(3, 2, 40, 8)
     owners = torch.randint(-2, 4, (3, 40))
     owners[:, 0] = sampling.PROMPT
@@ -50,7 +50,7 @@ def test_short_caches_keep_transformers_own_way_to_the_bit():
 # In bfloat16 another order of summation rounds otherwise, so a token moves now and then: there the cache alone is held.
 @pytest.mark.parametrize(("dtype", "shared", "longer_than"), [(torch.float32, 2, 16), (torch.bfloat16, 16, 1024)])
 def test_the_same_tokens_are_drawn_as_with_transformers_own_cache_and_heads(monkeypatch, dtype, shared, longer_than):
-    monkeypatch.setattr(caching, "GROUPED", longer_than)
+    monkeypatch.setattr(sampling, "GROUPED", longer_than)
     model, called, plain = random_model(layers=2), [], torch.nn.functional.scaled_dot_product_attention
 
     def counted(query, key, *more, **named):
@@ -87,7 +87,7 @@ def test_a_token_moves_no_other_and_no_more_room_is_made_than_will_be_needed():
 def test_models_on_another_attention_are_left_alone_and_an_error_leaves_the_model_as_it_was():
     model = random_model(layers=1)
     with pytest.raises(KeyError), grouping(model):
-        assert model.config._attn_implementation == caching.NAME
+        assert model.config._attn_implementation == sampling.ATTENTION
         raise KeyError
     assert model.config._attn_implementation == "sdpa" and len(cache_for(model, 9).layers) == 1
     model.set_attn_implementation("eager")

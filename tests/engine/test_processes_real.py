@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from pzlib.engine.processes import follow, start, start_all
 from pzlib.paths import root
 from pzlib.run import Run
-from pzlib.runs.checkpoints import kept
+from pzlib.runs.callbacks import kept
 from pzlib.runs.folder import RunFolder
 from pzlib.train import train
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from transformers import AutoTokenizer
 
-from pzlib.corpus.problems import Problem
+from pzlib.corpus import Problem
 from pzlib.engine.generation import Answer
 from pzlib.objectives.rlvr import RLVR
 from pzlib.run import Run

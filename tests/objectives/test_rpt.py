@@ -16,7 +16,7 @@ from pzlib.masking import Passage
 from pzlib.objectives.rpt import RPT, draw, predicted, rpt_prompt, rpt_reward, verdict
 from pzlib.objectives.targets import frozen_scorer, pieces, target_at, token_offsets
 from pzlib.run import Run
-from pzlib.runs import checkpoints
+from pzlib.runs import callbacks
 from pzlib.runs.episodes import summary
 from pzlib.runs.folder import RunFolder
 from pzlib.train import fitting, train
@@ -269,7 +269,7 @@ def test_stopped_and_started_again_it_ends_bit_for_bit_as_if_never_stopped(setti
     with pytest.raises(RuntimeError, match="stop"):
         train(Run(**settings, name="stopped"), evaluate=evaluate)
     stopped = RunFolder(Run(**settings, name="stopped").folder)
-    assert checkpoints.latest_good(stopped.path / "checkpoints", "stopped")[1] == 2
+    assert callbacks.latest_good(stopped.path / "checkpoints", "stopped")[1] == 2
     healed.append(True)
     done = train(Run(**settings, name="stopped"), evaluate=evaluate)
     ours, theirs = (folder.metrics().drop(columns=TIMES) for folder in (done, whole))

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 from pzlib.engine import models
 from pzlib.engine.models import load
 from pzlib.run import Run
-from pzlib.runs.checkpoints import write_manifest
+from pzlib.runs.callbacks import write_manifest
 from pzlib.runs.folder import RunFolder
 from pzlib.train import train
 

@@ -14,9 +14,8 @@ from pzlib.prompts import parse_boxed, parse_mask
 from pzlib.run import Run
 from pzlib.world import forms
 from pzlib.world.facts import side_of
-from pzlib.world.second import STATED, TASKS_2
 from pzlib.world.tinybase import STAGES_2, tokenizer
-from pzlib.world.tinywiki import PLAIN, SECOND, exam, passages
+from pzlib.world.tinywiki import PLAIN, SECOND, STATED, TASKS_2, exam, passages
 
 TOK = tokenizer(2)
 ASKED = ("mask", "prediction", "cut", "segment", "question")

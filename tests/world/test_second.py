@@ -6,8 +6,19 @@ import re
 import pytest
 
 from pzlib.world.facts import SIDES, side_of
-from pzlib.world.second import STATED, TASKS_2
-from pzlib.world.tinywiki import KNOWLEDGE_2, PLAIN, SECOND, deducible, exam, kind_class, passages, vocabulary, world
+from pzlib.world.tinywiki import (
+    KNOWLEDGE_2,
+    PLAIN,
+    SECOND,
+    STATED,
+    TASKS_2,
+    deducible,
+    exam,
+    kind_class,
+    passages,
+    vocabulary,
+    world,
+)
 
 
 def sentences(name, limit, seed, side):
