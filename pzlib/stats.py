@@ -90,10 +90,10 @@ def paired_test(a: Sequence[float], b: Sequence[float], n: int = 10_000, seed: i
     return {"difference": float(differences.mean()), "interval": interval, "p": at_least / tried, "n": m}
 
 
-def paired_t(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> dict:
+def paired_t(a: Sequence[float], b: Sequence[float]) -> dict:
     """Whether `a` differs from `b` on the same seeds, by Student's paired t: {"difference", "interval", "p", "n"}.
 
-    difference: mean of a - b; interval: its t interval (low, high); p: two-sided. Unlike `paired_test` it can tell
+    difference: mean of a - b; interval: its 95 % t interval; p: two-sided. Unlike `paired_test` it can tell
     with few seeds, at the price of taking the differences as normal. Differences that are all equal (up to rounding)
     have no variance and so no t: then p is 0 if they are not 0, else 1, and the interval has no width.
     Errors: ValueError for unequal lengths, fewer than two pairs, or a value that is not finite.
@@ -105,7 +105,6 @@ def paired_t(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> dic
     left, right = _pairs(a, b)
     if len(left) < 2:
         raise ValueError("a: one pair has no spread to test against; give at least two")
-    _check_level(level)
     differences, m = left - right, len(left)
     mean = float(differences.mean())
     rounding = 1e-12 * max(np.abs(left).max(), np.abs(right).max())
@@ -114,14 +113,13 @@ def paired_t(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> dic
     else:
         error = float(differences.std(ddof=1)) / math.sqrt(m)
         p = 2 * float(stdtr(m - 1, -abs(mean) / error))
-        half = float(stdtrit(m - 1, (1 + level) / 2)) * error
+        half = float(stdtrit(m - 1, 0.975)) * error
     return {"difference": mean, "interval": (mean - half, mean + half), "p": p, "n": m}
 
 
 def stratified_t(
-    differences: Sequence[float], strata: Sequence | None = None, errors: Sequence[float] | None = None,
-    level: float = 0.95,
-) -> dict:  # fmt: skip
+    differences: Sequence[float], strata: Sequence | None = None, errors: Sequence[float] | None = None
+) -> dict:
     """Whether runs from several bases differ from 0 by Student's t: {"difference", "interval", "p", "n", "df"}.
 
     differences: one a run, such as its score minus its base's; strata: the base of each (None: all one); errors: the
@@ -140,7 +138,6 @@ def stratified_t(
     labels, shared = list(strata or [0] * n), _finite("errors", [0.0] * n if errors is None else errors)
     if not len(labels) == len(shared) == n:
         raise ValueError(f"strata: {len(labels)} of them and {len(shared)} errors for {n} differences; give one each")
-    _check_level(level)
     groups = {label: [i for i in range(n) if labels[i] == label] for label in dict.fromkeys(labels)}
     free, S = n - len(groups), len(groups)
     if not free:
@@ -154,7 +151,7 @@ def stratified_t(
     if variance <= (1e-12 * np.abs(sample).max()) ** 2:
         return {"difference": mean, "interval": (mean, mean), "p": float(mean == 0), "n": n, "df": float(free)}
     df = min(free * (variance / between) ** 2, 1e6) if between else 1e6
-    half = float(stdtrit(df, (1 + level) / 2)) * math.sqrt(variance)
+    half = float(stdtrit(df, 0.975)) * math.sqrt(variance)
     p = 2 * float(stdtr(df, -abs(mean) / math.sqrt(variance)))
     return {"difference": mean, "interval": (mean - half, mean + half), "p": p, "n": n, "df": df}
 
@@ -178,8 +175,8 @@ def holm(ps: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def clustered_ci(values: Sequence[float], clusters: Sequence | None = None, level: float = 0.95) -> tuple[float, float]:
-    """A confidence interval (low, high) for the mean of `values` in [0, 1], some of which share a source.
+def clustered_ci(values: Sequence[float], clusters: Sequence | None = None) -> tuple[float, float]:
+    """A 95 % confidence interval (low, high) for the mean of `values` in [0, 1], some of which share a source.
 
     values: one score a question (right or wrong, or the share of its samples that are right); clusters: the source
     of each, None where every question has its own. It is Wilson's interval at the *effective* number of questions,
@@ -190,7 +187,7 @@ def clustered_ci(values: Sequence[float], clusters: Sequence | None = None, leve
 
     A var below that of independent questions is taken for chance. Scores that are all equal tell nothing about
     how they depend on each other: each question counts. One cluster tells nothing about another: (0, 1).
-    Errors: ValueError for no values, one outside [0, 1], another number of clusters, or a level outside (0, 1).
+    Errors: ValueError for no values, one outside [0, 1], or another number of clusters.
 
     >>> [round(end, 3) for end in clustered_ci([1, 1, 1, 1, 0, 0, 0, 0])]
     [0.167, 0.833]
@@ -202,7 +199,6 @@ def clustered_ci(values: Sequence[float], clusters: Sequence | None = None, leve
     sample = _finite("values", values)
     if sample.min() < 0 or sample.max() > 1:
         raise ValueError("values: holds a score outside 0 to 1; give shares, not percentages")
-    _check_level(level)
     n = len(sample)
     labels = list(range(n)) if clusters is None else list(clusters)
     if len(labels) != n:
@@ -216,8 +212,7 @@ def clustered_ci(values: Sequence[float], clusters: Sequence | None = None, leve
     sums = np.bincount([index[label] for label in labels], weights=residuals)  # (G,)
     clustered, alone = groups / (groups - 1) * float(sums @ sums) / n**2, float(residuals @ residuals) / (n - 1) / n
     effective = mean * (1 - mean) / max(clustered, alone) if np.ptp(sample) > 1e-9 else float(n)
-    t = float(stdtrit(groups - 1, (1 + level) / 2))
-    return _wilson(mean, effective, t)
+    return _wilson(mean, effective, float(stdtrit(groups - 1, 0.975)))
 
 
 def wilson(c: int, n: int, level: float = 0.95) -> tuple[float, float]:

@@ -2,51 +2,38 @@
 Leaves out what a method sets differently, which is in its file of `pzlib.objectives`."""
 
 from dataclasses import dataclass, field
+from functools import partial
 
 
 @dataclass(frozen=True)
 class Text:
     """A corpus as its publisher has it: name (on the hub, a file, or a world of ours), config, split, column.
 
-    column: "a+b" joins two. size: documents, None where it is not known or endless. note: what to mind.
+    column: "a+b" joins two. question, answer: of problems with gold answers (`Questions`) the columns instead. size:
+    documents, None where it is not known or endless. note: what to mind.
     """
 
     name: str
     config: str = ""
     split: str = "train"
     column: str = "text"
+    question: str = ""
+    answer: str = ""
     size: int | None = None
     note: str = ""
 
     def settings(self) -> dict:
         """As settings of a Run.
 
-        >>> WORLDS["paper"].clean.settings()["corpus_column"]
-        'problem+solution'
+        >>> WORLDS["paper"].clean.settings()["corpus_column"], WORLDS["paper"].problems.settings()["answer_column"]
+        ('problem+solution', 'answer')
         """
-        return {
-            "corpus": self.name, "corpus_config": self.config, "corpus_split": self.split, "corpus_column": self.column
-        }  # fmt: skip
+        columns = {"question_column": self.question, "answer_column": self.answer}
+        columns = columns if self.question else {"corpus_column": self.column}
+        return {"corpus": self.name, "corpus_config": self.config, "corpus_split": self.split, **columns}
 
 
-@dataclass(frozen=True)
-class Questions:
-    """Problems with gold answers, as `Text`: the columns of the question and of the answer."""
-
-    name: str
-    config: str = ""
-    split: str = "train"
-    question: str = "question"
-    answer: str = "answer"
-    size: int | None = None
-    note: str = ""
-
-    def settings(self) -> dict:
-        """As settings of a Run."""
-        return {
-            "corpus": self.name, "corpus_config": self.config, "corpus_split": self.split,
-            "question_column": self.question, "answer_column": self.answer,
-        }  # fmt: skip
+Questions = partial(Text, question="question", answer="answer")
 
 
 @dataclass(frozen=True)
@@ -67,7 +54,7 @@ class World:
     general: Text
     mathematical: Text
     clean: Text
-    problems: Questions
+    problems: Text
     benchmarks: tuple[str, ...]
     curve: str
     hardware: str

@@ -63,14 +63,13 @@ STARTUP = 120  # seconds; a worker imports sympy, on a machine whose cores may b
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether an answer is right, and `why`: one of WHYS, "right" if and only if it is."""
+    """Whether an answer is `right`, and `why`: one of WHYS."""
 
-    right: bool
     why: str
 
-    def __post_init__(self):
-        if self.why not in WHYS or self.right != (self.why == "right"):
-            raise ValueError(f"why: {self.why!r} does not go with right={self.right}; known: {', '.join(WHYS)}")
+    @property
+    def right(self) -> bool:
+        return self.why == "right"
 
 
 def exact(gold: str, prediction: str | None) -> Verdict:
@@ -80,9 +79,8 @@ def exact(gold: str, prediction: str | None) -> Verdict:
     ('right', 'wrong', 'no answer')
     """
     if prediction is None or not prediction.strip():
-        return Verdict(False, "no answer")
-    right = bool(predictor_reward(prediction, gold))
-    return Verdict(right, "right" if right else "wrong")
+        return Verdict("no answer")
+    return Verdict("right" if predictor_reward(prediction, gold) else "wrong")
 
 
 def final_answer(completion: str) -> str | None:
@@ -311,7 +309,7 @@ class MathVerifier(AbstractContextManager):
             for (targets, said), why in whys.items():
                 self._warn(why, targets, said)
             self.counts.update(whys[pair] for pair in pairs)
-        return [Verdict(whys[pair] == "right", whys[pair]) for pair in pairs]
+        return [Verdict(whys[pair]) for pair in pairs]
 
     def _judge(self, pairs: list[tuple]) -> dict[tuple, str]:
         pool = ThreadPoolExecutor(self.workers)  # a thread for each worker, which only waits for it

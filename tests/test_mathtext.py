@@ -111,7 +111,7 @@ def test_read(answer, text):
     ],
 )
 def test_verdicts(verifier, gold, prediction, why):
-    assert verifier.grade([gold], [prediction]) == [Verdict(why == "right", why)]
+    assert verifier.grade([gold], [prediction]) == [Verdict(why)]
 
 
 @pytest.mark.parametrize(

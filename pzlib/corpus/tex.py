@@ -41,7 +41,8 @@ _PRINTED = {  # what commands print of their arguments, with the number of these
     "foreignlanguage",
     (3, "{2}"): "fcolorbox resizebox multicolumn", (2, "{0}"): "texorpdfstring",
     (2, "{0}/{1}"): "frac nicefrac sfrac tfrac dfrac",
-    (1, HOLE): "nameref gls glspl Gls ac acs acl acf acrshort ifthenelse citeauthor citeyear citeyearpar citetitle",
+    (1, HOLE): "nameref gls glspl Gls ac acs acl acf acrshort ifthenelse citeauthor citeyear citeyearpar citetitle SI "
+    "si qty unit num ang",
 }  # fmt: skip
 _PRINTS = {name: printed for printed, names in _PRINTED.items() for name in names.split()}
 _INLINE = set("enumerate itemize description samepage center flushleft quote quotation split".split())
@@ -60,14 +61,6 @@ _SIGNS = {
 _FONT = re.compile(
     r"emph|text\w+|math\w+|[mhf]box|u?underline|uline|uwave|sout|hl|enquote|MakeUppercase|large|bf|it|sc|tt"
 )
-_UNITS = {
-    "metre": "m", "meter": "m", "gram": "g", "second": "s", "ampere": "A", "kelvin": "K", "hertz": "Hz", "newton": "N",
-    "pascal": "Pa", "joule": "J", "watt": "W", "volt": "V", "ohm": "Ω", "celsius": "°C", "degreeCelsius": "°C",
-    "degree": "°", "percent": "%", "litre": "L", "liter": "L", "minute": "min", "hour": "h", "day": "d", "tonne": "t",
-    "kilogram": "kg", "electronvolt": "eV", "kilo": "k", "mega": "M", "giga": "G", "tera": "T", "hecto": "h",
-    "deci": "d", "centi": "c", "milli": "m", "micro": "µ", "nano": "n", "pico": "p", "per": "/", "squared": "²",
-    "cubed": "³",
-}  # fmt: skip
 _LONGEST_GROUP = 20_000  # characters; an unbalanced brace is given up there, so that damaged files stay fast
 _BLANK = re.compile(r"\s*(?=[\[{])|")  # up to a bracket or brace, or nothing
 _TOKEN = re.compile(r"\\([a-zA-Z@]+)\*?|\\(.)|([{}])", re.DOTALL)
@@ -189,8 +182,6 @@ class _Prose:
             return f"\n\n{SECTION}\n\n" if _HEADING.fullmatch(name) else "", _arguments(text, at)
         if name in _PRINTS:
             return self.printed(*_PRINTS[name], text, at)
-        if re.fullmatch(r"SI|si|qty|unit|num|ang", name):
-            return self.quantity(name, text, _options(text, at))
         if name == "textsuperscript":
             raised, at = _group(text, at)
             return ("^" if re.fullmatch(r"[-−+]?\d+", raised or "") else "") + self.strip(raised or ""), at
@@ -231,20 +222,6 @@ class _Prose:
             return f"[{numbers}]", at
         word = _REFERENCE_WORDS.get(what.lower(), what.capitalize())
         return f"({numbers})" if what == "eq" else f"{word} {numbers}".strip(), at
-
-    def quantity(self, name: str, text: str, at: int) -> tuple[str, int]:
-        r"""What siunitx prints: of `\SI{5}{\kilo\metre}` 5 km."""
-        number, unit = "", ""
-        if name not in {"si", "unit"}:
-            number, at = _group(text, at)
-        if name not in {"num", "ang"}:
-            unit, at = _group(text, _options(text, at))
-        short = re.sub(r"\\([a-zA-Z]+)\s*", lambda m: _UNITS.get(m[1], m[1] if len(m[1]) < 4 else HOLE), unit or "")
-        found = re.fullmatch(r"\s*([-+]?[\d ]*[.,]?\d+)\s*(?:[eE]([-+]?\d+))?\s*", number or "")
-        if name not in {"si", "unit"} and not found or re.search(r"[\\{}^]", short):
-            return HOLE, at
-        value = found[1] + (f" × 10^{found[2]}" if found[2] else "") if found else ""
-        return (f"{value}°" if name == "ang" else f"{value}{'' if short == '°' else ' '}{short}".strip()), at
 
 
 def _group(text: str, at: int, braces: str = "{}") -> tuple[str | None, int]:

@@ -33,26 +33,14 @@ def shares(run, processes=1):
     local, rest = divmod(run.rows_per_step, processes)
     block = 1 if run.method.supervised else run.groups_per_block * run.group
     if rest or local % block:
-        raise ValueError(
-            f"passages: {run.passages} a step cannot be shared among {processes} processes without "
-            f"cutting one's rows; give a multiple of {processes}"
-        )
+        cut = f"{run.passages} a step cannot be shared among {processes} processes"
+        raise ValueError(f"passages: {cut} without cutting one's rows; give a multiple of {processes}")
     update, rest = divmod(local, run.updates_per_batch)
     if rest:
-        raise ValueError(
-            f"updates_per_batch: {local} rows of a process make no {run.updates_per_batch} equal parts; give a "
-            f"divisor of {local}, such as {divisor_near(local, run.updates_per_batch)}, or other passages"
-        )
+        near = next(n for n in range(run.updates_per_batch, 0, -1) if local % n == 0)
+        cut = f"{local} rows of a process make no {run.updates_per_batch} equal parts"
+        raise ValueError(f"updates_per_batch: {cut}; give a divisor of {local}, such as {near}, or other passages")
     return local, next(n for n in range(min(run.micro_batch_rows, update), 0, -1) if update % n == 0)
-
-
-def divisor_near(rows, parts):
-    """The largest divisor of `rows` that is at most `parts`.
-
-    >>> divisor_near(288, 5)
-    4
-    """
-    return next(n for n in range(min(parts, rows), 0, -1) if rows % n == 0)
 
 
 def groups_at_once(run, groups):
@@ -185,10 +173,9 @@ class Architecture:
             try:
                 file = Path(hf_hub_download(model, "config.json"))
             except Exception as error:  # offline, no such name, a gated one: the hub has a class for each
-                raise FileNotFoundError(
-                    f"model: {model!r} is not a folder here, and its config.json cannot be fetched from the hub "
-                    f"({type(error).__name__}); check the name and the network. Shipped: {', '.join(shipped)}"
-                ) from error
+                why = f"is no folder here, its config.json cannot be fetched from the hub ({type(error).__name__})"
+                remedy = f"check name and network. Shipped: {', '.join(shipped)}"
+                raise FileNotFoundError(f"model: {model!r} {why}; {remedy}") from error
         return cls.from_config(json.loads(file.read_text()), model)
 
     @classmethod
@@ -199,10 +186,8 @@ class Architecture:
         mixed = config.get("decoder_sparse_step", 1) != 1 or config.get("mlp_only_layers")
         if kind not in KINDS or windowed or mixed:
             other = " with attention windows" if windowed else " with dense layers among sparse ones" if mixed else ""
-            raise ValueError(
-                f"model: {name!r} is of type {kind!r}{other}; parameters and activations are counted for "
-                f"{', '.join(KINDS)} with full attention and layers of one kind only"
-            )
+            counted = f"{', '.join(KINDS)} with full attention and layers of one kind only"
+            raise ValueError(f"model: {name!r} is of type {kind!r}{other}; memory is counted for {counted}")
         h, heads, layers, vocab = (
             config[key] for key in ("hidden_size", "num_attention_heads", "num_hidden_layers", "vocab_size")
         )

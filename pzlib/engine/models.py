@@ -109,20 +109,16 @@ def load(run):
     if run.use_vllm and importlib.util.find_spec("vllm") is None:
         raise ValueError("use_vllm: vLLM is not installed; pip install 'pzlib[vllm]' on a GPU box, or set it to False")
     if run.lora_rank and base_of(run.model_source):
-        raise ValueError(
-            f"model: {run.model!r} is an adapter, and lora_rank would train another on top; give the merged model "
-            "beside it, or set lora_rank to 0"
-        )
+        remedy = "give the merged model beside it, or set lora_rank to 0"
+        raise ValueError(f"model: {run.model!r} is an adapter, and lora_rank would train another on top; {remedy}")
     if run.use_vllm and run.vllm_mode == "server" and not torch.cuda.is_available():
         raise ValueError("vllm_mode: a server takes new weights from a GPU only, and here is none; take colocate")
     model, tokenizer = from_source(run.model_source, run.model)
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     wanted = run.max_prompt_tokens + run.max_completion_tokens
     if context and context < wanted:
-        raise ValueError(
-            f"model: {run.model!r} reads {context} tokens, but max_prompt_tokens {run.max_prompt_tokens} + "
-            f"max_completion_tokens {run.max_completion_tokens} = {wanted}; lower one of them, or take a smaller tier"
-        )
+        asked = f"max_prompt_tokens {run.max_prompt_tokens} + max_completion_tokens {run.max_completion_tokens}"
+        raise ValueError(f"model: {run.model!r} reads {context} tokens, but {asked} = {wanted}; lower one of them")
     return model, tokenizer
 
 
@@ -166,10 +162,9 @@ def from_source(source, name=None, dtype=torch.float32, **place):
         ends = settings.eos_token_id
         known |= set(ends if isinstance(ends, list) else [ends]) - {None}
     if known and tokenizer.eos_token_id not in known:
-        raise ValueError(
-            f"model: {name!r} ends texts with token {' or '.join(map(str, sorted(known)))}, its tokenizer with "
-            f"{tokenizer.eos_token_id}: the tokenizer is another model's; put the right one beside the weights"
-        )
+        ends, own = " or ".join(map(str, sorted(known))), tokenizer.eos_token_id
+        why = f"{name!r} ends texts with token {ends}, its tokenizer with {own}: the tokenizer is another model's"
+        raise ValueError(f"model: {why}; put the right one beside the weights")
     return model, tokenizer
 
 
@@ -266,7 +261,5 @@ def check_words(texts, tokenizer, run, most=0.05, few=200):
     ids = [i for own in tokenizer(texts[:few], add_special_tokens=False)["input_ids"] for i in own]
     share = ids.count(unknown) / max(1, len(ids))
     if unknown is not None and share > most:
-        raise ValueError(
-            f"model: {share:.0%} of the text's words are unknown to {run.model!r}; give a model that knows them, "
-            "such as Qwen/Qwen3-0.6B-Base with template paper"
-        )
+        remedy = "give a model that knows them, such as Qwen/Qwen3-0.6B-Base with template paper"
+        raise ValueError(f"model: {share:.0%} of the text's words are unknown to {run.model!r}; {remedy}")

@@ -293,10 +293,8 @@ def _check_start(run, evaluate, folder, gpus):
     if evaluate is not None and not getattr(evaluate, "name", None):
         raise ValueError("evaluate: a function of your own cannot be handed to other processes; set processes to 1")
     if evaluate is not None and run.sharding not in WHOLE:
-        raise ValueError(
-            f"evaluate: with {run.sharding!r} no process can ask the model by itself; give None and evaluate the run "
-            "when it has ended"
-        )
+        why = f"with {run.sharding!r} no process can ask the model by itself"
+        raise ValueError(f"evaluate: {why}; give None and evaluate the run when it has ended")
     if 0 < gpus < run.processes:
         raise ValueError(f"processes: {run.processes} need a GPU each, here are {gpus}; lower it")
     if not gpus and run.sharding != "ddp":  # accelerate would give every process the whole model, without a word

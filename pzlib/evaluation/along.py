@@ -4,8 +4,8 @@ Leaves out how one model is asked (`pzlib.evaluation.scores`), which keeps every
 import gc
 import queue
 import sys
-import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -100,29 +100,26 @@ def _beside(commands, jobs):
     gpus = processes.visible_gpus()
     if 0 < len(gpus) < jobs:
         raise ValueError(f"jobs: {jobs} at a time need a GPU each, here are {len(gpus)}; lower it")
-    waiting, running, failed = queue.SimpleQueue(), {}, []
-    for command in commands:
-        waiting.put(command)
+    free, running = queue.SimpleQueue(), []
+    for gpu in gpus[:jobs]:
+        free.put({"CUDA_VISIBLE_DEVICES": gpu})
 
-    def work(number):
-        while not failed and not waiting.empty():
-            command = waiting.get()
-            own = {"CUDA_VISIBLE_DEVICES": gpus[number]} if gpus else {}
-            child = running[number] = processes.start(command, own)
-            for line in child.stdout:
-                print(line, end="", flush=True)
-            if child.wait():
-                failed.append(f"{command[4]}: {processes.how_it_ended(child.returncode)}")
+    def work(command):
+        own = free.get() if gpus else {}
+        running.append(child := processes.start(command, own))
+        for line in child.stdout:
+            print(line, end="", flush=True)
+        if gpus:
+            free.put(own)
+        if child.wait():
+            how = f"{command[4]}: {processes.how_it_ended(child.returncode)}"
+            raise RuntimeError(f"evaluate: {how}, its last line above says why; the same command goes on")
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(min(jobs, len(commands)))]
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    except BaseException:
-        failed.append("interrupted")
-        processes.stop(*running.values())
-        raise
-    if failed:
-        raise RuntimeError(f"evaluate: {failed[0]}, its last line above says why; the same command goes on")
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            list(pool.map(work, commands))
+        except BaseException as error:
+            pool.shutdown(wait=False, cancel_futures=True)
+            if not isinstance(error, RuntimeError):  # where one failed the others finish what they have begun
+                processes.stop(*running)
+            raise

@@ -7,7 +7,7 @@ import pandas as pd
 
 from pzlib.engine.packing import after
 from pzlib.evaluation.gate import empty_thought
-from pzlib.evaluation.small_world import THINK, complete, properties
+from pzlib.evaluation.small_world import THINK, bounded, complete, properties
 from pzlib.masking import apply_mask
 from pzlib.objectives.rlp import FORMS as THOUGHTS
 from pzlib.objectives.rlp import information_gain
@@ -72,10 +72,7 @@ def base_properties(model, tokenizer, seed: int = 99) -> pd.DataFrame:
     forms = spoken(model, tokenizer, seed=seed)
     empty, reasoned = empty_thoughts(model, tokenizer, seed=seed).max(), forms["reasoned"]
     values = [empty, forms["parsed"].min(), reasoned.min(), reasoned.max()]
-    rows = [(name, value, *BOUNDS[name]) for name, value in zip(BOUNDS, values, strict=True)]
-    table = pd.DataFrame(rows, columns=["property", "value", "lowest", "highest"])
-    table = table.assign(holds=(table.lowest <= table.value) & (table.value <= table.highest))
-    return pd.concat([properties(model, tokenizer, 2, seed), table], ignore_index=True)
+    return pd.concat([properties(model, tokenizer, 2, seed), bounded(BOUNDS, values)], ignore_index=True)
 
 
 def where_a_thought_pays(

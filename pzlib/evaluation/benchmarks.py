@@ -95,8 +95,6 @@ def _letter(value: object) -> str | None:
 
 
 _MATH = dict(kind="math", question=("problem", "question"), gold={"answer": _plain}, group="math")
-_BBEH = Benchmark("fuzzy", "BBEH/bbeh", ("input", "question"), {"target": _plain, "answer": _plain}, "train", ("task",),
-                  file="mini", group="general")  # fmt: skip
 _MMLU_PRO = dict(kind="letter", hub="TIGER-Lab/MMLU-Pro", question=("question",), gold={"answer": _letter},
                  source=("src",), group="general", category=("category",))  # fmt: skip
 # RLP's sets, whose hub names, columns and splits are those of lm-evaluation-harness. Its GPQA scores are multiples of
@@ -110,7 +108,8 @@ BENCHMARKS = {
     "mmlu_pro": Benchmark(**_MMLU_PRO),
     "supergpqa": Benchmark("letter", "m-a-p/SuperGPQA", ("question",), {"answer_letter": _letter, "answer": _letter},
                            "train", group="general", category=("discipline",)),
-    "bbeh": _BBEH,
+    "bbeh": Benchmark("fuzzy", "BBEH/bbeh", ("input", "question"), {"target": _plain, "answer": _plain}, "train",
+                      ("task",), file="mini", group="general"),
     "math500": Benchmark(**_MATH, hub="HuggingFaceH4/MATH-500"),
     "gsm8k": Benchmark(**_MATH | {"gold": {"answer": _after_hashes}}, hub="openai/gsm8k:main"),
     "aime24": Benchmark(**_MATH, hub="HuggingFaceH4/aime_2024", split="train", samples=32),
@@ -120,7 +119,6 @@ BENCHMARKS = {
     "olympiadbench": Benchmark(**_MATH | {"gold": {"final_answer": _plain, "answer": _plain}}, split="train",
                                hub="Hothan/OlympiadBench:OE_TO_maths_en_COMP"),
     "aime25": Benchmark(**_MATH | {"group": "other"}, hub="math-ai/aime25", samples=32),  # PretrainZero has it not
-    "bbeh_mini": replace(_BBEH, group="other"),
     CURVE: Benchmark(**_MMLU_PRO, file="mmlu_pro", part_of="mmlu_pro"),
     "mmlu": _MMLU, "gpqa": _GPQA, "mmlu_1of4": replace(_MMLU, file="mmlu", samples=4),
     "gpqa_1of4": replace(_GPQA, file="gpqa", samples=4),
@@ -288,8 +286,6 @@ def rows(task: str, path: Path | None = None, split: str | None = None) -> tuple
         return records(path, "data"), hashlib.sha256(path.read_bytes()).hexdigest()
     hub, split = BENCHMARKS[task].hub, split or BENCHMARKS[task].split
     found = [row.item for row in formats.rows(hub, "data", split)] if hub else _tinybench(task)
-    if task == "bbeh_mini":
-        found = [row for row in found if row.get("mini")]
     return found, hashlib.sha256(json.dumps(found, sort_keys=True, default=str).encode()).hexdigest()
 
 

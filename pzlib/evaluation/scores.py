@@ -19,7 +19,7 @@ from pzlib.paths import root
 from pzlib.prompts import parse_boxed
 from pzlib.runs.folder import write_atomic
 from pzlib.stats import clustered_ci, paired_test, pass_at_k
-from pzlib.verify import MathVerifier, Verdict, bbeh_right, boxed_letter, exact, final_answer, stock_letter
+from pzlib.verify import MathVerifier, bbeh_right, boxed_letter, exact, final_answer, stock_letter
 
 FIRST = ["task", "model", "metric", "n", "k", "score", "low", "high"]  # columns of scores.csv
 DRAWN = "random option"  # a `why` beside `pzlib.verify.WHYS`
@@ -66,11 +66,11 @@ def mark(
     found = [[answer(task, completion, style, item.options) for completion in one["completions"]]
              for item, one in zip(items, asked, strict=True)]  # fmt: skip
     pairs = [(item.gold, reply) for item, replies in zip(items, found, strict=True) for reply in replies]
-    verdicts = iter(_verdicts(BENCHMARKS[task].kind, pairs, verifier))
+    whys = iter(_whys(BENCHMARKS[task].kind, pairs, verifier))
     records = []
     for item, one, replies in zip(items, asked, found, strict=True):
-        marks = [next(verdicts) for _ in replies]
-        right, why = [verdict.right for verdict in marks], [verdict.why for verdict in marks]
+        why = [next(whys) for _ in replies]
+        right = [reason == "right" for reason in why]
         for i, reply in enumerate(replies):
             if reply is None and random_option is not None and item.options and item.gold:
                 right[i], why[i] = rng.choice(LETTERS[: item.options]) == item.gold, DRAWN
@@ -79,18 +79,17 @@ def mark(
     return records
 
 
-def _verdicts(kind, pairs, verifier):
-    """The Verdicts on (gold, answer) pairs, either of which may be None."""
+def _whys(kind, pairs, verifier):
+    """The verdicts' words on (gold, answer) pairs, either of which may be None."""
     if kind == "math":
-        return verifier.grade([gold or "" for gold, _ in pairs], [reply for _, reply in pairs])
-    verdicts = []
-    for gold, reply in pairs:
+        return [one.why for one in verifier.grade([gold or "" for gold, _ in pairs], [reply for _, reply in pairs])]
+
+    def why(gold, reply):
         if reply is None or gold is None:
-            why = "no answer" if reply is None else "unparsable gold"
-        else:
-            why = "right" if (bbeh_right(reply, gold) if kind == "fuzzy" else exact(gold, reply).right) else "wrong"
-        verdicts.append(Verdict(why == "right", why))
-    return verdicts
+            return "no answer" if reply is None else "unparsable gold"
+        return "right" if (bbeh_right(reply, gold) if kind == "fuzzy" else exact(gold, reply).right) else "wrong"
+
+    return [why(*pair) for pair in pairs]
 
 
 def score(records: Sequence[dict]) -> list[dict]:
@@ -113,7 +112,7 @@ def score(records: Sequence[dict]) -> list[dict]:
         "timeouts": whys["timeout"] + whys["too long"] + whys["crashed"],
         "unparsable_golds": sum(record["gold"] is None or "unparsable gold" in record["why"] for record in records),
         "prompts_cut": sum(record["cut"] for record in records),
-        "length": _length(records, n * k),
+        "length": round(sum(sum(record.get("tokens", ())) for record in records) / (n * k), 3),
     }
     hits = [sum(record["right"]) for record in records]
     metrics = {"accuracy" if k == 1 else f"mean@{k}": [c / k for c in hits]}
@@ -123,13 +122,6 @@ def score(records: Sequence[dict]) -> list[dict]:
         low, high = clustered_ci(values, clusters)
         rows.append({"metric": metric, "n": n, "k": k, "score": sum(values) / n, "low": low, "high": high, **shared})
     return rows
-
-
-def _length(records, answers):
-    """Mean tokens of an answer; None where an earlier version stored none."""
-    if "tokens" not in records[0]:
-        return None
-    return round(sum(sum(record["tokens"]) for record in records) / answers, 3)
 
 
 def paired(ours: Sequence[dict], theirs: Sequence[dict]) -> dict:
@@ -262,8 +254,8 @@ class _Job:
         self._write(answers)
 
     def grade(self, verifier):
-        kept = ("prompt", "completions", "tokens", "cut")  # of an earlier version's answers there are no tokens
-        answers = [{name: line[name] for name in kept if name in line} for line in samples(self.folder)]
+        kept = ("prompt", "completions", "tokens", "cut")
+        answers = [{name: line[name] for name in kept} for line in samples(self.folder)]
         seed = self.settings["seed"] if self.settings["random_option"] else None
         records = mark(self.task, self.items, answers, self.settings["prompts"], verifier, seed)
         self._write(records)
@@ -297,20 +289,20 @@ def rows_of(folder: Path | str, tasks: Sequence[str]) -> list[dict]:
 
 
 def _by_category(lines):
-    """{category: its samples}; of a benchmark without such, and of an earlier version's samples, {}."""
+    """{category: its samples}; of a benchmark without such {}."""
     found = {}
     for line in lines:
-        if line.get("category"):
+        if line["category"]:
             found.setdefault(line["category"], []).append(line)
     return found
 
 
 def _row(task, group, first, lines):
     """A row of the table of scores, of the first row of scores and the samples it is of."""
-    answers, length = int(first["n"] * first["k"]), first.get("length")
+    answers = int(first["n"] * first["k"])
     return {
         "task": task, "group": group, "n": answers, "correct": round(first["score"] * answers),
-        "accuracy": round(first["score"], 6), "length": None if pd.isna(length) else float(length),
+        "accuracy": round(first["score"], 6), "length": float(first["length"]),
         "reasoned": None, "k": int(first["k"]), "low": round(first["low"], 6), "high": round(first["high"], 6),
         "prompts": prompts_digest([line["prompt"], line["gold"]] for line in lines), "length_reasoned": None,
         "error": sampling_error([sum(line["right"]) / len(line["right"]) for line in lines], int(first["k"])),

@@ -65,17 +65,11 @@ def complete(model, tokenizer, prompts: list[str], repeats: int = 1, temperature
     return texts, [len(ids) for ids in drawn.completion_ids]
 
 
-def questions(task: str, items: int, seed: int = 0) -> list[tuple[str, str]]:
-    """Up to `items` different held-out (question, answer) pairs of a task; fewer where the world has no more.
-
-    >>> questions("sum", 1)
-    [('What is 36 plus 16 ?', '52')]
-    """
-    return [(fact.question, fact.answer) for fact in exam(task, items, seed)]
-
-
 def exam(task: str, items: int, seed: int = 0, version: int = 1, side: str = "test") -> list[Fact]:
     """Up to `items` Facts of a task with different questions; of the second world of a side, see `tinywiki.exam`.
+
+    >>> [(fact.question, fact.answer) for fact in exam("sum", 1)]
+    [('What is 36 plus 16 ?', '52')]
 
     In the first world the form is held out: what is asked is never a question, but stands in the base's text. In the
     second, instances are: those of "test" and of "validation" are in no text that a base or a run reads. Questions of
@@ -352,7 +346,11 @@ def properties(model, tokenizer, version: int = 1, seed: int = 99) -> pd.DataFra
         legal.reindex(["trivial", "irreducible", "reasoning"], fill_value=0).min(),
         rungs.max() - rungs.min(),
     ]
-    bounds = BOUNDS_OF[version]
+    return bounded(BOUNDS_OF[version], values)
+
+
+def bounded(bounds: dict, values: Sequence[float]) -> pd.DataFrame:
+    """A row a property of `bounds`, in their order: property, value, lowest, highest, holds."""
     rows = [(name, value, *bounds[name]) for name, value in zip(bounds, values, strict=True)]
     table = pd.DataFrame(rows, columns=["property", "value", "lowest", "highest"])
     return table.assign(holds=(table.lowest <= table.value) & (table.value <= table.highest))

@@ -300,7 +300,7 @@ def test_bad_input_is_one_line_and_exit_code_2(capsys, arguments, said):
 
 
 def test_other_kinds_of_model_are_refused_in_words():
-    with pytest.raises(ValueError, match="type 'mamba'; parameters and activations are counted for llama, qwen2"):
+    with pytest.raises(ValueError, match="type 'mamba'; memory is counted for llama, qwen2"):
         Architecture.from_config({"model_type": "mamba"})
     with pytest.raises(ValueError, match="with attention windows"):
         Architecture.from_config({"model_type": "qwen2", "layer_types": ["sliding_attention"]})

@@ -41,7 +41,7 @@ class Grader:
     def grade(self, golds, predictions):
         self.asked = list(zip(golds, predictions, strict=True))
         whys = ["no answer" if p is None else "right" if g == p else "wrong" for g, p in self.asked]
-        return [Verdict(why == "right", why) for why in whys]
+        return [Verdict(why) for why in whys]
 
 
 @pytest.mark.parametrize(
