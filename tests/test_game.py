@@ -120,6 +120,17 @@ def test_passive_spans_fill_a_block_of_predictions_alone(tokenizer):
     assert all(row.episode["mask"] in PASSAGE.text for row in block.rows)
 
 
+def test_random_spans_have_up_to_the_runs_words(tokenizer):
+    class Any(dict):
+        def __missing__(self, text):
+            return ["no box"] * 16
+
+    for most in (1, 3):
+        block = play(Any(), tokenizer, objective="random_span", span_words=most, group=16)
+        words = {len(row.episode["mask"].replace(".", "").split()) for row in block.rows}
+        assert words == set(range(1, most + 1))
+
+
 def rollout(script, tokenizer, run, passages, folder=None, prompts=None, step=0, rank=0):
     game = run.method(run, passages, tokenizer, folder)
     game.ask = lambda texts, trainer, generator: answers_to(script, tokenizer)(texts)
