@@ -28,8 +28,6 @@ from pzlib.errors import refuse_unknown
 from pzlib.paths import REPO, stamp
 
 PACKAGES = ("torch", "trl", "transformers", "accelerate", "datasets", "peft", "numpy", "pandas", "vllm")
-STATES = ("running", "resumable", "complete", "failed")
-FIELDS = ("step", "steps", "doing", "error")  # of a status; doing: "training" or "evaluating"
 # A score, whatever was asked: n answers, k to each question; accuracy is correct / n, the mean over questions; low and
 # high: its 95 % interval over questions; length: tokens an answer; prompts: digest of what was asked (equal: paired).
 # length_reasoned: tokens an answer that reasons; error: the standard error that sampling leaves, were the same asked
@@ -161,10 +159,8 @@ class RunFolder:
         return json.loads(path.read_text()) if path.exists() else {}
 
     def set_status(self, state, **named):
-        """Record `state` (one of STATES) and any of FIELDS; the rest is kept, except error and doing."""
-        if state not in STATES:
-            raise ValueError(f"state: {state!r} is not one of {', '.join(STATES)}")
-        refuse_unknown(named, FIELDS, "field of the status")
+        """Record `state` (running, resumable, complete or failed) and any of step, steps, doing ("training" or
+        "evaluating") and error; the rest is kept, except error and doing."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         me = psutil.Process()
         status = {"step": 0, "steps": None, "started": now, **self.status(), "doing": None, "error": None, **named}
@@ -194,8 +190,6 @@ class RunFolder:
 
     def append_metrics(self, row):
         """Add one step's metrics (a dict with `step`); NaN and infinity are stored as null."""
-        if "step" not in row:
-            raise ValueError("step: missing from a row of metrics; every row names its optimizer step")
         line = (json.dumps({k: _plain(v) for k, v in row.items()}) + "\n").encode()
         with open(self.path / "metrics.jsonl", "ab", buffering=0) as file:
             size = file.tell()

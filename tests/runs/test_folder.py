@@ -133,10 +133,6 @@ def test_state_of_a_living_a_finished_and_a_failed_run(folder):
     status = folder.status()
     assert (status["state"], status["step"], status["steps"]) == ("complete", 12, 12)
     assert (status["pid"], status["started"]) == (os.getpid(), started)
-    with pytest.raises(ValueError, match="state: 'done' is not one of running, resumable, complete, failed"):
-        folder.set_status("done")
-    with pytest.raises(ValueError, match="stepp: no such field of the status; did you mean step"):
-        folder.set_status("running", stepp=3)
 
 
 def test_a_second_start_is_refused_while_the_first_lives_and_allowed_once_it_is_killed(folder):
@@ -176,8 +172,6 @@ def test_metrics_come_back_with_nulls_for_what_is_undefined(folder):
     table = folder.metrics()
     assert list(table["step"]) == [1, 2]
     assert pd.isna(table["mask/name"][0])
-    with pytest.raises(ValueError, match="step: missing"):
-        folder.append_metrics({"loss": 1.0})
 
 
 def test_half_a_line_left_by_a_kill_is_dropped(folder):
