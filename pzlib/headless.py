@@ -101,20 +101,15 @@ def parse_parameters(path, pairs):
 
     A name that is not the notebook's, but is a setting of a Run, goes into its parameter `settings`, where it has one.
     """
-    known, values, rest = _parameters(path), {}, {}
+    known, values = _parameters(path), {}
     further = {name: (None, field.type) for name, field in SETTINGS.items() if name not in known and REST in known}
-    refuse_unknown([name for name, _ in pairs], known | further, _what(path, further))
+    what = f"parameter of {Path(path).name}" + (", or setting of a run" if further else "")
+    refuse_unknown([name for name, _ in pairs], known | further, what)
     for name, text in pairs:
-        if name in values or name in rest:
+        if name in values:
             raise ValueError(f"{name}: given twice; give each parameter once")
-        (values if name in known else rest)[name] = parse_value(name, text, *(known | further)[name])
-    if rest:
-        values[REST] = known[REST][0] | values.get(REST, {}) | rest
+        values[name] = parse_value(name, text, *(known | further)[name])
     return checked(path, values)
-
-
-def _what(path, further):
-    return f"parameter of {Path(path).name}" + (", or setting of a run" if further else "")
 
 
 def checked(path, parameters):
@@ -124,7 +119,7 @@ def checked(path, parameters):
     a Run of that name; FileNotFoundError for a model or text that is a path, or a run, and not there.
     """
     known, values = _parameters(path), {}
-    further = (SETTINGS.keys() & parameters.keys()) - known.keys()
+    further = [name for name in parameters if name in SETTINGS and name not in known]
     if REST in known and (rest := {name: parameters[name] for name in further}):
         own = {name: value for name, value in parameters.items() if name not in rest}
         parameters = own | {REST: known[REST][0] | own.get(REST, {}) | rest}

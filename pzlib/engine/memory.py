@@ -173,9 +173,10 @@ class Architecture:
             try:
                 file = Path(hf_hub_download(model, "config.json"))
             except Exception as error:  # offline, no such name, a gated one: the hub has a class for each
-                why = f"is no folder here, its config.json cannot be fetched from the hub ({type(error).__name__})"
-                remedy = f"check name and network. Shipped: {', '.join(shipped)}"
-                raise FileNotFoundError(f"model: {model!r} {why}; {remedy}") from error
+                raise FileNotFoundError(
+                    f"model: {model!r} is not a folder here, and its config.json cannot be fetched from the hub "
+                    f"({type(error).__name__}); check the name and the network. Shipped: {', '.join(shipped)}"
+                ) from error
         return cls.from_config(json.loads(file.read_text()), model)
 
     @classmethod

@@ -68,12 +68,12 @@ def complete(model, tokenizer, prompts: list[str], repeats: int = 1, temperature
 def exam(task: str, items: int, seed: int = 0, version: int = 1, side: str = "test") -> list[Fact]:
     """Up to `items` Facts of a task with different questions; of the second world of a side, see `tinywiki.exam`.
 
-    >>> [(fact.question, fact.answer) for fact in exam("sum", 1)]
-    [('What is 36 plus 16 ?', '52')]
-
     In the first world the form is held out: what is asked is never a question, but stands in the base's text. In the
     second, instances are: those of "test" and of "validation" are in no text that a base or a run reads. Questions of
     one `Fact.instance` belong together in an interval.
+
+    >>> [(fact.question, fact.answer) for fact in exam("sum", 1)]
+    [('What is 36 plus 16 ?', '52')]
     """
     if version == 2:
         return tinywiki.exam(task, items, seed, side)
