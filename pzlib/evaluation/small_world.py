@@ -86,13 +86,13 @@ def exam(task: str, items: int, seed: int = 0, version: int = 1, side: str = "te
     return list(found.values())
 
 
-def held_out(world: str, limit: int, side: str = "test") -> list[Passage]:
+def held_out(world: str, limit: int, side: str = "test", seed: int = -1) -> list[Passage]:
     """`limit` passages of a small world that no run and no base reads: a run's seed is 0 or more, theirs is -1.
 
     side: of the second world. No sentence of them but set phrases is in any text of training; of the first world's
-    passages, single sentences may be.
+    passages, single sentences may be. seed: 99 and the like for what no run is asked.
     """
-    return tinywiki.passages(world, limit, -1, side if tinywiki.world(world).version == 2 else "train")
+    return tinywiki.passages(world, limit, seed, side if tinywiki.world(world).version == 2 else "train")
 
 
 def spans(
@@ -240,14 +240,9 @@ def span_accuracy(
     return [(kind, int(sum(right for right, *_ in scored[i]))) for i, (kind, *_) in enumerate(items)]
 
 
-def _fresh(name, limit, seed):
-    """Passages that a base has not read: of the second world the side "test"."""
-    return tinywiki.passages(name, limit, seed, "test" if tinywiki.world(name).version == 2 else "train")
-
-
 def position_kinds(name: str, limit: int = 300, seed: int = 99) -> pd.Series:
     """Share of the positions of a world that are of each kind."""
-    counts = Counter(kind for passage in _fresh(name, limit, seed) for _, _, kind in passage.kinds)
+    counts = Counter(kind for passage in held_out(name, limit, seed=seed) for _, _, kind in passage.kinds)
     return pd.Series(counts).sort_values(ascending=False) / sum(counts.values())
 
 
@@ -275,7 +270,7 @@ def next_token_entropy(model, tokenizer, name: str, limit: int = 100, seed: int 
 
     Read from the left, what only follows from both sides can't be deduced either: it counts as irreducible here.
     """
-    shown = _fresh(name, limit, seed)
+    shown = held_out(name, limit, seed=seed)
     kinds = [kind for passage in shown for _, _, kind in passage.kinds[1:]]
     seen = ["irreducible" if kind.endswith("_inverse") else kind_class(kind) for kind in kinds]
     return next_tokens(model, tokenizer, [p.text for p in shown]).assign(kind=kinds, from_left=seen)
@@ -299,7 +294,7 @@ def places(model, tokenizer, names: Iterable[str], limit: int = 100) -> pd.DataF
 
 def base_spans(model, tokenizer, per_kind: int = 24, seed: int = 99, name: str = "tinywiki") -> pd.DataFrame:
     """One row per kind and way of answering (free, reasoning, direct): n, pass@1 and pass@8 at temperature 1."""
-    items = spans(_fresh(name, 800, seed), per_kind, seed)
+    items = spans(held_out(name, 800, seed=seed), per_kind, seed)
     rows = []
     for way, start in (("free", ""), ("reasoning", THINK), ("direct", DIRECT)):
         for kind, hits in span_accuracy(model, tokenizer, items, repeats=8, start=start, seed=seed):
@@ -314,7 +309,7 @@ def base_masks(
     model, tokenizer, limit: int = 100, repeats: int = 8, seed: int = 99, name: str = "tinywiki"
 ) -> pd.Series:
     """Share of the generator's masks by class of what they hide; "illegal" is a class too. Sums to 1."""
-    shown = _fresh(name, limit, seed)
+    shown = held_out(name, limit, seed=seed)
     texts, _ = complete(model, tokenizer, [generator_prompt(p.text, TINY) for p in shown], repeats, 1.0, seed)
     classes = Counter({"illegal": 0})
     for i, text in enumerate(texts):
