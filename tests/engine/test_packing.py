@@ -1,12 +1,14 @@
 """Row dropping and packing against TRL's own forward: the same log-probabilities and the same gradient."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, MistralConfig, MistralForCausalLM
 from trl import GRPOConfig
 from trl.trainer.utils import add_fused_lm_head
 
-from pzlib.engine.packing import PackedModel, check_drop_rows, in_prompt_order, keep_moving_rows
+from pzlib.engine.packing import PackedModel, check_drop_rows, in_prompt_order, keep_moving_rows, prompts_together
 
 
 def batch(prompts, completions):
@@ -180,6 +182,18 @@ def micro_batches(owners, advantages, parts):
     }  # fmt: skip
     cut = {name: values.chunk(parts) for name, values in rows.items()}
     return [{name: own[i] for name, own in cut.items()} | {"num_items_in_batch": count} for i in range(parts)]
+
+
+def test_the_rows_of_an_update_stay_its_own():
+    """Four micro-batches of two rows make two updates; each is put in order as it begins, and not across its end."""
+    given = micro_batches([7, 5, 7, 5, 9, 5, 7, 9], [1.0] * 8, 4)
+    args = SimpleNamespace(gradient_accumulation_steps=2, steps_per_generation=4)
+    trainer = SimpleNamespace(args=args, _buffered_inputs=list(given), drop_rows=False)
+    read = []
+    for step, inputs in enumerate(given):
+        trainer._step = step
+        read.append(prompts_together(trainer, inputs)["completion_ids"].flatten().tolist())
+    assert read == [[1, 3], [0, 2], [5, 6], [4, 7]]
 
 
 def test_rows_of_one_prompt_come_together_and_those_without_signal_last():
