@@ -111,8 +111,8 @@ def curve_sentences(folder=None) -> str:
     seeds = " to ".join(map(str, sorted({table["seeds"].min(), table["seeds"].max()})))
     return (
         f"Its learning curve on 500 articles held out ({SETTINGS['steps']} steps, seeds: {seeds}, so no interval): "
-        f"behind its own reasoning, the nats per token of hidden words are {change('own', '.2f')}. Its own reasoning adds to "
-        f"none: {change('own - none', '+.2f')}; and to another item's: {change(OTHERS, '+.2f')}. Well-formed "
+        f"behind its own reasoning, the nats per token of hidden words are {change('own', '.2f')}. Its own reasoning "
+        f"adds to none: {change('own - none', '+.2f')}; and to another item's: {change(OTHERS, '+.2f')}. Well-formed "
         f"answers (%) are {change('well-formed', '.0f')}; bits per byte of the text {change('bits', '.3f')}."
     )
 
