@@ -38,7 +38,7 @@ class Bound:
 
 BOUNDS = (
     Bound("groups with signal, random spans", f"{SPANS}/alive", least=ALIVE,
-          remedy="reward avg_logprob: graded by likelihood, hardly any group is dead"),
+          remedy="reward avg_logprob: by likelihood, no group is dead in which an answer parses"),
     Bound("groups with signal, its own masks", f"{GENERATOR}/alive", least=ALIVE,
           remedy="warm it up on random spans, as the paper does SmolLM3: random_span_steps, a twentieth of the steps"),
     Bound("legal masks", "legal", least=0.5,
