@@ -46,7 +46,7 @@ BOUNDS = (
     Bound("different masks of those asked for a passage", "spread", least=0.25,
           remedy="raise temperature; a generator that always says the same has one mask a passage"),
     Bound("answers that parse", f"{SPANS}/parsed", least=0.5,
-          remedy="start from a short run of sft, which shows where an answer goes"),
+          remedy="template three_shot, or a short run of sft to start from: both show where an answer goes"),
     Bound("answers that reason", f"{SPANS}/reasons", least=0.1,
           remedy="start from a short run of mixed_sft: RL cannot make likelier what is never said"),
     Bound("answers cut off", f"{SPANS}/cut off", most=0.1, remedy="raise max_completion_tokens"),
