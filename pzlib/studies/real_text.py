@@ -103,17 +103,18 @@ def curve_sentences(folder=None) -> str:
 
     def change(column: str, form: str) -> str:
         each = [f"{table[column].xs(0, level='step').mean():{form}} before"]
-        for arm in ARMS:
-            own = table[column].get(arm)
-            each.append(f"{'*not run*' if own is None else format(own.iloc[-1], form)} after {arm}")
+        each += [f"{table[column][arm].iloc[-1]:{form}} after {arm}" for arm in ARMS if arm not in missing]
         return "; ".join(each).replace("-", "−")
 
+    missing = [arm for arm in ARMS if arm not in table.index]
     seeds = " to ".join(map(str, sorted({table["seeds"].min(), table["seeds"].max()})))
     return (
-        f"Its learning curve on 500 articles held out ({SETTINGS['steps']} steps, seeds: {seeds}, so no interval): "
-        f"behind its own reasoning, the nats per token of hidden words are {change('own', '.2f')}. Its own reasoning "
-        f"adds to none: {change('own - none', '+.2f')}; and to another item's: {change(OTHERS, '+.2f')}. Well-formed "
-        f"answers (%) are {change('well-formed', '.0f')}; bits per byte of the text {change('bits', '.3f')}."
+        f"Its learning curve ({SETTINGS['steps']} steps; {SETTINGS['eval_items']} passages of 500 articles held out; "
+        f"seeds: {seeds}, so no interval): behind its own reasoning, hidden words have a log-likelihood, in nats per "
+        f"token, of {change('own', '.2f')}. That is more than behind no reasoning by {change('own - none', '.2f')}; "
+        f"and more than behind another item's by {change(OTHERS, '.2f')}. Well-formed answers (%) are "
+        f"{change('well-formed', '.0f')}; bits per byte of the text {change('bits', '.3f')}."
+        + f" *Not run*: {'; '.join(missing)}." * bool(missing)
     )
 
 
