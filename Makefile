@@ -65,8 +65,9 @@ test-browser: .venv/installed-dev .venv/installed-docs  ## a real JupyterLab and
 test-vllm: .venv-vllm/installed  ## the whole game on real vLLM, without a GPU
 	.venv-vllm/bin/python -m pytest -p no:cacheprovider tests_vllm
 
+# One process: it takes 5 GB.
 test-real: .real/installed  ## a real model of 135 million parameters on Wikipedia, through everything (100 MB to fetch)
-	$(PYTEST) -n 2 -m real -rs tests/real
+	$(PYTEST) -m real -rs tests/real
 
 test-all: test test-slow test-browser test-vllm test-real  ## every test
 

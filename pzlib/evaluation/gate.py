@@ -38,7 +38,7 @@ class Bound:
 
 BOUNDS = (
     Bound("groups with signal, random spans", f"{SPANS}/alive", least=ALIVE,
-          remedy="reward avg_logprob: graded by likelihood, hardly any group is dead"),
+          remedy="reward avg_logprob: by likelihood, no group is dead in which an answer parses"),
     Bound("groups with signal, its own masks", f"{GENERATOR}/alive", least=ALIVE,
           remedy="warm it up on random spans, as the paper does SmolLM3: random_span_steps, a twentieth of the steps"),
     Bound("legal masks", "legal", least=0.5,
@@ -46,7 +46,7 @@ BOUNDS = (
     Bound("different masks of those asked for a passage", "spread", least=0.25,
           remedy="raise temperature; a generator that always says the same has one mask a passage"),
     Bound("answers that parse", f"{SPANS}/parsed", least=0.5,
-          remedy="start from a short run of sft, which shows where an answer goes"),
+          remedy="template three_shot, or a short run of sft to start from: both show where an answer goes"),
     Bound("answers that reason", f"{SPANS}/reasons", least=0.1,
           remedy="start from a short run of mixed_sft: RL cannot make likelier what is never said"),
     Bound("answers cut off", f"{SPANS}/cut off", most=0.1, remedy="raise max_completion_tokens"),

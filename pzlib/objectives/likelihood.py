@@ -229,8 +229,8 @@ def scored(answers, predictions, rewards, right):
 class ByLikelihood(Objective):
     """A method whose predictions can be rewarded by how likely their targets are; `Run.reward` says how.
 
-    Rewards are then real numbers: a group is dead only where its reasonings are all the same, so that filtering dead
-    ones and dropping their rows, which both stay correct, leave out little. Settings of it:
+    Rewards are then real numbers: a group is dead only where its reasonings are all the same or none opens an answer,
+    so that filtering dead ones and dropping their rows, which both stay correct, leave out little. Settings of it:
 
     * answer_term: the gradient of the reward's own on the target's tokens joins the loss (`answer_weights`). A row is
       then the completion up to its box, and the target in place of what was answered; advantages of predictions are

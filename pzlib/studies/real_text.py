@@ -14,6 +14,7 @@ from pzlib.studies.results import load
 
 FOLDER = "data/results/real_text"
 SEEDS = (0, 1)
+OTHERS = "own - another's"
 # Adapters: their checkpoints are small. Passages, groups and lengths are what a core can do in 20 minutes.
 SETTINGS = {
     "tier": "gpu", "model": "data/models/smollm2-135m", "corpus": "data/corpus/leads.jsonl", "corpus_config": "",
@@ -43,7 +44,7 @@ def curve(folder=None) -> pd.DataFrame:
     WAYS, what the own reasoning adds to none and to another's, well-formed answers (%), tokens per answer, bits per
     byte.
 
-    folder: default FOLDER. Empty, with a line that names the command, where no run is stored.
+    folder: default FOLDER. Empty where no run is stored.
     """
     from pzlib.evaluation.held_out import FORM, TEXT, WAYS, bits, nats
 
@@ -53,8 +54,6 @@ def curve(folder=None) -> pd.DataFrame:
     except FileNotFoundError:
         rows = pd.DataFrame(columns=["run_id", "seed", "step", "task", "accuracy", "length"])
     rows = rows[rows["run_id"].isin(arms)]
-    if rows.empty:
-        print("not run yet: `make test-real`, then `python -m pzlib.studies.real_text`")
     rows = rows.assign(arm=pd.Categorical(rows["run_id"].map(arms), list(ARMS)))
     each = rows.pivot(index=["arm", "step", "seed"], columns="task", values="accuracy").reindex(
         columns=[*WAYS, FORM, TEXT]
@@ -62,7 +61,7 @@ def curve(folder=None) -> pd.DataFrame:
     own, none, other = (each[way].map(nats) for way in WAYS)
     lengths = rows[rows["task"] == FORM].set_index(["arm", "step", "seed"])["length"]
     found = pd.DataFrame({
-        "own": own, "none": none, "another's": other, "own - none": own - none, "own - another's": own - other,
+        "own": own, "none": none, "another's": other, "own - none": own - none, OTHERS: own - other,
         "well-formed": 100 * each[FORM], "length": lengths.reindex(each.index), "bits": each[TEXT].map(bits),
         "seeds": 1,
     })  # fmt: skip
@@ -93,6 +92,30 @@ def gate_sentence(folder=None) -> str:
             f"{parsed} of the answers parse, pass@1 is {right}, and {alive} of the groups have signal"
         )
     return f"SmolLM2-135M-Instruct at 4 bits on leads of Wikipedia: {'; '.join(parts)}."
+
+
+def curve_sentences(folder=None) -> str:
+    """The curve in three sentences, as the README prints it: before, and at each arm's last step."""
+    table = curve(folder)
+    if table.empty:
+        commands = "`make test-real`, then `python -m pzlib.studies.real_text`"
+        return f"Its learning curve on that text is *not run* ({commands})."
+
+    def change(column: str, form: str) -> str:
+        each = [f"{table[column].xs(0, level='step').mean():{form}} before"]
+        each += [f"{table[column][arm].iloc[-1]:{form}} after {arm}" for arm in ARMS if arm not in missing]
+        return "; ".join(each).replace("-", "−")
+
+    missing = [arm for arm in ARMS if arm not in table.index]
+    seeds = " to ".join(map(str, sorted({table["seeds"].min(), table["seeds"].max()})))
+    return (
+        f"Its learning curve ({SETTINGS['steps']} steps; {SETTINGS['eval_items']} passages of 500 articles held out; "
+        f"seeds: {seeds}, so no interval): behind its own reasoning, hidden words have a log-likelihood, in nats per "
+        f"token, of {change('own', '.2f')}. That is more than behind no reasoning by {change('own - none', '.2f')}; "
+        f"and more than behind another item's by {change(OTHERS, '.2f')}. Well-formed answers (%) are "
+        f"{change('well-formed', '.0f')}; bits per byte of the text {change('bits', '.3f')}."
+        + f" *Not run*: {'; '.join(missing)}." * bool(missing)
+    )
 
 
 def main() -> int:

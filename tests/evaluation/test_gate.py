@@ -46,6 +46,7 @@ def test_checks_hold_by_their_bounds_and_name_the_remedy():
     assert checks["holds"].to_dict()["groups with signal, random spans"]
     assert "random_span_steps" in checks.loc["groups with signal, its own masks", "remedy"]
     assert checks.loc["answers cut off", "remedy"] == "raise max_completion_tokens"
+    assert "three_shot" in checks.loc["answers that parse", "remedy"]
     unread = checks.loc["nats that an empty thought costs"]
     assert math.isnan(unread["value"]) and not unread["holds"] and checks.loc["legal masks", "remedy"] == ""
 

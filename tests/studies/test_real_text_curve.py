@@ -20,27 +20,37 @@ def test_arms_differ_in_what_they_learn_from_and_in_nothing_else():
         assert run.passages * run.group == (16 if "continued" in arm else 4) and run.held_out != run.corpus
 
 
-def test_without_rows_it_says_which_command_makes_them(tmp_path, capsys):
-    assert curve(tmp_path).empty
-    assert "not run yet" in capsys.readouterr().out
+def stored(arm, shifts):
+    """Rows of an arm's first seeds, one for each shift of what the answers are worth behind their own reasoning."""
+    rows = []
+    for run, shift in zip((run for name, run in runs() if name == arm), shifts, strict=False):
+        for step in (0, 60):
+            scores = dict(zip(WAYS, (math.exp(-2 - shift * step / 60), math.exp(-3), math.exp(-4)), strict=True))
+            rows += [
+                {"run_id": run.run_id, "seed": run.seed, "step": step, "task": task, "accuracy": value, "length": 20.0}
+                for task, value in (scores | {FORM: 0.25, TEXT: 2.0**-0.9}).items()
+            ]
+    return rows
+
+
+def test_without_rows_it_says_which_command_makes_them(tmp_path):
+    assert curve(tmp_path).empty and "*not run* (`make test-real`" in real_text.curve_sentences(tmp_path)
 
 
 def test_the_table_is_the_mean_over_seeds_in_nats_and_bits(tmp_path):
-    rows, arm = [], "random spans, likelihood"
-    for run, shift in zip((run for name, run in runs() if name == arm), (0.0, 0.5), strict=True):
-        scores = dict(zip(WAYS, (math.exp(-2 - shift), math.exp(-3), math.exp(-4)), strict=True))
-        scores |= {FORM: 0.25, TEXT: 2.0**-0.9}
-        rows += [
-            {"run_id": run.run_id, "seed": run.seed, "step": 0, "task": task, "accuracy": value, "length": 20.0}
-            for task, value in scores.items()
-        ]
-    pd.DataFrame(rows).to_csv(tmp_path / "tinybench.csv", index=False)
+    first, second, third = ARMS
+    rows = pd.DataFrame([*stored(first, (0.0, 0.5)), *stored(third, (0.1,))])
+    rows.to_csv(tmp_path / "tinybench.csv", index=False)
     found = curve(tmp_path)
-    assert found.index.tolist() == [(arm, 0)]
-    assert found.iloc[0].to_dict() == pytest.approx({
+    assert found.index.tolist() == [(first, 0), (first, 60), (third, 0), (third, 60)]
+    assert found.loc[(first, 60)].to_dict() == pytest.approx({
         "own": -2.25, "none": -3, "another's": -4, "own - none": 0.75, "own - another's": 1.75, "well-formed": 25,
         "length": 20, "bits": 0.9, "seeds": 2,
     })  # fmt: skip
+    said = real_text.curve_sentences(tmp_path)
+    assert "seeds: 1 to 2," in said and said.endswith(f" *Not run*: {second}.")
+    assert f"of −2.00 before; −2.25 after {first}; −2.10 after {third}." in said
+    assert f"by 1.00 before; 0.75 after {first}" in said
 
 
 def test_what_is_committed_is_of_these_runs():
@@ -64,5 +74,6 @@ def test_the_gates_sentence_is_computed_from_its_rows(tmp_path):
     assert "12.5 % of its masks are legal; on 24 random spans 50.0 % of the answers parse, pass@1 is 1.0 %" in sentence
 
 
-def test_the_readme_states_what_the_gates_rows_state():
-    assert real_text.gate_sentence() in (real_text.REPO / "README.md").read_text()
+def test_the_readme_states_what_the_rows_state():
+    readme = (real_text.REPO / "README.md").read_text()
+    assert real_text.gate_sentence() in readme and real_text.curve_sentences() in readme
