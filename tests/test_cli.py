@@ -64,7 +64,7 @@ def test_a_process_says_what_happened_in_its_last_line_and_exit_code(notebook):
         (["evaluate", "x", "--tasks", "gsm8k", "--limit", "0"], "limit: must be at least 1, got 0"),
         (["evaluate", "x", "--tasks", "gsm8k", "--data", "none"], "data: 'none' does not exist"),
         (["evaluate", "none/such", "--tasks", "gsm8k"], "model: cannot load 'none/such'"),
-        (["evaluate", "data/tinybase", "--tasks", "gsm8k"], "'openai/gsm8k' is no file here"),
+        (["evaluate", "data/tinybase", "--tasks", "gsm8k"], "'openai/gsm8k' is not a file here"),
         (["evaluate", "data/tinybase", "--tasks", "tinybench"], "max_tokens: 8192 leave no room for a prompt in the"),
         (["compare", "a", "b"], "compare: no finished evaluation in"),
     ],
