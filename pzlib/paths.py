@@ -54,19 +54,21 @@ def misspelt(name):
 
 
 def of_hub(name, setting="model"):
-    """The path of a hub model's config.json, fetched or from its cache; FileNotFoundError, in seconds, without one."""
+    """The path of a hub model's config.json, fetched or cached; FileNotFoundError, within seconds, where there is none.
+    """
     import huggingface_hub
 
     answers = hub_answers()
     try:
         return Path(huggingface_hub.hf_hub_download(name, "config.json"))
     except (OSError, ValueError) as error:  # the hub has a class for each reason
-        why = "the hub gives none of that name; check it" if answers else "the hub does not answer; check name and network"
-        raise FileNotFoundError(f"{setting}: cannot load {name!r}: it is not a folder or run here, and {why}") from error
+        why = "the hub has none; check the name" if answers else "the hub does not answer; check name and network"
+        raise FileNotFoundError(f"{setting}: cannot load {name!r}: not a folder or run here, and {why}") from error
 
 
 def hub_answers(seconds=3):
-    """Whether the hub answers in time. Else its libraries look into their caches only: at once, once, without a word."""
+    """Whether the hub answers in time. Where it does not, its libraries only look into their caches, at once, quietly.
+    """
     from huggingface_hub import constants, get_session
 
     constants.HF_HUB_OFFLINE, answered = _offline_by_choice(), []

@@ -180,7 +180,7 @@ def test_values_that_may_be_right_are_let_through(notebook, pair):
 
 
 def test_a_hub_name_is_looked_up_before_a_kernel_starts(notebook, monkeypatch, home):
-    with pytest.raises(FileNotFoundError, match="model: cannot load 'gpt2': it is not a folder or run here"):
+    with pytest.raises(FileNotFoundError, match="model: cannot load 'gpt2': not a folder or run here"):
         parse_parameters(notebook(parameters=SETTINGS), [("model", "gpt2")])
     (home / "data/runs/mine/model").mkdir(parents=True)
     assert parse_parameters(notebook(parameters=SETTINGS), [("model", "mine")])
@@ -202,7 +202,7 @@ def test_a_killed_kernel_is_a_failure_and_the_copy_says_so(notebook, home, capsy
     assert run_notebook(path) == 1
     said = capsys.readouterr().err
     assert "cell 3: the kernel died" in said
-    assert "run mine was interrupted at step 4 of 12; the same command goes on from step 0" in said
+    assert "run mine was interrupted at step 4 of 12; run it again to resume from step 0" in said
     *_, killed, after = nbformat.read(home / "data/runs/mine/study.ipynb", as_version=4).cells
     assert killed.metadata.papermill.status == "failed"
     assert killed.outputs[-1].output_type == "error"

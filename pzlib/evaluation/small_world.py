@@ -146,10 +146,11 @@ def tinybench(
 
 
 def described(run) -> str:
-    """TinyBench of a run's model, as `pzlib evaluate` prints it: a line per task, and the mean of each group."""
-    table = pd.DataFrame(tinybench(*to_ask(run), items=run.eval_items, **world_of(run)))
+    """What a run asks, of its model, as `pzlib evaluate` prints it: a line per task, and the mean of each group."""
+    table = pd.DataFrame(small_world(run.eval_items, **world_of(run)).ask(*to_ask(run), step=0))
     table = table[["task", "group", "n", "correct", "accuracy", "length", "reasoned"]]
     table[["accuracy", "reasoned"]] *= 100
+    table["group"] = table["group"].replace({"spans": "masked words", "other spans": "other words"})
     names = {"accuracy": "accuracy, %", "length": "tokens per answer", "reasoned": "reasoned first, %"}
     lines = [table.rename(columns=names).to_string(index=False, float_format="{:.1f}".format)]
     for group, accuracy in table.groupby("group", sort=False)["accuracy"].mean().items():

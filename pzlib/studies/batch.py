@@ -169,7 +169,7 @@ def batch(notebook, axes, seeds=(), output=None, jobs=None, gpus=None, address=N
     try:
         rows = work(found, lambda: Cluster(address, jobs, gpus) if address else Here(jobs, gpus), stream)
     except KeyboardInterrupt:
-        print("stopped: the same command goes on from here", file=stream)
+        print("interrupted; run the same command again to go on", file=stream)
         return 130
     failed = [str(row) for row in rows if row.state == "failed"]
     said = [*failed, f"{counts(rows)}, in {duration(time.monotonic() - began)}; executed notebooks: {output}"]

@@ -284,7 +284,7 @@ def test_the_papers_step_is_in_the_plan(capsys):
         (["--hardware", "h1000"], "hardware: no 'h1000'; did you mean"),
         (["--gpus", "5"], "passages: 32 a step cannot be shared among 5 processes"),
         (["--gpus", "0"], "processes: must be at least 1, got 0"),
-        (["--model", "none/such"], "cannot load 'none/such': it is not a folder or run here"),
+        (["--model", "none/such"], "cannot load 'none/such': not a folder or run here"),
         (["--model", "tests"], "tests holds no config.json"),
         (["-p", "step", "3"], "step: no such setting of a run; did you mean steps?"),
         (["-p", "steps", "many"], "steps: wants an int such as 2000, got 'many'"),
