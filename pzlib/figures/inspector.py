@@ -64,6 +64,19 @@ def passage(text: str) -> str:
     return _folded(text, mark(text), ("… " if at else "") + mark(text[at : at + 2 * ENDS]))
 
 
+def labelled(passage) -> str:
+    """A labelled passage as a paragraph of HTML: words to deduce in blue and bold, from both sides only in light blue
+    and italic, words that nothing determines grey and small; the tag says it where colours are lost."""
+    words = []
+    for start, end, kind in passage.kinds:
+        tag, ground = ("i", "#cfe4f3") if kind.endswith("_inverse") else ("b", "#6db3dc")
+        tag, ground = ("small", "#bbbbbb") if kind_class(kind) == "irreducible" else (tag, ground)
+        look = f'style="background-color:{ground};color:#000000" title="{kind}"'
+        word = escaped(passage.text[start:end])
+        words.append(word if kind == "trivial" else f"<{tag} {look}>{word}</{tag}>")
+    return FRAME.format(f"<p>{' '.join(words)}</p>")
+
+
 def completion(text: str) -> str:
     r"""A completion with the box that counts (`prompts.parse_boxed`) marked; of a long one both ends are in sight."""
     answer, whole = parse_boxed(text), escaped(text)

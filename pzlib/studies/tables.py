@@ -115,6 +115,23 @@ def before_and_after(folder) -> str:
     return "\n".join(lines)
 
 
+def verdict_shares(training: pd.DataFrame) -> pd.DataFrame:
+    """Shares of a verifier's verdicts in the first and the last fifth of training, by arm."""
+    names = [name for name in training if name.startswith("verdict/") and training[name].notna().any()]
+    part = training["step"] / training.groupby("run_id")["step"].transform("max")
+    when = part.map(lambda share: "first fifth" if share <= 0.2 else "last fifth" if share > 0.8 else "between")
+    shares = training[names].fillna(0).groupby([training["arm"], when.rename("part of the run")], sort=False).mean()
+    shares = shares.drop("between", level=1, errors="ignore")
+    return shares.rename(columns=lambda name: name.removeprefix("verdict/"))
+
+
+def per_step(training: pd.DataFrame) -> pd.DataFrame:
+    """Mean tokens, seconds and trained rows of a step, by arm."""
+    table = training.assign(tokens=training["tokens_prompt"] + training["tokens_completion"])
+    means = table.groupby("arm", sort=False)[["tokens", "seconds", "rows_trained"]].mean()
+    return means.rename(columns=lambda name: f"{name.replace('_', ' ')} per step")
+
+
 WHEN = ("before", "after")
 
 
