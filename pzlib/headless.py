@@ -167,7 +167,7 @@ class Pace:
         self._step, self._seen = None, deque(maxlen=20)  # (step, time) of each step that was seen to end
 
     def left(self, step, steps, now=None):
-        """Seconds from `now` until `steps`, at the latest step `step`; never below 0, None where nothing tells."""
+        """Seconds from `now` until `steps`, at the latest step `step`; never below 0, None where it is not known."""
         now = time.monotonic() if now is None else now
         if self._step is None or step < self._step:
             self._seen.clear()

@@ -44,7 +44,7 @@ def along(
     Returns its comparisons with the start, question by question: step, task, difference, low, high, p, n, sources.
 
     tasks: by default the curve of the tier's world, at `gpu` and `paper` the fixed tenth of MMLU-Pro. jobs: models at a
-    time, one a GPU where there are any. A benchmark that one model has finished is not asked again, and the base's are
+    time, one per GPU where there are any. A benchmark that one model has finished is not asked again, and the base's are
     asked once for all runs that start from it.
     Errors: as `models` and `pzlib.evaluation.scores.evaluate`; RuntimeError where a process of its own failed.
     """

@@ -77,7 +77,7 @@ def questions(task: str, items: int, seed: int = 0) -> list[tuple[str, str]]:
 def exam(task: str, items: int, seed: int = 0, version: int = 1, side: str = "test") -> list[Fact]:
     """Up to `items` Facts of a task with different questions; of the second world of a side, see `tinywiki.exam`.
 
-    In the first world the form is held out: what is asked is never a question, but stands in the base's text. In the
+    In the first world the form is held out: what is asked is never a question, but the base's text has it. In the
     second, instances are: those of "test" and of "validation" are in no text that a base or a run reads. Questions of
     one `Fact.instance` belong together in an interval.
     """
@@ -289,7 +289,7 @@ def next_token_entropy(model, tokenizer, name: str, limit: int = 100, seed: int 
 
 
 def places(model, tokenizer, names: Iterable[str], limit: int = 100) -> pd.DataFrame:
-    """Where each world is, in %: positions that are deducible, and of the top fifth by entropy what nothing tells
+    """Where each world is, in %: positions that are deducible, and of the top fifth by entropy what nothing determines
     from the left and what the model gets right without thinking; all positions it gets right."""
     rows = {}
     for name in names:
