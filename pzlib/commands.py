@@ -118,7 +118,7 @@ def study(
             return 0
         return _failed(second.play(jobs))
 
-    names = list(dict.fromkeys([*(n for n, record in STUDIES.items() if all or (core and record.core)), *names]))
+    names = list(dict.fromkeys([*(name for name, own in STUDIES.items() if all or core and own.core), *names]))
     if not names:
         raise ValueError(f"study: name one or more of {', '.join(STUDIES)}, or give --core or --all")
     print(leaving_out(names, tier), end="")
@@ -197,6 +197,8 @@ def evaluate(
         for name in asked.keys() - {"model", "items"}:
             if asked[name] != plain[name].default:
                 raise ValueError(f"{name.replace('_', '-')}: belongs to benchmarks; name some with --tasks")
+        if items < 1:
+            raise ValueError(f"items: must be at least 1, got {items}")
         from pzlib.evaluation.small_world import described
 
         print(described(Run(model=model, eval_items=items)))
@@ -344,18 +346,14 @@ def export(
     public: given(bool, "make the upload public (default: only its owner can see it)") = False,
 ):
     """Write a finished run's model, settings, scores and model card into a folder that the hub takes."""
-    from pzlib.export import export
+    from pzlib.export import export, upload
 
     if public and not push:
         raise ValueError("public: nothing is uploaded; give --push OWNER/NAME too, or leave --public out")
     folder = export(run, output)
     print(f"model, settings and card: {folder}")
     if push:
-        from huggingface_hub import HfApi
-
-        hub = HfApi()
-        hub.create_repo(push, private=not public, exist_ok=True)
-        print(f"uploaded: {hub.upload_folder(repo_id=push, folder_path=folder)}")
+        print(f"uploaded: {upload(folder, push, public)}")
     return 0
 
 

@@ -59,7 +59,7 @@ def test_a_process_says_what_happened_in_its_last_line_and_exit_code(notebook):
         (["evaluate", "data/tinybse"], "there is no data/tinybse; did you mean tinybase"),
         (["evaluate", "rlvr-mini-s0-abcdef01@100"], "no run of that name is in data/runs"),
         (["evaluate", "x", "--against", "y"], "against: belongs to benchmarks; name some with --tasks"),
-        (["evaluate", "x", "--items", "0"], "eval_items: must be at least 1, got 0"),
+        (["evaluate", "x", "--items", "0"], "items: must be at least 1, got 0"),
         (["evaluate", "x", "--tasks", "gsm9k"], "tasks: no benchmark 'gsm9k'; did you mean gsm8k?"),
         (["evaluate", "x", "--tasks", "gsm8k", "--limit", "0"], "limit: must be at least 1, got 0"),
         (["evaluate", "x", "--tasks", "gsm8k", "--data", "none"], "data: 'none' does not exist"),

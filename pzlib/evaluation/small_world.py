@@ -2,6 +2,7 @@
 Left out: the papers' benchmarks; every method's result, since a world is set by its properties, not by who wins."""
 
 import random
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -147,7 +148,9 @@ def tinybench(
 
 def described(run) -> str:
     """What a run asks, of its model, as `pzlib evaluate` prints it: a line per task, and the mean of each group."""
-    table = pd.DataFrame(small_world(run.eval_items, **world_of(run)).ask(*to_ask(run), step=0))
+    asked, model = small_world(run.eval_items, **world_of(run)), to_ask(run)
+    print(f"asking {run.eval_items} questions per task, and masked words, four answers each", file=sys.stderr)
+    table = pd.DataFrame(asked.ask(*model, step=0))
     table = table[["task", "group", "n", "correct", "accuracy", "length", "reasoned"]]
     table[["accuracy", "reasoned"]] *= 100
     table["group"] = table["group"].replace({"spans": "masked words", "other spans": "other words"})

@@ -275,7 +275,8 @@ def test_the_papers_step_is_in_the_plan(capsys):
     said = capsys.readouterr().out
     assert "Qwen/Qwen3-4B-Base (qwen3): 4.02 B parameters" in said
     assert "a step: 288 prompts, 2,304 rows" in said and "9,437,184" in said and "2,000 steps, hours" in said
-    assert "does not fit: " in said and "would fit with: " in said
+    assert "does not fit: " in said and "would fit with: " in said and "would fit, but trains otherwise: " in said
+    assert said.index("does not fit: ") < said.index("a step: ")  # the verdict comes before its numbers
 
 
 @pytest.mark.parametrize(
