@@ -12,7 +12,7 @@ REPO = Path(__file__).resolve().parent.parent
 FILES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LOG.md", "docs/*.md", "notebooks/*.ipynb", "pzlib/**/*.py"]
 
 UNITS = (
-    "answers?|blocks?|bytes?|characters?|cores?|episodes?|gpus?|groups?|hours?|items?|jobs?|lines?|masks?|minutes?|passages?|"
+    "answers?|blocks?|bytes?|characters?|cores?|episodes?|files?|gpus?|groups?|hours?|items?|jobs?|lines?|masks?|minutes?|passages?|"
     "points?|process|processes|prompts?|questions?|rows?|runs?|samples?|seconds?|seeds?|steps?|threads?|tokens?|updates?|words?"
 )
 EACH = (
