@@ -238,6 +238,10 @@ def _steps_of(folder) -> list[int]:
     return stored
 
 
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
 def inspector(runs: dict, steps: int = 3, passages: int = 2, slider: bool = False) -> str:
     """HTML of what the runs masked: {label: RunFolder}, of each so many steps (first, last, evenly between) and of each
     step its first passages, which is a random choice since passages are shuffled. What is left out is counted.
@@ -260,7 +264,7 @@ def inspector(runs: dict, steps: int = 3, passages: int = 2, slider: bool = Fals
             inner += _step(step, folder.episodes([step]), template, passages, step == shown[0] and not number)
         if slider and len(shown) > 1:
             inner = f"<div data-pzlib-steps>{BAR.format(len(shown) - 1)}{inner}</div>"
-        head = f"<b>{escaped(label)}</b> · {len(stored)} steps stored, {len(shown)} shown"
+        head = f"<b>{escaped(label)}</b> · {_count(len(stored), 'step')} stored, {len(shown)} shown"
         parts.append(_unfolding(head, inner, opened=number == 0))
     return FRAME.format("".join(parts)) + SCRIPT * slider
 
@@ -281,7 +285,7 @@ def _step(step: int, rows: pd.DataFrame, template: Template, limit: int, opened:
     names = list(dict.fromkeys(zip(rows["block"], rows["passage_id"], strict=True)))
     masks = rows[rows["role"] == "generator"]
     predicted = rows[rows["role"] == "predictor"].to_dict("records")
-    head = f"step {step} · {len(names)} passages, {min(limit, len(names))} shown"
+    head = f"step {step} · {_count(len(names), 'passage')}, {min(limit, len(names))} shown"
     if len(masks):
         head += f" · {int(masks['legal'].astype(bool).sum())} of {len(masks)} masks legal"
     if predicted:

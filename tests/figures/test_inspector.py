@@ -118,7 +118,7 @@ def test_questions_that_are_no_masked_passage_are_shown_with_their_prompts(tmp_p
 def test_real_runs_of_every_kind_are_shown(home, objective):
     folder = train(Run(tier="smoke", objective=objective, steps=1))
     page = Page(inspector({"a": folder}, passages=1))
-    assert "1 steps stored" in page.text and "1 · " in page.text and "right" in page.text
+    assert "1 step stored" in page.text and "1 · " in page.text and "right" in page.text
 
 
 def test_a_run_without_episodes_is_refused_in_words(tmp_path):
