@@ -50,7 +50,7 @@ def test_masks_stand_over_their_words_with_their_accuracy():
 def test_a_passage_with_its_masks_and_what_is_behind_them(tmp_path):
     page = Page(inspector({"Mine": fill(tmp_path / "run")}, steps=2, passages=1))
     assert "Mine · 3 steps stored, 2 shown" in page.text and "step 2" not in page.text
-    assert "step 3 · 1 passages, 1 shown · 4 of 4 masks legal · 44% of predictions right" in page.text
+    assert "step 3 · 1 passage, 1 shown · 4 of 4 masks legal · 44% of predictions right" in page.text
     assert "held on Friday1: 50% , two days" in page.text and "speak Orvian4: 0% ." in page.text
     assert "1 · Friday · 2 of 4 right · weekday · reward of the mask 0.50" in page.text
     assert "generator · reward 0.500 · advantage +0.00\\mask{ Friday }" in page.text
@@ -132,7 +132,7 @@ def test_the_slider_is_the_one_script_and_without_it_all_steps_unfold(tmp_path):
     plain, script = html.split("<script>")
     page = Page(plain.replace(' max="2" value="0" style="width:60%">', "></input>"))
     assert page.tags.count("input") == 1 and 'max="2"' in plain and "<div hidden>" in plain
-    assert all(f"step {step} · 1 passages" in page.text for step in (1, 2, 3))
+    assert all(f"step {step} · 1 passage," in page.text for step in (1, 2, 3))
     assert "fetch" not in script and "http" not in script
     assert "<script>" not in inspector({"Mine": folder}, steps=3)
     assert "range" not in inspector({"Mine": folder}, steps=1, slider=True)  # one step needs none
