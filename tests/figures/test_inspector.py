@@ -17,9 +17,11 @@ from synthetic import fill
 from test_browser import driver, lab, wait_for  # noqa: F401  (fixtures)
 
 from pzlib.evaluation.cases import tidy
-from pzlib.figures.inspector import LONG, MANY, casebook, completion, first_and_last, inspector, over, passage
+from pzlib.figures.inspector import LONG, MANY, casebook, completion, first_and_last, inspector, labelled, over, passage
+from pzlib.masking import Passage
 from pzlib.prompts import TEMPLATES, next_token_prompt
 from pzlib.run import Run
+from pzlib.runs.episodes import masks_of
 from pzlib.runs.folder import RunFolder
 from pzlib.studies.patterns import RULES
 from pzlib.train import train
@@ -299,3 +301,18 @@ def test_an_executed_copy_unfolds_in_jupyterlab(driver, lab, tmp_path, trusted):
     (left, top), (right, level) = seen["cells"]
     assert right > left + 100 and top == level  # side by side
     assert seen["mark"] == "rgb(255, 224, 138)"
+
+
+def test_a_labelled_passage_says_what_can_be_deduced_by_colour_and_by_tag():
+    text = "the 7 Orvian <b>"
+    kinds = ((0, 3, "trivial"), (4, 5, "sum"), (6, 12, "irreducible"), (13, 16, "east_inverse"))
+    page = Page(labelled(Passage("p", "", text, 4, kinds)))
+    assert page.text.split() == text.split() and [tag for tag in page.tags if tag in "bismall"] == ["b", "small", "i"]
+
+
+def test_masks_of_a_step_with_how_often_they_were_found():
+    table = masks_of(synthetic.episodes()).set_index("mask")
+    assert table["found by"].to_dict() == {"Friday": 0.5, "7": 0.25, "the": 1.0, "Orvian": 0.0}
+    assert table["reward"].to_dict() == {"Friday": 0.5, "7": 0.75, "the": 0.0, "Orvian": 0.0}
+    alone = masks_of(synthetic.episodes(objective="random_span"))
+    assert alone.columns.tolist() == ["mask", "found by"] and len(alone) == 4

@@ -20,12 +20,14 @@ from pzlib.studies.tables import (
     follow_on_table,
     main_table,
     overview_table,
+    per_step,
     rank_correlation,
     readme_tables,
     refresh,
     seconds_used,
     side_by_side,
     side_table,
+    verdict_shares,
 )
 
 # accuracy after the run, by objective, seed and task; before it, all are 0.5
@@ -277,3 +279,14 @@ def test_a_run_beside_the_stored_seeds():
     assert table.loc["this run", ["runs", "general"]].tolist() == [1, "75.0"] and table.loc["this run", "math"] == "–"
     stored = table.loc["Supervised fine-tuning, stored"]
     assert stored["runs"] == 5 and stored["general"].count("[") == 1
+
+
+def test_verdicts_of_the_first_and_last_fifth_and_means_of_a_step():
+    rows = pd.DataFrame({"run_id": "a", "arm": "rlvr", "step": range(10, 101, 10), "tokens_prompt": 3.0})
+    rows = rows.assign(tokens_completion=1.0, seconds=2.0, rows_trained=5.0)
+    rows["verdict/right"], rows["verdict/no answer"] = [0.25] * 2 + [0.5] * 6 + [1.0] * 2, [0.5, None] * 5
+    shares = verdict_shares(rows)
+    assert shares.index.tolist() == [("rlvr", "first fifth"), ("rlvr", "last fifth")]
+    assert shares.to_dict("list") == {"right": [0.25, 1.0], "no answer": [0.25, 0.25]}
+    costs = {"tokens per step": 4.0, "seconds per step": 2.0, "rows trained per step": 5.0}
+    assert per_step(rows).loc["rlvr"].to_dict() == costs
