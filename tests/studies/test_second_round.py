@@ -159,6 +159,7 @@ def test_the_round_is_made_in_order_and_stops_before_it_costs_too_much(home, mon
 
 def test_no_run_is_made_at_a_rate_that_its_sweep_may_still_change(home, monkeypatch, capsys):
     monkeypatch.setattr(studies, "best_rate", lambda name: 1e-4)
+    monkeypatch.setattr(studies.queue, "play", lambda *_, **__: {})
     line = "pretrainzero: its learning rate is the first round's, 0.0001, as its sweep is not finished; `pzlib sweep"
     with pytest.raises(ValueError, match=f"learning_rate: {line} --tier mini2` finishes it"):
         studies.open("mask_rule", "mini2", jobs=1)
