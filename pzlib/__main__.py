@@ -55,7 +55,7 @@ def main(argv=None):
         with _terminable():
             return call()
     except KeyboardInterrupt as stop:
-        print(str(stop) or "interrupted; the same command goes on from here", file=sys.stderr)
+        print(str(stop) or "interrupted; run the same command again to go on", file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)

@@ -39,12 +39,12 @@ def given(kind, text, metavar=None, *aliases):
 
 
 PAIRS, AXES = UseAppendAction[tuple[tuple[str, str], ...]], UseAppendAction[tuple[tuple[str, ...], ...]]
-NOTEBOOK = Positional[given(str, "its path, its name or the number it begins with", "NOTEBOOK")]
-SHARED = given(PAIRS, "a setting of all runs and its value; once for each", "NAME VALUE", "-p")
-SEEDS = given(tuple[str, ...], "seeds, and ranges of them such as 0-4 (default: the study's)", "SEED ...")
-JOBS = given(int, "runs at a time; they share the cores")
-TABLES = given(Path | None, "folder of the tables (default: data/results)", "PATH")
-MODEL = "a run id (id@step for a model it kept), a folder or a hub name"
+NOTEBOOK = Positional[given(str, "its path, its name or its number", "NOTEBOOK")]
+SHARED = given(PAIRS, "give every run this setting; repeat for more", "NAME VALUE", "-p")
+SEEDS = given(tuple[str, ...], "seeds, or ranges such as 0-4 (default: those of the study)", "SEED ...")
+JOBS = given(int, "how many runs at a time; they share the cores")
+TABLES = given(Path | None, "folder with the tables (default: data/results)", "PATH")
+MODEL = "a run id (RUN_ID@STEP for a model that the run kept), a folder or a hub name"
 
 
 def output(text):
@@ -54,8 +54,8 @@ def output(text):
 @command("pzlib run 04 -p tier mini -p seed 2")
 def run(
     notebook: NOTEBOOK, /,
-    parameter: given(PAIRS, "a parameter of the notebook and its value; once for each", "NAME VALUE", "-p") = (),
-    output: output("where the executed copy goes, if not to its run") = None,
+    parameter: given(PAIRS, "give the notebook this parameter; repeat for more", "NAME VALUE", "-p") = (),
+    output: output("where to write the executed copy (default: the folder of its run)") = None,
 ):  # fmt: skip
     """Execute a notebook, and keep the executed copy with its run."""
     from tempfile import TemporaryDirectory
@@ -79,12 +79,12 @@ def run(
 @command("pzlib batch 04 -p objective pretrainzero random_span --seeds 0-4")
 def batch(
     notebook: NOTEBOOK, /,
-    parameter: given(AXES, "a parameter and all its values; once for each", "NAME VALUE ...", "-p") = (),
-    seeds: given(tuple[str, ...], "seeds, and ranges of them such as 0-4", "SEED ...") = (),
-    jobs: given(int | None, "how many at a time (default: one per GPU, without any 2; on a cluster all)", "INT") = None,
-    gpus: given(int | None, "GPUs of each job (default: 1 where there are any)", "INT") = None,
+    parameter: given(AXES, "a parameter and all its values; repeat for more", "NAME VALUE ...", "-p") = (),
+    seeds: given(tuple[str, ...], "seeds, or ranges such as 0-4", "SEED ...") = (),
+    jobs: given(int | None, "how many at a time (default: one per GPU, else 2; all on a cluster)", "INT") = None,
+    gpus: given(int | None, "GPUs for each job (default: 1 if there are GPUs)", "INT") = None,
     address: given(str | None, "a Ray cluster that this machine belongs to, or auto", "HOST:PORT") = None,
-    output: output("folder of the executed notebooks and their records") = None,
+    output: output("folder for the executed notebooks and their records") = None,
 ):  # fmt: skip
     """Execute a notebook for every combination of parameters, here or on a Ray cluster."""
     from pzlib.headless import find
@@ -95,18 +95,18 @@ def batch(
 
 @command("pzlib study collapse --plan")
 def study(
-    names: Positional[given(tuple[str, ...], "names of studies; without any they are listed", "STUDY ...")] = (),
-    core: given(bool, "the studies of `make mini`") = False,
-    all: given(bool, "every study, as `make mini-all`") = False,
-    plan: given(bool, "only say how many runs there are and how long they take") = False,
-    tier: given(Literal[*TIERS], "size of the runs") = "mini",
+    names: Positional[given(tuple[str, ...], "which studies to run", "STUDY ...")] = (),
+    core: given(bool, "run the studies of `make mini`") = False,
+    all: given(bool, "run every study, as `make mini-all` does") = False,
+    plan: given(bool, "only print how many runs there are and how long they take") = False,
+    tier: given(Literal[*TIERS], "the size of the runs") = "mini",
     seeds: SEEDS = (),
     jobs: JOBS = 2,
     address: given(str | None, "a Ray cluster that this machine belongs to, or auto", "HOST:PORT") = None,
     parameter: SHARED = (),
 ):
-    """Train the runs of one or more studies that are not stored yet; `study second` makes the whole second round."""
-    from pzlib.studies import leaving_out, queue, runs_of, starts_of
+    """Train the runs of studies that are not stored yet; `pzlib study second` makes the whole second round."""
+    from pzlib.studies import leaving_out, queue, refuse_unswept, runs_of, starts_of, unswept
     from pzlib.studies.boxes import shown_by
     from pzlib.studies.records import STUDIES
 
@@ -118,15 +118,16 @@ def study(
             return 0
         return _failed(second.play(jobs))
 
-    names = list(dict.fromkeys([*(n for n, record in STUDIES.items() if all or (core and record.core)), *names]))
+    names = list(dict.fromkeys([*(name for name, own in STUDIES.items() if all or core and own.core), *names]))
     if not names:
         raise ValueError(f"study: name one or more of {', '.join(STUDIES)}, or give --core or --all")
     print(leaving_out(names, tier), end="")
     of = {"tier": tier, "seeds": seeds_of(seeds), "settings": shared_by(parameter)}
     runs, starts = runs_of(names, **of), starts_of(names, **of)
     if plan:
-        print(queue.plan(runs, jobs, starts=starts))
+        print(unswept(names, tier) + queue.plan(runs, jobs, starts=starts))
         return 0
+    refuse_unswept(names, tier)
     code = _failed(queue.play(runs, jobs, starts=starts, address=address))
     print(shown_by(names))
     return code
@@ -146,8 +147,8 @@ def seeds_of(words):
 
 
 @command("pzlib sweep --tier mini2")
-def sweep(tier: given(Literal["mini", "mini2"], "mini2: on validation questions, widened") = "mini", jobs: JOBS = 2):
-    """Train the learning-rate sweep of every method, into the folder sweep of the tier's results."""
+def sweep(tier: given(Literal["mini", "mini2"], "at mini2, rates are added as needed") = "mini", jobs: JOBS = 2):
+    """Train the learning-rate sweep of every method. Its tables go to `sweep` in the tier's results."""
     from pzlib.studies import queue, sweeps
     from pzlib.studies.second.sweeps import widen
 
@@ -166,36 +167,38 @@ def _failed(found):
 @command("pzlib evaluate RUN_ID --tasks math500 gsm8k --against Qwen/Qwen3-0.6B-Base")
 def evaluate(
     model: Positional[given(str, MODEL, "MODEL")], /,
-    items: given(int, "questions of each TinyBench task, without --tasks") = 64,
+    items: given(int, "questions per TinyBench task") = 64,
     tasks: given(
-        tuple[str, ...], "benchmarks, or all: the papers' ten; with --along also next_tokens, of text that the run "
-        "does not read; what follows belongs to them", "TASK ...",
+        tuple[str, ...], "ask these benchmarks, or all (the papers' ten); next_tokens, with --along, asks for those of "
+        "text that the run does not read", "TASK ...",
     ) = (),
-    data: given(UseAppendAction[tuple[str, ...]], "local files instead of the hub's sets", "FOLDER|TASK=FILE") = (),
-    prompts: given(str, "boxed (zero-shot), stock (few-shot, where there is one) or tiny") = "boxed",
-    chat: given(bool, "put prompts into the tokenizer's chat template") = False,
-    samples: given(int | None, "answers to each question (default: 32 for AIME and AMC, else 1)", "INT") = None,
-    temperature: given(float | None, "of sampling (default: 1 with several samples, else 0)", "FLOAT") = None,
-    max_tokens: given(int, "longest answer") = 8192,
-    limit: given(int | None, "only the first so many questions of each benchmark", "INT") = None,
-    seed: given(int, "of the sampled answers") = 0,
-    batch: given(int, "answers at once, with the backend hf") = 16,
-    backend: given(str, "hf, own (this library's sampler), or vllm where it is installed") = "hf",
-    random_option: given(bool, "a random letter where an answer gives none, as the papers do; counted") = False,
-    against: given(str | None, "a second model, to evaluate and compare", "MODEL") = None,
-    along: given(bool, "of a run, or of all of a study: start, kept models and end; scores are rows of runs") = False,
-    tier: given(Literal[*TIERS], "of the study's runs, with --along") = "paper",
+    data: given(UseAppendAction[tuple[str, ...]], "read local files, not hub data sets", "FOLDER|TASK=FILE") = (),
+    prompts: given(str, "boxed (zero-shot), stock (few-shot where there are examples) or tiny") = "boxed",
+    chat: given(bool, "wrap prompts in the tokenizer's chat template") = False,
+    samples: given(int | None, "answers per question (default: 32 for AIME and AMC, else 1)", "INT") = None,
+    temperature: given(float | None, "sampling temperature (default: 1 with several samples, else 0)", "FLOAT") = None,
+    max_tokens: given(int, "longest answer, in tokens") = 8192,
+    limit: given(int | None, "ask only the first questions of each benchmark", "INT") = None,
+    seed: given(int, "random seed of the sampled answers") = 0,
+    batch: given(int, "answers at a time, with the backend hf") = 16,
+    backend: given(str, "hf, own (this library's sampler) or vllm, if it is installed") = "hf",
+    random_option: given(bool, "where an answer has no letter, take a random one, as the papers do") = False,
+    against: given(str | None, "also evaluate this model, and compare the two", "MODEL") = None,
+    along: given(bool, "score a run, or all runs of a study, along training: start, kept models, end") = False,
+    tier: given(Literal[*TIERS], "the tier of the study's runs, with --along") = "paper",
     parameter: SHARED = (),
-    jobs: given(int, "with --along: models at a time, one a GPU where there are any") = 1,
-    output: output("folder for the evaluations instead of data/evaluations") = None,
+    jobs: given(int, "how many models at a time with --along, one per GPU") = 1,
+    output: output("folder for the evaluations (default: data/evaluations)") = None,
 ):  # fmt: skip
-    """Ask a model TinyBench's questions, or those of benchmarks."""
+    """Score a model: on TinyBench and masked words or, with --tasks, on benchmarks, which all other options are for."""
     asked = locals()
     if not tasks and not along:
         plain = inspect.signature(evaluate).parameters
         for name in asked.keys() - {"model", "items"}:
             if asked[name] != plain[name].default:
                 raise ValueError(f"{name.replace('_', '-')}: belongs to benchmarks; name some with --tasks")
+        if items < 1:
+            raise ValueError(f"items: must be at least 1, got {items}")
         from pzlib.evaluation.small_world import described
 
         print(described(Run(model=model, eval_items=items)))
@@ -231,9 +234,9 @@ def evaluate(
 
 @command("pzlib compare RUN_ID tinybase")
 def compare(
-    ours: Positional[given(str, "a folder that `evaluate` made, or its name under data/evaluations", "OURS")],
-    theirs: Positional[given(str, "another one", "THEIRS")], /,
-    tasks: given(tuple[str, ...], "only these of the benchmarks that are in both", "TASK ...") = (),
+    ours: Positional[given(str, "a folder that `pzlib evaluate` wrote, or its name under data/evaluations", "OURS")],
+    theirs: Positional[given(str, "the one to compare it with", "THEIRS")], /,
+    tasks: given(tuple[str, ...], "compare only these benchmarks", "TASK ...") = (),
 ):  # fmt: skip
     """Compare two stored evaluations, question by question."""
     from pzlib.evaluation.benchmarks import chosen
@@ -254,13 +257,13 @@ def _compared(ours, theirs, tasks):
 @command("pzlib gate Qwen/Qwen3-0.6B-Base --corpus my_text.jsonl --tier gpu")
 def gate(
     model: Positional[given(str, MODEL, "MODEL")], /,
-    corpus: given(str | None, "a file, a folder or a hub name (default: the tier's text)", "TEXT") = None,
-    tier: given(Literal[*TIERS], "whose lengths and prompts are used") = "gpu",
-    passages: given(int, "that are played under each rule") = 8,
-    parameter: given(PAIRS, "a setting of the run and its value; once for each", "NAME VALUE", "-p") = (),
+    corpus: given(str | None, "its text: a file, a folder or a hub name (default: the tier's)", "TEXT") = None,
+    tier: given(Literal[*TIERS], "the tier whose lengths and prompts are used") = "gpu",
+    passages: given(int, "passages to play under each rule") = 8,
+    parameter: given(PAIRS, "give the run this setting; repeat for more", "NAME VALUE", "-p") = (),
     results: TABLES = None,
 ):  # fmt: skip
-    """Can a model play at all? A few passages under every rule, with bounds and remedies, before anything is paid."""
+    """Check in minutes whether a model can play at all: a few passages under every rule, with bounds and remedies."""
     from pzlib.evaluation.gate import gate
     from pzlib.studies.results import keep_gate
 
@@ -274,11 +277,11 @@ def gate(
 @command("pzlib probe RUN_ID --items 64")
 def probe(
     run: Positional[given(str, "the id of a finished run", "RUN")], /,
-    items: given(int, "held-out passages or problems that are asked of") = 64,
-    samples: given(int, "answers to each question") = 4,
+    items: given(int, "held-out passages or problems to ask about") = 64,
+    samples: given(int, "answers per question") = 4,
     results: TABLES = None,
 ):  # fmt: skip
-    """Does a run's reasoning do anything? Replace it by another item's, by blanks, by a generic one."""
+    """Check whether a run's reasoning does anything: replace it by another item's, by blanks, by a generic sentence."""
     from pzlib.studies.results import collect_probes
     from pzlib.studies.tables import probe_table
 
@@ -290,13 +293,13 @@ def probe(
 def serve(
     model: Positional[given(str, f"the model that the run starts from: {MODEL}", "MODEL")], /,
     dtype: given(Literal[*Run.choices("dtype")], "the run's dtype") = "bfloat16",
-    length: given(int, "tokens of prompt and completion together") = 8192,
-    host: given(str, "address to listen at; any but loopback needs a token of yours in VLLM_API_KEY") = "127.0.0.1",
-    port: given(int, "port to listen at") = 8000,
-    memory: given(float, "share of a GPU's memory") = 0.9,
-    gpus: given(int, "GPUs that share the model") = 1,
+    length: given(int, "longest prompt and completion together, in tokens") = 8192,
+    host: given(str, "address to listen on; any but loopback needs your own token in VLLM_API_KEY") = "127.0.0.1",
+    port: given(int, "port to listen on") = 8000,
+    memory: given(float, "share of each GPU's memory to use") = 0.9,
+    gpus: given(int, "how many GPUs share the model") = 1,
 ):  # fmt: skip
-    """Serve a model by vLLM to runs with vllm_mode server, on a GPU of its own."""
+    """Serve a model with vLLM, on GPUs of its own, to runs with `vllm_mode server`."""
     from pzlib.engine.vllm import serve
 
     return serve(Run(model=model).model_source, dtype, length, host, port, memory, gpus)
@@ -304,15 +307,15 @@ def serve(
 
 @command("pzlib plan --tier paper --model Qwen/Qwen3-8B-Base -p use_vllm true -p processes 8")
 def plan(
-    tier: given(Literal[*TIERS], "size of the run; every other setting is the tier's") = "paper",
+    tier: given(Literal[*TIERS], "the tier, which gives every setting that is not given") = "paper",
     model: given(str | None, f"{MODEL}; only its config.json is read", "MODEL") = None,
     objective: given(Literal[*Run.choices("objective")], "the method") = "pretrainzero",
-    gpus: given(int | None, "GPUs of that hardware (default: 8 at paper, else 1)", "INT") = None,
-    hardware: given(str | None, "h100-80gb, a100-80gb, rtx4090-24gb, ...; cpu is this machine", "NAME") = None,
-    prompt_tokens: given(int | None, "mean length of a prompt (default: half of the most)", "INT") = None,
-    completion_tokens: given(int | None, "and of a completion (default: a quarter of the most)", "INT") = None,
-    mfu: given(float, "share of peak arithmetic that training reaches") = 0.35,
-    parameter: given(PAIRS, "a setting of the run and its value; once for each", "NAME VALUE", "-p") = (),
+    gpus: given(int | None, "how many GPUs (default: 8 at paper, else 1)", "INT") = None,
+    hardware: given(str | None, "kind of GPU, such as h100-80gb or rtx4090-24gb, or cpu (this machine)", "NAME") = None,
+    prompt_tokens: given(int | None, "mean prompt length (default: half of the maximum)", "INT") = None,
+    completion_tokens: given(int | None, "mean completion length (default: a quarter of the maximum)", "INT") = None,
+    mfu: given(float, "share of the peak FLOP/s that training reaches") = 0.35,
+    parameter: given(PAIRS, "give the run this setting; repeat for more", "NAME VALUE", "-p") = (),
 ):
     """Estimate memory, FLOPs and hours of a run."""
     from pzlib.engine.plan import plan
@@ -339,28 +342,24 @@ def run_of(pairs, **apart):
 def export(
     run: Positional[given(str, "the id of a finished run", "RUN")], /,
     output: output("folder of the export (default: data/exports/RUN)") = None,
-    push: given(str | None, "then upload it to the Hugging Face hub under this name", "OWNER/NAME") = None,
-    public: given(bool, "an upload that everybody may see; without it, only its owner may") = False,
+    push: given(str | None, "also upload it to the Hugging Face hub, under this name", "OWNER/NAME") = None,
+    public: given(bool, "make the upload public (default: only its owner can see it)") = False,
 ):
     """Write a finished run's model, settings, scores and model card into a folder that the hub takes."""
-    from pzlib.export import export
+    from pzlib.export import export, upload
 
     if public and not push:
         raise ValueError("public: nothing is uploaded; give --push OWNER/NAME too, or leave --public out")
     folder = export(run, output)
     print(f"model, settings and card: {folder}")
     if push:
-        from huggingface_hub import HfApi
-
-        hub = HfApi()
-        hub.create_repo(push, private=not public, exist_ok=True)
-        print(f"uploaded: {hub.upload_folder(repo_id=push, folder_path=folder)}")
+        print(f"uploaded: {upload(folder, push, public)}")
     return 0
 
 
 @command("pzlib results")
 def results(
-    runs: given(Path | None, "folder of run folders (default: data/runs)", "PATH") = None, results: TABLES = None
+    runs: given(Path | None, "folder with run folders (default: data/runs)", "PATH") = None, results: TABLES = None
 ):
     """Collect finished runs into the tables of data/results."""
     from pzlib.studies.results import collect
@@ -372,10 +371,10 @@ def results(
 
 @command("pzlib figures")
 def figures(
-    output: output("folder of the figures (default: figures, with --papers figures/papers)") = None,
-    tier: given(Literal[*TIERS], "whose results are drawn; the README's tables are those of mini") = "mini",
+    output: output("folder for the figures (default: figures; with --papers figures/papers)") = None,
+    tier: given(Literal[*TIERS], "the tier whose results are drawn; the README's tables are those of mini") = "mini",
     results: TABLES = None,
-    papers: given(bool, "the papers' figures and tables beside ours instead, and where their rows come from") = False,
+    papers: given(bool, "draw the papers' figures and tables beside ours, and list what makes their rows") = False,
     parameter: SHARED = (),
 ):
     """Draw every figure again from the tables of data/results, and write the README's tables."""

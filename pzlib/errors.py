@@ -5,6 +5,10 @@ import ast
 import difflib
 
 
+class NothingToDraw(ValueError):
+    """Rows are there, but hold nothing of what is asked for: a line says so, where another ValueError is a fault."""
+
+
 def near_names(name, known):
     """Words that help after an unknown name: its nearest known ones, or else all of them.
 

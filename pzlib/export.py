@@ -45,6 +45,15 @@ def export(run_id: str, output: Path | None = None) -> Path:
     return target
 
 
+def upload(folder, name, public=False):
+    """Put an export on the Hugging Face hub as `name`, private unless `public`; returns its address."""
+    from huggingface_hub import HfApi
+
+    hub = HfApi()
+    hub.create_repo(name, private=not public, exist_ok=True)
+    return hub.upload_folder(repo_id=name, folder_path=folder)
+
+
 def card(folder: RunFolder) -> str:
     """The model card of a finished run, as Markdown with the hub's header."""
     params = folder.params()

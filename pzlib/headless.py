@@ -19,7 +19,7 @@ from rich.live import Live
 from rich.text import Text
 
 from pzlib.errors import duration, fitted, near_names, parse_value, refuse_unknown, typed
-from pzlib.paths import REPO, locate, misspelt, root
+from pzlib.paths import REPO, locate, misspelt, of_hub, root
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder, write_atomic
 
@@ -27,6 +27,7 @@ ANNOUNCE = "PZLIB_ANNOUNCE"  # names the file in which a notebook says which run
 SETTINGS = Run.__dataclass_fields__
 # Parameters that name something to be read: a path, a run, a hub name; and how a name ends that can only be a file's.
 READ = ("model", "against", "real_model", "entropy_model", "corpus", "real_corpus", "solutions", "transcripts", "data")
+MODELS = ("model", "against", "real_model")  # of these, what can only be a hub name
 REST = "settings"  # the parameter, a dict, in which a notebook takes every further setting of a Run
 FILES = (".jsonl", ".json", ".csv", ".parquet", ".txt", ".tex", ".xml", ".bz2", ".gz")
 
@@ -131,6 +132,8 @@ def checked(path, parameters):
             wrong = misspelt(value) or (f"there is no file {value}" if value.lower().endswith(FILES) else None)
             if wrong:
                 raise FileNotFoundError(f"{name}: {wrong}")
+            if name in MODELS and Run(model=value).model_source == value:
+                of_hub(value, name)
     settings = {name: default for name, (default, _) in known.items()} | values
     rest = settings.get(REST) if isinstance(settings.get(REST), dict) else {}
     further = [name for name in SETTINGS if name not in known]
@@ -159,7 +162,7 @@ class Pace:
         self._step, self._seen = None, deque(maxlen=20)  # (step, time) of each step that was seen to end
 
     def left(self, step, steps, now=None):
-        """Seconds from `now` until `steps`, at the latest step `step`; never below 0, None where nothing tells."""
+        """Seconds from `now` until `steps`, at the latest step `step`; never below 0, None where it is not known."""
         now = time.monotonic() if now is None else now
         if self._step is None or step < self._step:
             self._seen.clear()

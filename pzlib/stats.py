@@ -122,7 +122,7 @@ def stratified_t(
 ) -> dict:
     """Whether runs from several bases differ from 0 by Student's t: {"difference", "interval", "p", "n", "df"}.
 
-    differences: one a run, such as its score minus its base's; strata: the base of each (None: all one); errors: the
+    differences: one per run, such as its score minus its base's; strata: the base of each (None: all one); errors: the
     standard error that all runs of a base share, such as its own score's by sampling (None: 0). difference: the mean
     over bases of their means; its variance is, over S bases, the mean of s² / n_b + error_b², divided by S, with s²
     pooled within bases. The degrees of freedom are Welch and Satterthwaite's, an error being taken as known. So it
@@ -141,7 +141,7 @@ def stratified_t(
     groups = {label: [i for i in range(n) if labels[i] == label] for label in dict.fromkeys(labels)}
     free, S = n - len(groups), len(groups)
     if not free:
-        raise ValueError("differences: no two are of one base, so nothing tells how far runs differ; give more seeds")
+        raise ValueError("differences: no two are of one base, so it is not known how far runs differ; give more seeds")
     if any(np.ptp(shared[own]) > 1e-9 for own in groups.values()):
         raise ValueError("errors: differ within a base; give the one of its score to each of its runs")
     means = np.array([sample[own].mean() for own in groups.values()])

@@ -135,3 +135,20 @@ def test_the_readme_names_every_method():
     text = (REPO / "README.md").read_text()
     assert [method.name for method in METHODS if f"`{method.name}`" not in text and method.name != "rlvr"] == []
     assert 'objective="rlvr"' in text
+
+
+def prose(text):
+    """The sentences of a markdown text: without code, tables, headings and pictures."""
+    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    lines = [line for line in text.splitlines() if not line.startswith(("|", "#", "!"))]
+    text = re.sub(r"\]\([^)]*\)|[\[*`]", "", re.sub(r"^\* ", "\n\n", "\n".join(lines), flags=re.MULTILINE))
+    paragraphs = (" ".join(own.split()) for own in text.split("\n\n") if own.strip())
+    return [one for own in paragraphs for one in re.split(r"(?<=[.!?:]) (?=[A-Z])", own)]
+
+
+def test_the_readme_begins_with_its_commands_and_is_short():
+    text = re.sub(r"<!-- (\w+):.*?<!-- end of \1 -->", "", (REPO / "README.md").read_text(), flags=re.DOTALL)
+    assert len(text.partition("```")[0].split()) <= 60
+    lengths = [len(sentence.split()) for sentence in prose(text)]
+    assert sum(lengths) < 900 and sum(lengths) / len(lengths) < 18 and max(lengths) <= 40
+    assert text.count("*not run*") == 1 and (REPO / "docs/loop.svg").is_file() and "docs/loop.svg" in text

@@ -170,13 +170,22 @@ def test_values_and_paths_are_refused_before_a_kernel_starts(notebook, monkeypat
     "pair",
     [
         ("max_tokens", "4"),  # of another thing than a Run's passages, whose least length it would be below
-        ("model", "Qwen/Qwen3-4B-Base"), ("model", "data/tinybase"), ("model", "gpt2"), ("transcripts", ""),
+        ("model", "data/tinybase"), ("transcripts", ""),
         ("output", "new.jsonl"),  # it is written, not read
         ("learning_rate", "none"),
     ],
 )  # fmt: skip
 def test_values_that_may_be_right_are_let_through(notebook, pair):
     assert parse_parameters(notebook(parameters=SETTINGS), [pair])
+
+
+def test_a_hub_name_is_looked_up_before_a_kernel_starts(notebook, monkeypatch, home):
+    with pytest.raises(FileNotFoundError, match="model: cannot load 'gpt2': not a folder or run here"):
+        parse_parameters(notebook(parameters=SETTINGS), [("model", "gpt2")])
+    (home / "data/runs/mine/model").mkdir(parents=True)
+    assert parse_parameters(notebook(parameters=SETTINGS), [("model", "mine")])
+    monkeypatch.setattr("pzlib.headless.of_hub", lambda *_: None)
+    assert parse_parameters(notebook(parameters=SETTINGS), [("model", "Qwen/Qwen3-4B-Base")])
 
 
 def test_a_cell_error_is_a_failure_that_names_the_cell(notebook, home, capsys):
@@ -193,7 +202,7 @@ def test_a_killed_kernel_is_a_failure_and_the_copy_says_so(notebook, home, capsy
     assert run_notebook(path) == 1
     said = capsys.readouterr().err
     assert "cell 3: the kernel died" in said
-    assert "run mine was interrupted at step 4 of 12; the same command goes on from step 0" in said
+    assert "run mine was interrupted at step 4 of 12; run it again to resume from step 0" in said
     *_, killed, after = nbformat.read(home / "data/runs/mine/study.ipynb", as_version=4).cells
     assert killed.metadata.papermill.status == "failed"
     assert killed.outputs[-1].output_type == "error"

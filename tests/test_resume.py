@@ -217,7 +217,7 @@ def test_an_interrupted_run_is_resumable_and_the_line_says_from_where(settings):
         return []
 
     again = False
-    with pytest.raises(Interrupted, match="interrupted at step [56] of 8; the same command goes on from step 3$"):
+    with pytest.raises(Interrupted, match="interrupted at step [56] of 8; run it again to resume from step 3$"):
         train(run, evaluate=evaluate)
     status = RunFolder(run.folder).status()
     assert (status["state"], status["error"]) == ("resumable", None)

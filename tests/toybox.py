@@ -211,6 +211,8 @@ def store(tier):
         key = {"run_id": run.run_id, "objective": run.objective, "tier": tier, "seed": 0}
         trained = training((run.objective,), seeds=1, steps=4, tier=tier, group=run.group)
         counted = {"rows_trained": 4.0, "tokens_prompt": 900.0, "tokens_completion": 100.0}  # of every method's runs
+        if run.objective == "rlp":
+            counted |= {"thought/empty": 0.5, "thought/naming": 0.1, "predictor/parsed": 1.0}
         absent = {name: value for name, value in counted.items() if name not in trained}
         tables["training"].append(trained.assign(run_id=run.run_id, **absent))
         tables["tinybench"].append(pd.DataFrame(made_up(run.run_id, 4)).assign(**key))

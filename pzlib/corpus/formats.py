@@ -20,7 +20,7 @@ from typing import NamedTuple
 from pzlib.corpus import tex, wiki
 from pzlib.corpus.cutting import blocks, lines, whole
 from pzlib.errors import near_names
-from pzlib.paths import misspelt
+from pzlib.paths import hub_answers, misspelt
 
 SHUFFLE_BUFFER = 10_000  # rows of a hub stream that are mixed before the first is taken
 _OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
@@ -273,14 +273,15 @@ def _hub(name: str, field: str, split: str, config: str | None, seed: int | None
     import datasets
 
     repository, _, inline = name.partition(":")
+    hub_answers()
     try:
         found = datasets.load_dataset(repository, config or inline or None, split=split, streaming=seed is not None)
         if seed is not None:
             found = found.shuffle(seed=seed, buffer_size=SHUFFLE_BUFFER)
         yield from _numbered(found, f"hub data set {name}")
     except (OSError, ValueError) as error:  # no network, no such name, a config or split to be chosen
-        told = f"{field}: {repository!r} is no file here, as a hub data set unreadable ({error})"
-        raise ValueError(f"{told}; check name, network, `split` and the config, as in name:config") from error
+        why = f"{field}: {repository!r} is not a file here, and cannot be read as a data set of the hub ({error})"
+        raise ValueError(f"{why}; check name, network, `split` and the config, as in name:config") from error
 
 
 def _numbered(items: Iterable, where: str | Path) -> Iterator[Row]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pzlib.errors import near_names
-from pzlib.paths import REPO
+from pzlib.paths import REPO, of_hub
 
 GiB = 2**30
 SHIPPED = REPO / "data/paper/models.json"  # of the papers' models, so that nothing need be fetched
@@ -168,15 +168,10 @@ class Architecture:
         if Path(model).is_dir() and not file.is_file():
             raise FileNotFoundError(f"model: {model} holds no config.json; give a folder that save_pretrained wrote")
         if not file.is_file():
-            from huggingface_hub import hf_hub_download
-
             try:
-                file = Path(hf_hub_download(model, "config.json"))
-            except Exception as error:  # offline, no such name, a gated one: the hub has a class for each
-                raise FileNotFoundError(
-                    f"model: {model!r} is not a folder here, and its config.json cannot be fetched from the hub "
-                    f"({type(error).__name__}); check the name and the network. Shipped: {', '.join(shipped)}"
-                ) from error
+                file = of_hub(model)
+            except FileNotFoundError as error:
+                raise FileNotFoundError(f"{error}. Without it: {', '.join(shipped)}") from error
         return cls.from_config(json.loads(file.read_text()), model)
 
     @classmethod

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from transformers.utils import logging as transformers_logging
 
-from pzlib.paths import misspelt, root
+from pzlib.paths import misspelt, of_hub, root
 
 # No news here: TRL's warning of rows without a reward (fillers of illegal masks and dead groups), transformers' of file
 # times, by which it would order checkpoints, and that of a head which a checkpoint lacks because it is the embedding.
@@ -137,6 +137,8 @@ def from_source(source, name=None, dtype=torch.float32, **place):
     name, trusted = name or source, {"trust_remote_code": False, **place}
     if not Path(source).exists() and misspelt(name):
         raise FileNotFoundError(f"model: cannot load {name!r}: {_remedy(name, source)}")
+    if not Path(source).exists() and not Path(source).is_absolute():
+        of_hub(name)
     base = base_of(source)
     # transformers makes up an empty tokenizer of the model's type where there are no files of one
     if Path(source).is_dir() and not any(file for files in TOKENIZER_FILES for file in Path(source).glob(files)):
@@ -176,7 +178,7 @@ def _remedy(name, source):
         found = [*here.parent.glob("model*"), *here.parent.glob("checkpoints/checkpoint-*")]
         kept = sorted(path.name for path in found if path.suffix != ".part")
         return f"the run keeps {', '.join(kept) or 'no model yet; finish it first'}"
-    return misspelt(name) or "is it written rightly, and is the network up?"
+    return misspelt(name) or "check the name and the network"
 
 
 def fingerprint(model):

@@ -133,7 +133,7 @@ class Plan:
     mfu: float = 0.35  # share of peak arithmetic that training reaches, an assumption
 
     def __str__(self):
-        return "\n\n".join("\n".join(part(self)) for part in (_head, _step, _memory, _verdict))
+        return "\n\n".join("\n".join(part(self)) for part in (_head, _verdict, _step, _memory))
 
     def work(self, prompt=None, completion=None):
         """The Work of a step at these tokens per row, by default the most that the run allows.
@@ -256,7 +256,7 @@ def _verdict(p):
     same, other = changes(p.run, p.arch, p.device)
     yield from (f"does not fit: {words}" for words in found)
     yield from (f"  would fit with: {change}" for change in same)
-    yield from (f"  another run, which would fit: {change}" for change in other)
+    yield from (f"  would fit, but trains otherwise: {change}" for change in other)
     if not same and not other:
         yield "  no change of micro_batch_rows, sampling, sharding, adapters or lengths is enough here"
 

@@ -279,7 +279,7 @@ def launch(run, view=None, evaluate=None):
         if killed or rank:
             reason = f"process {rank} of {run.processes}{' was ' if killed else ': '}{reason}"
         note(reason)
-        raise RuntimeError(f"{reason}; the same command goes on from the last checkpoint")
+        raise RuntimeError(f"{reason}; run it again to resume from the last checkpoint")
     if view is not None:
         view.update(folder, run.steps, run.steps)
     return folder

@@ -43,9 +43,9 @@ def along(
     """Ask every model of a run's `models` the same questions; their scores become rows of the run, for `pzlib results`.
     Returns its comparisons with the start, question by question: step, task, difference, low, high, p, n, sources.
 
-    tasks: by default the curve of the tier's world, at `gpu` and `paper` the fixed tenth of MMLU-Pro. jobs: models at a
-    time, one a GPU where there are any. A benchmark that one model has finished is not asked again, and the base's are
-    asked once for all runs that start from it.
+    tasks: by default the curve of the tier's world, at `gpu` and `paper` the fixed tenth of MMLU-Pro. jobs: how many
+    models at a time, one per GPU. A benchmark that one model has finished is not asked again, and the base's are asked
+    once for all runs that start from it.
     Errors: as `models` and `pzlib.evaluation.scores.evaluate`; RuntimeError where a process of its own failed.
     """
     found = models(run_id)

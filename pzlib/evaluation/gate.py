@@ -98,12 +98,13 @@ def gate(run, passages: int = 8) -> Gate:
     of loading the model and the text.
     """
     from pzlib.engine.models import evaluating, to_ask
+    from pzlib.train import material
 
     if passages < 2:
         raise ValueError(f"passages: {passages} give no interval; take at least 2")
     run = replace(run, objective=SPANS, reward="exact", corpus_limit=passages, use_vllm=False, name="")
     model, tokenizer = to_ask(run)
-    items = run.method.load_items(run, tokenizer)
+    items = material(run, model, tokenizer)[0]
     tables, numbers, tokens, seconds = [], {}, 0, 0.0
     with evaluating(model), arithmetic(model, run):
         for rule in RULES:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pzlib.evaluation.benchmarks import BENCHMARKS, Item, prompt
-from pzlib.paths import sha256
+from pzlib.paths import of_hub, sha256
 from pzlib.run import Run
 
 STYLES, BACKENDS = ("boxed", "stock", "tiny"), ("hf", "own", "vllm")
@@ -116,15 +116,9 @@ def find(name: str) -> Model:
     >>> find("data/tinybase").label
     'tinybase'
     """
-    from transformers.utils import cached_file
-
     source = Run(model=name).model_source
     if not Path(source).is_dir() and not Path(source).is_absolute():
-        try:  # its small config is fetched, or found where it was fetched before, in a folder named by the commit
-            return Model(name.replace("/", "--"), name, Path(cached_file(name, "config.json")).parent.name)
-        except (OSError, ValueError) as error:
-            why = f"model: cannot load {name!r}: no folder and no run here, and the hub does not give it"
-            raise FileNotFoundError(f"{why}; is it written rightly, is the network up?\n{error}") from error
+        return Model(name.replace("/", "--"), name, of_hub(name).parent.name)  # a folder named by the commit
     weights = sorted(Path(source).glob("*.safetensors"))
     if not weights:
         raise FileNotFoundError(f"model: cannot load {name!r}: {source} holds no safetensors file")

@@ -99,6 +99,33 @@ def rows(
             for (task, group, split), found in scored.items()]  # fmt: skip
 
 
+def splits(model, tokenizer, worlds: Sequence[str], min_context: int) -> pd.DataFrame:
+    """What RPT's splits of entropy hold in worlds of ours, 40 passages each: shares of the classes of token, of all
+    positions, and how often the most likely token is right; a row per world and split, and for all positions."""
+    rows, found = [], []
+    for world in worlds:
+        passages = tinywiki.passages(world, 40, seed=-1)
+        for number, (passage, own, places) in enumerate(
+            zip(passages, *token_offsets(tokenizer, [passage.text for passage in passages]), strict=True)
+        ):
+            (nats,) = entropies(model, [own], 16)
+            for place in uncertain(places, nats, min_context, 0.0):
+                target = target_at(passage.text, places, place)
+                end = target.start + len(target.token)
+                kind = next(kind for start, stop, kind in passage.kinds if start < end and target.start < stop)
+                at = Position(target, number, tuple(own), nats[target.first])
+                rows.append({"world": world, "class": tinywiki.kind_class(kind), "nats": at.nats, "position": at})
+    table = pd.DataFrame(rows)
+    asked = table.groupby("world", sort=False)["position"]
+    table["right"] = [right for _, own in asked for right in predicted_directly(model, list(own))]
+    for split, least in ({"all": 0.0} | THRESHOLDS).items():
+        inside = table[table["nats"] >= least].groupby("world")
+        shares = inside["class"].value_counts(normalize=True).unstack(fill_value=0)
+        of_all = {"of all positions": inside.size() / table.groupby("world").size()}
+        found.append(shares.assign(split=split, **of_all, **{"right directly": inside["right"].mean()}))
+    return pd.concat(found).set_index("split", append=True).sort_index(level=0, sort_remaining=False)
+
+
 def next_tokens(
     scorer, tokenizer, texts: Sequence[str], each: int, min_context: int, template: str, version: str = "v0",
     max_tokens: int = MAX_TOKENS, draws: int = 1, ends: Sequence[int] = (),

@@ -215,6 +215,16 @@ def probe(run, model: str, items: int = 64, samples: int = 4, seed: int = 0) -> 
 SAYING = {"tiny": "Think : {} . ", "paper": " {} "}  # a thought that is one word, before its closing tag
 
 
+def gains(run, model, tokenizer, passages) -> pd.DataFrame:
+    """The mean gain of `paid` thoughts and how many there are, by way, for each class of token (of its kind, where the
+    text has no labels)."""
+    of = "class" if any(passage.kinds for passage in passages) else "kind"
+    rows = paid(run, model, tokenizer, passages)
+    found = rows.pivot_table(index=of, columns="way", values="gain", aggfunc=["mean", "count"], sort=False)
+    found["count"] = found["count"].fillna(0).astype(int)
+    return found
+
+
 def paid(run, model, tokenizer, passages, seed: int = 0) -> pd.DataFrame:
     """Gains in nats of thoughts before one random token of each passage: a row a thought.
 

@@ -2,6 +2,7 @@
 Left out: the papers' benchmarks; every method's result, since a world is set by its properties, not by who wins."""
 
 import random
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -68,7 +69,7 @@ def complete(model, tokenizer, prompts: list[str], repeats: int = 1, temperature
 def exam(task: str, items: int, seed: int = 0, version: int = 1, side: str = "test") -> list[Fact]:
     """Up to `items` Facts of a task with different questions; of the second world of a side, see `tinywiki.exam`.
 
-    In the first world the form is held out: what is asked is never a question, but stands in the base's text. In the
+    In the first world the form is held out: what is asked is never a question, but the base's text has it. In the
     second, instances are: those of "test" and of "validation" are in no text that a base or a run reads. Questions of
     one `Fact.instance` belong together in an interval.
 
@@ -140,10 +141,13 @@ def tinybench(
 
 
 def described(run) -> str:
-    """TinyBench of a run's model, as `pzlib evaluate` prints it: a line per task, and the mean of each group."""
-    table = pd.DataFrame(tinybench(*to_ask(run), items=run.eval_items, **world_of(run)))
+    """What a run asks, of its model, as `pzlib evaluate` prints it: a line per task, and the mean of each group."""
+    asked, model = small_world(run.eval_items, **world_of(run)), to_ask(run)
+    print(f"asking {run.eval_items} questions per task, and masked words, four answers each", file=sys.stderr)
+    table = pd.DataFrame(asked.ask(*model, step=0))
     table = table[["task", "group", "n", "correct", "accuracy", "length", "reasoned"]]
     table[["accuracy", "reasoned"]] *= 100
+    table["group"] = table["group"].replace({"spans": "masked words", "other spans": "other words"})
     names = {"accuracy": "accuracy, %", "length": "tokens per answer", "reasoned": "reasoned first, %"}
     lines = [table.rename(columns=names).to_string(index=False, float_format="{:.1f}".format)]
     for group, accuracy in table.groupby("group", sort=False)["accuracy"].mean().items():
@@ -277,7 +281,7 @@ def next_token_entropy(model, tokenizer, name: str, limit: int = 100, seed: int 
 
 
 def places(model, tokenizer, names: Iterable[str], limit: int = 100) -> pd.DataFrame:
-    """Where each world is, in %: positions that are deducible, and of the top fifth by entropy what nothing tells
+    """Where each world is, in %: positions that are deducible, and of the top fifth by entropy what nothing determines
     from the left and what the model gets right without thinking; all positions it gets right."""
     rows = {}
     for name in names:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.patches import Rectangle
 
+from pzlib.errors import NothingToDraw
 from pzlib.figures import forms, style
 from pzlib.figures.forms import MASKED_WORDS, NOT_AT_ZERO, SEEDS, TINYBENCH, TRAINING, Panel, evaluated, explain, lines
 from pzlib.figures.style import METHODS, Picture, grid, marks_of, sheet, styled
@@ -187,7 +188,7 @@ def searching_map(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture:
     rows = evaluated(tinybench)
     cells = metrics.map_differences(rows)
     if cells.empty:
-        raise ValueError("tinybench: no place on the map has two arms with two seeds in common; run the study map")
+        raise NothingToDraw("tinybench: no place on the map has two arms with two seeds in common; run the study map")
     densities, noises = sorted(cells["density"].unique()), sorted(cells["noise"].unique())
     figure, axes = grid(1.5 + 0.62 * len(densities), 1, len(metrics.PAIRS), sharey=True)
     reach = max(cells["difference"].abs().max(), 0.1)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
+from pzlib.errors import NothingToDraw
 from pzlib.figures.style import Mark, Picture, caption, marks_of
 from pzlib.stats import bootstrap_ci, paired_test
 from pzlib.studies.metrics import METRICS, armed, comparable, label_of
@@ -54,7 +55,7 @@ def checked(table: pd.DataFrame, name: str, columns: list[str]) -> pd.DataFrame:
     if absent := [column for column in [*RUN, *columns] if column not in table]:
         raise ValueError(f"{name}: {absent[0]!r} is not a column; it has {sorted(table)}; collect the runs again")
     if table.empty:
-        raise ValueError(f"{name}: no rows; run notebook 04, then `python -m pzlib results`")
+        raise NothingToDraw(f"{name}: no rows; run notebook 04, then `python -m pzlib results`")
     if table["tier"].nunique() > 1:
         raise ValueError(f"{name}: rows of the tiers {', '.join(sorted(table['tier'].unique()))}; give those of one")
     table = armed(table)
@@ -139,7 +140,7 @@ def curve(ax, table: pd.DataFrame, mark: Mark, label: str, line: str = "") -> No
 
 
 def lines(ax, table: pd.DataFrame, panel: Panel, window: int = 1, roles: dict | None = None, x: str = "step") -> None:
-    """The form of curves: one an arm of the panel's column, by step or by the mean over seeds of the column `x`.
+    """The form of curves: one per arm of the panel's column, by step or by the mean over seeds of the column `x`.
 
     roles: {role: its dash}: the predictor's column and those of the other roles, each named in the legend. What an arm
     lacks is left out.

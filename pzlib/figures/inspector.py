@@ -64,6 +64,19 @@ def passage(text: str) -> str:
     return _folded(text, mark(text), ("… " if at else "") + mark(text[at : at + 2 * ENDS]))
 
 
+def labelled(passage) -> str:
+    """A labelled passage as a paragraph of HTML: words to deduce in blue and bold, from both sides only in light blue
+    and italic, words that nothing determines grey and small; the tag says it where colours are lost."""
+    words = []
+    for start, end, kind in passage.kinds:
+        tag, ground = ("i", "#cfe4f3") if kind.endswith("_inverse") else ("b", "#6db3dc")
+        tag, ground = ("small", "#bbbbbb") if kind_class(kind) == "irreducible" else (tag, ground)
+        look = f'style="background-color:{ground};color:#000000" title="{kind}"'
+        word = escaped(passage.text[start:end])
+        words.append(word if kind == "trivial" else f"<{tag} {look}>{word}</{tag}>")
+    return FRAME.format(f"<p>{' '.join(words)}</p>")
+
+
 def completion(text: str) -> str:
     r"""A completion with the box that counts (`prompts.parse_boxed`) marked; of a long one both ends are in sight."""
     answer, whole = parse_boxed(text), escaped(text)
@@ -225,6 +238,10 @@ def _steps_of(folder) -> list[int]:
     return stored
 
 
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
 def inspector(runs: dict, steps: int = 3, passages: int = 2, slider: bool = False) -> str:
     """HTML of what the runs masked: {label: RunFolder}, of each so many steps (first, last, evenly between) and of each
     step its first passages, which is a random choice since passages are shuffled. What is left out is counted.
@@ -247,7 +264,7 @@ def inspector(runs: dict, steps: int = 3, passages: int = 2, slider: bool = Fals
             inner += _step(step, folder.episodes([step]), template, passages, step == shown[0] and not number)
         if slider and len(shown) > 1:
             inner = f"<div data-pzlib-steps>{BAR.format(len(shown) - 1)}{inner}</div>"
-        head = f"<b>{escaped(label)}</b> · {len(stored)} steps stored, {len(shown)} shown"
+        head = f"<b>{escaped(label)}</b> · {_count(len(stored), 'step')} stored, {len(shown)} shown"
         parts.append(_unfolding(head, inner, opened=number == 0))
     return FRAME.format("".join(parts)) + SCRIPT * slider
 
@@ -268,7 +285,7 @@ def _step(step: int, rows: pd.DataFrame, template: Template, limit: int, opened:
     names = list(dict.fromkeys(zip(rows["block"], rows["passage_id"], strict=True)))
     masks = rows[rows["role"] == "generator"]
     predicted = rows[rows["role"] == "predictor"].to_dict("records")
-    head = f"step {step} · {len(names)} passages, {min(limit, len(names))} shown"
+    head = f"step {step} · {_count(len(names), 'passage')}, {min(limit, len(names))} shown"
     if len(masks):
         head += f" · {int(masks['legal'].astype(bool).sum())} of {len(masks)} masks legal"
     if predicted:

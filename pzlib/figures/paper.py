@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from pzlib.errors import NothingToDraw
 from pzlib.evaluation.benchmarks import BENCHMARKS
 from pzlib.figures import forms, style
 from pzlib.figures.forms import NOT_AT_ZERO, SEEDS, TINYBENCH, TRAINING, columns, evaluated, explain, folded, legend_of
@@ -33,7 +34,7 @@ def baselines_beside(tinybench: dict[str, pd.DataFrame], source: str = TINYBENCH
     printed = reported("pretrainzero 1")
     ours = {name: armed(tinybench[name]) for name in SIZES if len(tinybench.get(name, ()))}
     if not ours:
-        raise ValueError("tinybench: no study has rows; run the baselines, then `python -m pzlib results`")
+        raise NothingToDraw("tinybench: no study has rows; run the baselines, then `python -m pzlib results`")
     ours_titles = [f"Ours: {' and '.join(METRICS[part].groups)}" for part in PARTS]
     figure, axes = _two_sides(7.2, [f"Paper, {where}" for where in LIKE], ours_titles)
     for (left, right), (metric, benchmarks) in zip(axes, PARTS.items(), strict=True):
@@ -178,7 +179,7 @@ def _asked(tinybench: pd.DataFrame) -> pd.DataFrame:
     table = evaluated(tinybench, "n")
     table = table[table["group"].isin(list(metrics.WAYS))]
     if table.empty:
-        raise ValueError("tinybench: no run was asked for next tokens, which only runs of objective rpt are")
+        raise NothingToDraw("tinybench: no run was asked for next tokens, which only runs of objective rpt are")
     return table
 
 

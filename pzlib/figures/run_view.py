@@ -187,14 +187,15 @@ def _curves(figure: Picture, places: list, metrics: pd.DataFrame, mark: Mark, ot
         if name == "dead_groups" or name == "reward" and 0 <= ax.dataLim.y0 <= ax.dataLim.y1 <= 1:
             ax.set_ylim(-0.02, 1.02)
         elif name != "reward":  # RLP's rewards are no shares
-            ax.set_ylim(0, None)
+            ax.set_ylim(0, 1.08 * ax.dataLim.y1 if ax.dataLim.y1 > 0 else None)  # whole marks
         ax.set(title=panel.title, xlabel="Step")
         ax.xaxis.get_major_locator().set_params(integer=True, nbins=4)
-        if len(metrics) == 1:
+        if len(metrics) == 1 and not label:
             ax.set_xlim(0, 2 * metrics["step"].iloc[0])
     handles, labels = figure.axes[0].get_legend_handles_labels()
     if labels:
-        figure.legend(handles, labels, loc="upper right", bbox_to_anchor=(1, 1), borderaxespad=0.6, ncols=3)
+        below = 1 - 0.28 / figure.get_size_inches()[1]  # the title has a line of its own
+        figure.legend(handles, labels, loc="upper right", bbox_to_anchor=(1, below), borderaxespad=0.4, ncols=3)
 
 
 @styled
@@ -218,7 +219,7 @@ def run_view(
     """
     if len(metrics) and "step" not in metrics:
         raise ValueError(f"metrics: 'step' is not a column; it has {sorted(metrics.columns)}")
-    width, height, inner = WIDE, 5.6, WIDE - 0.4
+    width, height, inner = WIDE, 5.8, WIDE - 0.4
     figure = Picture(width, height)
     figure.text(0.2 / width, 1 - 0.1 / height, title, fontsize=11, weight="bold", va="top")
     asked = evals is not None and bool(set(GROUPS) & set(evals["group"]))

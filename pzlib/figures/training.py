@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 
+from pzlib.errors import NothingToDraw
 from pzlib.figures import forms
 from pzlib.figures.forms import TRAINING, Panel, along, by_arm, checked, explain, folded, panel_of, stacks
 from pzlib.figures.style import CLASS_COLOURS, GREYS, Picture, colours_of_kinds, grid, sheet, styled
@@ -114,7 +115,7 @@ def generator_profile(training: pd.DataFrame, source: str = TRAINING) -> Picture
     table = checked(training, "training", [panel.column for panel in panels])
     plays = table.groupby("arm")["generator/legal"].transform("count") > 0
     if not plays.any():
-        raise ValueError("training: no arm has a generator, 'generator/legal' is empty; give arms of pretrainzero")
+        raise NothingToDraw("training: no arm has a generator, 'generator/legal' is empty; give arms of pretrainzero")
     table = table[plays]
     deep = -(-table["arm"].nunique() // 3)
     figure = sheet(3.0 + 1.75 * deep)

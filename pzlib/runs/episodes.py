@@ -39,6 +39,16 @@ def summary(shares, group):
     return metrics | {f"verdict/{why}": count / verdicts.total() for why, count in sorted(verdicts.items())}
 
 
+def masks_of(episodes):
+    """A step's masks as a DataFrame: mask, kind, legal, how often it occurs, reward, advantage, and the share of its
+    predictions that are right (`found by`); of a method without a generator mask and share alone."""
+    said = episodes[episodes["role"] == "predictor"]
+    found = said.groupby("mask", sort=False)["reward"].mean().rename("found by").reset_index()
+    masks = episodes[episodes["role"] == "generator"].drop_duplicates("mask")
+    columns = ["mask", "kind", "legal", "count", "reward", "advantage"]
+    return masks[columns].merge(found, how="left", on="mask") if len(masks) else found
+
+
 def _role(rows, group):
     tokens, rewards = _tokens(rows), [e["reward"] for e in rows]
     found = {

@@ -184,9 +184,9 @@ class RunFolder:
         """Where a run that has ended stopped, and from which checkpoint it would go on: words for a person."""
         whole = self.path.glob("checkpoints/checkpoint-*/manifest.json")
         saved = max((int(path.parent.name.removeprefix("checkpoint-")) for path in whole), default=0)
-        status, why = self.status(), "" if saved else ", as there is no checkpoint yet"
+        status, why = self.status(), "" if saved else ", since there is no checkpoint yet"
         at = f"at step {status.get('step', 0)} of {status.get('steps')}"
-        return f"{at}; the same command goes on from step {saved}{why}"
+        return f"{at}; run it again to resume from step {saved}{why}"
 
     def append_metrics(self, row):
         """Add one step's metrics (a dict with `step`); NaN and infinity are stored as null."""

@@ -4,13 +4,14 @@ Left out: how runs are made (`pzlib.studies.queue`), and everything that is draw
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pandas as pd
 
 from pzlib import objectives
-from pzlib.errors import near_names, refuse_unknown
+from pzlib.errors import NothingToDraw, near_names, refuse_unknown
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
 from pzlib.studies import queue, results
@@ -146,6 +147,26 @@ def rate_of(name: str, tier: str) -> float:
     from pzlib.studies.second import sweeps  # which reads this module
 
     return sweeps.rate_of(name, tier) if WORLDS[tier].bases else best_rate(name)
+
+
+def unswept(names, tier: str) -> str:
+    """A line per learning rate that the studies take at a tier from a sweep that is not finished there; "" for none."""
+    from pzlib.studies.second import sweeps
+
+    swept = [sweeps.swept_for(study_of(name)) for name in names] if WORLDS[tier].bases else []
+    lines = []
+    for name in dict.fromkeys(itertools.chain(*swept)):
+        found = sweeps.sweep_of(name, tier)
+        if found.wanted:
+            of = "the best so far" if found.best else "the first round's"
+            lines.append(f"{name}: its learning rate is {of}, {rate_of(name, tier):g}, as its sweep is not finished")
+    return "".join(f"{line}; `pzlib sweep --tier {tier}` finishes it\n" for line in lines)
+
+
+def refuse_unswept(names, tier: str) -> None:
+    """ValueError where runs of these studies would train at a rate that a sweep may still change."""
+    if lines := unswept(names, tier):
+        raise ValueError(f"learning_rate: {lines.strip()}")
 
 
 def left_out(name: str | Study, tier: str) -> dict[str, str]:
@@ -295,7 +316,8 @@ class Opened:
     def draw(self, form: Callable, study: str = "", arms=()) -> None:
         """Show a figure of `pzlib.figures` of a study: its parameters say by their names which tables it takes.
 
-        What its rows do not hold, such as masks of a model that made no legal one, is printed in a line.
+        What its rows do not hold, such as masks of a model that made no legal one, is printed in a line; whatever else
+        a form refuses is an error.
         """
         from IPython.display import display
 
@@ -304,7 +326,7 @@ class Opened:
         if not any(table.empty for table in rows):
             try:
                 display(form(*rows))
-            except ValueError as error:  # a form's own, in words
+            except NothingToDraw as error:
                 print(f"{form.__name__} of {study or self.names[0]} is not drawn: {str(error).partition(';')[0]}")
 
     def tally(self) -> pd.DataFrame:
@@ -341,6 +363,8 @@ def open(names, tier: str = "mini", seeds=None, jobs: int = 0, settings=None) ->
     for name in names:
         print(f"{name}: {study_of(name).question}")
     print(leaving_out(names, tier) + _where(names, tier, settings), end="")
+    if jobs:
+        refuse_unswept(names, tier)
     starts = starts_of(names, tier, seeds, settings)
     found = queue.play(runs_of(names, tier, seeds, settings), jobs, starts=starts)
     return Opened(names, tier, seeds and tuple(seeds), found, dict(settings or {}))

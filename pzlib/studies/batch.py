@@ -150,7 +150,7 @@ def batch(notebook, axes, seeds=(), output=None, jobs=None, gpus=None, address=N
     """Execute the notebook at `notebook` once for every combination of its axes; returns the exit code.
 
     axes, seeds: as `matrix` takes them. output: a folder of executed notebooks, records and logs; by default one under
-    data/runs/notebooks. jobs: at a time at most; by default one a GPU, here without one two, on a cluster as many as
+    data/runs/notebooks. jobs: at a time at most; by default one per GPU, here without one two, on a cluster as many as
     fit. gpus: a job; by default 1 where there are any. address: HOST:PORT of a Ray cluster, or auto; its machines see
     this folder, data/runs and the notebook at the same paths, and this command runs on one of them.
     0: all are done, by now or before. 1: some failed. The same command goes on where one was stopped, and waits where
@@ -169,7 +169,7 @@ def batch(notebook, axes, seeds=(), output=None, jobs=None, gpus=None, address=N
     try:
         rows = work(found, lambda: Cluster(address, jobs, gpus) if address else Here(jobs, gpus), stream)
     except KeyboardInterrupt:
-        print("stopped: the same command goes on from here", file=stream)
+        print("interrupted; run the same command again to go on", file=stream)
         return 130
     failed = [str(row) for row in rows if row.state == "failed"]
     said = [*failed, f"{counts(rows)}, in {duration(time.monotonic() - began)}; executed notebooks: {output}"]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pzlib import objectives
-from pzlib.errors import near_names
+from pzlib.errors import NothingToDraw, near_names
 from pzlib.evaluation.benchmarks import BENCHMARKS
 from pzlib.stats import PowerLaw, paired_test, power_law
 from pzlib.world.tinywiki import kind_class
@@ -231,7 +231,7 @@ def kind_shares(
     """
     kinds = kind_columns(training)
     if not kinds:
-        raise ValueError(f"training: 'mask/<kind>' is not a column with shares; it has {sorted(training.columns)}")
+        raise NothingToDraw(f"training: 'mask/<kind>' is not a column with shares; it has {sorted(training.columns)}")
     some = training[kinds].notna().any(axis=1)
     shares = training[kinds].fillna(0.0).where(some, axis=0).T
     shares = shares.groupby([name(kind.removeprefix("mask/")) for kind in kinds]).sum(min_count=1).T
@@ -267,7 +267,7 @@ def hits_shares(training: pd.DataFrame) -> pd.DataFrame:
     """
     names = _hits(training)
     if not names:
-        raise ValueError(f"training: 'hits/0' is not a column with shares; it has {sorted(training.columns)}")
+        raise NothingToDraw(f"training: 'hits/0' is not a column with shares; it has {sorted(training.columns)}")
     return training[names].set_axis([k / (len(names) - 1) for k in range(len(names))], axis=1)
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import random
 import re
+import tempfile
 from collections import Counter
 
 import numpy as np
 import pandas as pd
 
-from pzlib.evaluation.cases import lined_up
+from pzlib.evaluation.cases import answers, from_episodes, held_out_cases, lined_up, models_of
+from pzlib.paths import root
 from pzlib.prompts import parse_boxed
+from pzlib.runs.folder import RunFolder
 from pzlib.stats import bootstrap_ci, holm, paired_test, wilson
+from pzlib.studies import queue
 
 # RPT (arXiv:2506.08007), Table 9, word for word.
 KEYWORDS = {
@@ -250,3 +254,64 @@ def chosen(changed: pd.DataFrame, n: int = 2, seed: int = 0) -> dict[str, list[s
             taken = sum(found.values(), [])
             found[rule] += [case for case in cases.index if case not in taken][:1]
     return found
+
+
+def _answers_of(tier):
+    return root() / "data/runs/answers" / tier
+
+
+def _can_answer(run, tier) -> bool:
+    return (run.folder / "model").is_dir() or (_answers_of(tier) / f"{run.run_id}.jsonl").exists()
+
+
+def remade(arms, tier: str, jobs: int) -> None:
+    """Make again, `jobs` at a time, the runs of (arm, run) pairs whose models and answers are both gone."""
+    gone = [run for _, run in arms if not _can_answer(run, tier)]
+    if gone and jobs:
+        with tempfile.TemporaryDirectory() as scratch:
+            queue.play(gone, jobs, results=scratch)
+
+
+def models_asked(arms, pair, tier: str) -> dict:
+    """{(source, seed): Run of that model} of what can answer: each seed's base, every arm's last model and, of the arms
+    in `pair`, the model nearest to half of the run that is kept (source "ARM, step N")."""
+    made = [(arm, run) for arm, run in arms if _can_answer(run, tier)]
+    found = {("base", run.seed): run for _, run in made}
+    for arm, run in made:
+        models = models_of(run)
+        middle = min(models, key=lambda step: abs(step - run.steps / 2))
+        if middle < run.steps and arm in pair:
+            found[f"{arm}, step {middle}", run.seed] = models[middle]
+        found[arm, run.seed] = models[run.steps]
+    return found
+
+
+def answered(models: dict, arms, tier: str, per_kind: int, samples: int) -> pd.DataFrame:
+    """The `measured` answers of `models_asked` to the same held-out masked passages, kept in data/runs/answers; a line
+    is printed for a model that is not there."""
+    tables, ids = [], {(arm, run.seed): run.run_id for arm, run in arms}
+    cases = held_out_cases([run for _, run in arms], per_kind) if models else None
+    for (source, seed), model in models.items():
+        arm, _, step = source.partition(", step ")
+        at = int(step) if step else 0 if source == "base" else model.steps
+        name = f"base-s{seed}" if source == "base" else ids[arm, seed] + (f"-{step}" if step else "")
+        try:
+            path = _answers_of(tier) / f"{name}.jsonl"
+            tables.append(answers(model, cases, path, source=source, step=at, samples=samples))
+        except FileNotFoundError as error:
+            print(f"{source}, seed {seed}, is not asked: {str(error).splitlines()[0]}")
+    return measured(pd.concat(tables, ignore_index=True)) if tables else pd.DataFrame(columns=["source"])
+
+
+def along(arms) -> pd.DataFrame:
+    """Marks of what runs predicted while they trained, mean over seeds, at five of their stored steps."""
+    parts, marks = [], ["direct guess", "thinks", "no answer", "words", "right"]
+    for arm, run in arms:
+        folder = RunFolder(run.folder)
+        stored = folder.episode_steps()
+        some = sorted({stored[place * (len(stored) - 1) // 4] for place in range(5)}) if stored else []
+        parts += [measured(from_episodes(folder, arm, some))] if some else []
+    if not parts:
+        return pd.DataFrame(columns=marks)
+    means = pd.concat(parts).groupby(["source", "seed", "step"], sort=False)[marks].mean()
+    return means.groupby(["source", "step"], sort=False).mean()

@@ -206,7 +206,7 @@ def counts(rows: list[Row]) -> str:
 
 
 def seconds_left(rows: list[Row]) -> float | None:
-    """Seconds until all have ended, as many at a time as run now; None where nothing tells how long a job takes.
+    """Seconds until all have ended, as many at a time as run now; None where it is not known how long a job takes.
 
     A job takes as long as those done took in the mean; before the first is done, what the training steps of the
     running ones promise.

@@ -91,6 +91,11 @@ def bring(folders, out_dir):
             merge(Path(out_dir) / f"{name}.csv", [rows(folder) for folder in folders], TABLES[name])
 
 
+def of_run(folder, name):
+    """The `metrics` or `evals` of one RunFolder as figures take them: with its run id, objective, tier and seed."""
+    return _keyed(folder, getattr(folder, name)())
+
+
 def load(name, tier="mini", folder=None):
     """The table `name` (a key of MADE_BY: runs, training, tinybench, ...) of a tier, or of `folder`, as a DataFrame."""
     if name not in MADE_BY:

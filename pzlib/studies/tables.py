@@ -19,15 +19,16 @@ from pzlib.studies.results import load, notes, stored
 TITLES = ("general", "math", "masked words")  # of GROUPS, on a terminal
 OURS = "pretrainzero"  # what the others are compared with
 ARMS = ("continued_pretraining", "sft", "random_span", OURS)  # the rows of the paper's Tables 1 and 2, below "Base"
+FEW = 5  # seeds: with fewer, a mean has no interval
 START, END = "<!-- {}: python -m pzlib figures writes this -->", "<!-- end of {} -->"
 
 
 def interval(values: pd.Series) -> str:
-    """A mean over seeds with its 95 % bootstrap interval, one digit; "not run" where there is none."""
+    """A mean over seeds with its 95 % bootstrap interval from five seeds on, one digit; "not run" without any."""
     if values.empty:
         return "not run"
-    if np.ptp(values) < 1e-9:  # a base: every seed asks the same model the same questions
-        return f"{values.iloc[0]:.1f}"
+    if len(values) < FEW or np.ptp(values) < 1e-9:  # a base: every seed asks the same model the same questions
+        return f"{values.mean():.1f}"
     low, high = bootstrap_ci(values)
     return f"{values.mean():.1f} [{low:.1f}, {high:.1f}]"
 
@@ -41,7 +42,7 @@ def spread(values: pd.Series) -> str:
     """
     if values.empty:
         return "not run"
-    if len(values) < 5 or np.ptp(values) < 1e-9:
+    if len(values) < FEW or np.ptp(values) < 1e-9:
         return f"{values.mean():.1f}"
     low, high = paired_t(values, [0.0] * len(values))["interval"]
     return f"{values.mean():.1f} ± {(high - low) / 2:.1f}"
@@ -62,6 +63,8 @@ def _difference(first: pd.Series, second: pd.Series) -> tuple[str, int]:
     if pairs.empty:
         return "not run", 0
     test = paired_test(*pairs.to_numpy().T)
+    if len(pairs) < FEW:
+        return f"{test['difference']:+.1f}", len(pairs)
     low, high = test["interval"]
     return f"{test['difference']:+.1f} [{low:+.1f}, {high:+.1f}], p = {test['p']:.2g}", len(pairs)
 
@@ -113,6 +116,23 @@ def before_and_after(folder) -> str:
         parts = [f"{g} {a:.1f} → {b:.1f}" for g, (a, b) in zip(TITLES, means, strict=True)]
         lines.append(f"accuracy, % ({name}): {', '.join(parts)}")
     return "\n".join(lines)
+
+
+def verdict_shares(training: pd.DataFrame) -> pd.DataFrame:
+    """Shares of a verifier's verdicts in the first and the last fifth of training, by arm."""
+    names = [name for name in training if name.startswith("verdict/") and training[name].notna().any()]
+    part = training["step"] / training.groupby("run_id")["step"].transform("max")
+    when = part.map(lambda share: "first fifth" if share <= 0.2 else "last fifth" if share > 0.8 else "between")
+    shares = training[names].fillna(0).groupby([training["arm"], when.rename("part of the run")], sort=False).mean()
+    shares = shares.drop("between", level=1, errors="ignore")
+    return shares.rename(columns=lambda name: name.removeprefix("verdict/"))
+
+
+def per_step(training: pd.DataFrame) -> pd.DataFrame:
+    """Mean tokens, seconds and trained rows of a step, by arm."""
+    table = training.assign(tokens=training["tokens_prompt"] + training["tokens_completion"])
+    means = table.groupby("arm", sort=False)[["tokens", "seconds", "rows_trained"]].mean()
+    return means.rename(columns=lambda name: f"{name.replace('_', ' ')} per step")
 
 
 WHEN = ("before", "after")

@@ -1,5 +1,5 @@
 """TinyWiki: a seeded world of encyclopaedia-like prose in which the kind of every word is known.
-Left out: real text. The paper trains on Wikipedia (PretrainZero, section 4.1); at `smoke` and `mini` this stands in."""
+Left out: real text. The paper trains on Wikipedia (PretrainZero, section 4.1); `smoke` and `mini` train on this."""
 
 import random
 from dataclasses import dataclass, replace

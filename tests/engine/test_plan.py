@@ -275,7 +275,8 @@ def test_the_papers_step_is_in_the_plan(capsys):
     said = capsys.readouterr().out
     assert "Qwen/Qwen3-4B-Base (qwen3): 4.02 B parameters" in said
     assert "a step: 288 prompts, 2,304 rows" in said and "9,437,184" in said and "2,000 steps, hours" in said
-    assert "does not fit: " in said and "would fit with: " in said
+    assert "does not fit: " in said and "would fit with: " in said and "would fit, but trains otherwise: " in said
+    assert said.index("does not fit: ") < said.index("a step: ")  # the verdict comes before its numbers
 
 
 @pytest.mark.parametrize(
@@ -284,7 +285,7 @@ def test_the_papers_step_is_in_the_plan(capsys):
         (["--hardware", "h1000"], "hardware: no 'h1000'; did you mean"),
         (["--gpus", "5"], "passages: 32 a step cannot be shared among 5 processes"),
         (["--gpus", "0"], "processes: must be at least 1, got 0"),
-        (["--model", "none/such"], "config.json cannot be fetched from the hub"),
+        (["--model", "none/such"], "cannot load 'none/such': not a folder or run here"),
         (["--model", "tests"], "tests holds no config.json"),
         (["-p", "step", "3"], "step: no such setting of a run; did you mean steps?"),
         (["-p", "steps", "many"], "steps: wants an int such as 2000, got 'many'"),

@@ -1,5 +1,6 @@
 """The gate by hand on made-up episodes, on models that can and cannot play, and on the small world's base."""
 
+import json
 import math
 
 import pandas as pd
@@ -99,3 +100,10 @@ def test_the_small_worlds_base_can_play():
     assert found.numbers["legal"] > 0.8 and found.numbers["random_span/pass@1"] > 0.3
     split = found.rules[found.rules["rule"] == "random_next_token"].set_index("target")
     assert split.loc["recurs", "pass@1"] > split.loc["does not recur", "pass@1"]
+
+
+def test_text_that_the_tokenizer_does_not_know_is_refused(tiny_model, tmp_path):
+    text = "Nobody ever taught these words to so small a model , he knows ."
+    (tmp_path / "own.jsonl").write_text(json.dumps({"text": text}))
+    with pytest.raises(ValueError, match=r"model: \d+% of the text's words are unknown to .*; give a model that knows"):
+        gate(Run(tier="smoke", model=str(tiny_model), corpus=str(tmp_path / "own.jsonl"), min_tokens=4), passages=2)

@@ -20,6 +20,7 @@ from pzlib.evaluation.next_tokens import (
     perplexity,
     predicted_directly,
     rows,
+    splits,
 )
 from pzlib.masking import Passage
 from pzlib.objectives.targets import target_at, token_offsets
@@ -168,3 +169,11 @@ def test_runs_of_problems_are_not_asked_for_next_tokens(home):
     RunFolder(run.folder).open(run).set_status("complete", step=12, steps=12)
     with pytest.raises(ValueError, match="next_tokens: kept reads problems"):
         along("kept")
+
+
+def test_splits_of_a_world_are_shares_and_nested(base):
+    table = splits(*base, ["tinywiki_clean"], min_context=5)
+    assert table.index.tolist() == [("tinywiki_clean", split) for split in ("all", "easy", "medium", "hard")]
+    of_all = table.pop("of all positions")
+    assert of_all.is_monotonic_decreasing and of_all.iloc[0] == 1 and table.pop("right directly").between(0, 1).all()
+    assert table.sum(axis=1).round(9).eq(1).all()

@@ -16,6 +16,7 @@ from pzlib.evaluation.probes import (
     GENERIC,
     effects,
     episodes_of,
+    gains,
     held_out_items,
     paid,
     probe,
@@ -199,3 +200,12 @@ def test_a_text_that_a_run_reads_whole_holds_nothing_out(tiny_model, tmp_path):
         probe(run, str(tiny_model))
     with pytest.raises(ValueError, match="items, samples: 1 and 4"):
         probe(run, str(tiny_model), items=1)
+
+
+def test_gains_are_means_and_counts_by_kind_and_way(skilled):
+    run = Run(tier="smoke", objective="rlp", model=str(skilled), group=3, min_context=2, max_completion_tokens=6)
+    rows, table = (function(run, *load(run), nine_words(6)) for function in (paid, gains))
+    for (name, way), own in rows.groupby(["kind", "way"]):  # these texts have no labels
+        assert table.loc[name, ("mean", way)] == pytest.approx(own["gain"].mean())
+        assert table.loc[name, ("count", way)] == len(own)
+    assert table["count"].to_numpy().sum() == len(rows) and table["count"].dtypes.eq(int).all()

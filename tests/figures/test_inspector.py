@@ -17,9 +17,11 @@ from synthetic import fill
 from test_browser import driver, lab, wait_for  # noqa: F401  (fixtures)
 
 from pzlib.evaluation.cases import tidy
-from pzlib.figures.inspector import LONG, MANY, casebook, completion, first_and_last, inspector, over, passage
+from pzlib.figures.inspector import LONG, MANY, casebook, completion, first_and_last, inspector, labelled, over, passage
+from pzlib.masking import Passage
 from pzlib.prompts import TEMPLATES, next_token_prompt
 from pzlib.run import Run
+from pzlib.runs.episodes import masks_of
 from pzlib.runs.folder import RunFolder
 from pzlib.studies.patterns import RULES
 from pzlib.train import train
@@ -50,7 +52,7 @@ def test_masks_stand_over_their_words_with_their_accuracy():
 def test_a_passage_with_its_masks_and_what_is_behind_them(tmp_path):
     page = Page(inspector({"Mine": fill(tmp_path / "run")}, steps=2, passages=1))
     assert "Mine · 3 steps stored, 2 shown" in page.text and "step 2" not in page.text
-    assert "step 3 · 1 passages, 1 shown · 4 of 4 masks legal · 44% of predictions right" in page.text
+    assert "step 3 · 1 passage, 1 shown · 4 of 4 masks legal · 44% of predictions right" in page.text
     assert "held on Friday1: 50% , two days" in page.text and "speak Orvian4: 0% ." in page.text
     assert "1 · Friday · 2 of 4 right · weekday · reward of the mask 0.50" in page.text
     assert "generator · reward 0.500 · advantage +0.00\\mask{ Friday }" in page.text
@@ -118,7 +120,7 @@ def test_questions_that_are_no_masked_passage_are_shown_with_their_prompts(tmp_p
 def test_real_runs_of_every_kind_are_shown(home, objective):
     folder = train(Run(tier="smoke", objective=objective, steps=1))
     page = Page(inspector({"a": folder}, passages=1))
-    assert "1 steps stored" in page.text and "1 · " in page.text and "right" in page.text
+    assert "1 step stored" in page.text and "1 · " in page.text and "right" in page.text
 
 
 def test_a_run_without_episodes_is_refused_in_words(tmp_path):
@@ -132,7 +134,7 @@ def test_the_slider_is_the_one_script_and_without_it_all_steps_unfold(tmp_path):
     plain, script = html.split("<script>")
     page = Page(plain.replace(' max="2" value="0" style="width:60%">', "></input>"))
     assert page.tags.count("input") == 1 and 'max="2"' in plain and "<div hidden>" in plain
-    assert all(f"step {step} · 1 passages" in page.text for step in (1, 2, 3))
+    assert all(f"step {step} · 1 passage," in page.text for step in (1, 2, 3))
     assert "fetch" not in script and "http" not in script
     assert "<script>" not in inspector({"Mine": folder}, steps=3)
     assert "range" not in inspector({"Mine": folder}, steps=1, slider=True)  # one step needs none
@@ -299,3 +301,18 @@ def test_an_executed_copy_unfolds_in_jupyterlab(driver, lab, tmp_path, trusted):
     (left, top), (right, level) = seen["cells"]
     assert right > left + 100 and top == level  # side by side
     assert seen["mark"] == "rgb(255, 224, 138)"
+
+
+def test_a_labelled_passage_says_what_can_be_deduced_by_colour_and_by_tag():
+    text = "the 7 Orvian <b>"
+    kinds = ((0, 3, "trivial"), (4, 5, "sum"), (6, 12, "irreducible"), (13, 16, "east_inverse"))
+    page = Page(labelled(Passage("p", "", text, 4, kinds)))
+    assert page.text.split() == text.split() and [tag for tag in page.tags if tag in "bismall"] == ["b", "small", "i"]
+
+
+def test_masks_of_a_step_with_how_often_they_were_found():
+    table = masks_of(synthetic.episodes()).set_index("mask")
+    assert table["found by"].to_dict() == {"Friday": 0.5, "7": 0.25, "the": 1.0, "Orvian": 0.0}
+    assert table["reward"].to_dict() == {"Friday": 0.5, "7": 0.75, "the": 0.0, "Orvian": 0.0}
+    alone = masks_of(synthetic.episodes(objective="random_span"))
+    assert alone.columns.tolist() == ["mask", "found by"] and len(alone) == 4

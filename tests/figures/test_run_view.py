@@ -34,6 +34,10 @@ def test_stored_runs_are_a_grey_band_behind_the_curves_of_the_methods_colour():
     low, high = (reward.collections[0].get_paths()[0].get_extents().get_points()[:, 1]).tolist()
     seen = known["training"]["predictor/reward"]
     assert (low, high) == pytest.approx((seen.min(), seen.max()))
+    given["title"] = "High-entropy next tokens · seed 100 · step 1 of 200 · interrupted; run the cell again to go on"
+    first = run_view(metrics.iloc[:1], synthetic.episodes(), others=known, **given)
+    assert_readable(first)  # the title is clear of the legend
+    assert first.axes[0].get_xlim()[1] >= known["training"]["step"].max()  # the band is in sight
     alone = run_view(metrics, synthetic.episodes(), **given)
     assert labels(alone) == ["predictor", "generator"] and not alone.axes[0].collections
     other = run_view(metrics, synthetic.episodes(), objective="random_span", **given)

@@ -358,14 +358,14 @@ def test_an_interrupt_is_one_line_that_says_where_it_goes_on(folder):
     with pytest.raises(Interrupted) as stop, training(folder, RUN, FACTS):
         folder.set_status("running", step=5)
         raise KeyboardInterrupt
-    where = "interrupted at step 5 of 12; the same command goes on from step 0, as there is no checkpoint yet"
+    where = "interrupted at step 5 of 12; run it again to resume from step 0, since there is no checkpoint yet"
     assert str(stop.value) == f"run: {where}"
     assert stop.value.__suppress_context__
     for step in (6, 10):
         (folder.path / f"checkpoints/checkpoint-{step}").mkdir()
     (folder.path / "checkpoints/checkpoint-6/manifest.json").touch()
     folder.set_status("resumable", step=11)
-    assert folder.progress() == "at step 11 of 12; the same command goes on from step 6"
+    assert folder.progress() == "at step 11 of 12; run it again to resume from step 6"
 
 
 def test_an_interrupt_is_one_line_in_a_notebook(folder, capsys):
@@ -378,7 +378,7 @@ def test_an_interrupt_is_one_line_in_a_notebook(folder, capsys):
     finally:
         InteractiveShell.clear_instance()
     said = capsys.readouterr()
-    assert (said.out + said.err).strip().startswith("run: interrupted at step 0 of None; the same command")
+    assert (said.out + said.err).strip().startswith("run: interrupted at step 0 of None; run it again")
     assert (said.out + said.err).count("\n") == 1
 
 

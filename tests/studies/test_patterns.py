@@ -15,7 +15,7 @@ from pzlib.evaluation.cases import read_completions
 from pzlib.figures import redraw
 from pzlib.figures.accuracy import keyword_bars, structure_by_arm
 from pzlib.stats import wilson
-from pzlib.studies import arms_of
+from pzlib.studies import arms_of, patterns
 from pzlib.studies.patterns import (
     KEYWORDS,
     PATTERNS,
@@ -320,3 +320,33 @@ def test_real_transcripts_are_counted(real_data):
     assert ran_on["divergent thinking"].mean() > 0.5  # the next question's "Options:" is no thought
     assert cut["divergent thinking"].mean() < 0.05 and cut["restated"].isna().all()
     assert set(PATTERNS) <= set(cut)
+
+
+def test_what_can_answer_is_asked_once_and_what_is_gone_is_made_again(home, monkeypatch, capsys):
+    arms = arms_of("baselines", "smoke", [0])
+    (first, kept), (_, gone), *_ = arms
+    (kept.folder / "model").mkdir(parents=True)
+    (kept.folder / f"model-{kept.steps // 2}").mkdir()
+    models = patterns.models_asked(arms, [first], "smoke")
+    assert list(models) == [("base", 0), (f"{first}, step {kept.steps // 2}", 0), (first, 0)]
+    made, asked = [], []
+    monkeypatch.setattr(patterns.queue, "play", lambda runs, jobs, results: made.extend(runs))
+    patterns.remade(arms, "smoke", 0)
+    assert not made
+    patterns.remade(arms, "smoke", 2)
+    assert made == [run for _, run in arms if run != kept] and gone in made
+
+    def answers(model, cases, path, **given):
+        asked.append((path.name, given["source"], given["step"]))
+        if given["source"] == "base":
+            raise FileNotFoundError("no such model\nand more")
+        return pd.DataFrame({"completion": ["\\boxed{a}"], "prompt": ["p"], "source": given["source"], "right": [1.0]})
+
+    monkeypatch.setattr(patterns, "answers", answers)
+    monkeypatch.setattr(patterns, "held_out_cases", lambda runs, per_kind: None)
+    table = patterns.answered(models, arms, "smoke", 1, 1)
+    names = ["base-s0", f"{kept.run_id}-{kept.steps // 2}", kept.run_id]
+    assert [name for name, *_ in asked] == [f"{name}.jsonl" for name in names]
+    assert [step for *_, step in asked] == [0, kept.steps // 2, kept.steps] and len(table) == 2
+    assert capsys.readouterr().out == "base, seed 0, is not asked: no such model\n"
+    assert patterns.answered({}, arms, "smoke", 1, 1).empty and patterns.along(arms).empty

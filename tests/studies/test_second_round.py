@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from pzlib import studies
+from pzlib.__main__ import main
 from pzlib.engine.generation import order
 from pzlib.studies import STUDIES, arms_of, second
 from pzlib.studies.results import folder_of
@@ -154,3 +155,17 @@ def test_the_round_is_made_in_order_and_stops_before_it_costs_too_much(home, mon
     second.play(2, stream=say)
     assert made == ["sweeps", *["mini2"] * (len(second.parts()) - 1)]
     assert say.getvalue().count("left out: with it the round would take more than 20 run-hours") == 1
+
+
+def test_no_run_is_made_at_a_rate_that_its_sweep_may_still_change(home, monkeypatch, capsys):
+    monkeypatch.setattr(studies, "best_rate", lambda name: 1e-4)
+    monkeypatch.setattr(studies.queue, "play", lambda *_, **__: {})
+    line = "pretrainzero: its learning rate is the first round's, 0.0001, as its sweep is not finished; `pzlib sweep"
+    with pytest.raises(ValueError, match=f"learning_rate: {line} --tier mini2` finishes it"):
+        studies.open("mask_rule", "mini2", jobs=1)
+    capsys.readouterr()
+    assert main(["study", "mask_rule", "--tier", "mini2"]) == 2 and line in capsys.readouterr().err
+    assert main(["study", "mask_rule", "--tier", "mini2", "--plan"]) == 0 and line in capsys.readouterr().out
+    best = {rate: 50.0 - abs(i - 4) for i, rate in enumerate(sweeps.LADDER)}
+    monkeypatch.setattr(sweeps, "scores_of", lambda name, tier: {rate: best[rate] for rate in sweeps.LADDER[3:6]})
+    assert studies.unswept(["mask_rule"], "mini2") == "" == studies.unswept(["mask_rule"], "mini")

@@ -300,3 +300,12 @@ def test_a_form_that_its_rows_do_not_suffice_for_says_so_and_the_rest_goes_on(ho
     study.draw(generator_profile, "mask_rule")
     said = capsys.readouterr().out.splitlines()[-1]
     assert said == "generator_profile of mask_rule is not drawn: training: 'hits/0' is not a column with shares"
+
+
+def test_what_else_a_form_refuses_is_an_error_and_not_a_missing_figure(home):
+    (run, *_) = [run for _, run in arms_of("mask_rule", "smoke")]
+    rows = training(seeds=1)
+    rows = rows[rows["run_id"] == "pretrainzero-0"].assign(run_id=run.run_id)
+    study = opened(home, training=pd.concat([rows, rows]))
+    with pytest.raises(ValueError, match="a run has two rows for one step"):
+        study.draw(generator_profile, "mask_rule")

@@ -20,12 +20,14 @@ from pzlib.studies.tables import (
     follow_on_table,
     main_table,
     overview_table,
+    per_step,
     rank_correlation,
     readme_tables,
     refresh,
     seconds_used,
     side_by_side,
     side_table,
+    verdict_shares,
 )
 
 # accuracy after the run, by objective, seed and task; before it, all are 0.5
@@ -59,11 +61,19 @@ def table(after=AFTER, tier="mini", steps=(0, 10, 20)):
 def test_the_table_is_the_one_worked_by_hand():
     assert main_table(table(), arms=TWO).splitlines() == HEAD + [
         "| Base | 2 | 50.0 | 50.0 | 50.0 |",  # equal values have no interval
-        "| Random spans | 2 | 60.0 [50.0, 70.0] | 35.0 [30.0, 40.0] | not run |",
-        "| PretrainZero | 2 | 75.0 [60.0, 90.0] | not run | 25.0 |",
-        # +10 and +20 points: of the four sign patterns, ++ and -- lie as far from 0
-        "| PretrainZero − Random spans, paired | 2 | +15.0 [+10.0, +20.0], p = 0.5 | not run | not run |",
+        "| Random spans | 2 | 60.0 | 35.0 | not run |",
+        "| PretrainZero | 2 | 75.0 | not run | 25.0 |",
+        "| PretrainZero − Random spans, paired | 2 | +15.0 | not run | not run |",
     ]
+
+
+def test_five_seeds_have_an_interval_and_four_have_none():
+    after = {(arm, seed): {"sum": 0.2 + step * seed} for arm, step in (("random_span", 0.0), ("pretrainzero", 0.1))
+             for seed in range(5)}  # fmt: skip
+    five, four = (main_table(table({key: own for key, own in after.items() if key[1] < n}), arms=TWO) for n in (5, 4))
+    # differences 0, 10, 20, 30, 40: of 32 sign patterns 4 are as far from 0, for that of 0 does not count
+    assert "| 40.0 [22.0, 58.0] |" in five and "| +20.0 [+2.0, +38.0], p = 0.12 |" in five
+    assert "| 35.0 |" in four and "| +15.0 |" in four and "[" not in four
 
 
 def test_rows_are_the_arms_of_a_study_and_by_default_those_of_the_paper():
@@ -81,7 +91,7 @@ def test_rows_are_the_arms_of_a_study_and_by_default_those_of_the_paper():
 def test_pairs_are_of_equal_seeds_only():
     only = {key: tasks for key, tasks in AFTER.items() if key != ("random_span", 0)}
     assert main_table(table(only), arms=TWO).splitlines()[-1] == (
-        "| PretrainZero − Random spans, paired | 1 | +20.0 [+20.0, +20.0], p = 1 | not run | not run |"
+        "| PretrainZero − Random spans, paired | 1 | +20.0 | not run | not run |"
     )
 
 
@@ -185,7 +195,7 @@ def test_every_method_is_shown_at_every_budget_and_after_the_same_rlvr():
     told = [{"seed": seed, "change": change} for seed, change in ((0, -0.25), (1, -0.15))]
     beside = [{"way": "blank"}, {"measure": "nats"}, {"about": "reasoning"}, {"step": 0}]  # none of which counts
     probes = pd.DataFrame([one | row for row in told] + [one | told[0] | {"change": -9.0} | row for row in beside])
-    assert side_table(table, probes=probes).splitlines()[3].endswith("| -20.0 [-25.0, -15.0] |")
+    assert side_table(table, probes=probes).splitlines()[3].endswith("| -20.0 |")
 
 
 def test_the_overview_has_a_row_a_method():
@@ -237,7 +247,7 @@ def test_the_follow_on_table_by_hand():
     lines = follow_on_table(synthetic.follow_on(starts, seeds=3)).split("\n")
     cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
     # overall before: mean of 50 and 30; after: 20 more, and the seeds' 0, 1 and 2 points
-    assert cells[:4] == ["from the base", "3", "40.0", "61.0 [60.0, 62.0]"] and cells[8] == ""
+    assert cells[:4] == ["from the base", "3", "40.0", "61.0"] and cells[8] == ""
     last = [cell.strip() for cell in lines[-1].strip("|").split("|")]
     assert last[:3] == ["from PretrainZero", "3", "55.0"] and last[3].startswith("61.0") and last[8].startswith("+0.0")
     assert len(lines) == 2 + len(starts) and {line.count("|") for line in lines} == {10}
@@ -264,8 +274,19 @@ def test_a_runs_scores_before_and_after_by_task_and_group():
 
 
 def test_a_run_beside_the_stored_seeds():
-    known = synthetic.tinybench(("sft",), seeds=3).assign(arm="sft")
+    known = synthetic.tinybench(("sft",), seeds=5).assign(arm="sft")
     table = beside_seeds(a_run(general={0: 0.5, 9: 0.75}), known)
     assert table.loc["this run", ["runs", "general"]].tolist() == [1, "75.0"] and table.loc["this run", "math"] == "–"
     stored = table.loc["Supervised fine-tuning, stored"]
-    assert stored["runs"] == 3 and stored["general"].count("[") == 1
+    assert stored["runs"] == 5 and stored["general"].count("[") == 1
+
+
+def test_verdicts_of_the_first_and_last_fifth_and_means_of_a_step():
+    rows = pd.DataFrame({"run_id": "a", "arm": "rlvr", "step": range(10, 101, 10), "tokens_prompt": 3.0})
+    rows = rows.assign(tokens_completion=1.0, seconds=2.0, rows_trained=5.0)
+    rows["verdict/right"], rows["verdict/no answer"] = [0.25] * 2 + [0.5] * 6 + [1.0] * 2, [0.5, None] * 5
+    shares = verdict_shares(rows)
+    assert shares.index.tolist() == [("rlvr", "first fifth"), ("rlvr", "last fifth")]
+    assert shares.to_dict("list") == {"right": [0.25, 1.0], "no answer": [0.25, 0.25]}
+    costs = {"tokens per step": 4.0, "seconds per step": 2.0, "rows trained per step": 5.0}
+    assert per_step(rows).loc["rlvr"].to_dict() == costs

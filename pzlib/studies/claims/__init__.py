@@ -338,9 +338,11 @@ def in_words(row: dict, ends: Sequence[str] = ("effect", "low", "high")) -> str:
 
 
 def markdown(ledger: pd.DataFrame) -> str:
-    """The ledger as a markdown table: what is claimed, what the paper printed, what was measured, the verdict."""
-    lines = []
-    for row in ledger.to_dict("records"):
+    """The ledger as a markdown table: what is claimed, what the paper printed, what was measured, the verdict; claims
+    that are contradicted first, then those reproduced."""
+    lines, first = [], ("contradicted", "reproduced", "no difference", "inconclusive", "")
+    place = {own: [own.startswith(word) for word in first].index(True) for own in ledger["verdict"].unique()}
+    for row in sorted(ledger.to_dict("records"), key=lambda row: place[row["verdict"]]):
         printed, measured, p, verdict = row["reported_a"] - row["reported_b"], row["note"], "", row["verdict"]
         if not pd.isna(row["effect"]):
             measured = f"{row['metric']}: {in_words(row)}" + (f"; {row['note']}" if row["note"] else "")

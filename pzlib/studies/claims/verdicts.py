@@ -34,7 +34,7 @@ VERDICTS = ("reproduced", "contradicted", "no difference", "inconclusive", "prec
 DIRECTIONS = {">": 1, "<": -1, ">=": 1, "<=": -1, "=": 0}
 
 RULE = f"""A claim says that a metric of a is above (>) or below (<) that of b; not below it (>=), not above it (<=), or
-equal to it (=), each but for a margin.
+equal to it (=), each within a margin.
 
 * *Pairs* are seeds of one base. With two bases the seeds of both count, and both means must have the effect's sign.
 * *Effect*: the mean of a − b with its 95 % t interval over pairs, the base being a factor. Where b is the base itself,

@@ -12,7 +12,6 @@ from pzlib.studies import queue
 from pzlib.studies.records import STUDIES
 from pzlib.studies.results import folder_of
 from pzlib.studies.second import sweeps
-from pzlib.studies.sweeps import swept_as
 from pzlib.tiers import LIKE
 
 TIER = "mini2"
@@ -55,7 +54,7 @@ def parts() -> dict[str, list[str]]:
 def swept_for() -> tuple[str, ...]:
     """The names in `pzlib.studies.sweeps.SWEPT` whose rates these studies take."""
     records = [studies.study_of(name) for names in parts().values() for name in names]
-    return tuple(dict.fromkeys(record.rate_of or swept_as(own) for record in records for own in record.arms.values()))
+    return tuple(dict.fromkeys(name for record in records for name in sweeps.swept_for(record)))
 
 
 def runs_of(names, tier: str = TIER) -> list[Run]:
@@ -130,6 +129,7 @@ def play(jobs: int = 2, tier: str = TIER, stream=None) -> dict[str, str]:
         if not dict((title, within) for title, *_, within in reckoned(tier))[title]:
             print(f"left out: with it the round would take more than {MOST_HOURS} run-hours", file=stream, flush=True)
             continue
+        print(studies.unswept(names, tier), end="", file=stream, flush=True)  # a run of its sweep failed
         starts = studies.starts_of(names, tier)
         found |= queue.play(studies.runs_of(names, tier), jobs, starts=starts, stream=stream)
     print(f"rows: {folder_of(tier).relative_to(root())}", file=stream)

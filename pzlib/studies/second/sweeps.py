@@ -10,7 +10,7 @@ from pzlib import studies
 from pzlib.run import Run
 from pzlib.studies import queue, results
 from pzlib.studies.metrics import GROUPS
-from pzlib.studies.sweeps import SWEPT
+from pzlib.studies.sweeps import SWEPT, swept_as
 from pzlib.tiers import WORLDS
 
 LADDER = (1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
@@ -114,8 +114,14 @@ def sweep_of(name: str, tier: str) -> Sweep:
     return judge(scores_of(name, tier), start_of(name))
 
 
+def swept_for(record: studies.Study) -> list[str]:
+    """The names in `SWEPT` whose rates the arms of a study take."""
+    return [record.rate_of or swept_as(own) for own in record.arms.values()]
+
+
 def rate_of(name: str, tier: str) -> float:
-    """The rate at which a method trains in the studies of a tier; until its sweep is there, where that begins."""
+    """The rate at which a method trains in the studies of a tier; until its sweep is there, where that begins, which
+    `pzlib.studies.unswept` says wherever runs are planned or made."""
     return sweep_of(name, tier).best or start_of(name)
 
 
