@@ -13,6 +13,7 @@ from matplotlib.patches import Rectangle
 from pzlib.figures.forms import curve, panel_of
 from pzlib.figures.inspector import Heat, heat_of, sample_episodes
 from pzlib.figures.style import ROLES, STORED, Mark, Picture, marks_of, styled
+from pzlib.masking import MASK
 from pzlib.prompts import Template
 from pzlib.studies.metrics import GROUPS, comparable
 from pzlib.studies.tables import TITLES
@@ -44,12 +45,26 @@ def _height(text: str, width: float, most: int) -> float:
     return min(most, len(_lines(text, int(width / ADVANCE)))) * LEADING
 
 
-def _grid(ax) -> tuple[int, int]:
+def text_grid(ax) -> tuple[int, int]:
     """Make `ax`, whose place in the figure is fixed, a grid of characters. Returns its columns and lines."""
     width, height = ax.get_position().size * ax.figure.get_size_inches()
     ax.set(xlim=(0, width / ADVANCE), ylim=(height / LEADING, 0))
     ax.set_axis_off()
     return int(width / ADVANCE), int(height / LEADING + 1e-6)
+
+
+def mask_places(masked: str, target: str) -> list[tuple[int, int]]:
+    """(start, end) of each place that a masked text hides, in the text itself.
+
+    >>> mask_places("a [mask] c [mask]", "bb")
+    [(2, 4), (7, 9)]
+    """
+    found, pieces, start = [], masked.split(MASK), 0
+    for piece in pieces[:-1]:
+        start += len(piece)
+        found.append((start, start + len(target)))
+        start += len(target)
+    return found
 
 
 @styled
@@ -59,7 +74,7 @@ def passage_heat(ax, text: str, masks: list[tuple[int, int, float]]) -> tuple[in
     White was never masked; a dashed edge marks accuracy 0 or 1, where no prediction teaches anything. Of a text too
     long for `ax` the part with most masks is shown. Returns (first line shown, lines shown, lines in all).
     """
-    columns, room = _grid(ax)
+    columns, room = text_grid(ax)
     text = "".join(" " if character.isspace() else character for character in text)
     over = [[accuracy for start, end, accuracy in masks if start <= place < end] for place in range(len(text))]
     heat = np.array([sum(found) / len(found) if found else np.nan for found in over])
@@ -129,7 +144,7 @@ def _episode(row, columns: int, room: int) -> list[str]:
 
 
 def _episode_panel(ax, episodes: pd.DataFrame) -> None:
-    (columns, room), samples, line = _grid(ax), sample_episodes(episodes), 0
+    (columns, room), samples, line = text_grid(ax), sample_episodes(episodes), 0
     for row in samples.itertuples():
         look = {"weight": "bold"}
         for text in _episode(row, columns, max(1, room // len(samples) - 1)):

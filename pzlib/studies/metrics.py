@@ -29,6 +29,7 @@ class Metric:
     table: str = "tinybench"
 
 
+LEAST = 5  # seeds below which no interval is shown
 SPLITS = ("easy", "medium", "hard")  # of next tokens
 GROUPS = ("general", "math", "spans")  # of TinyBench, each a metric
 ACCURACIES = ("overall", *GROUPS)
@@ -257,18 +258,26 @@ def class_accuracy(training: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def hits_shares(training: pd.DataFrame) -> pd.DataFrame:
-    """One row per row of `training`, one arm's: share of the masks that k of G predictions found; columns k / G.
+def all_samples(training: pd.DataFrame) -> pd.DataFrame:
+    """`training` with the columns "all samples/entropy", "/length" and "/reward": means over the G masks of a passage
+    and the G predictions of each legal one. Where nobody makes masks they are the predictor's, whose own are emptied.
 
-    Raises ValueError for a table without `hits/0`.
-
-    >>> hits_shares(pd.DataFrame({"hits/0": [0.5], "hits/1": [0.25], "hits/2": [0.25], "hits/3": [None]})).to_dict()
-    {0.0: {0: 0.5}, 0.5: {0: 0.25}, 1.0: {0: 0.25}}
+    >>> rows = {"run_id": "a", "hits/0": 0.5, "hits/1": 0.0, "hits/2": [0.5], "generator/legal": 0.5}
+    >>> rows |= {"predictor/length": 1.0, "generator/length": 3.0, "predictor/entropy": 1.0, "predictor/reward": 1.0}
+    >>> float(all_samples(pd.DataFrame(rows))["all samples/length"].iloc[0])
+    2.0
     """
-    names = _hits(training)
-    if not names:
-        raise ValueError(f"training: 'hits/0' is not a column with shares; it has {sorted(training.columns)}")
-    return training[names].set_axis([k / (len(names) - 1) for k in range(len(names))], axis=1)
+    hits = training[[name for name in training if name.startswith("hits/")]]
+    group = hits.notna().sum(axis=1).groupby(training["run_id"]).transform("max") - 1
+    found, plays = {}, training.get("generator/legal", pd.Series(np.nan, training.index)).notna()
+    for key in ("entropy", "length", "reward"):
+        own = training[f"predictor/{key}"]
+        other = training.get(f"generator/{key}", pd.Series(np.nan, training.index))
+        many = group * training.get("generator/legal", 0.0)
+        both = ((many * own + other) / (many + 1)).fillna(other)
+        found[f"all samples/{key}"] = both.where(plays & (group > 0), own.where(~plays))
+        found[f"predictor/{key}"] = own.where(plays)
+    return training.assign(**found)
 
 
 def tokens_used(tinybench: pd.DataFrame, training: pd.DataFrame) -> pd.Series:

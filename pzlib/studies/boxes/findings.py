@@ -11,11 +11,11 @@ import pandas as pd
 from pzlib import studies
 from pzlib.stats import bootstrap_ci, paired_test
 from pzlib.studies import claims, metrics, results
-from pzlib.studies.metrics import METRICS, label_of, values
+from pzlib.studies.metrics import LEAST, METRICS, label_of, values
 
 Rows = Callable[[str, str], pd.DataFrame]  # (table, study) -> its rows with a column `arm`; empty where none is stored
 Finding = Callable[[Rows], str]  # a sentence; "" where its rows are not stored
-LEAST = 5  # seeds below which no interval is printed
+
 WORDS = {
     "overall": "all questions", "general": "general questions", "math": "mathematics", "spans": "masked words",
     "reasoned": "answers that reason first", "dead_wrong": "groups of predictions that are all wrong",
@@ -51,9 +51,9 @@ def _name(arm: str) -> str:
     return f"RLVR {arm}" if arm.startswith("from ") else label_of(arm)
 
 
-def _listed(items: list[str]) -> str:
+def listed(items: list[str]) -> str:
     """
-    >>> _listed(["a", "b", "c"]), _listed(["a"])
+    >>> listed(["a", "b", "c"]), listed(["a"])
     ('a, b and c', 'a')
     """
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
@@ -78,7 +78,7 @@ def against(study: str, a: str, b: str, asked=ASKED, at: str = "end", b_at: str 
             if found:
                 ways.setdefault(found[0], []).append(f"{WORDS[metric]} ({found[1]})")
         name = BEFORE.get(moment, "{}").format("its base" if b == "base" else _name(b))
-        parts = [f"{way} on {_listed(items)}" for way, items in ways.items()]
+        parts = [f"{way} on {listed(items)}" for way, items in ways.items()]
         return f"**{_name(a)}** against {name}{where and ', ' + where}: {'; '.join(parts)}." if parts else ""
 
     return sentence
@@ -169,7 +169,7 @@ def above_base(names: tuple[str, ...], metric: str = "overall") -> Finding:
             for _, own in rows("tinybench", name).groupby("arm", sort=False):
                 gains.append((values(own, metric) - values(own, metric, "base")).mean())
         above = sum(gain > 0 for gain in gains)
-        words = f"Of {len(gains)} arms of {_listed([*names])}, {above} end above the base on {WORDS[metric]}."
+        words = f"Of {len(gains)} arms of {listed([*names])}, {above} end above the base on {WORDS[metric]}."
         return words if gains else ""
 
     return sentence
@@ -182,7 +182,7 @@ def bases(rows: Rows) -> str:
         table = rows("tinybench", name)
         if len(table):
             scores = [f"{values(table, metric, 'base').mean():.1f} % on {WORDS[metric]}" for metric in ASKED]
-            parts.append(f"{words} {_listed(scores)}")
+            parts.append(f"{words} {listed(scores)}")
     return f"Before any training: {'; '.join(parts)}." if parts else ""
 
 
