@@ -120,7 +120,6 @@ def gallery(drawn: list[Drawn], tier: str, main: bool) -> str:
         name = one.paths[0].stem
         pdf = f" ([PDF]({name}.pdf))" if len(one.paths) > 1 else ""
         lines.append(f"## {name.replace('_', ' ')}\n\n![{one.headline or name}]({name}.png)\n")
-        lines.append(f"**{one.headline}.**\n" if one.headline else "")
         notes = " ".join(f"{note.rstrip('.')}." for note in one.notes)
         lines.append(f"{one.what}{pdf} {notes}".rstrip() + "\n")
     return "\n".join(line for line in lines if line).rstrip() + "\n"

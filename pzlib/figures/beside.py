@@ -195,7 +195,7 @@ def curves_beside(exhibit: Exhibit, tables: dict[str, pd.DataFrame], tier: str, 
     seeds = table.groupby("arm")["seed"].nunique()
     few, most = seeds.min(), seeds.max()
     how = BAND.format("; band: 95 % interval" * bool(most >= metrics.LEAST)) if most > 1 else forms.ALONE
-    counts = f"{few if few == most else f'{few} to {most}'} seed{'s' * (most > 1)} per arm"
+    counts = f"{few if few == most else f'{few} to {most}'} seed{'s' * int(most > 1)} per arm"
     return caption(figure, ends, f"{how} {words}", f"{origin}{counts}.", notes)
 
 

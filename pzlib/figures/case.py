@@ -18,9 +18,9 @@ MOST, LONGEST = 4, 14  # lines of an answer, and of the passage
 
 @styled
 def case(case: pd.DataFrame, source: str = "data/results/case.csv") -> Picture:
-    """PretrainZero's Fig. 8, of a small model: a passage with the masks that the generator chose at the end of training,
-    coloured by how many of their predictions were right, and what the base and the trained models answer to one of
-    them. The mask is the one of its step on which training gained most; an answer shown is the model's first right one
+    """PretrainZero's Fig. 8, of a small model: a passage with the masks that the generator chose at the end of
+    training, coloured by how many of their predictions were right, and what base and trained models answer to one of
+    them. The mask is the one of its step on which training gained most; the answer shown is a model's first right one
     where at least half are right, else its first wrong one."""
     masks, answers = case[case["completion"].isna()], case[case["completion"].notna()]
     target, kind = answers[["target", "kind"]].fillna("").iloc[0]

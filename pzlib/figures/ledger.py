@@ -19,8 +19,8 @@ FURTHEST = 60  # margins; what is further is at the edge
 def ledger_figure(ledger: pd.DataFrame, paper: str, source: str = f"{CLAIMS} on {TINYBENCH}") -> Picture:
     """Effects of a paper's tested claims, in margins and in the direction of the claim, each with its 95 % t interval
     over seeds and bases. A verdict goes by p after Holm's correction over the paper's claims, so that a bar clear of
-    zero can be inconclusive; the numbers on the right are the pairs of seeds that would settle it. The axis is straight within
-    the margin and logarithmic beyond.
+    zero can be inconclusive; the numbers on the right are the pairs of seeds that would settle it. The axis is straight
+    within the margin and logarithmic beyond.
 
     ledger: of `pzlib.studies.claims.ledger`, of one tier. A margin is the smallest difference that matters, so that all
     metrics share an axis.

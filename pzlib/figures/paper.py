@@ -89,7 +89,7 @@ def _beside(studies: dict, parts: dict, arms: dict, source: str, printed_in: str
             ax.set_title(f"({next(letters)}) {whose}: {' and '.join(METRICS[metric].groups)} (%)")
             columns(ax, below)
     legend_of(figure, {marks[arm].label: {**marks[arm].look} for arm in shown}, 4)
-    words = f"{'Tick: before RLVR. ' * risen}The sides share no scale: compare the order. Paper: {printed_in}, one run each."
+    words = f"{'Tick: before RLVR. ' * risen}No shared scale: compare the order. Paper: {printed_in}, one run each."
     return explain(figure, table, source, headline, words, lines=False)
 
 
@@ -198,7 +198,7 @@ def _splits(ax, table: np.ndarray, whose: str, way: str) -> None:
 @styled
 def scaling(tinybench: pd.DataFrame, training: pd.DataFrame, runs: pd.DataFrame, source: str = ALL) -> Picture:
     """RPT's Fig. 5: next-token accuracy after a reasoning by RL compute and split, with the law P(C) = A / C^alpha + P*
-    fitted to the means. A few points over so short a range fit many curves: R² says nothing of what lies beyond.
+    fitted to the means. A few points over so short a range fit many curves: R² says nothing of what is beyond.
 
     A panel an arm that was asked for next tokens; errors also as in `next_tokens_beside`.
     """
@@ -264,7 +264,7 @@ def ablations(tinybench: dict[str, pd.DataFrame], source: str = TINYBENCH) -> Pi
         forms.base_line(low, table, "overall")
         for ax, names in ((top, [*map(_setting, shown.index)]), (low, [*map(_setting, arms)])):
             columns(ax, names)
-            ax.tick_params(axis="x", rotation=60 if len("".join(names)) > 14 else 0)
+            ax.tick_params(axis="x", rotation=90 if len("".join(names)) > 14 else 0)
             ax.margins(y=0.2)
     axes[0, 0].set_ylabel("Paper (%)")
     axes[1, 0].set_ylabel("Ours, overall (%)")

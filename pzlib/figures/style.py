@@ -182,7 +182,7 @@ def caption(figure: Figure, headline: str, words: str, source: str, notes: Seque
     """The constrained-layout figure with its finding above it, and what the marks mean and where the numbers come from
     in two lines below it.
 
-    notes: what a reader of the gallery is told besides. The figure grows by what is written.
+    notes: further sentences, for the gallery. The figure grows by what is written.
     """
     figure.headline, figure.notes, figure.how = headline, list(notes), words
     above = "\n".join(textwrap.wrap(headline, HEADLINE_COLUMNS))
@@ -207,7 +207,7 @@ def caption(figure: Figure, headline: str, words: str, source: str, notes: Seque
 
 
 def save(figure: Figure, name: str, folder: str | Path = "figures", pdf: bool = True) -> list[Path]:
-    """Save `<folder>/<name>.png`, and `.pdf` unless told not to; equal data give equal files. Returns the paths."""
+    """Save `<folder>/<name>.png`, and `.pdf` if wanted; equal data give equal files. Returns the paths."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path, layout, dpi = folder / f"{name}.png", figure.get_layout_engine(), figure.dpi

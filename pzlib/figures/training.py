@@ -10,7 +10,6 @@ from pzlib.figures.forms import TRAINING, Panel, along, by_study, checked, expla
 from pzlib.figures.style import CLASS_COLOURS, Picture, grid, sheet, styled
 from pzlib.studies.boxes import headlines
 from pzlib.studies.metrics import CLASSES, all_samples, class_accuracy, kind_columns, kind_shares
-from pzlib.world.tinywiki import kind_class
 
 SHARE = (0, 1.02)  # the ends of an axis of shares
 STACKED = "Stacks: what masks hide; irreducible: found by a guess only."
@@ -33,7 +32,7 @@ def training_dynamics(training: pd.DataFrame, source: str = TRAINING) -> Picture
 
 def _classes(figure, table: pd.DataFrame, first: str) -> None:
     """Under a figure's panels a stack for each arm: what was masked, by class."""
-    shares = kind_shares(table, kind_class)
+    shares = kind_shares(table)
     axes = stacks(
         figure, table[shares.notna().all(axis=1)], lambda rows: shares.loc[rows.index],
         lambda names: [CLASS_COLOURS[name] for name in names], lambda label: folded(label, 22), first,
@@ -84,7 +83,7 @@ def masks_by_arm(training: pd.DataFrame | dict, source: str = TRAINING) -> Pictu
     """What every arm ended up masking, by class, over the last quarter of training; of one study or several."""
     rows, studies = [], {study: checked(own, "training", []) for study, own in by_study(training).items()}
     for study, table in studies.items():
-        shares = kind_shares(table, kind_class).dropna().reindex(columns=list(CLASSES), fill_value=0.0)
+        shares = kind_shares(table).dropna().reindex(columns=list(CLASSES), fill_value=0.0)
         late = table.loc[shares.index]
         late = late[late["step"] > 0.75 * late.groupby("run_id")["step"].transform("max")]
         runs = shares.loc[late.index].groupby([late["arm"], late["seed"]], sort=False).mean()

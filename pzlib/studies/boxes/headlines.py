@@ -14,7 +14,8 @@ from pzlib.tiers import WORLDS
 
 WAYS = {  # way: its words before a name, and alone
     "above": ("above {}", "above"), "below": ("below {}", "below"),
-    "level": ("within the margin of {}", "within the margin"), "open": ("no clear difference from {}", "no clear difference"),
+    "level": ("within the margin of {}", "within the margin"),
+    "open": ("no clear difference from {}", "no clear difference"),
 }  # fmt: skip
 FEW = 4  # names of a way that are listed; of more the number is given
 
@@ -65,7 +66,7 @@ def sentence(ways: dict[str, str], other: str, seeds: int = LEAST) -> str:
 
 
 def _seeds(table: pd.DataFrame) -> int:
-    return int(table.groupby("arm")["seed"].nunique().max())
+    return int(metrics.armed(table).groupby("arm")["seed"].nunique().max())
 
 
 def _joined(sentences: dict[str, str]) -> str:
@@ -79,6 +80,7 @@ def _joined(sentences: dict[str, str]) -> str:
 
 
 def _arms(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    table = metrics.armed(table)
     return {arm: table[table["arm"] == arm] for arm in dict.fromkeys(table["arm"])}
 
 
