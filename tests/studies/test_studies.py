@@ -295,7 +295,7 @@ def test_a_studys_finished_runs_are_those_that_are_evaluated(home, capsys):
 
 def test_a_form_that_its_rows_do_not_suffice_for_says_so_and_the_rest_goes_on(home, capsys):
     (run, *_) = [run for _, run in arms_of("mask_rule", "smoke")]
-    rows = training(seeds=1).drop(columns=[name for name in training(seeds=1) if name.startswith("hits/")])
+    rows = training(seeds=1).drop(columns=[name for name in training(seeds=1) if name.startswith("mask/")])
     study = opened(home, training=rows[rows["run_id"] == "pretrainzero-0"].assign(run_id=run.run_id))
     study.draw(masks_by_arm, "mask_rule")
     said = capsys.readouterr().out.splitlines()[-1]
