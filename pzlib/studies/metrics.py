@@ -201,7 +201,7 @@ def _trained(rows, metric, moment):
     low, high = {"start": (0, 0.2), "second fifth": (0.2, 0.4), "end": (0.8, 1)}[moment]
     part = rows[(rows["step"] > low * last) & (rows["step"] <= high * last)]
     if metric == "hits middle":
-        filled = sum(rows[name].notna().any() for name in rows if name.startswith("hits/"))  # those of larger G are empty
+        filled = sum(rows[name].notna().any() for name in rows if name.startswith("hits/"))  # those up to its own G
         hits = [f"hits/{k}" for k in range(filled)][2:-2]
         part = part.assign(**{column: part[hits].sum(axis=1, min_count=1)})
     return part.groupby("seed")[column].agg(pd.Series.mean) if column in part else pd.Series(dtype=float)

@@ -88,7 +88,8 @@ def test_text_is_readable_and_nothing_collides(name, seeds):
 
 def intervals(figure):
     """How many bands, bars and texts in brackets a figure has."""
-    bars = [bar for ax in figure.axes for bar in ax.containers if getattr(bar, "has_xerr", 0) or getattr(bar, "has_yerr", 0)]
+    found = [bar for ax in figure.axes for bar in ax.containers]
+    bars = [bar for bar in found if getattr(bar, "has_xerr", False) or getattr(bar, "has_yerr", False)]
     bands = [area for ax in figure.axes for area in ax.collections if area.get_alpha() == 0.18]
     return len(bars) + len(bands) + sum("[" in text.get_text() for ax in figure.axes for text in ax.texts)
 

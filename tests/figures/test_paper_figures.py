@@ -77,7 +77,8 @@ def ours(arms=("pretrainzero", "random_span", "sft", "continued_pretraining"), s
         for seed in range(seeds):
             for step, gain in ((0, 0), (20, up * place + 0.01 * seed)):
                 for group, share in (("general", 0.4), ("math", 0.2)):
-                    row = {"arm": arm, "objective": arm, "run_id": f"{arm}-{seed}", "tier": "mini", "seed": seed, "step": step}
+                    row = {"arm": arm, "objective": arm, "run_id": f"{arm}-{seed}", "tier": "mini"}
+                    row |= {"seed": seed, "step": step}
                     rows.append(row | {"task": group, "group": group, "accuracy": share + gain})
     return pd.DataFrame(rows)
 

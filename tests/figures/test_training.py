@@ -47,6 +47,43 @@ def test_anatomy_draws_each_arm_by_class_and_stacks_its_masks():
     assert set(MASKING) == {"pretrainzero", *table["objective"]} and wrong["PretrainZero"].get_ydata()[0] > 0
 
 
+def test_masks_are_shares_of_three_classes_over_the_last_quarter():
+    table = training("generator_reward")
+    (ax,) = masks_by_arm(table).axes
+    late = table[(table["step"] > 75) & (table["objective"] == "min(p, 1 - p)")]
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    bars = [bar for bar in ax.patches if bar.get_y() + bar.get_height() / 2 == names.index("min(p, 1 - p)")]
+    means = late.groupby("seed")[["mask/trivial", "mask/irreducible"]].mean().mean()
+    assert [bar.get_width() for bar in bars] == pytest.approx([means.iloc[0], 1 - means.sum(), means.iloc[1]])
+    ticks = [line for line in ax.get_lines() if line.get_marker() == "|"]
+    assert [len(line.get_xdata()) for line in ticks] == [3] * len(names)
+
+
+def test_masks_of_several_studies_are_under_their_titles():
+    studies = {name: training(name) for name in ("generator_reward", "balance")}
+    figure = masks_by_arm(studies)
+    assert_readable(figure)
+    bold = [label.get_text() for label in figure.axes[0].get_yticklabels() if label.get_fontweight() == "bold"]
+    assert bold == [STUDIES[name].title for name in studies]
+    assert all(STUDIES[name].title in figure.headline for name in studies)
+
+
+def test_all_samples_are_weighted_by_how_many_there_are():
+    table = synthetic.training(seeds=1, steps=4)
+    lines = {line.get_label(): line for line in training_dynamics(table).axes[1].get_lines()}
+    own = table[table["objective"] == "pretrainzero"]
+    many = 8 * own["generator/legal"]
+    mean = (own["generator/length"] + many * own["predictor/length"]) / (1 + many)
+    np.testing.assert_allclose(lines["PretrainZero, all samples"].get_ydata(), mean)
+    assert "Random spans, predictor" not in lines  # whose samples are all
+
+
+def test_an_accuracy_that_no_run_has_has_no_panel():
+    table = training("collapse").drop(columns=["mask/irreducible", "accuracy/irreducible"])
+    titles = [ax.get_title(loc="left") for ax in collapse_anatomy(table).axes]
+    assert "(e) Accuracy, deducible" in titles and not [title for title in titles if title.startswith("(f) Acc")]
+
+
 def test_a_run_without_a_legal_mask_is_drawn_and_says_so():
     table = synthetic.training(("pretrainzero",), seeds=1, steps=6)
     table = table[[name for name in table if not name.startswith(("mask/", "accuracy/"))]]
