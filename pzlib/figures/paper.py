@@ -1,7 +1,6 @@
 """The papers' printed numbers beside ours: PretrainZero's Tables 1 to 4, RPT's Table 1 and Fig. 5, RLP's Fig. 2.
 Left out: the math and science panels of RLP's Fig. 2, one mean here. Tables, `source` and errors as in `accuracy`."""
 
-from collections.abc import Iterator
 from string import ascii_lowercase
 
 import numpy as np
@@ -20,43 +19,37 @@ from pzlib.studies.metrics import METRICS, SPLITS, values
 SIZES = {"baselines_small": "tinybase\nsmall", "baselines": "tinybase\n(default)"}
 OTHERS = ("Qwen3-1.7B-Base", "R1-Distill-Qwen-14B")  # RPT-14B is trained from the second
 MODELS = ("SmolLM3-3B-Base", "Qwen3-4B-Base", "Qwen3-8B-Base", "Qwen3-30B-A3B-Base")
-GENERAL = ("SuperGPQA", "BBEH", "MMLU-Pro")
-# {metric: (table after, table before, columns whose mean is its like)}, {arm: (printed method after, before)}
-TABLES_1_2 = {"overall": ("pretrainzero 1", "", ("Overall",)), "general": ("pretrainzero 1", "", GENERAL),
-              "math": ("pretrainzero 1", "", ("MATH avg",))}  # fmt: skip
+# {metric: (table and columns whose mean is its like, the same before)}, {arm: (printed method after, before)}
+TABLES_1_2 = {metric: (("pretrainzero 1", columns), ()) for metric, columns in {
+    "overall": ("Overall",), "general": ("SuperGPQA", "BBEH", "MMLU-Pro"), "math": ("MATH avg",)}.items()}  # fmt: skip
 LADDER = {arm: (arm, "") for arm in ("base", "continued_pretraining", "sft", "random_span", "pretrainzero")}
-TABLES_3_4 = {metric: ("pretrainzero 3", table, names) for metric, (table, _, names) in TABLES_1_2.items()}
+TABLES_3_4 = {metric: (("pretrainzero 3", before[1]), before) for metric, (before, _) in TABLES_1_2.items()}
 RLVR = {  # half way before RLVR is not printed; before it, Table 4 repeats Table 2's row of random spans
     "from the base": ("base + rlvr", "base"),
     "from random spans": ("random_span, 2000 steps + rlvr", "random_span"),
     "from PretrainZero, half way": ("pretrainzero, 1000 steps + rlvr", ""),
     "from PretrainZero": ("pretrainzero, 2000 steps + rlvr", "pretrainzero"),
 }
-RPT_2 = {"math": ("rpt 2", "rpt 2", ("Skywork-OR1, after RLVR", "Skywork-OR1, before RLVR"))}
-RPT_ARMS = {
-    "from the base": ("base", "base"), "from RPT": ("rpt", "rpt"),
-    "from continued pretraining": ("continual next-token training",) * 2,
-}  # fmt: skip
-RLP_1 = {"overall": ("rlp 1", "rlp 1", ("Overall",)), "math": ("rlp 1", "rlp 1", ("Math Avg",))}
-RLP_ARMS = {"from the base": ("base + post", "base"), "from continued pretraining": ("cpt + post", "cpt"),
-            "from RLP": ("rlp + post", "rlp")}  # fmt: skip
+RPT_2 = {"math": tuple(("rpt 2", (f"Skywork-OR1, {when} RLVR",)) for when in ("after", "before"))}
+RPT_ARMS = {"from the base": ("base",) * 2, "from continued pretraining": ("continual next-token training",) * 2,
+            "from RPT": ("rpt",) * 2}  # fmt: skip
+RLP_1 = {metric: (("rlp 1", (name,)),) * 2 for metric, name in {"overall": "Overall", "math": "Math Avg"}.items()}
+RLP_ARMS = {f"from {name}": (f"{method} + post", method) for name, method in
+            {"the base": "base", "continued pretraining": "cpt", "RLP": "rlp"}.items()}  # fmt: skip
 
 
-def printed(metric: str, part: tuple, methods: tuple[str, str]) -> Iterator[tuple[str, float, float]]:
-    """(model, value after, value before or NaN) of a part of a printed table, in %.
+def printed(part: tuple, methods: tuple[str, str]) -> dict[str, tuple[float, float]]:
+    """{model: (value after, value before or NaN)} of a part of a printed table, in %.
 
-    >>> list(printed("overall", TABLES_3_4["overall"], RLVR["from the base"]))[0]
-    ('Qwen3-4B-Base', 37.9, 32.31)
+    >>> printed(TABLES_3_4["overall"], RLVR["from the base"])
+    {'Qwen3-4B-Base': (37.9, 32.36)}
     """
     found = []
-    for place, (table, method) in enumerate(zip(part[:2], methods, strict=True)):
-        rows = reported(table) if table and method else reported("rpt 1")[:0]
-        names = part[2][place : place + 1] if any(" RLVR" in name for name in part[2]) else part[2]
-        rows = rows[(rows["method"] == method) & rows["benchmark"].isin(names)]
+    for where, method in zip(part, methods, strict=True):
+        rows = reported(where[0]) if where and method else reported("rpt 1")[:0]
+        rows = rows[(rows["method"] == method) & rows["benchmark"].isin(where[1] if where else ())]
         found.append(rows.groupby("model", sort=False)["value"].mean().round(6))
-    for model, after in found[0].items():
-        before = found[1].get(model, found[1].iloc[0] if len(found[1]) == 1 and " RLVR" in part[2][0] else np.nan)
-        yield model, float(after), float(before)
+    return {model: (float(after), float(found[1].get(model, np.nan))) for model, after in found[0].items()}
 
 
 def _beside(studies: dict, parts: dict, arms: dict, source: str, printed_in: str, headline: str) -> Picture:
@@ -72,11 +65,11 @@ def _beside(studies: dict, parts: dict, arms: dict, source: str, printed_in: str
     letters, wide = iter(ascii_lowercase), 0.64 / max(len(shown) - 1, 1)
     risen = any(before for _, before in arms.values())
     for (left, right), (metric, part) in zip(axes, parts.items(), strict=True):
-        asked = {model for arm in arms for model, *_ in printed(metric, part, arms[arm])}
+        asked = {model for methods in arms.values() for model in printed(part, methods)}
         models = [model for model in (*MODELS, *OTHERS) if model in asked]
         for place, arm in enumerate(shown):
             at = wide * (place - (len(shown) - 1) / 2)
-            for model, after, before in printed(metric, part, arms[arm]):
+            for model, (after, before) in printed(part, arms[arm]).items():
                 x = models.index(model) if model in models else 0
                 _rise(left, x + at, [after], before, marks[arm])
             for x, rows in enumerate(studies.values()):

@@ -21,15 +21,12 @@ def test_a_run_without_evaluations_between_has_no_law_and_is_readable():
 
 
 def test_what_the_paper_prints():
-    math = paper.TABLES_3_4["math"]
-    found = {arm: next(paper.printed("math", math, paper.RLVR[arm]))[1:] for arm in ARMS}
+    found = {arm: paper.printed(paper.TABLES_3_4["math"], paper.RLVR[arm])["Qwen3-4B-Base"] for arm in ARMS}
     assert found["from the base"] == (50.96, 42.53)
     assert found["from random spans"] == (51.49, 47.87)  # Table 3's mean: Table 4 repeats the row from before
     assert found["from PretrainZero, half way"] == (51.84, pytest.approx(np.nan, nan_ok=True))
-    assert list(paper.printed("math", paper.RPT_2["math"], paper.RPT_ARMS["from RPT"])) == [("RPT-14B", 58.3, 56.3)]
-    assert list(paper.printed("math", paper.RLP_1["math"], paper.RLP_ARMS["from RLP"])) == [
-        ("Qwen3-1.7B-Base", 36.03, 31.74)
-    ]
+    assert paper.printed(paper.RPT_2["math"], paper.RPT_ARMS["from RPT"]) == {"RPT-14B": (58.3, 56.3)}
+    assert paper.printed(paper.RLP_1["math"], paper.RLP_ARMS["from RLP"]) == {"Qwen3-1.7B-Base": (36.03, 31.74)}
 
 
 def test_ablations_are_below_the_papers():
