@@ -7,7 +7,8 @@ import pandas as pd
 from matplotlib.cm import ScalarMappable
 
 from pzlib.figures.forms import marked
-from pzlib.figures.run_view import ACCURACY, ADVANCE, LEADING, MONO, mask_places, passage_heat, text_grid
+from pzlib.figures.inspector import mask_places
+from pzlib.figures.run_view import ACCURACY, ADVANCE, LEADING, MONO, passage_heat, text_grid
 from pzlib.figures.style import METHODS, WIDTH, Picture, caption, styled
 from pzlib.masking import MASK
 from pzlib.studies.boxes import headlines

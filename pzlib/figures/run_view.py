@@ -13,7 +13,6 @@ from matplotlib.patches import Rectangle
 from pzlib.figures.forms import curve, panel_of
 from pzlib.figures.inspector import Heat, heat_of, sample_episodes
 from pzlib.figures.style import ROLES, STORED, Mark, Picture, marks_of, styled
-from pzlib.masking import MASK
 from pzlib.prompts import Template
 from pzlib.studies.metrics import GROUPS, comparable
 from pzlib.studies.tables import TITLES
@@ -51,20 +50,6 @@ def text_grid(ax) -> tuple[int, int]:
     ax.set(xlim=(0, width / ADVANCE), ylim=(height / LEADING, 0))
     ax.set_axis_off()
     return int(width / ADVANCE), int(height / LEADING + 1e-6)
-
-
-def mask_places(masked: str, target: str) -> list[tuple[int, int]]:
-    """(start, end) of each place that a masked text hides, in the text itself.
-
-    >>> mask_places("a [mask] c [mask]", "bb")
-    [(2, 4), (7, 9)]
-    """
-    found, pieces, start = [], masked.split(MASK), 0
-    for piece in pieces[:-1]:
-        start += len(piece)
-        found.append((start, start + len(target)))
-        start += len(target)
-    return found
 
 
 @styled

@@ -35,7 +35,7 @@ def _classes(figure, table: pd.DataFrame, first: str) -> None:
     shares = kind_shares(table)
     axes = stacks(
         figure, table[shares.notna().all(axis=1)], lambda rows: shares.loc[rows.index],
-        lambda names: [CLASS_COLOURS[name] for name in names], lambda label: folded(label, 22), first,
+        lambda names: [CLASS_COLOURS[name] for name in names], lambda label: folded(label, 20), first,
     )  # fmt: skip
     axes[0, 0].set_ylabel("Share of masks")
     handles, labels = axes[0, 0].get_legend_handles_labels()

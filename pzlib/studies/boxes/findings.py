@@ -11,17 +11,13 @@ import pandas as pd
 from pzlib import studies
 from pzlib.stats import bootstrap_ci, paired_test
 from pzlib.studies import claims, metrics, results
+from pzlib.studies.boxes import headlines
+from pzlib.studies.boxes.headlines import WORDS, listed
 from pzlib.studies.metrics import LEAST, METRICS, label_of, values
 
 Rows = Callable[[str, str], pd.DataFrame]  # (table, study) -> its rows with a column `arm`; empty where none is stored
 Finding = Callable[[Rows], str]  # a sentence; "" where its rows are not stored
 
-WORDS = {
-    "overall": "all questions", "general": "general questions", "math": "mathematics", "spans": "masked words",
-    "reasoned": "answers that reason first", "dead_wrong": "groups of predictions that are all wrong",
-    "noise masks": "masks that hide what nothing can tell", "legal": "legal masks", "perplexity": "perplexity",
-    "response length": "length of a response", "next token": "next tokens after a reasoning",
-}  # fmt: skip
 ASKED = ("spans", "general", "math")
 BEFORE = {"direct": "the prediction without reasoning, before training, of {}"}  # of a moment: what is compared with
 
@@ -49,14 +45,6 @@ def _compared(first: pd.Series, second: pd.Series) -> tuple[str, str] | None:
 def _name(arm: str) -> str:
     """The label of an arm in a sentence: one that goes on from another method's model is a run of RLVR."""
     return f"RLVR {arm}" if arm.startswith("from ") else label_of(arm)
-
-
-def listed(items: list[str]) -> str:
-    """
-    >>> listed(["a", "b", "c"]), listed(["a"])
-    ('a, b and c', 'a')
-    """
-    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
 def against(study: str, a: str, b: str, asked=ASKED, at: str = "end", b_at: str = "", where: str = "") -> Finding:
@@ -130,16 +118,9 @@ def real_text(rows: Rows) -> str:
 
 def habits(rows: Rows) -> str:
     """How the answers of the arms of `baselines` to the same masked passages differ."""
-    table, sentences = rows("patterns", "baselines"), []
-    for pattern, words in {"direct guess": "Answers that guess without a reasoning", "right": "Right answers"}.items():
-        own = table[table["pattern"] == pattern]
-        if own.empty:
-            continue
-        shares = {"base": own.loc[own["step"] == 0, "mean"].mean()}
-        last = own[(own["step"] > 0) & (own["step"] == own.groupby("run_id")["step"].transform("max"))]
-        shares |= last.groupby("arm", sort=False)["mean"].mean()
-        sentences.append(f"{words}: {', '.join(f'{label_of(arm)} {100 * x:.1f} %' for arm, x in shares.items())}.")
-    return " ".join(sentences)
+    table = rows("patterns", "baselines")
+    found = [headlines.habits(table, pattern) for pattern in headlines.HABITS]
+    return " ".join(f"{sentence}." for sentence in found if sentence)
 
 
 def meeting(study: str, metric: str = "overall") -> Finding:
@@ -147,30 +128,17 @@ def meeting(study: str, metric: str = "overall") -> Finding:
 
     def sentence(rows: Rows) -> str:
         table = rows("tinybench", study)
-        if table.empty:
-            return ""
-        arms = dict(tuple(table.groupby("arm", sort=False)))
-        apart = {at: [values(own, metric, at).mean() for own in arms.values()] for at in ("base", "end")}
-        before, after = (max(means) - min(means) for means in apart.values())
-        return (
-            f"On {WORDS[metric]}, the means of the {len(arms)} starts are {before:.1f} points apart before RLVR and "
-            f"{after:.1f} after it."
-        )
+        return "" if table.empty else f"{headlines.meeting(table, (metric,))}."
 
     return sentence
 
 
 def above_base(names: tuple[str, ...], metric: str = "overall") -> Finding:
-    """How many arms of these studies end above the model that they started from, in the mean over seeds."""
+    """How many arms of these studies end above the model that they started from."""
 
     def sentence(rows: Rows) -> str:
-        gains = []
-        for name in names:
-            for _, own in rows("tinybench", name).groupby("arm", sort=False):
-                gains.append((values(own, metric) - values(own, metric, "base")).mean())
-        above = sum(gain > 0 for gain in gains)
-        words = f"Of {len(gains)} arms of {listed([*names])}, {above} end above the base on {WORDS[metric]}."
-        return words if gains else ""
+        found = {name: table for name in names if len(table := rows("tinybench", name))}
+        return f"{headlines.above_base(found, metric)}." if found else ""
 
     return sentence
 

@@ -7,17 +7,30 @@ import pandas as pd
 
 from pzlib.stats import holm, stratified_t
 from pzlib.studies import metrics
-from pzlib.studies.boxes.findings import WORDS, listed
 from pzlib.studies.claims import verdicts
 from pzlib.studies.metrics import LEAST, METRICS, label_of, values
 from pzlib.tiers import WORLDS
 
+WORDS = {
+    "overall": "all questions", "general": "general questions", "math": "mathematics", "spans": "masked words",
+    "reasoned": "answers that reason first", "dead_wrong": "groups of predictions that are all wrong",
+    "noise masks": "masks that hide what nothing can tell", "legal": "legal masks", "perplexity": "perplexity",
+    "response length": "length of a response", "next token": "next tokens after a reasoning",
+}  # fmt: skip
 WAYS = {  # way: its words before a name, and alone
     "above": ("above {}", "above"), "below": ("below {}", "below"),
     "level": ("within the margin of {}", "within the margin"),
     "open": ("no clear difference from {}", "no clear difference"),
 }  # fmt: skip
 FEW = 4  # names of a way that are listed; of more the number is given
+
+
+def listed(items: list[str]) -> str:
+    """
+    >>> listed(["a", "b", "c"]), listed(["a"])
+    ('a, b and c', 'a')
+    """
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
 def judged(pairs: dict[str, pd.DataFrame], metric: str, tier: str = "mini") -> dict[str, str]:
@@ -193,16 +206,19 @@ def searching(cells: pd.DataFrame) -> str:
     return f"{', '.join(clauses)}{few}"
 
 
-def habits(patterns: pd.DataFrame) -> str:
-    """Of how many answers are guesses without a reasoning, before and after. Rows of patterns.csv."""
-    own = patterns[patterns["pattern"] == "direct guess"]
+HABITS = {"direct guess": "Answers that guess without a reasoning", "right": "Right answers"}
+
+
+def habits(patterns: pd.DataFrame, pattern: str = "direct guess") -> str:
+    """How many answers are such, before and after. Rows of patterns.csv; pattern: of `HABITS`."""
+    own = patterns[patterns["pattern"] == pattern]
     if own.empty:
         return ""
     last = own[(own["step"] > 0) & (own["step"] == own.groupby("run_id")["step"].transform("max"))]
     after = last.groupby("arm", sort=False)["mean"].mean()
     words = ", ".join(f"{label_of(arm)} {100 * x:.0f} %" for arm, x in after.items())
     base = own.loc[own["step"] == 0, "mean"].mean()
-    return f"Answers that guess without a reasoning: {words}; before training {100 * base:.0f} %"
+    return f"{HABITS[pattern]}: {words}; before training {100 * base:.0f} %"
 
 
 def laws(found: dict) -> str:
