@@ -386,13 +386,13 @@ def figures(
         draw_all(tier, output or root() / "figures/papers", results, shared_by(parameter))
         return 0
     from pzlib.figures import redraw
+    from pzlib.studies.results import folder_of
     from pzlib.studies.tables import readme_tables, refresh
 
-    readme, stored = root() / "README.md", root() / "data/results"
-    writes = readme.is_file() and results in (None, stored) and tier == "mini"
+    readme, of_tier = root() / "README.md", folder_of(tier, results)
     with ProcessPoolExecutor(1, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as beside:
-        tables = writes and beside.submit(readme_tables)
-        drawn = redraw(results or stored, output or root() / "figures", tier)
+        tables = of_tier == root() / "data/results" and readme.is_file() and beside.submit(readme_tables)
+        drawn = redraw(of_tier, output or root() / "figures", tier)
         print(f"{len({path.stem for path in drawn})} figures drawn into {output or root() / 'figures'}")
         if tables:
             refresh(readme, tables.result())

@@ -215,3 +215,14 @@ def judged_claims(claims, shift=6.0):
             row |= {"seeds": 12.0} if word == "inconclusive" else {}
         rows.append(row | {"tier": "mini", "small": False, "along": ""})
     return pd.DataFrame(rows)
+
+
+def case():
+    """A case.csv: the masks of a passage, and what a base and two methods answer to the one on "Friday"."""
+    hidden = [(TEXT.replace(mask, "[mask]", 1), mask) for mask in ("Friday", "7 remain", "Orvian")]
+    key = {"run_id": "a", "objective": "pretrainzero", "arm": "pretrainzero", "tier": "mini", "seed": 0, "step": 200}
+    rows = [key | {"kind": "weekday", "target": mask, "masked": masked, "n": 8, "right": share, "completion": None}
+            for (masked, mask), share in zip(hidden, (0.5, 1.0, 0.0), strict=True)]  # fmt: skip
+    said = rows[0] | {"completion": "Think : two days after . \\boxed{ Friday }"}
+    other = {"objective": "random_span", "arm": "random_span", "right": 0.75}
+    return pd.DataFrame([*rows, said | {"step": 0, "right": 0.25}, said | {"right": 1.0}, said | other])

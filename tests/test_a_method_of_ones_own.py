@@ -70,7 +70,7 @@ def test_it_trains_two_steps_resumes_bit_for_bit_and_is_drawn(tiny_model, home):
 
     facts = {"run_id": "whole", "objective": "brief", "tier": "smoke", "seed": 0}
     figure = training_dynamics(whole.metrics().assign(**facts))
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["Brevity, predictor"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["Brevity, all samples"]
     both = marks_of(["pretrainzero", "brief"])
     assert both["brief"].label == "Brevity" and both["brief"].colour != both["pretrainzero"].colour
 

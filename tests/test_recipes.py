@@ -8,6 +8,7 @@ from pzlib.__main__ import main
 from pzlib.figures import redraw, training
 from pzlib.figures.forms import TRAINING, checked, explain, legend, lines, panel_of
 from pzlib.figures.style import Picture, sheet, styled
+from pzlib.studies.boxes import headlines
 from pzlib.studies.records import STUDIES, Figure, Study
 from pzlib.studies.results import folder_of
 
@@ -22,7 +23,7 @@ def answer_lengths(training, source: str = TRAINING) -> Picture:
     ax = figure.subplots()
     lines(ax, table, panel)
     legend(figure, [ax])
-    return explain(figure, table, source)
+    return explain(figure, table, source, headlines.moving(table, ("response length",)))
 
 
 @pytest.fixture
@@ -53,5 +54,5 @@ def test_a_study_of_ones_own_is_planned_made_opened_and_drawn(recorded, monkeypa
     assert [text.get_text() for text in shown[0].legends[0].get_texts()] == recorded
 
     files = redraw(folder_of("smoke"), tmp_path / "figures", tier="smoke")
-    assert {f"{NAME}_lengths.png", f"{NAME}_lengths.pdf"} <= {path.name for path in files}
+    assert tmp_path / f"figures/appendix/{NAME}_lengths.png" in files
     assert f"{NAME}_lengths" not in capsys.readouterr().out  # nothing that it lacks

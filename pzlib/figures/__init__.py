@@ -7,11 +7,14 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
 from pzlib import studies
+from pzlib.runs.folder import write_atomic
 from pzlib.studies import claims
+from pzlib.studies.metrics import LEAST
 from pzlib.studies.records import LEDGER
 from pzlib.studies.results import read, with_marks
 
@@ -22,7 +25,7 @@ def form_of(name: str) -> Callable:
     >>> form_of("main_result").__module__
     'pzlib.figures.accuracy'
     """
-    modules = (import_module(f"pzlib.figures.{part}") for part in ("training", "accuracy", "paper", "ledger"))
+    modules = (import_module(f"pzlib.figures.{part}") for part in ("training", "accuracy", "paper", "ledger", "case"))
     return next(getattr(module, name) for module in modules if hasattr(module, name))
 
 
@@ -37,18 +40,18 @@ def tables_of(form: Callable) -> list[str]:
 
 def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> list[Path]:
     """Draw the ledger of each paper's claims, and every figure whose arms all have rows of `tier` in `results_dir`, of
-    equal seeds; print what the others lack.
+    equal seeds, and the two galleries that show them; print what the others lack.
 
-    Two processes draw, since a figure takes about a second. Returns the files written: a PNG and a PDF for each
-    figure. Raises FileNotFoundError if there is no such folder.
+    Main figures go to `out_dir`, all others to its folder `appendix`, without a PDF. Two processes draw. Returns the
+    files of the figures. Raises FileNotFoundError if there is no such folder.
     """
-    results_dir = Path(results_dir)
+    results_dir, out_dir = Path(results_dir), Path(out_dir)
     if not results_dir.is_dir():
         raise FileNotFoundError(f"results: no folder {results_dir}; run `python -m pzlib results` first")
     stored = {path.stem: with_marks(read(path), results_dir) for path in sorted(results_dir.glob("*.csv"))}
     jobs, missing = [], {}
     if {"training", "tinybench"} <= set(stored):  # first, since it takes longest
-        jobs.append((_ledger, [stored, tier], {}, LEDGER.name, out_dir))
+        jobs.append((_ledger, [stored, tier], {}, LEDGER, out_dir))
     for study, figure in [(name, figure) for name, record in studies.STUDIES.items() for figure in record.figures]:
         form = form_of(figure.form)
         names = tables_of(form)
@@ -68,18 +71,64 @@ def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> 
             tables = [dict(zip(found, tables, strict=True)) for tables in zip(*found.values(), strict=True)]
         else:
             source["source"] = f"{inspect.signature(form).parameters['source'].default}, study {study}"
-        jobs.append((form, tables, source, figure.name, out_dir))
+        jobs.append((form, tables, source, figure, out_dir))
     for why, names in missing.items():
         print(f"{', '.join(names)}: not drawn, {why}")
     # without the collector, which would look again and again through what is gone with the processes anyway
     with ProcessPoolExecutor(2, initializer=gc.disable) as pool:
-        return [path for paths in pool.map(_drawn, jobs) for path in paths]
+        drawn = [one for found in pool.map(_drawn, jobs) for one in found]
+    drawn.sort(key=lambda one: one.paths[0].stem.startswith(LEDGER.name.format("")))  # the claims last
+    for main, folder in ((True, out_dir), (False, out_dir / "appendix")):
+        own = [one for one in drawn if one.main == main]
+        if own:
+            write_atomic(folder / "README.md", gallery(own, tier, main))
+    return [path for one in drawn for path in one.paths]
+
+
+class Drawn(NamedTuple):
+    """One figure as the gallery shows it."""
+
+    paths: list[Path]
+    main: bool
+    headline: str
+    what: str
+    notes: list[str]
+
+
+GALLERY = """# {title}
+
+`make figures` draws these from the tables in `data/results` (tier {tier}) and writes this page. {more}
+
+How to read them. A headline is computed from the rows: *above* and *below* are what a paired t test and Holm's
+correction over that headline's comparisons tell apart at 5 %; *within the margin* is a difference shown to be under 2
+points (notebook 12 has all margins); *no clear difference* is neither. Under {least} seeds *above* and *below* say that
+all of at least three agree. Arrows from the first to the last fifth of training (↑, ↓, ≈) follow the same rule. One
+method has one colour and one mark everywhere; a variant has its method's colour and an open mark. Bars and bands are
+95 % bootstrap intervals over seeds, drawn from {least} seeds on. Axes of accuracy do not start at zero. *Masked words*
+are words of unseen passages that reasoning can deduce; *all questions* is the mean of general and mathematical ones.
+Irreducible masks hide what nothing can tell. All seeds answer one fixed set of questions.
+"""
+
+
+def gallery(drawn: list[Drawn], tier: str, main: bool) -> str:
+    """Markdown: each figure with its finding, what it shows, how to read it, and what degenerated."""
+    title, more = "Figures", "The rest are in [the appendix](appendix/README.md)."
+    if not main:
+        title, more = "Figures: the appendix", "The main ones are in [figures](../README.md)."
+    lines = [GALLERY.format(title=title, tier=tier, more=more, least=LEAST)]
+    for one in drawn:
+        name = one.paths[0].stem
+        pdf = f" ([PDF]({name}.pdf))" if len(one.paths) > 1 else ""
+        lines.append(f"## {name.replace('_', ' ')}\n\n![{one.headline or name}]({name}.png)\n")
+        notes = " ".join(f"{note.rstrip('.')}." for note in one.notes)
+        lines.append(f"{one.what}{pdf} {notes}".rstrip() + "\n")
+    return "\n".join(line for line in lines if line).rstrip() + "\n"
 
 
 def _shown(study: str, arms: tuple, tier: str) -> tuple:
-    """Those of the arms (by default all) that a study has at the tier."""
-    out = studies.left_out(study, tier)
-    return tuple(arm for arm in arms or studies.STUDIES[study].arms if arm not in out)
+    """Those of the arms (by default, or where none of them is the study's, all) that a study has at the tier."""
+    out, every = studies.left_out(study, tier), studies.STUDIES[study].arms
+    return tuple(arm for arm in [arm for arm in arms if arm in every] or every if arm not in out)
 
 
 def _rows(table: pd.DataFrame, study: str, arms: tuple, tier: str) -> pd.DataFrame:
@@ -102,10 +151,14 @@ def _ledger(tables: dict[str, pd.DataFrame], tier: str) -> dict:
     return {LEDGER.name.format(paper): form_of(LEDGER.form)(ledger, paper) for paper in claims.PAPERS}
 
 
-def _drawn(job: tuple) -> list[Path]:
+def _drawn(job: tuple) -> list[Drawn]:
     from pzlib.figures.style import save
 
-    form, tables, source, file, folder = job
+    form, tables, source, figure, folder = job
     made = form(*tables, **source)
-    pictures = made if isinstance(made, dict) else {file: made}
-    return [path for name, picture in pictures.items() for path in save(picture, name, folder)]
+    folder = folder if figure.main else folder / "appendix"
+    what = " ".join(inspect.getdoc(form_of(figure.form)).split("\n\n")[0].split())
+    return [
+        Drawn(save(one, name, folder, pdf=figure.main), figure.main, one.headline, what, one.notes)
+        for name, one in (made if isinstance(made, dict) else {figure.name: made}).items()
+    ]

@@ -13,160 +13,173 @@ from matplotlib.patches import Rectangle
 
 from pzlib.errors import NothingToDraw
 from pzlib.figures import forms, style
-from pzlib.figures.forms import MASKED_WORDS, NOT_AT_ZERO, SEEDS, TINYBENCH, TRAINING, Panel, evaluated, explain, lines
+from pzlib.figures.forms import BASE, TINYBENCH, Panel, by_study, evaluated, explain, lines, marked
 from pzlib.figures.style import METHODS, Picture, grid, marks_of, sheet, styled
 from pzlib.studies import metrics, tables
+from pzlib.studies.boxes import headlines
 from pzlib.studies.claims import reported
 from pzlib.studies.metrics import GROUPS, METRICS
 from pzlib.studies.patterns import KEYWORDS, STRUCTURE
 
-COSTS, BOTH = "data/results/costs.csv", f"{TINYBENCH} and {TRAINING}"
+COSTS, BOTH = "costs.csv", f"{TINYBENCH} and training.csv"
 ALWAYS = ("direct guess", "no answer", "words")  # of structural marks: shown even where no response has them
 TITLES = {"words": "Length (words)", "right": "Right answers (%)", "thinks": "Announced reasoning (%)"}
-PAIRED = "to the first row in points, paired by seed [95 % interval]."
-BUDGET = f"Dashed: what every run has used. The vertical axes do not start at zero. {MASKED_WORDS}"
+QUESTIONS = (*metrics.QUESTIONS, "length")
+ACCURACY = ("spans", *metrics.QUESTIONS)  # masked words first, where the game is played
 
 
 @styled
-def tinybench_curves(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture:
-    """PretrainZero's Fig. 7 on TinyBench: mean accuracy of general and of math tasks, answer length, by step."""
-    table = evaluated(tinybench, "n", "length")
-    asked = table[table["group"].isin(metrics.QUESTIONS)].assign(asked="questions")
-    groups = [group for group in metrics.QUESTIONS if group in set(asked["group"])]
-    figure, axes = grid(3.0, 1, len(groups) + 1)
-    _by_group(axes[:-1], asked, groups, "mean accuracy")
-    length = Panel("length", f"({ascii_lowercase[len(groups)]}) Answer length (tokens)", ends=(0, None))
-    lines(axes[-1], forms.group_means(asked, "length", "asked"), length)
-    forms.legend(figure, axes)
-    items, tasks = int(asked.drop_duplicates("task")["n"].sum()), asked["task"].nunique()
-    words = f"{items} answers in {tasks} tasks. The accuracy axes do not start at zero."
-    return explain(figure, table, source, words)
-
-
-def _by_group(axes, table: pd.DataFrame, groups: tuple, what: str, x: str = "step") -> None:
-    """Accuracy of each group of TinyBench by step, or by the column `x`."""
-    means = forms.group_means(table, ["accuracy"] if x == "step" else ["accuracy", x])
-    for ax, letter, group in zip(axes, ascii_lowercase, groups, strict=False):
-        panel = Panel("accuracy", f"({letter}) {METRICS[group].title}, {what} (%)", 100)
-        lines(ax, means[means["group"] == group], panel, x=x)
+def tinybench_curves(tinybench: pd.DataFrame | dict, source: str = TINYBENCH) -> Picture:
+    """PretrainZero's Fig. 7 (of two studies its Fig. 10): accuracy on general and math questions, and the length of the
+    answers, by step."""
+    return _curves(by_study(tinybench), QUESTIONS, source)
 
 
 @styled
-def collapse_curves(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture:
-    """PretrainZero's Fig. 3a-b: accuracy by step for every masking strategy, on masked words and on questions."""
-    words = MASKED_WORDS * ("spans" in set(tinybench["group"]))
-    return _curves(tinybench, f"Step 0 is the base. {NOT_AT_ZERO}. {words}", source)
+def collapse_curves(tinybench: pd.DataFrame | dict, training: pd.DataFrame | dict, source: str = BOTH) -> Picture:
+    """PretrainZero's Fig. 3a-b for every masking rule: training reward, and accuracy on masked words and questions, by
+    step; of several studies, such as two texts, a row each."""
+    both = by_study(tinybench, training)
+    trained = {name: metrics.armed(rows) for name, (_, rows) in both.items()}
+    return _curves({name: rows for name, (rows, _) in both.items()}, ("reward", *ACCURACY), source, trained)
 
 
-def _curves(tinybench: pd.DataFrame, words: str, source: str, x: str = "step", label: str = "", behind=()) -> Picture:
-    """Masked words first, where the game is played, then the questions to which it should carry over."""
-    table = evaluated(tinybench)
-    groups = [group for group in ("spans", "general", "math") if group in set(table["group"])]
-    figure, axes = grid(3.2, 1, len(groups), squeeze=False)
-    axes = axes[0]
-    _by_group(axes, table, groups, "accuracy", x)
-    for ax in axes if label else ():
-        ax.axvline(metrics.at_equal(table, x)["budget"].iloc[0], color="#595959", linestyle="--", linewidth=0.8)
-        ax.set(xlabel=label, xlim=(0, None))
-    forms.legend(figure, axes)
-    return explain(figure, pd.concat([table, *behind]), source, words)
+def _curves(
+    studies: dict, wanted: tuple, source: str, trained=None, *, x: str = "step", label: str = "", budget=False, words=""
+) -> Picture:
+    """A row of panels for each study and a panel for each of `wanted` that its rows have: groups of tasks with their
+    base, "length" of answers to questions, "reward" of training. x, label: of the horizontal axis; budget: whether what
+    every run has used is dashed."""
+    studies = {name: evaluated(rows) for name, rows in studies.items()}
+    table = pd.concat(studies.values()).drop_duplicates(["run_id", "arm", "step", "task"])
+    groups = {*table["group"]}
+    wanted = [one for one in wanted if one in (*groups, *(["length"] if "length" in table else []), "reward")]
+    height = 0.6 + (1.85 if len(studies) > 1 else 2.1) * len(studies)
+    figure, axes = grid(height, len(studies), len(wanted), squeeze=False)
+    marks, letters = marked(table), iter(ascii_lowercase)
+    for row, (name, own) in zip(axes, studies.items(), strict=True):
+        for ax, one in zip(row, wanted, strict=True):
+            title = f"({next(letters)}) {_title(one)}"
+            if one == "reward":
+                rows, panel = trained[name], Panel("predictor/reward", title, ends=(0, None))
+            elif one == "length":
+                asked = own[own["group"].isin(metrics.QUESTIONS)].assign(asked="questions")
+                rows, panel = forms.group_means(asked, "length", "asked"), Panel("length", title, ends=(0, None))
+            else:
+                rows = forms.group_means(own, ["accuracy", x] if x != "step" else "accuracy")
+                rows, panel = rows[rows["group"] == one], Panel("accuracy", title, 100)
+                forms.base_line(ax, own, one)
+            lines(ax, rows, panel, x=x if one in groups else "step", marks=marks)
+            if budget:
+                ax.axvline(metrics.at_equal(own, x)["budget"].iloc[0], color="#595959", linestyle="--", linewidth=0.8)
+            if label:
+                ax.set(xlabel=label, xlim=(0, None))
+        row[0].set_ylabel(forms.title_of(name), fontweight="bold")
+    forms.legend(figure, axes.flat)
+    several = len(studies) > 1 or len(marks) > 4
+    asked = ("overall",) if several or "spans" not in wanted else ("spans", "overall")
+    said = {name: headlines.against_base(own, asked) for name, own in studies.items()}
+    parts = [f"{forms.title_of(name).capitalize()}, {own.partition(', ')[2]}" for name, own in said.items()]
+    headline = f"{'. '.join(parts)} (all questions)" if len(said) > 1 else next(iter(said.values()))
+    return explain(figure, table, source, headline, f"{BASE} {words}")
+
+
+def _title(one: str) -> str:
+    own = {"length": "Answer length (tokens)", "reward": "Training reward"}
+    return own.get(one) or f"{METRICS[one].title} (%)"
 
 
 @styled
 def by_tokens(tinybench: pd.DataFrame, training: pd.DataFrame, source: str = BOTH) -> Picture:
-    """As `collapse_curves`, by what the runs have read and written: a generator's masks cost tokens, a rule's none."""
+    """Accuracy by what the runs have read and written: prompts and completions of both roles, mean over seeds. A
+    generator's masks cost tokens, a rule's none."""
     table = tinybench.assign(used=metrics.tokens_used(tinybench, training) / 1e6)
-    words = f"Tokens: prompts and completions so far, of both roles, mean over seeds. {BUDGET}"
-    return _curves(table, words, source, "used", "Tokens (millions)", [metrics.armed(training)])
+    look = {"x": "used", "label": "Tokens (millions)", "budget": True, "words": "Dashed: what every run has used."}
+    return _curves({"": table}, ACCURACY, source, **look)
 
 
 @styled
 def by_time(tinybench: pd.DataFrame, costs: pd.DataFrame, source: str = f"{TINYBENCH}, {COSTS}") -> Picture:
-    """As `by_tokens`, by time: steps times what a step of the arm costs."""
+    """As `by_tokens`, by time: steps times the seconds of a step, measured method by method on one machine."""
     table = tinybench.assign(used=tables.seconds_used(tinybench, costs) / 60)
-    words = f"Time: steps x seconds a step, measured method by method on one machine ({costs['device'].iloc[0]})."
-    return _curves(table, f"{words} {BUDGET}", source, "used", "CPU minutes")
+    look = {"x": "used", "label": "CPU minutes", "budget": True, "words": f"On {costs['device'].iloc[0]}."}
+    return _curves({"": table}, ACCURACY, source, **look)
 
 
 @styled
 def main_result(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture:
-    """Before and after: accuracy of the base (step 0) and of every arm's last models, seed by seed; under each arm its
-    difference to the first, paired by seed.
-    """
+    """Accuracy of every arm's last models, seed by seed, and of the base; the headline compares with the first row.
+    All seeds answer one fixed set of questions."""
     table = evaluated(tinybench, "n")
-    steps = sorted(forms.ends(table)[0]["step"].unique())
-    steps = f"{steps[0]} to {steps[-1]}" if len(steps) > 1 else f"{steps[0]}" if steps else "no"
-    paired = f"Under them: difference {PAIRED}" * (table[table["step"] > 0]["arm"].nunique() > 1)
-    return _result(table, source, f"After {steps} steps. {SEEDS} {paired}")
+    return _result(table, source, headlines.against_first(table), BASE)
 
 
 @styled
 def follow_on(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture:
-    """Before and after RLVR, as `main_result`; step 0 of an arm is the model that it starts from."""
-    words = f"Open marks: the mean before RLVR. {SEEDS} Under them: difference after RLVR {PAIRED}"
-    return _result(evaluated(tinybench, "n"), source, words, starts=True)
+    """Accuracy after RLVR, seed by seed, and before it; step 0 of an arm is the model that it starts from."""
+    table = evaluated(tinybench, "n")
+    return _result(table, source, headlines.meeting(table), "Tick and arrow: from the mean before RLVR.", True)
 
 
-def _result(table: pd.DataFrame, source: str, words: str, starts: bool = False) -> Picture:
-    """An axis a group, a row per arm; `starts`: each arm has a base of its own, shown by an open mark in its row."""
+def _result(table: pd.DataFrame, source: str, headline: str, words: str, starts: bool = False) -> Picture:
+    """An axis a group, a row per arm; `starts`: each arm has a base of its own, shown by a tick in its row."""
     arms = forms.by_arm(table if starts else table[table["step"] > 0])
     groups = [group for group in GROUPS if group in set(table["group"])]
-    figure = sheet(1.7 + 0.5 * len(arms) if starts else 1.6 + 0.44 * (len(arms) + 1))
+    figure = sheet(0.75 + 0.44 * max(len(arms), 2))
     for ax, group in zip(figure.subplots(1, len(groups), squeeze=False, sharey=True)[0], groups, strict=True):
-        rows, title = [(mark, metrics.values(own, group)) for own, mark in arms], METRICS[group].title
         before = [metrics.values(own, group, "base").mean() for own, _ in arms] if starts else ()
+        tasks = table.loc[table["group"] == group, "task"].nunique()
+        title = f"{METRICS[group].title} ({tasks} task{'s' * (tasks > 1)})"
+        forms.dots(ax, [(mark, metrics.values(own, group)) for own, mark in arms], title, before=before)
         if not starts:
-            rows.append((METHODS["base"], metrics.values(table, group, "base")))
-            tasks = table.loc[table["group"] == group, "task"].nunique()
-            title += f" ({tasks} task{'s' * (tasks > 1)})"
-        forms.dots(ax, rows, title, compared=len(arms), before=before)
-        ax.set_xlabel("Mean accuracy (%)")
-    words += f" All seeds answer one fixed set of questions. {NOT_AT_ZERO}. {MASKED_WORDS * ('spans' in groups)}"
-    return explain(figure, table, source, words, lines=False)
-
-
-@styled
-def result_at_equal_tokens(tinybench: pd.DataFrame, training: pd.DataFrame, source: str = BOTH) -> Picture:
-    """`main_result` at the last evaluation of every run within the tokens that all of them have used."""
-    after = metrics.equal_tokens(tinybench, training)
-    return main_result(pd.concat([tinybench[tinybench["step"] == 0], after]).drop_duplicates(), source)
+            forms.base_line(ax, table, group, upright=True)
+        ax.set_xlabel("Accuracy (%)")
+    return explain(figure, table, source, headline, words, lines=False)
 
 
 @styled
 def perplexities(perplexity: pd.DataFrame, source: str = "data/results/perplexity.csv") -> Picture:
-    """RLP's Table S.8: perplexity of held-out text before and after, for all tokens and each class of kind."""
+    """RLP's Table S.8 and ours: perplexity of held-out text after training and of the base, for all tokens and for each
+    class of word. Text is read without a prompt, from the left; lower is better."""
     table = forms.checked(perplexity, "perplexity", ["task", "perplexity"])
     titles = {"text": "All tokens"} | {n: title for n, title in metrics.CLASSES.items() if n in set(table["task"])}
-    marks = {"base": METHODS["base"]} | marks_of(table["arm"])
-    figure = sheet(1.6 + 0.42 * len(marks))
-    axes = figure.subplots(1, len(titles), squeeze=False, sharey=True)[0]
+    arms = forms.by_arm(table)
+    figure = sheet(1.0 + 0.42 * max(len(arms), 2))
+    *axes, paper = figure.subplots(1, len(titles) + 1, squeeze=False, sharey=True)[0]
     for ax, (task, title) in zip(axes, titles.items(), strict=True):
-        rows = table[table["task"] == task]
-        rows = rows.assign(arm=rows["arm"].where(rows["step"] > 0, "base"))
-        means = rows.groupby(["arm", "seed"])["perplexity"].mean()
-        forms.dots(ax, [(mark, means.get(arm, means[:0])) for arm, mark in marks.items()], title)
-        ax.set_xlabel("Perplexity")
-        ax.locator_params(axis="x", nbins=3)
+        ends = {at: table[(table["task"] == task) & at_(table)] for at, at_ in _AT.items()}
+        after = ends["after"].groupby(["arm", "seed"])["perplexity"].mean()
+        found = [(mark, after.get(own["arm"].iloc[0], after[:0])) for own, mark in arms]
+        forms.dots(ax, found, title)
+        for score in ends["base"]["perplexity"].unique():
+            ax.axvline(score, **forms.BASE_LOOK)
     printed = reported("rlp S.8").set_index(["method", "benchmark"])["value"]
     before, after = (printed[method, "Wikitext-103 perplexity"] for method in ("base", "rlp"))
-    words = f"Text without a prompt, from the left. {SEEDS} Lower is better; the axes do not start at zero. RLP's own, "
-    words += f"on Wikitext-103: {before} before, {after} after (Table S.8)."
-    return explain(figure, table, source, words, lines=False)
+    shown = [(mark, [after] if mark.label == METHODS["rlp"].label else []) for _, mark in arms]
+    forms.dots(paper, shown, "RLP's paper")
+    paper.axvline(before, **forms.BASE_LOOK)
+    for ax in (*axes, paper):
+        ax.set_xlabel("Perplexity")
+        ax.locator_params(axis="x", nbins=3)
+        ax.margins(x=0.15)
+    words = f"{BASE} The paper's is Qwen3-1.7B-Base on Wikitext-103 (Table S.8)."
+    return explain(figure, table, source, headlines.perplexity(table), words, lines=False)
+
+
+_AT = {"base": lambda table: table["step"] == 0, "after": lambda table: table["step"] > 0}
 
 
 @styled
 def structure_by_arm(patterns: pd.DataFrame, source: str = "data/results/patterns.csv") -> Picture:
-    """Structural marks of the answers of the base (step 0) and of every arm's last models, seed by seed.
-
-    A panel a mark that any response has, and always those of `ALWAYS`.
-    """
+    """Structural marks of the answers of the base (step 0) and of every arm's last models, seed by seed; a panel a mark
+    that any response has, and always those of `ALWAYS`. The base is asked with every seed."""
     table = forms.checked(patterns, "patterns", ["pattern", "mean", "n", "cases"])
     some = table.groupby("pattern")["mean"].max() > 0
     wanted = [name for name in (*STRUCTURE, "words", "right") if name in some and (some[name] or name in ALWAYS)]
     after, base = forms.ends(table)
     rows_of = dict([*after.groupby("arm", sort=False)]) | {"base": base.drop_duplicates(["seed", "pattern"])}
     deep = -(-len(wanted) // 3)
-    figure, axes = grid(0.9 + deep * (0.6 + 0.3 * len(rows_of)), deep, 3, squeeze=False, sharey=True)
+    figure, axes = grid(0.5 + deep * (0.5 + 0.3 * len(rows_of)), deep, 3, squeeze=False, sharey=True)
     for ax, letter, name in zip(axes.flat, ascii_lowercase, wanted, strict=False):
         unit = 1 if name == "words" else 100
         own = [rows.loc[rows["pattern"] == name, "mean"] * unit for rows in rows_of.values()]
@@ -174,14 +187,14 @@ def structure_by_arm(patterns: pd.DataFrame, source: str = "data/results/pattern
         forms.dots(ax, [*zip(marks_of(rows_of).values(), own, strict=True)], title)
     for ax in axes.flat[len(wanted) :]:
         ax.set_axis_off()
-    n = f"{int(after['n'].max())} answers of each run to {int(after['cases'].max())} masked passages"
-    words = f"{n}. {SEEDS} The base is asked with every seed. {NOT_AT_ZERO}."
-    return explain(figure, table, source, words, lines=False)
+    words = f"{int(after['n'].max())} answers of each run to {int(after['cases'].max())} masked passages."
+    return explain(figure, table, source, headlines.habits(table), words, lines=False)
 
 
 @styled
 def searching_map(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture:
-    """When searching pays: what PretrainZero and entropy masking gain over random spans, by density and noise.
+    """When searching pays: what PretrainZero and entropy masking gain over random spans on masked words, by density
+    (sentences that state something deducible) and noise (names, codes and years among the others).
 
     ValueError where no place has two arms to compare.
     """
@@ -190,7 +203,7 @@ def searching_map(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture:
     if cells.empty:
         raise NothingToDraw("tinybench: no place on the map has two arms with two seeds in common; run the study map")
     densities, noises = sorted(cells["density"].unique()), sorted(cells["noise"].unique())
-    figure, axes = grid(1.5 + 0.62 * len(densities), 1, len(metrics.PAIRS), sharey=True)
+    figure, axes = grid(1.1 + 0.5 * len(densities), 1, len(metrics.PAIRS), sharey=True)
     reach = max(cells["difference"].abs().max(), 0.1)
     for ax, letter, (first, second) in zip(axes, ascii_lowercase, metrics.PAIRS, strict=False):
         own = cells[(cells["first"] == first) & (cells["second"] == second)]
@@ -199,9 +212,11 @@ def searching_map(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture:
         for cell in own.itertuples():
             x, y = noises.index(cell.noise), densities.index(cell.density)
             dark = np.dot(image.cmap(image.norm(cell.difference))[:3], (0.3, 0.6, 0.1)) < 0.45
-            text = f"{cell.difference:+.1f}\n[{cell.low:+.1f}, {cell.high:+.1f}]".replace("-", "−")
-            ax.text(x, y, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
-            if cell.low > 0 or cell.high < 0:
+            some = cell.n >= metrics.LEAST
+            text = f"{cell.difference:+.1f}" + f"\n[{cell.low:+.1f}, {cell.high:+.1f}]" * some
+            look = {"fontsize": 8, "color": "white" if dark else "black"}
+            ax.text(x, y, text.replace("-", "−"), ha="center", va="center", **look)
+            if some and (cell.low > 0 or cell.high < 0):
                 frame = {"fill": False, "edgecolor": "black", "linewidth": 1.5}
                 ax.add_patch(Rectangle((x - 0.485, y - 0.485), 0.97, 0.97, **frame))
         ax.set_xticks(range(len(noises)), [f"{noise:g}" for noise in noises])
@@ -209,11 +224,11 @@ def searching_map(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture:
         ax.set(title=f"({letter}) {METHODS[first].label} − {METHODS[second].label}", xlabel="Noise (share)")
         ax.grid(visible=False)
     axes[0].set_ylabel("Density (share)")
-    figure.colorbar(image, ax=axes, label="Difference (points)")
-    words = f"{METRICS['spans'].title}, difference of final accuracies in points, paired by seed [95 % bootstrap "
-    words += "interval]; framed: the interval leaves zero out. Density: sentences that state something deducible; "
-    words += f"noise: names, codes and years among the others. {MASKED_WORDS}"
-    return explain(figure, rows, source, words, lines=False)
+    figure.colorbar(image, ax=axes, label="Points")
+    framed = "[95 % interval]; framed: it leaves zero out." * bool(cells["n"].max() >= metrics.LEAST)
+    words = f"Masked words: difference in points, paired by seed {framed}"
+    seeds = f"{source}, tier {rows['tier'].iloc[0]}, {rows['seed'].nunique()} seeds per arm."
+    return style.caption(figure, headlines.searching(cells), f"{words.strip().rstrip('.')}.", seeds)
 
 
 @styled
@@ -280,7 +295,7 @@ def keyword_bars(table: pd.DataFrame, source: str) -> Picture:
     ax.set(ylabel="Responses with a keyword (%)", ylim=(0, None))
     ax.grid(axis="x", visible=False)
     figure.legend(loc="outside upper left", ncols=4)
-    words = "Whole words of RPT's Table 9, case ignored. Bars: share of responses; whiskers: 95 % interval over cases."
+    words = "Whole words of RPT's Table 9, case ignored; whiskers: 95 % interval over cases."
     counts = rows.groupby("source", sort=False)[["n", "cases"]].max()
     told = "; ".join(f"{marks[name].label} {row.n} responses to {row.cases} cases" for name, row in counts.iterrows())
-    return style.caption(figure, words, f"{source}: {told}.")
+    return style.caption(figure, "", words, f"{source}: {told}.")

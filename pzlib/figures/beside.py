@@ -10,7 +10,8 @@ import pandas as pd
 
 from pzlib.evaluation.benchmarks import BENCHMARKS
 from pzlib.figures import form_of, forms, tables_of
-from pzlib.figures.forms import BAND, NOT_AT_ZERO, SEEDS, TINYBENCH, TRAINING, folded
+from pzlib.figures.forms import BAND, INTERVAL, SEEDS, TINYBENCH, TRAINING, folded
+from pzlib.figures.paper import ablations
 from pzlib.figures.style import METHODS, Picture, caption, grid, marks_of, save, sheet, styled
 from pzlib.paths import root
 from pzlib.runs.folder import write_atomic
@@ -62,7 +63,9 @@ def draw(exhibit: Exhibit, tables: dict[str, pd.DataFrame], tier: str, settings:
         rows = [own[own["arm"].isin(arms)] if arms else own for own in rows]
         if len(rows) == len(tables_of(form)) and not any(own.empty for own in rows):
             several = len(exhibit.studies) > 1
-            found[f"{exhibit.name}_{study}" if several else exhibit.name] = form(*rows)
+            found[f"{exhibit.name}_{study}" if several else exhibit.name] = form(
+                *([{study: own} for own in rows] if form is ablations else rows)
+            )
     if exhibit.printed and not found:
         table = beside(exhibit, tables, tier, settings)
         found[exhibit.name] = table_beside(table, f"data/paper/{exhibit.paper}.csv; {made}", exhibit.note)
@@ -103,10 +106,11 @@ def table_beside(table: pd.DataFrame, source: str, note: str = "") -> Picture:
         for label, key in zip(ax.get_yticklabels(), places, strict=True):
             label.set_fontweight("normal" if turned or key[1] else "bold")
     ours = int((table["ours"].map(len) > 0).sum())
-    words = "Left in a cell and black tick: as printed. Right and coloured: ours, mean over seeds in %. "
-    words += f"{SEEDS * (ours > 0)} {note and note[0].upper() + note[1:] + '.'}"
-    counts = f"{int(table['printed'].notna().sum())} printed values, {ours} of ours."
-    return caption(figure, " ".join(words.split()), f"{source}: {counts}")
+    some = table["ours"].map(len).max() >= metrics.LEAST
+    words = "Left and black tick: as printed. Right and coloured: ours, mean over seeds in %."
+    words += f" {SEEDS.format(INTERVAL * bool(some))}" * (ours > 0)
+    counts = f"{int(table['printed'].notna().sum())} printed values, {ours} of ours"
+    return caption(figure, counts, words, f"{source}.", [f"{note[0].upper()}{note[1:]}"] if note else [])
 
 
 def _height(panels: int, places: int) -> float:
@@ -142,10 +146,7 @@ def _cell(ax, place: int, row: dict) -> None:
     ax.text(x=0.98, s=f"{ours.mean():.1f}" if len(ours) else NOT_RUN, ha="right", **at, **look)
     if not np.isnan(row["printed"]):
         ax.plot(row["printed"], place + 0.2, **PRINTED)
-    if len(ours):
-        ax.plot(ours, [place + 0.32] * len(ours), mark.marker, color=mark.colour, markersize=2.5, alpha=0.55)
-        bar = {"xerr": forms.reach(ours)} if len(ours) > 1 else {}
-        ax.errorbar(ours.mean(), place + 0.16, **bar, fmt=mark.marker, color=mark.colour, markersize=4.5, capsize=2)
+    forms.seeds(ax, place + 0.16, ours, mark, 0.16, size=4.5)
 
 
 @styled
@@ -155,14 +156,16 @@ def curves_beside(exhibit: Exhibit, tables: dict[str, pd.DataFrame], tier: str, 
     A panel of `stop` marks the step from which no group has signal, seed by seed. Where the paper prints
     what a curve ends at, the caption has it, and at the paper's tier a black bar at the curve's end.
     """
-    figure, axes = grid(3.3, 1, len(exhibit.curves), squeeze=False)
+    figure, axes = grid(2.7, 1, len(exhibit.curves), squeeze=False)
     printed, seen, marked, world = [], [], "", WORLDS[tier]
     marks = marks_of(_named(arm, tier) for curve in exhibit.curves for arm in curve.arms)
     for ax, letter, curve in zip(axes[0], ascii_lowercase, exhibit.curves, strict=False):
         own = dict(sources(exhibit, tier, settings)).get(curve.study, {})
         rows = {name: _of(tables, name, curve, tier, own) for name in ("tinybench", "training")}
-        table, length = asked(rows["tinybench"], curve.what, tier), curve.what == "length"
-        title = f"({letter}) {curve.title} ({'tokens' if length else '%'})"
+        length = curve.what in ("length", "reward")  # no share
+        table = rewards(rows["training"]) if curve.what == "reward" else asked(rows["tinybench"], curve.what, tier)
+        unit = {"length": " (tokens)", "reward": ""}.get(curve.what, " (%)")
+        title = f"({letter}) {curve.title}{unit}"
         ax.set(title=title, xlabel="Step")
         ends = {
             marks[_named(arm, tier)].label: printed_end(*curve.printed[arm])
@@ -181,19 +184,19 @@ def curves_beside(exhibit: Exhibit, tables: dict[str, pd.DataFrame], tier: str, 
             marked = _stops(ax, rows["training"], marks)
         seen.append(table)
     forms.legend(figure, axes[0])
-    what = "the general questions of TinyBench" if world.small else f"the task {world.curve}"
-    means = "; general, math: plain mean over tasks" * any(c.what in metrics.QUESTIONS for c in exhibit.curves)
-    words = f"Accuracy on {what}{means}. {NOT_AT_ZERO}. {marked}".strip()
-    words += f" Printed at the end: {'; '.join(dict.fromkeys(printed))}." if printed else ""
-    words += f" {exhibit.note[0].upper()}{exhibit.note[1:]}." if exhibit.note else ""
+    what = "general questions" if world.small else f"the task {world.curve}"
+    words = f"On {what}. {marked}".strip()
+    ends = f"Printed at the end: {'; '.join(dict.fromkeys(printed))}" if printed else "No printed values"
+    notes = [f"{exhibit.note[0].upper()}{exhibit.note[1:]}"] if exhibit.note else []
     origin = f"{TINYBENCH}{f' and {TRAINING}' * bool(marked)}, tier {tier}: "
     if not seen:
-        return caption(figure, words, f"{origin}not run.")
+        return caption(figure, ends, words, f"{origin}not run.", notes)
     table = pd.concat(seen).drop_duplicates(["run_id", "step"])
     seeds = table.groupby("arm")["seed"].nunique()
-    how, few, most = BAND if seeds.max() > 1 else forms.ALONE, seeds.min(), seeds.max()
-    counts = f"{table['run_id'].nunique()} runs; seeds of an arm: {most if few == most else f'{few} to {most}'}"
-    return caption(figure, f"{how} {words}", f"{origin}{counts}.")
+    few, most = seeds.min(), seeds.max()
+    how = BAND.format("; band: 95 % interval" * bool(most >= metrics.LEAST)) if most > 1 else forms.ALONE
+    counts = f"{few if few == most else f'{few} to {most}'} seed{'s' * int(most > 1)} per arm"
+    return caption(figure, ends, f"{how} {words}", f"{origin}{counts}.", notes)
 
 
 def _of(tables: dict, name: str, curve: Curve, tier: str, settings: dict) -> pd.DataFrame:
@@ -233,6 +236,11 @@ def asked(tinybench: pd.DataFrame, what: str, tier: str) -> pd.DataFrame:
     keys = ["arm", "run_id", "objective", "tier", "seed", "step"]
     column = "length" if what == "length" else "accuracy"
     return rows.groupby(keys, as_index=False, sort=False)[column].mean().rename(columns={column: "value"})
+
+
+def rewards(training: pd.DataFrame) -> pd.DataFrame:
+    """The rows of training with the predictor's reward as their `value`."""
+    return training.assign(value=training["predictor/reward"]) if "predictor/reward" in training else training[:0]
 
 
 def _stops(ax, training: pd.DataFrame, marks: dict) -> str:

@@ -10,19 +10,19 @@ import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
+from pzlib import studies
 from pzlib.errors import NothingToDraw
 from pzlib.figures.style import Mark, Picture, caption, marks_of
-from pzlib.stats import bootstrap_ci, paired_test
-from pzlib.studies.metrics import METRICS, armed, comparable, label_of
-from pzlib.studies.results import notes
+from pzlib.stats import bootstrap_ci
+from pzlib.studies.metrics import LEAST, METRICS, armed, base_error, comparable, label_of, values
+from pzlib.studies.results import MARK, notes
 
 TRAINING, TINYBENCH = "data/results/training.csv", "data/results/tinybench.csv"  # what a figure says it is made from
 RUN = ["run_id", "objective", "tier", "seed", "step"]
-BAND = "Line: mean over seeds; band: 95 % bootstrap interval over seeds; thin lines: single seeds."
-SEEDS = "Large marks: mean; bars: 95 % bootstrap interval over seeds; small marks: single seeds."
-ALONE = "One seed only, so no interval."
-MASKED_WORDS = "Masked words: words of unseen passages that reasoning can deduce."
-NOT_AT_ZERO = "The axes do not start at zero"
+BAND, ALONE = "Line: mean over seeds{}; thin: seeds.", "One seed, no interval."
+SEEDS, INTERVAL = "Large marks: means{}; small: seeds.", ", with 95 % intervals"
+BASE = "Dotted: the base."
+BASE_LOOK = {"color": "#595959", "linestyle": ":", "linewidth": 1.1, "zorder": 1}
 
 
 class Panel(NamedTuple):
@@ -37,8 +37,8 @@ class Panel(NamedTuple):
 def panel_of(metric: str, unit: str = "", ends: tuple = ()) -> Panel:
     """The Panel of a metric: its own column, and its title with `unit` behind it.
 
-    >>> panel_of("entropy", " (nats a token)")[:2]
-    ('predictor/entropy', 'Entropy (nats a token)')
+    >>> panel_of("entropy", " (nats per token)")[:2]
+    ('predictor/entropy', 'Entropy (nats per token)')
     """
     return Panel(METRICS[metric].column, METRICS[metric].title + unit, ends=ends)
 
@@ -78,14 +78,36 @@ def evaluated(tinybench: pd.DataFrame, *columns: str) -> pd.DataFrame:
     return checked(tinybench, "tinybench", ["task", "group", "accuracy", *columns])
 
 
+def marked(table: pd.DataFrame) -> dict[str, Mark]:
+    """{arm: its Mark}, in the order in which the table first names them; an arm is a variant of its rows' objective."""
+    methods = dict(zip(table["arm"], table["objective"], strict=True)) if "objective" in table else {}
+    return marks_of(table["arm"], methods)
+
+
 def by_arm(table: pd.DataFrame) -> list[tuple[pd.DataFrame, Mark]]:
-    """The rows and the Mark of every arm, in the order in which the table first names them."""
-    return [(table[table["arm"] == arm], mark) for arm, mark in marks_of(table["arm"]).items()]
+    """The rows and the Mark of every arm."""
+    return [(table[table["arm"] == arm], mark) for arm, mark in marked(table).items()]
+
+
+def by_study(table: pd.DataFrame | dict, other: pd.DataFrame | dict | None = None) -> dict:
+    """{study: its rows}, of two tables a pair; of a lone table the study is ""."""
+    tables = table if isinstance(table, dict) else {"": table}
+    others = other if isinstance(other, dict) else {"": other}
+    return {name: rows if other is None else (rows, others[name]) for name, rows in tables.items()}
 
 
 def group_means(tinybench: pd.DataFrame, values: str | list = "accuracy", group: str = "group") -> pd.DataFrame:
     """Plain mean over the `comparable` tasks of a group, as the paper's averages: one row per run, step and group."""
     return comparable(tinybench).groupby(["arm", *RUN, group], as_index=False, sort=False)[values].mean()
+
+
+def title_of(study: str) -> str:
+    """What a figure of several studies calls one of them.
+
+    >>> title_of("collapse_clean"), title_of("")
+    ('clean text', '')
+    """
+    return studies.STUDIES[study].title or study.replace("_", " ") if study else ""
 
 
 def wide(rows: pd.DataFrame, column: str, window: int = 1) -> pd.DataFrame:
@@ -120,39 +142,56 @@ def averaged(training: pd.DataFrame) -> tuple[int, str]:
 
 
 def curve(ax, table: pd.DataFrame, mark: Mark, label: str, line: str = "") -> None:
-    """Draw `wide` values: thin lines for the seeds, a thick one for their mean, a band from two seeds on.
+    """Draw `wide` values: thin lines for the seeds, a thick one for their mean, a band from `LEAST` seeds on.
 
-    `line` is a dash other than the mark's own; its markers are open.
+    `line` is a dash other than the mark's own, as a role has it, and has no markers.
     """
-    look = {"markerfacecolor": "white"} if line else {}
-    table, line = table.dropna(how="all"), line or mark.line
+    table = table.dropna(how="all")
     if table.empty:
         return
     if table.shape[1] > 1:
-        ax.plot(table.index, table, color=mark.colour, linewidth=0.5, alpha=0.3, linestyle=line)
-        thinned = table.iloc[:: max(1, len(table) // 60)]
+        ax.plot(table.index, table, color=mark.colour, linewidth=0.5, alpha=0.3, linestyle=line or mark.line)
+    if table.shape[1] >= LEAST:
+        thinned = table.iloc[:: max(1, len(table) // 20)]
         seeds = [row[~np.isnan(row)] for row in thinned.to_numpy()]
         ends = np.array([bootstrap_ci(values, n=1000) for values in seeds])  # (steps, 2)
         ax.fill_between(thinned.index, ends[:, 0], ends[:, 1], color=mark.colour, alpha=0.18, linewidth=0)
-    look |= {"color": mark.colour, "linestyle": line, "marker": mark.marker, "markersize": 4}
     few = 1 if len(table) < 10 else len(table) // 5  # enough markers to tell the lines apart
-    ax.plot(table.index, table.mean(axis=1), **look, markevery=few, label=label)
+    look = {"color": mark.colour, "linestyle": line} if line else mark.look | {"linestyle": mark.line}
+    ax.plot(table.index, table.mean(axis=1), **look, markersize=4, markevery=few, label=label)
 
 
-def lines(ax, table: pd.DataFrame, panel: Panel, window: int = 1, roles: dict | None = None, x: str = "step") -> None:
-    """The form of curves: one per arm of the panel's column, by step or by the mean over seeds of the column `x`.
+def base_line(ax, table: pd.DataFrame, metric: str, upright: bool = False) -> None:
+    """Dotted lines at what each base scores, step 0 of its runs, in bands as wide as the 95 % interval of its answers;
+    none where every run has a start of its own."""
+    scores, errors = values(table, metric, "base"), values(table, metric, "base") * 0
+    if {"n"} <= {*table} and table["n"].notna().all():
+        errors = base_error(table, metric)
+    if scores.round(9).nunique() > 2:
+        return
+    for score in dict.fromkeys(scores.round(9)):
+        half = 1.96 * errors[scores.round(9) == score].max()
+        (ax.axvline if upright else ax.axhline)(score, **BASE_LOOK)
+        (ax.axvspan if upright else ax.axhspan)(score - half, score + half, color="#595959", alpha=0.1, linewidth=0)
+
+
+def lines(
+    ax, table: pd.DataFrame, panel: Panel, window: int = 1, roles: dict | None = None, x: str = "step", marks=None
+) -> None:
+    """The form of curves: one an arm of the panel's column, by step or by the mean over seeds of the column `x`.
 
     roles: {role: its dash}: the predictor's column and those of the other roles, each named in the legend. What an arm
-    lacks is left out.
+    lacks is left out. marks: of the arms, where the table has not all of them.
     """
-    for rows, mark in by_arm(table):
+    for arm, mark in (marks or marked(table)).items():
+        rows = table[table["arm"] == arm]
         for role, dash in (roles or {"": ""}).items():
             column = panel.column.replace("predictor", role) if role else panel.column
             if column in rows and rows[column].notna().any():
-                values = wide(rows, column, window) * panel.unit
+                found = wide(rows, column, window) * panel.unit
                 if x != "step":
-                    values.index = wide(rows, x).mean(axis=1)
-                curve(ax, values, mark, f"{mark.label}, {role}" if role else mark.label, dash)
+                    found.index = wide(rows, x).mean(axis=1)
+                curve(ax, found, mark, f"{mark.label}, {role}" if role else mark.label, dash)
     ax.set(title=panel.title)
     if x == "step":
         ax.set_xlabel("Step")
@@ -162,10 +201,13 @@ def lines(ax, table: pd.DataFrame, panel: Panel, window: int = 1, roles: dict | 
 
 
 def along(figure, table: pd.DataFrame, panels: list[Panel], roles: dict | None = None):
-    """Rows of three `lines` along training, lettered, with one legend. Returns their axes."""
-    axes = figure.subplots(len(panels) // 3, 3, squeeze=False).flatten()
+    """Rows of at most three `lines` along training, lettered, with one legend. Returns their axes."""
+    deep = -(-len(panels) // 3)
+    axes = figure.subplots(deep, min(3, len(panels)), squeeze=False).flatten()
     for ax, letter, panel in zip(axes, ascii_lowercase, panels, strict=False):
         lines(ax, table, panel._replace(title=f"({letter}) {panel.title}"), averaged(table)[0], roles)
+    for ax in axes[len(panels) :]:
+        ax.set_axis_off()
     legend(figure, axes)
     return axes
 
@@ -201,47 +243,46 @@ def bar(ax, place: float, shares: dict, colours: list[str], named: bool, **look)
         left += share
 
 
-def reach(values: np.ndarray) -> np.ndarray:
-    """How far the 95 % bootstrap interval over seeds goes below and above their mean, (2, 1)."""
+def reach(values: np.ndarray) -> np.ndarray | None:
+    """How far the 95 % bootstrap interval over seeds goes below and above their mean, (2, 1); None under `LEAST` seeds,
+    or where all agree."""
+    if len(values) < LEAST or not np.ptp(values) > 0:
+        return None
     mean, (low, high) = values.mean(), bootstrap_ci(values)
     return np.maximum([[mean - low], [high - mean]], 0)  # rounding can leave equal values a hair apart
 
 
-def dots(ax, rows: list[tuple[Mark, pd.Series]], title: str, *, compared: int = 0, before: list[float] = ()) -> None:
-    """The form of seeds: a row per arm, from above to below, with the arms' names on the left; in it the mean with its
-    interval, under it every seed as a small mark.
+def seeds(ax, place: float, found: np.ndarray, mark: Mark, small: float, upright=False, size: float = 6) -> None:
+    """The mean of some seeds as a large mark at a place, with its interval, and each of them as a small one `small`
+    beside it."""
+    found = np.atleast_1d(np.asarray(found, float))
+    found = found[~np.isnan(found)]
+    if not len(found):
+        return
+    look, swap = mark.look | {"linestyle": ""}, (lambda x, y: (y, x)) if upright else (lambda x, y: (x, y))
+    if len(found) > 1:
+        at = [place + small] * len(found)
+        ax.plot(*swap(found, at), **look, markersize=size / 2, alpha=0.55)
+    bar = {"yerr" if upright else "xerr": reach(found)}
+    ax.errorbar(*swap(found.mean(), place), **bar, **look, markersize=size, capsize=3)
 
-    compared: under so many of the first rows is the difference to the very first, paired by seed. before: a mean of
-    each row that an open mark shows, with an arrow to the row's own.
+
+def dots(ax, rows: list[tuple[Mark, pd.Series]], title: str, *, before: list[float] = ()) -> None:
+    """The form of seeds: a row per arm, from above to below, with the arms' names on the left and its `seeds`.
+
+    before: a value of each row that a tick shows, with an arrow to the row's own mean.
     """
-    rule = {"color": "#BFBFBF", "linewidth": 0.6}
-    for place, (mark, values) in enumerate(rows):
-        if own := [*values]:
-            small = {"color": mark.colour, "markersize": 3.5, "alpha": 0.55, "linestyle": ""}
-            ax.plot(own, [place + 0.05] * len(own), mark.marker, **small)
-            look = {"fmt": mark.marker, "color": mark.colour, "markersize": 6, "capsize": 3}
-            ax.errorbar(np.mean(own), place - 0.2, xerr=reach(np.array(own)), **look)
-        if before:
-            ax.plot(before[place], place - 0.2, mark.marker, color=mark.colour, markerfacecolor="white", markersize=6)
-            ends = {"xy": (values.mean(), place - 0.2), "xytext": (before[place], place - 0.2)}
+    for place, (mark, found) in enumerate(rows):
+        seeds(ax, place - 0.2, found, mark, 0.3)
+        if len(before) and len(found) and not np.isnan(before[place]):
+            ax.plot(before[place], place - 0.2, "|", color=mark.colour, markersize=8)
+            ends = {"xy": (np.mean(found), place - 0.2), "xytext": (before[place], place - 0.2)}
             ax.annotate("", **ends, arrowprops={"arrowstyle": "->", "color": mark.colour, "alpha": 0.5})
-        if 0 < place < compared:
-            at = {"transform": ax.get_yaxis_transform(), "fontsize": 8, "va": "center"}
-            ax.text(0.02, place + 0.33, difference(values, rows[0][1]), **at)
-        if place and before:
-            ax.axhline(place - 0.5, **rule)
-    ax.set(title=title, ylim=(len(rows) - 0.5, -0.5))
+        if place:
+            ax.axhline(place - 0.5, color="#E6E6E6", linewidth=0.6)
+    ax.set(title=title, ylim=(len(rows) - 0.5, -0.6))
     ax.set_yticks(range(len(rows)), [folded(mark.label) for mark, _ in rows])
     ax.grid(axis="y", visible=False)
-    for place in range(1, len(rows)) if compared and not before else ():
-        ax.axhline(place - 0.5, **rule)
-
-
-def upright(ax, at: float, values: np.ndarray, mark: Mark, bar: float, small: float) -> None:
-    """The interval and the single seeds of a mean in a chart of columns, so far to its right; none where all agree."""
-    if len(values) > 1 and np.ptp(values) > 0:
-        ax.plot([at + bar] * 2, bootstrap_ci(values), color=mark.colour, linewidth=1.2)
-        ax.plot([at + small] * len(values), values, mark.marker, color=mark.colour, markersize=2.5, alpha=0.55)
 
 
 def columns(ax, names: list[str], reach: float = 0.5) -> None:
@@ -249,20 +290,6 @@ def columns(ax, names: list[str], reach: float = 0.5) -> None:
     ax.set_xticks(range(len(names)), names)
     ax.set_xlim(-reach, len(names) - 1 + reach)
     ax.grid(axis="x", visible=False)
-
-
-def difference(values: pd.Series, reference: pd.Series) -> str:
-    """One arm minus another in points, over the seeds (the index) that both have; empty below two of them.
-
-    >>> difference(pd.Series([3.0, 5.0]), pd.Series([1.0, 2.0, 9.0]))
-    '+2.5 [+2.0, +3.0]'
-    """
-    pairs = pd.concat([values, reference], axis=1).dropna().to_numpy().T
-    if pairs.shape[1] < 2:
-        return ""
-    test = paired_test(*pairs)
-    low, high = test["interval"]
-    return f"{test['difference']:+.1f} [{low:+.1f}, {high:+.1f}]".replace("-", "−")
 
 
 def folded(label: str, width: int = 18) -> str:
@@ -294,18 +321,24 @@ def legend_of(figure, looks: dict[str, dict], columns: int) -> None:
     figure.legend(handles=handles, loc="outside upper left", ncols=columns)
 
 
-def explain(figure: Picture, table: pd.DataFrame, source: str, words: str = "", *, lines: bool = True) -> Picture:
-    """The figure with how to read it written below, what degenerated of it, and last the table's name with its numbers
-    of rows and of seeds.
+def explain(
+    figure: Picture, table: pd.DataFrame, source: str, headline: str, words: str = "", *, lines: bool | None = True
+) -> Picture:
+    """The figure with its headline, and below it in two lines how to read it, what degenerated, and the table's name
+    with its number of seeds; what degenerated is in the gallery run by run.
 
-    lines: whether it has `lines`, along training where the table knows no tasks.
+    lines: whether it has `lines`, along training where the table knows no tasks, or `seeds`; None: neither.
     """
-    seeds = table.groupby("arm", sort=False)["seed"].nunique()
-    usual, marks = int(seeds.mode().iloc[0]), marks_of(seeds.index)
-    others = ", ".join(f"{marks[arm].label} {count}" for arm, count in seeds.items() if count != usual)
-    counts = f"{usual} an arm" if len(seeds) > 1 else str(usual)
-    how = ALONE if seeds.max() == 1 else BAND if lines else ""
-    how += f" {averaged(table)[1]}" if lines and "task" not in table else ""
-    words = " ".join([words, *(f"{note}." for note in notes(table, label_of))])
-    origin = f"{source}, tier {table['tier'].iloc[0]}: {len(table)} rows; seeds: {counts}"
-    return caption(figure, " ".join(f"{how} {words}".split()), origin + (f", but {others}" if others else "") + ".")
+    count = table.groupby("arm", sort=False)["seed"].nunique()
+    usual, marks = int(count.mode().iloc[0]), marked(table)
+    others = ", ".join(f"{marks[arm].label} {own}" for arm, own in count.items() if own != usual)
+    how = "" if lines is None else ALONE if count.max() == 1 else BAND if lines else SEEDS
+    how = how.format(("; band: 95 % interval" if lines else INTERVAL) * bool(count.max() >= LEAST))
+    found = notes(table, label_of)
+    sick = table[table["degenerate"].fillna("") != ""] if found else table[:0]
+    runs = ", ".join(f"{label_of(arm)} {own}" for arm, own in sick.groupby("arm", sort=False)["seed"].nunique().items())
+    words += f" {MARK} degenerated: {runs}." * bool(found)
+    each = averaged(table)[1] if lines and "task" not in table else ""
+    few = f", but {others}" if others and len(others) < 40 else ", fewer of some arms" if others else ""
+    origin = f"{source}, tier {table['tier'].iloc[0]}, {usual} seed{'s' * (usual != 1)} per arm{few}."
+    return caption(figure, headline, " ".join(f"{how} {words}".split()), origin, [each, *found] if each else found)

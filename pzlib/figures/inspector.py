@@ -164,6 +164,20 @@ class Heat(NamedTuple):
     masks: list[tuple[int, int, float]]
 
 
+def mask_places(masked: str, target: str) -> list[tuple[int, int]]:
+    """(start, end) of each place that a masked text hides, in the text itself.
+
+    >>> mask_places("a [mask] c [mask]", "bb")
+    [(2, 4), (7, 9)]
+    """
+    found, pieces, start = [], masked.split(MASK), 0
+    for piece in pieces[:-1]:
+        start += len(piece)
+        found.append((start, start + len(target)))
+        start += len(target)
+    return found
+
+
 def heat_of(episodes: pd.DataFrame, template: Template) -> Heat | None:
     """The first passage of the latest step and its masks, read back from the predictor's prompts; None where no mask
     was legal. The prompts themselves say where the masks are, so this holds for every rule of `pzlib.masking`.
@@ -182,10 +196,9 @@ def heat_of(episodes: pd.DataFrame, template: Template) -> Heat | None:
     text, masks = "", []
     groups = rows[rows["passage_id"] == chosen].groupby(["block", "group_index", "mask"], sort=False)
     for (_, _, mask), group in groups:
-        pieces = group["prompt"].iloc[0].removeprefix(before).removesuffix(after).split(MASK)
-        text = mask.join(pieces)
-        starts = np.cumsum([len(piece) for piece in pieces[:-1]]) + len(mask) * np.arange(len(pieces) - 1)
-        masks += [(int(start), int(start) + len(mask), float(group["reward"].mean())) for start in starts]
+        masked = group["prompt"].iloc[0].removeprefix(before).removesuffix(after)
+        text = masked.replace(MASK, mask)
+        masks += [(*place, float(group["reward"].mean())) for place in mask_places(masked, mask)]
     return Heat(str(chosen), text, masks)
 
 

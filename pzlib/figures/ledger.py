@@ -17,29 +17,32 @@ FURTHEST = 60  # margins; what is further is at the edge
 
 @styled
 def ledger_figure(ledger: pd.DataFrame, paper: str, source: str = f"{CLAIMS} on {TINYBENCH}") -> Picture:
-    """Effects of a paper's tested claims, in margins and in the direction of the claim, each with its interval.
+    """Effects of a paper's tested claims, in margins and in the direction of the claim, each with its 95 % t interval
+    over seeds and bases. A verdict goes by p after Holm's correction over the paper's claims, so that a bar clear of
+    zero can be inconclusive; the numbers on the right are the pairs of seeds that would settle it. The axis is straight
+    within the margin and logarithmic beyond.
 
     ledger: of `pzlib.studies.claims.ledger`, of one tier. A margin is the smallest difference that matters, so that all
     metrics share an axis.
     """
     own = ledger[ledger["paper"] == paper]
     tested = own[own["effect"].notna() & (own["margin"] > 0)]
+    order = {word: place for place, word in enumerate(style.VERDICT_LOOKS)}
+    words = tested["verdict"].map(verdicts.word_of)
+    tested = tested.assign(order=words.map(order)).sort_values(["order", "p_holm"], kind="stable")
     half = len(tested) if len(tested) <= ALONE else -(-len(tested) // 2)
     parts = [tested[:half], tested[half:]] if len(tested) > half else [tested]
-    figure = sheet(ROW * max(half, LEAST) + 2.4)
+    figure = sheet(ROW * max(half, LEAST) + 1.3)
     for ax, rows in zip(figure.subplots(1, len(parts), squeeze=False, sharex=True)[0], parts, strict=True):
         forest(ax, rows.to_dict("records"), half)
-    looks = {word: _look(word) for word in style.VERDICT_LOOKS}
+    looks = {word: _look(word) for word in order if word in set(words)}
     legend_of(figure, looks | {"printed by the paper": {"color": "black", "marker": "|", "markersize": 9}}, 3)
-    words = f"{NAMES[paper]}. Right of zero: as claimed. One margin is the smallest difference that matters (2 points "
-    words += "of accuracy; notebook 12 has the table); the band is no difference. The axis is straight within it, "
-    words += "logarithmic beyond. Bars: 95 % t intervals over seeds and bases. A verdict goes by p after Holm's "
-    words += (
-        "correction over the paper's claims, so that a bar clear of zero can be inconclusive; on the right the pairs "
+    counts = ", ".join(f"{n} {word}" for word in order if (n := int((words == word).sum())))
+    headline = f"{NAMES[paper]}: of {len(own)} claims {counts or 'none'} at {ledger['tier'].iloc[0]}"
+    how = (
+        "Right of zero: as claimed; 1: the margin, the least that matters. Bars: 95 % t intervals. Right: seeds needed."
     )
-    words += "of seeds that would settle it. Printed differences are accuracies of other models and benchmarks."
-    origin = f"{source}, tier {ledger['tier'].iloc[0]}: {len(tested)} of {len(own)} claims were run."
-    return caption(figure, words, origin)
+    return caption(figure, headline, how, f"{source}, tier {ledger['tier'].iloc[0]}.")
 
 
 def forest(ax, rows: list[dict], height: int) -> None:
@@ -63,6 +66,8 @@ def forest(ax, rows: list[dict], height: int) -> None:
     ax.set_xticks([-30, -5, 0, 5, 30], ["−30", "−5", "0", "5", "30"])
     ax.minorticks_off()
     ax.set_yticks(range(len(rows)), [row["id"] for row in rows])
+    for label, row in zip(ax.get_yticklabels(), rows, strict=True):
+        label.set_color(_look(verdicts.word_of(row["verdict"]))["color"])
     ax.set_ylim(max(height, 1) - 0.4, -0.6)
     ax.set_xlabel("Effect (margins)")
     ax.set_title("seeds", loc="right", fontsize=8, color="#595959")

@@ -44,7 +44,7 @@ def _height(text: str, width: float, most: int) -> float:
     return min(most, len(_lines(text, int(width / ADVANCE)))) * LEADING
 
 
-def _grid(ax) -> tuple[int, int]:
+def text_grid(ax) -> tuple[int, int]:
     """Make `ax`, whose place in the figure is fixed, a grid of characters. Returns its columns and lines."""
     width, height = ax.get_position().size * ax.figure.get_size_inches()
     ax.set(xlim=(0, width / ADVANCE), ylim=(height / LEADING, 0))
@@ -59,7 +59,7 @@ def passage_heat(ax, text: str, masks: list[tuple[int, int, float]]) -> tuple[in
     White was never masked; a dashed edge marks accuracy 0 or 1, where no prediction teaches anything. Of a text too
     long for `ax` the part with most masks is shown. Returns (first line shown, lines shown, lines in all).
     """
-    columns, room = _grid(ax)
+    columns, room = text_grid(ax)
     text = "".join(" " if character.isspace() else character for character in text)
     over = [[accuracy for start, end, accuracy in masks if start <= place < end] for place in range(len(text))]
     heat = np.array([sum(found) / len(found) if found else np.nan for found in over])
@@ -129,7 +129,7 @@ def _episode(row, columns: int, room: int) -> list[str]:
 
 
 def _episode_panel(ax, episodes: pd.DataFrame) -> None:
-    (columns, room), samples, line = _grid(ax), sample_episodes(episodes), 0
+    (columns, room), samples, line = text_grid(ax), sample_episodes(episodes), 0
     for row in samples.itertuples():
         look = {"weight": "bold"}
         for text in _episode(row, columns, max(1, room // len(samples) - 1)):

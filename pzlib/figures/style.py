@@ -5,32 +5,48 @@ import functools
 import io
 import textwrap
 import warnings
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
 from pzlib.studies.metrics import label_of
 
 WIDTH = 7.0  # inches: the text width of a paper, so that the font sizes below are those in print
-CAPTION_COLUMNS = 116  # characters of 8 pt on that width
+CAPTION_COLUMNS, HEADLINE_COLUMNS = 116, 82  # characters of 8 pt, and of bold 9.5 pt, on that width
+DPI = 160  # of the files: 1,120 pixels, for a page that shows 800
 
 
 class Mark(NamedTuple):
-    """How one method or role is drawn: its label, its colour, its marker, its line."""
+    """How one method, variant or role is drawn: label, colour, marker, line; a variant's marks are open."""
 
     label: str
     colour: str
     marker: str
-    line: str = "-"
+    line: str | tuple = "-"
+    open: bool = False
+
+    @property
+    def look(self) -> dict:
+        """As matplotlib takes it: colour, marker and what fills it.
+
+        >>> Mark("Base", "#595959", "D").look
+        {'color': '#595959', 'marker': 'D', 'markerfacecolor': '#595959'}
+        """
+        face = "white" if self.open else self.colour
+        return {"color": self.colour, "marker": self.marker, "markerfacecolor": face}
 
 
-# Okabe & Ito's palette: told apart by people with any of the common colour blindnesses.
+# Okabe & Ito's palette and others like it: told apart by people with any of the common colour blindnesses.
 _LOOKS = {
     "base": ("#595959", "D"),
     "pretrainzero": ("#0072B2", "o"),
@@ -43,27 +59,24 @@ _LOOKS = {
     "rlvr": ("#882255", "*"),
     "rpt": ("#332288", "<"),
     "rlp": ("#117733", ">"),
+    "rlpt": ("#8C564B", "d"),
+    "quiet_star": ("#17808C", "h"),
 }
 METHODS = {name: Mark(label_of(name), *look) for name, look in _LOOKS.items()}
-_NAMED = {words.lower(): name for name, mark in METHODS.items() for words in (name.replace("_", " "), mark.label)}
-_NAMED["the base"] = "base"
-ROLES = {"predictor": "", "generator": "--"}  # of a method: its own line, or this one with open marks
+_NAMED = {words.lower(): name for name, mark in METHODS.items() for words in (name.replace("_", " "), mark.label, name)}
+_NAMED |= {"the base": "base", "cpt": "continued_pretraining"}
+OTHERS = (("#7F3C8D", "H"), ("#A0522D", "8"), ("#4B5320", "h"), ("#708090", "d"))  # of methods that nobody listed
+DASHES, SHADES = ("--", ":", "-.", (0, (6, 1, 1, 1, 1, 1))), (0.0, 0.3, 0.5)  # of a method's variants, in turn
+ROLES = {"predictor": "", "generator": "--"}  # of a method: its own line, or this one
 STORED = "#8C8C8C"  # stored runs behind a run's own curve
 
-# Kinds of span: greys for what teaches nothing, colours in the order of the names for all others (the last three are
-# of P. Tol's muted scheme).
-GREYS = {"trivial": "#D9D9D9", "function": "#D9D9D9", "other": "#A6A6A6", "irreducible": "#404040"}
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#882255", "#332288", "#DDCC77")
-CLASS_COLOURS = {"trivial": GREYS["trivial"], "reasoning": "#0072B2", "irreducible": GREYS["irreducible"]}
+CLASS_COLOURS = {"trivial": "#D9D9D9", "reasoning": "#0072B2", "irreducible": "#404040"}  # greys teach nothing
 SPLIT_LOOKS = {"easy": ("#56B4E9", "o"), "medium": ("#0072B2", "s"), "hard": ("#332288", "^")}  # of next tokens
 WAY_LOOKS = {"direct": ("#D55E00", "s"), "free": ("#595959", "D"), "reasoning": ("#0072B2", "o")}  # of answering
 VERDICT_LOOKS = {
     "reproduced": ("#0072B2", "o"), "contradicted": ("#D55E00", "s"), "no difference": ("#009E73", "^"),
     "inconclusive": ("#8C8C8C", "D"), "precondition failed": ("#CC79A7", "X"),
 }  # fmt: skip
-
-LINES = tuple(colour for colour in COLOURS if colour not in ("#F0E442", "#DDCC77"))  # too pale for a line on white
-MARKERS, DASHES = "os^vDPX*<>", ("-", "--", ":")
 HATCHES = ("", "//", "..", "xx")  # bars are told apart without colour too
 
 STYLE = {
@@ -94,6 +107,8 @@ class Picture(Figure):
     [7.0, 2.0]
     """
 
+    headline, how, notes = "", "", ()  # what the gallery says of it
+
     def __init__(self, width: float, height: float, **kwargs) -> None:
         super().__init__(figsize=(width, height), dpi=110, **kwargs)
 
@@ -105,13 +120,10 @@ class Picture(Figure):
             super().draw(renderer)
 
     def png(self) -> bytes:
-        """The picture as a PNG file's bytes; no date or version inside, so equal data give equal bytes.
-
-        256 colours, which halves it: a notebook with ten pictures should stay under a megabyte.
-        """
+        """The picture as a PNG file's bytes, small: a notebook with ten should stay under a megabyte."""
         full, small = io.BytesIO(), io.BytesIO()
         self.savefig(full, format="png")
-        Image.open(full).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "png", optimize=True)
+        _small(Image.open(full), small)
         return small.getvalue()
 
     _repr_png_ = png  # what a notebook asks for
@@ -139,63 +151,80 @@ def styled(function):
     return drawn
 
 
-def marks_of(arms: Iterable[str]) -> dict[str, Mark]:
-    """A Mark for each arm of a study, in order: a method keeps its own, a variant gets the next free one.
+def marks_of(arms: Iterable[str], methods: Mapping[str, str] | None = None) -> dict[str, Mark]:
+    """A Mark for each arm: a method's own; that of the method which it goes on "from"; or a variant's, which has its
+    method's hue and marker, open, and a line of its own.
 
-    What goes on "from" a method has that method's look. A variant goes by its name, "sft, something" by the method's
-    label. No two of 15 variants look alike.
+    methods: {arm: objective}, for arms whose names do not begin with their method's.
 
-    >>> {arm: mark[:2] for arm, mark in marks_of(["one mask", "from PretrainZero", "sft, late"]).items()}
-    {'one mask': ('one mask', '#E69F00'), 'from PretrainZero': ('from PretrainZero', '#0072B2'),
-     'sft, late': ('Supervised fine-tuning, late', '#009E73')}
+    >>> marks = marks_of(["pretrainzero", "one mask", "from PretrainZero, half way"], {"one mask": "pretrainzero"})
+    >>> [(mark.colour, mark.marker, mark.open) for mark in marks.values()]
+    [('#0072B2', 'o', False), ('#0072B2', 'o', True), ('#4c9cc9', 'o', True)]
     """
-    arms = list(dict.fromkeys(arms))
-    own = {arm: METHODS[arm] for arm in arms if arm in METHODS}
-    started = {arm: _NAMED.get(arm.removeprefix("from ").lower()) for arm in arms if arm.startswith("from ")}
-    own |= {arm: METHODS[name]._replace(label=arm) for arm, name in started.items() if name and name not in own}
-    taken = {part for mark in own.values() for part in mark}
-    colours, markers = ([part for part in cycle if part not in taken] for cycle in (LINES, MARKERS))
-    marks, variants = dict.fromkeys(arms) | own, [arm for arm in arms if arm not in own]
-    for place, arm in enumerate(variants):
-        line = DASHES[place // len(colours) % len(DASHES)]
-        marks[arm] = Mark(label_of(arm), colours[place % len(colours)], markers[place % len(markers)], line)
+    marks, variants, others = {}, Counter(), iter(cycle(OTHERS))
+    for arm in dict.fromkeys(arms):
+        whole = arm.removeprefix("from ").lower()
+        name = _NAMED.get(whole.split(", ")[0]) or (methods or {}).get(arm)
+        if _NAMED.get(whole) == name is not None:
+            marks[arm] = METHODS[name]._replace(label=arm if arm != name and arm.startswith("from ") else label_of(arm))
+        elif name in METHODS:
+            place, (_, hue, marker, *_) = variants[name], METHODS[name]
+            variants[name] += 1
+            white = SHADES[place % len(SHADES)]
+            mixed = to_hex([white + (1 - white) * part for part in to_rgb(hue)]) if white else hue
+            marks[arm] = Mark(label_of(arm), mixed, marker, DASHES[place % len(DASHES)], True)
+        else:
+            marks[arm] = Mark(label_of(arm), *next(others))
     return marks
 
 
-def colours_of_kinds(kinds: list[str]) -> list[str]:
-    """One colour for each kind of span; the same kinds always get the same colours.
+def caption(figure: Figure, headline: str, words: str, source: str, notes: Sequence[str] = ()) -> Figure:
+    """The constrained-layout figure with its finding above it, and what the marks mean and where the numbers come from
+    in two lines below it.
 
-    >>> colours_of_kinds(["trivial", "sum", "weekday"])
-    ['#D9D9D9', '#0072B2', '#E69F00']
+    notes: further sentences, for the gallery. The figure grows by what is written.
     """
-    plain = sorted(kind for kind in kinds if kind not in GREYS)
-    chosen = {kind: COLOURS[i % len(COLOURS)] for i, kind in enumerate(plain)}
-    return [GREYS.get(kind) or chosen[kind] for kind in kinds]
-
-
-def caption(figure: Figure, words: str, source: str) -> Figure:
-    """The constrained-layout figure, with what the marks mean and then where the numbers come from written under it."""
-    lines = textwrap.wrap(words.replace(" %", "\u00a0%"), CAPTION_COLUMNS)  # no line begins with a %
-    text = "\n".join([*lines, *textwrap.wrap(source, CAPTION_COLUMNS)]).replace("\u00a0", " ")
-    height = figure.get_figheight()
-    share = (text.count("\n") + 1) * 8 * 1.25 / 72 / height + 0.06 / height
-    figure.text(0.006, 0.04 / height, text, fontsize=8, va="bottom", color="#404040", linespacing=1.2)
-    figure.get_layout_engine().set(rect=(0, share, 1, 1 - share))
+    figure.headline, figure.notes, figure.how = headline, list(notes), words
+    above = "\n".join(textwrap.wrap(headline, HEADLINE_COLUMNS))
+    paragraph = f"{words} {source}".strip().replace(" %", "\u00a0%")  # no line begins with a %
+    below = "\n".join(textwrap.wrap(paragraph, CAPTION_COLUMNS)).replace("\u00a0", " ")
+    top, bottom = (above.count("\n") + 1) * 0.175 + 0.06 if above else 0, (below.count("\n") + 1) * 0.139 + 0.06
+    layout, own = figure.get_layout_engine(), figure.get_figheight()
+    height = own + top + bottom * (not layout)
+    figure.set_figheight(height)
+    figure.text(0.006, 1 - 0.05 / height, above, fontsize=9.5, weight="bold", va="top", linespacing=1.2)
+    figure.text(0.006, 0.04 / height, below, fontsize=8, va="bottom", color="#404040", linespacing=1.2)
+    for legend in figure.legends:  # under the headline; the layout leaves room for a legend at the very edge only
+        legend.set_bbox_to_anchor((0, 0, 1, 1 - top / height))
+        top += 0.09 + 0.165 * -(-len(legend.get_texts()) // legend._ncols)
+    if layout:
+        layout.set(rect=(0, bottom / height, 1, 1 - (bottom + top) / height))
+        return figure
+    for ax in figure.axes:  # of fixed places, which keep their sizes
+        x, y, wide, high = ax.get_position().bounds
+        ax.set_position((x, (y * own + bottom) / height, wide, high * own / height))
     return figure
 
 
-def save(figure: Figure, name: str, folder: str | Path = "figures") -> list[Path]:
-    """Save `<folder>/<name>.png` (200 dpi) and `.pdf`; equal data give equal files. Returns both paths."""
+def save(figure: Figure, name: str, folder: str | Path = "figures", pdf: bool = True) -> list[Path]:
+    """Save `<folder>/<name>.png`, and `.pdf` if wanted; equal data give equal files. Returns the paths."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{name}.png", folder / f"{name}.pdf"]
-    layout, dpi = figure.get_layout_engine(), figure.dpi
-    # not by savefig, which draws everything once more beforehand, to measure what is measured already
+    path, layout, dpi = folder / f"{name}.png", figure.get_layout_engine(), figure.dpi
     with matplotlib.rc_context(STYLE):
-        figure.set_dpi(200)
-        FigureCanvasAgg(figure).print_png(paths[0], metadata={"Software": None})
+        figure.set_dpi(DPI)
+        canvas = FigureCanvasAgg(figure)  # not savefig, which draws everything once more beforehand
+        canvas.draw()
+        _small(Image.fromarray(np.asarray(canvas.buffer_rgba())), path)
         figure.set_dpi(dpi)
-        figure.set_layout_engine("none")  # laid out once for both files: it takes longer than the drawing
-        FigureCanvasPdf(figure).print_pdf(paths[1], metadata={"CreationDate": None, "Creator": None, "Producer": None})
-    figure.set_layout_engine(layout)
-    return paths
+        if pdf:
+            figure.set_layout_engine("none")  # laid out once for both files: it takes longer than the drawing
+            nothing = {"CreationDate": None, "Creator": None, "Producer": None}
+            FigureCanvasPdf(figure).print_pdf(path.with_suffix(".pdf"), metadata=nothing)
+            figure.set_layout_engine(layout)
+    return [path, path.with_suffix(".pdf")] if pdf else [path]
+
+
+def _small(image: Image.Image, file) -> None:
+    """Write a PNG of 256 colours, which halves it, without a date or a version: equal pixels give equal bytes."""
+    image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(file, "png", optimize=True)

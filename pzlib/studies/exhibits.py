@@ -73,10 +73,11 @@ def _of_model(number, what, model, **more):
 _NEMOTRON = "nvidia/NVIDIA-Nemotron-Nano-12B-v2-Base"
 EXHIBITS = (
     Exhibit(
-        _PZ, "Fig. 3", "MMLU-Pro by step for the passive rules, with the step at which nothing is left to learn",
+        _PZ, "Fig. 3", "training reward and MMLU-Pro by step for the passive rules; where nothing is left to learn",
         "curves_beside", (("collapse", {}),), _CURVE, curves=(
-            Curve("Random tokens and spans", "curve", "collapse", (_NTP, _RS), _ends(_TABLE_1, random_span=_RS)),
-            Curve("Random and uncertain tokens", "curve", "collapse", (_NTP, "entropy_next_token"), stop=True),
+            Curve("Training reward", "reward", "collapse", (_NTP, _RS, "entropy_next_token"), stop=True),
+            Curve("Tokens, spans", "curve", "collapse", (_NTP, _RS), _ends(_TABLE_1, random_span=_RS)),
+            Curve("Uncertain tokens", "curve", "collapse", (_NTP, "entropy_next_token"), stop=True),
         ),
     ),
     Exhibit(
@@ -186,7 +187,7 @@ EXHIBITS = (
     _sizes("Table 4", "RLP on other corpora", "rlp_corpora",
            note="its other corpora are not public, or not as plain text: `-p corpus FILE` of the study rlp reads any"),
     Exhibit(
-        "rlp", "Fig. 2", "mean accuracy by rollouts, length of a thought and KL", "ablation_beside",
+        "rlp", "Fig. 2", "mean accuracy by rollouts, length of a thought and KL", "ablations",
         tuple((study, {}) for study in ("rlp_rollouts", "rlp_thoughts", "rlp_kl")), _RLP_ASKED, ("rlp S.1",),
         note="one picture a study; its math and science panels are not printed",
     ),

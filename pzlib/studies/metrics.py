@@ -4,7 +4,6 @@ Leaves out every test and every mean over seeds, which are taken where they are 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +28,7 @@ class Metric:
     table: str = "tinybench"
 
 
+LEAST = 5  # seeds below which no interval is shown
 SPLITS = ("easy", "medium", "hard")  # of next tokens
 GROUPS = ("general", "math", "spans")  # of TinyBench, each a metric
 ACCURACIES = ("overall", *GROUPS)
@@ -201,14 +201,10 @@ def _trained(rows, metric, moment):
     low, high = {"start": (0, 0.2), "second fifth": (0.2, 0.4), "end": (0.8, 1)}[moment]
     part = rows[(rows["step"] > low * last) & (rows["step"] <= high * last)]
     if metric == "hits middle":
-        part = part.assign(**{column: part[_hits(rows)[2:-2]].sum(axis=1, min_count=1)})
+        filled = sum(rows[name].notna().any() for name in rows if name.startswith("hits/"))  # those up to its own G
+        hits = [f"hits/{k}" for k in range(filled)][2:-2]
+        part = part.assign(**{column: part[hits].sum(axis=1, min_count=1)})
     return part.groupby("seed")[column].agg(pd.Series.mean) if column in part else pd.Series(dtype=float)
-
-
-def _hits(training):
-    """The columns hits/0 to hits/G; those of another run's larger G are empty."""
-    filled = [name for name in training if name.startswith("hits/") and training[name].notna().any()]
-    return [f"hits/{k}" for k in range(len(filled))]
 
 
 def kind_columns(table: pd.DataFrame) -> list[str]:
@@ -217,26 +213,22 @@ def kind_columns(table: pd.DataFrame) -> list[str]:
     return [name for name in kinds if table[name].fillna(0).any()]
 
 
-def kind_shares(
-    training: pd.DataFrame, name: Callable[[str], str] = lambda kind: kind.removesuffix("_inverse")
-) -> pd.DataFrame:
-    """One row per row of `training`: the share of the legal masks of each kind, from trivial to irreducible.
+def kind_shares(training: pd.DataFrame) -> pd.DataFrame:
+    """One row per row of `training`: the share of the legal masks of each class of `CLASSES` that occurs.
 
-    Kinds that `name` calls the same are added up, by default the same fact asked from its two ends. A row sums to 1: a
-    kind that is absent where there were masks has share 0. NaN where no mask was legal.
+    A row sums to 1: a class that is absent where there were masks has share 0. NaN where no mask was legal.
     Raises ValueError for a table without a kind.
 
     >>> kind_shares(pd.DataFrame({"mask/sum": [0.5, None], "mask/sum_inverse": 0.25, "mask/trivial": 0.25})).to_dict()
-    {'trivial': {0: 0.25, 1: 0.25}, 'sum': {0: 0.75, 1: 0.25}}
+    {'trivial': {0: 0.25, 1: 0.25}, 'reasoning': {0: 0.75, 1: 0.25}}
     """
     kinds = kind_columns(training)
     if not kinds:
         raise NothingToDraw(f"training: 'mask/<kind>' is not a column with shares; it has {sorted(training.columns)}")
     some = training[kinds].notna().any(axis=1)
     shares = training[kinds].fillna(0.0).where(some, axis=0).T
-    shares = shares.groupby([name(kind.removeprefix("mask/")) for kind in kinds]).sum(min_count=1).T
-    place = {"trivial": 0, "irreducible": 2}
-    return shares[sorted(shares, key=lambda kind: (place.get(kind, 1), kind))]
+    shares = shares.groupby([kind_class(kind.removeprefix("mask/")) for kind in kinds]).sum(min_count=1).T
+    return shares[[name for name in CLASSES if name in shares]]
 
 
 def class_accuracy(training: pd.DataFrame) -> pd.DataFrame:
@@ -257,18 +249,26 @@ def class_accuracy(training: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def hits_shares(training: pd.DataFrame) -> pd.DataFrame:
-    """One row per row of `training`, one arm's: share of the masks that k of G predictions found; columns k / G.
+def all_samples(training: pd.DataFrame) -> pd.DataFrame:
+    """`training` with the columns "all samples/entropy", "/length" and "/reward": means over the G masks of a passage
+    and the G predictions of each legal one. Where nobody makes masks they are the predictor's, whose own are emptied.
 
-    Raises ValueError for a table without `hits/0`.
-
-    >>> hits_shares(pd.DataFrame({"hits/0": [0.5], "hits/1": [0.25], "hits/2": [0.25], "hits/3": [None]})).to_dict()
-    {0.0: {0: 0.5}, 0.5: {0: 0.25}, 1.0: {0: 0.25}}
+    >>> rows = {"run_id": "a", "hits/0": 0.5, "hits/1": 0.0, "hits/2": [0.5], "generator/legal": 0.5}
+    >>> rows |= {"predictor/length": 1.0, "generator/length": 3.0, "predictor/entropy": 1.0, "predictor/reward": 1.0}
+    >>> float(all_samples(pd.DataFrame(rows))["all samples/length"].iloc[0])
+    2.0
     """
-    names = _hits(training)
-    if not names:
-        raise NothingToDraw(f"training: 'hits/0' is not a column with shares; it has {sorted(training.columns)}")
-    return training[names].set_axis([k / (len(names) - 1) for k in range(len(names))], axis=1)
+    hits = training[[name for name in training if name.startswith("hits/")]]
+    group = hits.notna().sum(axis=1).groupby(training["run_id"]).transform("max") - 1
+    none = pd.Series(np.nan, training.index)
+    found, plays = {}, training.get("generator/legal", none).notna()
+    many = group * training.get("generator/legal", none)
+    for key in ("entropy", "length", "reward"):
+        own, other = training[f"predictor/{key}"], training.get(f"generator/{key}", none)
+        both = ((many * own + other) / (many + 1)).fillna(other)
+        found[f"all samples/{key}"] = both.where(plays & (group > 0), own.where(~plays))
+        found[f"predictor/{key}"] = own.where(plays)
+    return training.assign(**found)
 
 
 def tokens_used(tinybench: pd.DataFrame, training: pd.DataFrame) -> pd.Series:

@@ -23,7 +23,8 @@ OUTRIGHT = "outright"  # a moment: step 0, next tokens predicted without a reaso
 class Curve(NamedTuple):
     """One panel of curves: its title, what is measured, the study and its arms, and what is printed of their ends.
 
-    what: "curve" (the tier's own, MMLU-Pro), "general", "math" or "length" (of the answers to the curve's questions).
+    what: "curve" (the tier's own, MMLU-Pro), "general", "math", "length" (of the answers to the curve's questions) or
+    "reward" (of training).
     printed: {arm: (name of a printed table, method, columns whose plain mean it is)}.
     """
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 import re
 import tempfile
+from pathlib import Path
 from collections import Counter
 
 import numpy as np
@@ -256,12 +257,13 @@ def chosen(changed: pd.DataFrame, n: int = 2, seed: int = 0) -> dict[str, list[s
     return found
 
 
-def _answers_of(tier):
+def answers_of(tier: str) -> Path:
+    """The folder where the answers of a tier's models are kept."""
     return root() / "data/runs/answers" / tier
 
 
 def _can_answer(run, tier) -> bool:
-    return (run.folder / "model").is_dir() or (_answers_of(tier) / f"{run.run_id}.jsonl").exists()
+    return (run.folder / "model").is_dir() or (answers_of(tier) / f"{run.run_id}.jsonl").exists()
 
 
 def remade(arms, tier: str, jobs: int) -> None:
@@ -296,7 +298,7 @@ def answered(models: dict, arms, tier: str, per_kind: int, samples: int) -> pd.D
         at = int(step) if step else 0 if source == "base" else model.steps
         name = f"base-s{seed}" if source == "base" else ids[arm, seed] + (f"-{step}" if step else "")
         try:
-            path = _answers_of(tier) / f"{name}.jsonl"
+            path = answers_of(tier) / f"{name}.jsonl"
             tables.append(answers(model, cases, path, source=source, step=at, samples=samples))
         except FileNotFoundError as error:
             print(f"{source}, seed {seed}, is not asked: {str(error).splitlines()[0]}")

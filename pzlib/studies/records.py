@@ -4,6 +4,7 @@ Leaves out how arms become runs and find their rows again, which is `pzlib.studi
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from pzlib.objectives.likelihood import LIKELIHOODS
 
@@ -14,25 +15,22 @@ class Figure:
 
     The names of the form's parameters say which tables it takes, with the rows of the study.
     name: of the file; {} is the study's name. arms: those shown; (): all. others: further studies that it shows; its
-    tables are then dicts, study -> rows.
+    tables are then dicts, study -> rows. main: whether it is one of the main figures; others are in the appendix.
     """
 
     name: str
     form: str
     arms: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    main: bool = False
 
 
-RESULT = Figure("{}_result", "main_result")
-FOLLOW_ON = Figure("{}_result", "follow_on")
+RESULT, FOLLOW_ON = Figure("{}_result", "main_result"), Figure("{}_result", "follow_on")
 CURVES = Figure("{}_curves", "collapse_curves")
 BY_TOKENS = Figure("{}_by_tokens", "by_tokens")
-AT_EQUAL_TOKENS = Figure("{}_at_equal_tokens", "result_at_equal_tokens")
-COLLAPSE = (CURVES, BY_TOKENS, AT_EQUAL_TOKENS, Figure("{}_anatomy", "collapse_anatomy"), RESULT)
-MASKS = Figure("{}_masks", "masks_by_arm")
-PROFILE = Figure("{}_generator_profile", "generator_profile")
-BESIDE = Figure("{}_beside_the_paper", "ablation_beside")
-LEDGER = Figure("claims_{}", "ledger_figure")  # one a paper, of all studies: drawn of `pzlib.studies.claims.ledger`
+ANATOMY, MASKS = Figure("{}_anatomy", "collapse_anatomy"), Figure("{}_masks", "masks_by_arm")
+LEDGER = Figure("claims_{}", "ledger_figure", main=True)  # one a paper, of all studies: drawn of `claims.ledger`
+_main = partial(Figure, main=True)
 
 
 @dataclass(frozen=True)
@@ -42,15 +40,15 @@ class Study:
     An arm may name a `start`: an arm of `baselines`, or "study:arm", whose model of the same seed and tier it goes on
     from ("@half": the one kept at half of the steps). It names what the tier's world has by its role there
     (`pzlib.tiers.World`): "text" general, mathematical or clean, of a small world with its knobs as "general:values=2";
-    "base" smaller; "entropy_model" PROXY. Its own
-    "passages", "random_span_steps" and "corpus_limit" are those of a run at `mini`, and grow with a real tier's.
+    "base" smaller; "entropy_model" PROXY. Its own "passages", "random_span_steps" and "corpus_limit" are those of a run
+    at `mini`, and grow with a real tier's.
     question: what it asks, in one line. core: whether `make mini` runs it. steps: of shorter runs at `mini`, where a
     study says so; they are asked before and after only. base_of: the method from whose base, over whose steps and with
     whose lengths of text all arms train at a real tier, so that they compare. rate_of: the method whose learning rate
     all arms take, where arms should differ in nothing else; None: each method that of its own sweep. small, real: arms
     that only small tiers have, or only real ones, where a paper's sizes fit no small model. figures: the files that
     show it; a study without any is in `pzlib.studies.papers`. on_each_base: all its seeds are run from each base of a
-    world that has two, else they are shared out. dropped: arms that such a tier leaves out, for what they cost.
+    world that has two, else they are shared out. dropped: arms that such a tier leaves out. title: in a joint figure.
     """
 
     question: str
@@ -64,6 +62,7 @@ class Study:
     real: tuple[str, ...] = ()
     figures: tuple[Figure, ...] = (RESULT,)
     on_each_base: bool = False
+    title: str = ""
     dropped: tuple[str, ...] = ()
 
 
@@ -92,6 +91,8 @@ REWARDS = {
     "eq. 9, zero rule": "zero_rule", "eq. 9, no zero rule": "no_zero_rule",
     "negative accuracy, zero rule": "negative_accuracy", "min(p, 1 - p)": "learnability",
 }  # fmt: skip
+# Negative accuracy gives the runs of "no zero rule" to the digit: a constant cancels in an advantage.
+DIFFERENT = tuple(name for name in REWARDS if not name.startswith("negative"))
 
 PROXY = "proxy"  # as entropy_model: the model that the world has for it
 RPT_CLEAN = {"objective": "rpt", "text": "clean"}  # most like RPT's own text, worked problems
@@ -104,23 +105,27 @@ PLAIN_TEXT = {"objective": "continued_pretraining", **SUPERVISED_ROWS, "corpus_l
 SMALL = {"base": "smaller"}
 
 
-def _rlp(question, setting, values, small=(), real=()):
-    """One of RLP's ablations; small, real: the values that only such tiers have."""
+def _rlp(question, setting, values, small=(), real=(), **more):
+    """One of RLP's ablations, drawn with the first of them; small, real: the values that only such tiers have."""
     where = {"small": small, "real": real}
     apart = {tiers: tuple(arm for arm, value in values.items() if value in own) for tiers, own in where.items()}
-    figures = (RESULT, BESIDE)
-    return Study(question, _arms(setting, values, objective="rlp"), seeds=THREE, steps=100, figures=figures, **apart)
+    more = {"seeds": THREE, "steps": 100, "figures": (), **apart, **more}
+    return Study(question, _arms(setting, values, objective="rlp"), **more)
 
 
 STUDIES = {
     # At one rate, as in the paper, which names one: a rule's own sweep can prefer a rate at which nothing moves.
     "collapse": Study(
         "Does entropy masking collapse on noisy text, and do random next tokens beat random spans?",
-        _objectives(*MASKING), core=True, rate_of="pretrainzero", figures=COLLAPSE, on_each_base=True,
+        _objectives(*MASKING), title="noisy text", core=True, rate_of="pretrainzero", on_each_base=True, figures=(
+            _main("{}_curves", "collapse_curves", (), ("collapse_clean",)), replace(ANATOMY, main=True),
+            _main("{}_masks", "masks_by_arm", (), ("collapse_clean",)), BY_TOKENS, RESULT,
+        ),
     ),
     "collapse_clean": Study(
         "And on clean text, where high entropy is no noise?",
-        _objectives(*MASKING, text="clean"), core=True, rate_of="pretrainzero", figures=COLLAPSE,
+        _objectives(*MASKING, text="clean"), title="clean text", core=True, rate_of="pretrainzero",
+        figures=(BY_TOKENS, ANATOMY, RESULT),
     ),
     "collapse_own_rate": Study(
         "And if each rule has the learning rate that its own sweep found best?",
@@ -139,32 +144,23 @@ STUDIES = {
     "collapse_noise": Study(
         "Along training, where noise can be guessed: does entropy masking come alive and die, and do others live on?",
         {
-            **{
-                f"{rule}, {n} values": {"objective": rule, "text": f"general:values={n}"}
-                for n in (2, 4) for rule in ("pretrainzero", "random_next_token", "entropy_next_token")
-            },
-            **{
-                f"entropy_next_token, {n} values, no filter":
-                    {"objective": "entropy_next_token", "text": f"general:values={n}", "filter": "none"}
-                for n in (2, 4)
-            },
-        }, steps=300, rate_of="pretrainzero", figures=(
-            *(Figure(f"{{}}_{n}", "dead_along", (
-                f"pretrainzero, {n} values", f"random_next_token, {n} values", f"entropy_next_token, {n} values",
-                f"entropy_next_token, {n} values, no filter",
-            )) for n in (2, 4)), RESULT,
+            f"{rule}, {n} values": {"objective": rule, "text": f"general:values={n}"}
+            for n in (2, 4) for rule in ("pretrainzero", "random_next_token", "entropy_next_token")
+        } | {
+            f"entropy_next_token, {n} values, no filter":
+                {"objective": "entropy_next_token", "text": f"general:values={n}", "filter": "none"} for n in (2, 4)
+        }, steps=300, rate_of="pretrainzero", figures=(RESULT, *(Figure(f"{{}}_{n}", "collapse_anatomy", tuple(
+                f"{rule}, {n} values" for rule in ("pretrainzero", *MASKING[2:])
+            ) + (f"entropy_next_token, {n} values, no filter",)) for n in (2, 4)),
         ),
     ),
     "baselines": Study(
         "Tables 1 and 2: what does each way of learning from text do?",
         _objectives(*BASELINES), core=True, on_each_base=True, figures=(
-            Figure("training_dynamics", "training_dynamics", MAIN),
-            Figure("generator_dynamics", "generator_dynamics", MAIN),
-            Figure("tinybench_curves", "tinybench_curves"),
-            Figure("main_result", "main_result"),
-            replace(PROFILE, arms=MAIN[:1]),
-            Figure("{}_patterns", "structure_by_arm"),
-            Figure("{}_beside_the_paper", "baselines_beside", others=("baselines_small",)),
+            _main("case", "case", MAIN), _main("main_result", "main_result"),
+            _main("{}_beside_the_paper", "baselines_beside", (), ("baselines_small",)),
+            _main("tinybench_curves", "tinybench_curves"), _main("training_dynamics", "training_dynamics", MAIN),
+            Figure("generator_dynamics", "generator_dynamics", MAIN), Figure("{}_patterns", "structure_by_arm"),
         ),
     ),
     "baselines_small": Study("The same from a smaller base model", _objectives(*BASELINES, **SMALL), core=True),
@@ -178,7 +174,7 @@ STUDIES = {
             **_rlvr_from(random_spans="random_span"),
             "from PretrainZero, half way": {"objective": "rlvr", "start": "pretrainzero@half"},
             "from PretrainZero": {"objective": "rlvr", "start": "pretrainzero"},
-        }, figures=(FOLLOW_ON, Figure("{}_curves", "tinybench_curves"), Figure("{}_beside_the_paper", "rlvr_beside")),
+        }, figures=(_main("{}_curves", "tinybench_curves"), _main("{}_beside_the_paper", "rlvr_beside"), FOLLOW_ON),
     ),
     "side": Study(
         "Every way of learning from the same text: which leaves the best model, by steps, by tokens and by time?",
@@ -186,14 +182,14 @@ STUDIES = {
             "continued_pretraining": {**PLAIN_TEXT, "text": "general"},
             **_objectives("sft", "mixed_sft", **SUPERVISED_ROWS, text="general"),
             **_objectives("random_span", "pretrainzero", "rpt", "rlp", text="general"),
-        }, figures=(BY_TOKENS, Figure("{}_by_time", "by_time"), RESULT), base_of="pretrainzero",
+        }, figures=(replace(BY_TOKENS, main=True), Figure("{}_by_time", "by_time"), RESULT), base_of="pretrainzero",
     ),
     "side_rlvr": Study(
         "And which of them is the best start for the same RLVR?",
         _rlvr_from(
             continued_pretraining="side:continued_pretraining", SFT="side:sft", mixed_SFT="side:mixed_sft",
             random_spans="side:random_span", PretrainZero="side:pretrainzero", RPT="side:rpt", RLP="side:rlp",
-        ), figures=(FOLLOW_ON,),
+        ), figures=(replace(FOLLOW_ON, main=True),),
     ),
     # Apart from `side`, whose stored figure shows the arms that it has.
     "side_new": Study(
@@ -221,7 +217,7 @@ STUDIES = {
             "random_span, clean text": {**RPT_CLEAN, "objective": "random_span"},
             "continued_pretraining, clean text": {**RPT_CLEAN, "objective": "continued_pretraining"},
         }, figures=(
-            RESULT, Figure("{}_next_tokens", "next_tokens_beside", RPT_ARMS), Figure("{}_scaling", "scaling", RPT_ARMS),
+            _main("{}_next_tokens", "next_tokens_beside", RPT_ARMS), _main("{}_scaling", "scaling", RPT_ARMS), RESULT,
         ), base_of="rpt",
     ),
     "rpt_rewards": Study(
@@ -256,7 +252,7 @@ STUDIES = {
     "rlvr_after": Study(
         "RPT's Table 2: is RPT a better start for RLVR than next-token training on the same (clean) text?",
         _rlvr_from(continued_pretraining="rpt:continued_pretraining, clean text", RPT="rpt:rpt, clean text"),
-        figures=(FOLLOW_ON,), base_of="rpt",
+        figures=(Figure("{}_beside_the_paper", "rlvr_after_beside"), FOLLOW_ON), base_of="rpt",
     ),
     "rlp": Study(
         "RLP's Table 1: does a thought before the next token teach more than the text, at equal text and equal tokens?",
@@ -267,7 +263,7 @@ STUDIES = {
     "rlvr_after_rlp": Study(
         "RLP's Table 1, + Post: does its gain survive the same RLVR?",
         _rlvr_from(continued_pretraining="rlp:continued_pretraining, equal tokens", RLP="rlp:rlp"),
-        figures=(FOLLOW_ON,), base_of="rlp",
+        figures=(_main("rlp_beside_the_paper", "rlp_beside"), FOLLOW_ON), base_of="rlp",
     ),
     # Mixed SFT is what makes a reasoner of the small base; RPT's own base is one already.
     "rpt_continual": Study(
@@ -288,6 +284,7 @@ STUDIES = {
     "rlp_rollouts": _rlp(
         "RLP's Fig. 2 and Table S.1: how many thoughts a token?",
         "group", {f"rlp, rollouts {g}": g for g in (4, 8, 16, 32)}, real=(32,),
+        figures=(_main("rlp_ablations", "ablations", (), ("rlp_thoughts", "rlp_kl", "rlp_ema")),),
     ),
     "rlp_thoughts": _rlp(
         "RLP's Fig. 2 and Table S.1: how long may a thought be?",
@@ -337,7 +334,7 @@ STUDIES = {
             "pretrainzero, TinyMath": {"text": "mathematical"},
             "random_span": {"objective": "random_span"},
             "random spans, TinyMath": {"objective": "random_span", "text": "mathematical"},
-        }, seeds=THREE,
+        }, title="text", seeds=THREE, figures=(_main("{}_curves", "tinybench_curves", (), ("mask_rule",)), RESULT),
     ),
     # The second world's chains take one to four steps, which its kinds of masks name: chain_1 to chain_4.
     "depth": Study(
@@ -348,17 +345,20 @@ STUDIES = {
     "mask_rule": Study(
         "Fig. 10b: which occurrences should a mask hide?",
         _arms("mask_rule", {"all occurrences": "all", "one mask": "one", "whole words": "words"}),
-        seeds=THREE, figures=(RESULT, MASKS),
+        title="mask rule", seeds=THREE, figures=(RESULT, MASKS),
     ),
     "generator_reward": Study(
         "What does each reward make the generator mask?",
-        _arms("generator_reward", REWARDS), seeds=THREE, figures=(RESULT, MASKS, PROFILE),
+        _arms("generator_reward", REWARDS), title="reward of the generator", seeds=THREE, figures=(
+            _main("generator_masks", "masks_by_arm", DIFFERENT, ("balance", "guessable_noise")),
+            replace(RESULT, arms=DIFFERENT),
+        ),
     ),
     # Apart from `generator_reward` and `mask_rule`, whose stored figures show the arms that they have.
     "spice": Study(
         "And SPICE's reward for the generator, a bell around an accuracy of one half?",
         _arms("generator_reward", {"eq. 9, zero rule": "zero_rule", "SPICE's bell": "spice"}),
-        seeds=THREE, figures=(RESULT, MASKS, PROFILE),
+        seeds=THREE, figures=(RESULT, MASKS),
     ),
     "occurrences": Study(
         "And if only rare words may be masked: fewer than 8 occurrences in the passage, or one?",
@@ -370,17 +370,17 @@ STUDIES = {
             f"{values} values, {arm.removeprefix('eq. 9, ')}": {"text": text, "generator_reward": REWARDS[arm]}
             for values, text in ((2, "general:values=2"), (8, "general:values=8"), (120, "general:"))
             for arm in ("eq. 9, zero rule", "min(p, 1 - p)")
-        }, seeds=THREE, figures=(RESULT, MASKS, PROFILE),
+        }, title="noise that can be guessed", seeds=THREE,
     ),
     "group": Study(
         "Group size at equal predictions a step: many passages or many tries?",
         {f"G = {g}": {"group": g, "passages": 256 // g**2} for g in (4, 8, 16)},  # predictions: passages x G x G
-        seeds=THREE, figures=(RESULT, PROFILE),
+        seeds=THREE,
     ),
     "balance": Study(
         "How often must the generator be trained?",
         _arms("generator_every", {"every step": 1, "every 4th step": 4, "never": 0}),
-        seeds=THREE, figures=(RESULT, MASKS),
+        title="how often it is trained", seeds=THREE,
     ),
     "map": Study(
         "When does searching pay? Density of what can be deduced against noise among what is uncertain.",
@@ -390,7 +390,7 @@ STUDIES = {
             for density in (0.1, 0.25, 0.5)
             for noise in (0.2, 0.6, 1.0)
             for objective in ("pretrainzero", "random_span", "entropy_next_token")
-        }, seeds=THREE, steps=100, rate_of="pretrainzero", figures=(Figure("{}_searching", "searching_map"),),
+        }, seeds=THREE, steps=100, rate_of="pretrainzero", figures=(_main("{}_searching", "searching_map"),),
     ),
 }  # fmt: skip
 

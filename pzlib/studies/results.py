@@ -37,6 +37,7 @@ TABLES = {"runs": [], "training": ["step"], "tinybench": ["step", "group", "task
 MADE_BY = dict.fromkeys(TABLES, "pzlib results") | {
     "perplexity": "pzlib run notebooks/10_rlp.ipynb",
     "patterns": "pzlib run notebooks/07_reasoning_patterns.ipynb",
+    "case": "pzlib run notebooks/07_reasoning_patterns.ipynb",
     "probes": "pzlib probe RUN_ID", "gate": "pzlib gate MODEL",
     "costs": "tests.bench.steps", "costs_side_new": "tests.bench.steps", "costs_sweep": "tests.bench.steps",
     "scratch": "tests.bench.scratch",
@@ -314,3 +315,53 @@ def collect_perplexity(runs, tier="mini", texts=None):
         path.parent.mkdir(parents=True, exist_ok=True)
         merge(path, tables, ["step", "group", "task"])
     print(f"perplexity.csv: {len(tables) // 2} runs measured")
+
+
+def collect_case(runs, folder, samples=8, out_dir=None):
+    """Write case.csv of the tier, and return its rows: a passage of the last stored step of the first of `runs` with
+    its masks (no completion), and what its base and the last model of each run answer to one of them. None where no
+    mask was legal, or a model is gone.
+
+    Of each passage the best predicted mask that takes reasoning, or else of any kind, is asked; the passage is kept on
+    which the first run gained most over its base. folder: where answers are kept, as by `cases.answers`.
+    """
+    from pzlib.evaluation.cases import answers, case_of, models_of
+    from pzlib.prompts import TEMPLATES
+    from pzlib.world.tinywiki import kind_class
+
+    run, stored = runs[0], RunFolder(runs[0].folder)
+    rows = stored.episodes(stored.episode_steps()[-1:])
+    rows = rows[(rows["role"] == "predictor") & rows["mask"].notna() & rows["reward"].notna()]
+    keys = ["passage_id", "mask", "kind", "prompt"]
+    masks = rows.fillna({"kind": ""}).groupby(keys, sort=False)["reward"].agg(["mean", "size"]).reset_index()
+    if masks.empty or not all((one.folder / "model").is_dir() for one in runs):
+        return None
+    reasons = masks["kind"].map(kind_class) == "reasoning"
+    order = masks.assign(reasons=reasons).sort_values(["reasons", "mean"], ascending=False, kind="stable")
+    asked = order.drop_duplicates("passage_id").rename(columns={"mask": "target"})
+    asked = asked.assign(case=asked["prompt"].map(case_of)).drop_duplicates("case", ignore_index=True)
+    found = []
+    for of, step, one in ((run, 0, run), *((own, own.steps, models_of(own)[own.steps]) for own in runs)):
+        name = f"case-{of.run_id}-{step}"
+        own = answers(one, asked, Path(folder) / f"{name}.jsonl", source=name, step=step, samples=samples)
+        found.append((of, step, own))
+    shares = [own.groupby("case")["right"].mean() for *_, own in found]
+    chosen = (shares[1] - shares[0]).reindex(asked["case"]).idxmax()
+    (passage,) = asked.loc[asked["case"] == chosen, "passage_id"]
+    before, after = TEMPLATES[run.template].predictor.split("{text}")
+    table = [
+        (run, run.steps, row.kind, row.mask, row.prompt, row.size, row.mean, None)
+        for row in masks[masks["passage_id"] == passage].itertuples()
+    ]
+    for of, step, own in found:
+        own = own[own["case"] == chosen]
+        right = own["right"].mean()
+        first = own[own["right"] == (right >= 0.5)].iloc[0]
+        table.append((of, step, *first[["kind", "target", "prompt"]], len(own), right, first["completion"]))
+    rows = [[*(getattr(one, name) for name in KEY), *rest] for one, *rest in table]
+    kept = pd.DataFrame(rows, columns=[*KEY, "step", "kind", "target", "masked", "n", "right", "completion"])
+    kept["masked"] = [prompt.removeprefix(before).removesuffix(after) for prompt in kept["masked"]]
+    path = folder_of(run.tier, out_dir) / "case.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, kept.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    return kept

@@ -28,17 +28,19 @@ def test_curves_on_tinybench_are_plain_means_over_the_tasks_of_a_group():
     np.testing.assert_allclose(line.get_ydata(), rows.groupby("step")["accuracy"].mean() * 100)
 
 
-def test_the_result_shows_every_seed_the_base_and_the_paired_difference():
+def test_the_result_shows_every_seed_and_names_what_differs_clearly():
     table = synthetic.tinybench()
-    axes = accuracy.main_result(table).axes
+    figure = accuracy.main_result(table)
+    axes = figure.axes
     assert [ax.get_title(loc="left") for ax in axes] == ["General (2 tasks)", "Math (2 tasks)", "Masked words (1 task)"]
     labels = [label.get_text() for label in axes[0].get_yticklabels()]
-    assert labels == ["PretrainZero", "Random spans", "Base"] and axes[0].yaxis_inverted()
+    assert labels == ["PretrainZero", "Random spans"] and axes[0].yaxis_inverted()
     small = [line for line in axes[0].get_lines() if line.get_alpha()]
-    assert [len(line.get_xdata()) for line in small] == [5, 5, 5]  # the seeds of two methods and of the base
-    after = table[(table["step"] == 60) & (table["group"] == "spans")].groupby("objective")["accuracy"].mean()
-    difference = 100 * (after["random_span"] - after["pretrainzero"])
-    assert [text.get_text()[:6] for text in axes[2].texts] == [f"{difference:+.1f} [".replace("-", "−")]
+    assert [len(line.get_xdata()) for line in small] == [5, 5]  # the seeds of two methods
+    assert "no clear difference from PretrainZero: Random spans" in figure.headline
+    worse = (table["objective"] == "random_span") & (table["step"] > 0)
+    better = table.assign(accuracy=table["accuracy"] - 0.3 * worse)
+    assert accuracy.main_result(better).headline == "Masked words and all questions, below PretrainZero: Random spans"
 
 
 def test_the_result_takes_arms_and_their_order_from_the_table():
@@ -47,19 +49,18 @@ def test_the_result_takes_arms_and_their_order_from_the_table():
     table = table.assign(arm=table["objective"].map(names), objective="pretrainzero")  # one objective, one seed an arm
     ax = accuracy.main_result(table).axes[0]
     arms = list(names.values())
-    assert [label.get_text() for label in ax.get_yticklabels()] == [*arms, "Base"]
-    assert len(ax.texts) == len(arms) - 1  # each but the first has a difference to the first
+    assert [label.get_text() for label in ax.get_yticklabels()] == arms
     means = [bar[0].get_xdata()[0] for bar in ax.containers]
     rows = table[(table["group"] == "general") & (table["step"] == 60)].groupby("arm")["accuracy"].mean() * 100
-    np.testing.assert_allclose(means, [*rows[arms], 40])
+    np.testing.assert_allclose(means, rows[arms])
 
 
-def test_after_rlvr_every_start_has_its_open_mark_and_its_difference():
-    ax = accuracy.follow_on(synthetic.follow_on(STUDIES["rlvr"].arms, seeds=3)).axes[1]  # math
-    opened = [line.get_xdata()[0] for line in ax.get_lines() if line.get_markerfacecolor() == "white"]
-    assert opened == pytest.approx([30, 35, 40, 45])
-    words = [text.get_text() for text in ax.texts if text.get_text()]
-    assert [word[:4] for word in words] == ["+0.0"] * 3  # 5 points above, and 5 less gained
+def test_after_rlvr_every_start_has_its_tick_and_the_headline_says_how_they_meet():
+    figure = accuracy.follow_on(synthetic.follow_on(STUDIES["rlvr"].arms, seeds=3))
+    ax = figure.axes[1]  # math
+    before = [line.get_xdata()[0] for line in ax.get_lines() if line.get_marker() == "|"]
+    assert before == pytest.approx([30, 35, 40, 45])
+    assert figure.headline == "4 starts are 15.0 points apart before RLVR and 0.0 after it (means on all questions)"
 
 
 def test_the_axis_of_tokens_shows_what_the_runs_have_used():
@@ -74,29 +75,22 @@ def test_the_axis_of_tokens_shows_what_the_runs_have_used():
     assert dashed[0].get_xdata() == pytest.approx([1.9, 1.9])
 
 
-def test_the_result_at_equal_tokens_keeps_the_base_and_compares_earlier_steps():
-    bench = tinybench("collapse")
-    figure = accuracy.result_at_equal_tokens(bench, training("collapse"), "here")
-    ax = figure.axes[2]
-    after = {"pretrainzero": 50, "random_span": 100}  # 2.25 million tokens in 100 steps are more than 1.9
-    for place, (arm, step) in enumerate(after.items()):
-        rows = bench[(bench["objective"] == arm) & (bench["step"] == step) & (bench["group"] == "spans")]
-        assert ax.containers[place][0].get_xdata() == pytest.approx(rows["accuracy"].mean() * 100)
-    assert figure.axes[0].get_yticklabels()[-1].get_text() == "Base" and len(ax.containers) == 5
-
-
 def test_the_perplexity_of_the_base_is_that_of_step_0():
     figure = accuracy.perplexities(synthetic.perplexity(STUDIES["rlp"].arms, 2))
-    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert labels[0] == "Base" and len(labels) == 1 + len(STUDIES["rlp"].arms)
-    assert [ax.get_title("left") for ax in figure.axes] == ["All tokens", *CLASSES.values()]
+    assert len(figure.axes[0].get_yticklabels()) == len(STUDIES["rlp"].arms)
+    assert [ax.get_title("left") for ax in figure.axes] == ["All tokens", *CLASSES.values(), "RLP's paper"]
+    dotted = [line.get_xdata()[0] for ax in figure.axes for line in ax.get_lines() if line.get_linestyle() == ":"]
+    assert dotted == [4, 1.5, 9, 140, 5.83]
 
 
-def test_the_map_frames_what_leaves_zero_out():
-    figure = accuracy.searching_map(synthetic.mapped(synthetic.MAP))
+def test_the_map_frames_what_leaves_zero_out_from_five_seeds_on():
+    few = accuracy.searching_map(synthetic.mapped(synthetic.MAP))
+    assert [len(ax.patches) for ax in few.axes[:2]] == [0, 0] and few.headline.endswith("3 seeds, no interval")
+    more = {arm: [*found, *found] for arm, found in synthetic.MAP.items()}
+    figure = accuracy.searching_map(synthetic.mapped(more))
     ours, entropy = figure.axes[:2]
     assert ours.get_title(loc="left") == "(a) PretrainZero − Random spans"
-    assert [text.get_text().split("\n")[0] for ax in (ours, entropy) for text in ax.texts] == ["+20.0", "+0.0"]
+    assert [text.get_text().split("\n")[0] for ax in (ours, entropy) for text in ax.texts] == ["+20.0", "+5.0"]
     assert [len(ax.patches) for ax in (ours, entropy)] == [1, 0]
     low, high = ours.images[0].get_clim()
     assert low == -high
@@ -172,6 +166,10 @@ def test_spans_by_kind_shows_every_kind_and_way():
             assert line.get_color() == WAY_LOOKS[way][0]
 
 
+def training_at(table):
+    return synthetic.training(tuple(table["objective"].unique()), 3, 100, every=10).assign(tier=table["tier"].iloc[0])
+
+
 @pytest.mark.parametrize("tasks", [("mmlu_pro_tenth",), ("mmlu_pro", "supergpqa", "math500", "gsm8k")])
 def test_benchmarks_are_drawn_as_the_small_world_is(tasks):
     """The groups that were asked, each a panel; nothing is said of words that were not masked."""
@@ -181,9 +179,9 @@ def test_benchmarks_are_drawn_as_the_small_world_is(tasks):
     table = table[table["task"].isin(own)]
     table = table.assign(task=table["task"].map(dict(zip(own, tasks, strict=True))), reasoned=None)
     groups = table["group"].nunique()
-    for form, panels in ((accuracy.tinybench_curves, groups + 1), (accuracy.collapse_curves, groups),
+    for form, panels in ((accuracy.tinybench_curves, groups + 1), (accuracy.collapse_curves, groups + 1),
                          (accuracy.main_result, groups)):  # fmt: skip
-        figure = form(table)
+        figure = form(*[table, training_at(table)][: 1 + (form is accuracy.collapse_curves)])
         assert len(figure.axes) == panels
         assert "Masked words" not in " ".join(text.get_text() for text, _ in texts(figure))
         assert_readable(figure)

@@ -51,7 +51,7 @@ def test_a_table_without_rows_shows_what_is_printed_and_not_run():
     overall = figure.axes[0]
     assert words(overall) == [part for value in ("37.9", "38.43", "39.15", "40.46") for part in (value, "not run")]
     assert [line.get_xdata()[0] for line in overall.lines] == [37.9, 38.43, 39.15, 40.46]
-    assert "20 printed values, 0 of ours" in figure.texts[-1].get_text()
+    assert figure.headline == "20 printed values, 0 of ours"
 
 
 def test_a_table_shows_ours_with_seeds_beside_what_is_printed():
@@ -62,7 +62,7 @@ def test_a_table_shows_ours_with_seeds_beside_what_is_printed():
     ours = [20 + 20 + 2 * place + 0.5 for place in (0, 1, 2, 3)]  # step 200, the mean of seeds 0 and 1
     printed = ("58.8", "58.62", "60.03", "61.15")
     assert words(mmlu) == [text for pair in zip(printed, map("{:.1f}".format, ours), strict=True) for text in pair]
-    seeds = [line.get_xdata() for line in mmlu.lines if line.get_markersize() == 2.5]
+    seeds = [line.get_xdata() for line in mmlu.lines if line.get_markersize() == 2.25]
     assert [[round(x, 6) for x in own] for own in seeds] == [[o - 0.5, o + 0.5] for o in ours]
     assert [label.get_text().replace("\n", " ") for label in figure.axes[0].get_yticklabels()] == [
         "base + RLVR".capitalize().replace("rlvr", "RLVR"), "Random spans, 2000 steps + RLVR",
@@ -110,8 +110,8 @@ def test_curves_are_of_what_the_tier_asks():
         ends = [line.get_ydata()[0] for line in general.lines + math.lines if line.get_label() == "as printed"]
         wanted = [(29.1 + 9.45 + 55.21) / 3, (32.28 + 12.68 + 60.37) / 3, 47.87, 53.13]
         assert ends == pytest.approx(wanted if tier == "paper" else [])  # only there of the same model
-        caption = " ".join(figure.texts[-1].get_text().split())
-        assert "Random spans 31.25; PretrainZero 35.11; Random spans 47.87; PretrainZero 53.13" in caption
+        ends = "Random spans 31.25; PretrainZero 35.11; Random spans 47.87; PretrainZero 53.13"
+        assert ends in figure.headline
 
 
 def test_the_curve_is_the_tiers_own_task_and_not_another():
@@ -127,9 +127,8 @@ def test_the_curve_is_the_tiers_own_task_and_not_another():
 def test_the_step_is_marked_from_which_nothing_is_left_to_learn():
     figure = curves_beside(exhibit("pretrainzero_fig_3"), tables_of(["collapse"], "gpu", REAL), "gpu")
     assert_readable(figure)
-    left, right = figure.axes
-    stops = [[line.get_xdata()[0] for line in ax.lines if line.get_linestyle() == ":"] for ax in (left, right)]
-    assert stops == [[], [200, 200]]  # of both seeds of entropy masking
+    stops = [[line.get_xdata()[0] for line in ax.lines if line.get_linestyle() == ":"] for ax in figure.axes]
+    assert stops == [[], [], [200, 200]]  # of both seeds of entropy masking; these rows have no reward
     assert "hardly a group has signal (2 of 4 runs)" in " ".join(figure.texts[-1].get_text().split())
 
 
@@ -162,9 +161,9 @@ def test_other_forms_are_drawn_from_rows_and_without_them_the_table():
     assert [*draw(fig_2, {}, "paper")] == ["rlp_fig_2"]
     tables = tables_of(["rlp_kl"], "gpu", {"gsm8k": "math", "mmlu_pro": "general"})
     figure = draw(fig_2, tables, "gpu")["rlp_fig_2_rlp_kl"]
-    assert figure.axes[1].get_title(loc="left") == "(b) Ours: overall (%)"
+    assert [ax.get_title() or ax.get_title(loc="left") for ax in figure.axes][:1] == ["Weight of KL"]
     (figure,) = draw(exhibit("rlp_table_s_8"), {"perplexity": real_perplexity()}, "gpu").values()
-    assert [ax.get_title(loc="left") for ax in figure.axes] == ["All tokens"]  # real text has no kinds
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["All tokens", "RLP's paper"]  # no kinds
     assert draw(exhibit("pretrainzero_fig_8"), {}, "paper") == draw(exhibit("rpt_fig_6"), {}, "paper") == {}
     assert draw(exhibit("pretrainzero_fig_6"), {}, "paper") == {}
 
@@ -195,4 +194,4 @@ def test_numbers_of_a_cell():
     table = pd.DataFrame({"model": "", "method": ["rlp", "base"], "column": "Avg", "printed": [float("nan"), 1.25]})
     figure = table_beside(table.assign(ours=[pd.Series([40.0, 42.0]), pd.Series(dtype=float)]), "made up", "a note")
     assert words(figure.axes[0]) == ["–", "41.0", "1.25", "not run"]
-    assert "A note." in figure.texts[-1].get_text()
+    assert figure.notes == ["A note"]

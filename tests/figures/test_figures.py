@@ -39,7 +39,7 @@ def test_redraw_needs_no_torch_and_says_what_is_missing(tmp_path):
     lacking = [line for line in done.stdout.splitlines() if ": not drawn, " in line]
     assert "main_result" in " ".join(lacking) and "collapse_anatomy" in " ".join(lacking)
     assert len({line.partition(": not drawn, ")[2] for line in lacking}) == len(lacking)  # a line for each reason
-    assert done.stdout.endswith("\n6\n")  # of PretrainZero's rows two figures of training, and one of the generator
+    assert done.stdout.endswith("\n3\n")  # of PretrainZero's rows two figures of training, the main one with a PDF
     with pytest.raises(FileNotFoundError, match="no folder"):
         redraw(tmp_path / "absent", tmp_path)
 
@@ -49,17 +49,20 @@ def test_redraw_takes_the_arms_of_the_study_and_names_it(tmp_path, capsys):
     strange = synthetic.training(("sft",), seeds=1, tier="smoke")
     pd.concat([training, strange]).to_csv(tmp_path / "training.csv", index=False)
     files = redraw(tmp_path, tmp_path / "out")
-    drawn = ["training_dynamics", "generator_dynamics", "baselines_generator_profile"]
-    assert [path.stem for path in files[::2]] == drawn
+    assert [str(path.relative_to(tmp_path / "out")) for path in files] == [
+        "training_dynamics.png", "training_dynamics.pdf", "appendix/generator_dynamics.png"
+    ]  # fmt: skip
+    for page, name in (("README.md", "training_dynamics"), ("appendix/README.md", "generator_dynamics")):
+        text = (tmp_path / "out" / page).read_text()
+        assert text.count(f"]({name}.png)") == 1 and text.count("![") == 1 and "↓" in text  # its finding is there
     stored = studies.select(results.read(tmp_path / "training.csv"), "baselines")
-    for path, arms in zip(files[::2], (MAIN, MAIN, MAIN[:1]), strict=True):
-        form = form_of(path.stem.removeprefix("baselines_"))
-        figure = form(stored[stored["arm"].isin(arms)], source="data/results/training.csv, study baselines")
+    for path in files[::2]:
+        figure = form_of(path.stem)(stored, source="data/results/training.csv, study baselines")
         assert path.read_bytes() == save(figure, path.stem, tmp_path)[0].read_bytes()
     assert "of 4 arms of collapse lack runs at tier mini" in capsys.readouterr().out
     one = training[(training["objective"] == "pretrainzero") | (training["seed"] == 1)]
     one.to_csv(tmp_path / "training.csv", index=False)
-    assert [path.stem for path in redraw(tmp_path, tmp_path / "out")[::2]] == drawn[2:]
+    assert redraw(tmp_path, tmp_path / "out") == []
     # half a study would look like a whole one
     (line,) = [line for line in capsys.readouterr().out.splitlines() if ": not drawn, 1 of 2 arms of base" in line]
     assert "training_dynamics" in line

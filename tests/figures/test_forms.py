@@ -8,6 +8,7 @@ from readable import assert_readable
 
 from pzlib.figures import accuracy, paper
 from pzlib.figures import training as along
+from pzlib.figures.case import case
 from pzlib.figures.forms import averaged
 from pzlib.figures.style import METHODS
 from pzlib.figures.training import generator_dynamics, training_dynamics
@@ -36,18 +37,15 @@ DRAWN = {
     "training_dynamics": lambda seeds: along.training_dynamics(synthetic.training(seeds=seeds)),
     "generator_dynamics": lambda seeds: along.generator_dynamics(synthetic.training(seeds=seeds)),
     "collapse_anatomy": lambda seeds: along.collapse_anatomy(training("collapse", seeds)),
-    "dead_along": lambda seeds: along.dead_along(training("collapse", seeds)),
-    "generator_profile": lambda seeds: along.generator_profile(training("guessable_noise", seeds)),
     "masks_by_arm": lambda seeds: along.masks_by_arm(training("guessable_noise", seeds)),
     "thoughts": lambda seeds: along.thoughts(synthetic.thoughts(seeds)),
     "tinybench_curves": lambda seeds: accuracy.tinybench_curves(tinybench("baselines", seeds)),
-    "collapse_curves": lambda seeds: accuracy.collapse_curves(tinybench("collapse", seeds)),
+    "collapse_curves": lambda seeds: accuracy.collapse_curves(
+        *({name: table(name, seeds) for name in ("collapse", "collapse_clean")} for table in (tinybench, training))
+    ),
     "by_tokens": lambda seeds: accuracy.by_tokens(tinybench("collapse", seeds), training("collapse", seeds)),
     "by_time": lambda seeds: accuracy.by_time(tinybench("collapse", seeds), synthetic.costs(STUDIES["collapse"].arms)),
     "main_result": lambda seeds: accuracy.main_result(tinybench("guessable_noise", seeds)),
-    "result_at_equal_tokens": lambda seeds: accuracy.result_at_equal_tokens(
-        tinybench("collapse", seeds), training("collapse", seeds)
-    ),
     "follow_on": lambda seeds: accuracy.follow_on(synthetic.follow_on(STUDIES["side_rlvr"].arms, seeds)),
     "perplexities": lambda seeds: accuracy.perplexities(synthetic.perplexity(STUDIES["rlp"].arms, seeds)),
     "structure_by_arm": lambda seeds: accuracy.structure_by_arm(patterns(seeds)),
@@ -56,7 +54,14 @@ DRAWN = {
     "rlvr_beside": lambda seeds: paper.rlvr_beside(synthetic.follow_on(STUDIES["rlvr"].arms, seeds)),
     "next_tokens_beside": lambda seeds: paper.next_tokens_beside(synthetic.next_tokens(seeds=seeds)[0]),
     "scaling": lambda seeds: paper.scaling(*synthetic.next_tokens(seeds=seeds)),
-    "ablation_beside": lambda seeds: paper.ablation_beside(tinybench("rlp_thoughts", seeds)),
+    "rlvr_after_beside": lambda seeds: paper.rlvr_after_beside(
+        synthetic.follow_on(STUDIES["rlvr_after"].arms, seeds)
+    ),
+    "rlp_beside": lambda seeds: paper.rlp_beside(synthetic.follow_on(STUDIES["rlvr_after_rlp"].arms, seeds)),
+    "ablations": lambda seeds: paper.ablations(
+        {name: tinybench(name, seeds) for name in ("rlp_rollouts", "rlp_thoughts", "rlp_kl", "rlp_ema")}
+    ),
+    "case": lambda seeds: case(synthetic.case()),
 }
 FORMS = {
     "training_dynamics": (training_dynamics, synthetic.training),
@@ -69,7 +74,42 @@ FORMS = {
 @pytest.mark.parametrize("name", DRAWN)
 @pytest.mark.parametrize("seeds", [3, 1])
 def test_text_is_readable_and_nothing_collides(name, seeds):
-    assert_readable(DRAWN[name](seeds))
+    figure = DRAWN[name](seeds)
+    assert_readable(figure)
+    assert figure.headline and figure.texts[-1].get_text().count("\n") <= 1  # a caption has two lines
+    assert intervals(figure) == 0, "no interval under five seeds"
+    for ax in figure.axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            own = next((mark for mark in METHODS.values() if label.split(", ")[0] == mark.label), None)
+            if own and hasattr(handle, "get_marker"):  # one hue for one method; whole names have its whole mark
+                assert handle.get_color() == own.colour or label != own.label
+                assert handle.get_marker() in (own.marker, "None")
+
+
+def intervals(figure):
+    """How many bands, bars and texts in brackets a figure has."""
+    found = [bar for ax in figure.axes for bar in ax.containers]
+    bars = [bar for bar in found if getattr(bar, "has_xerr", False) or getattr(bar, "has_yerr", False)]
+    bands = [area for ax in figure.axes for area in ax.collections if area.get_alpha() == 0.18]
+    return len(bars) + len(bands) + sum("[" in text.get_text() for ax in figure.axes for text in ax.texts)
+
+
+@pytest.mark.parametrize("name", ["main_result", "tinybench_curves", "training_dynamics", "ablations", "searching_map"])
+def test_five_seeds_have_intervals(name):
+    assert intervals(DRAWN[name](5)) > 0
+
+
+@pytest.mark.parametrize("name", ["main_result", "tinybench_curves", "collapse_curves", "by_tokens", "by_time"])
+def test_accuracies_are_compared_with_a_base_line(name):
+    figure = DRAWN[name](3)
+    for ax in figure.axes:
+        title = ax.get_title(loc="left")
+        if any(word in title for word in ("General", "Math", "Masked words")):
+            dotted = [line for line in ax.get_lines() if line.get_linestyle() == ":"]
+            places = {value for line in dotted for value in (*line.get_xdata(), *line.get_ydata())}
+            assert any(value == pytest.approx(40) for value in places), title
+            assert len(ax.patches) == 1, "the band of its answers"
+    assert "Dotted: the base" in " ".join(figure.texts[-1].get_text().split())
 
 
 def test_every_form_of_a_record_is_checked():
@@ -103,14 +143,15 @@ def test_one_line_a_method_and_role_whose_points_are_the_means_over_seeds():
     table = synthetic.training(steps=10)
     axes = training_dynamics(table).axes
     assert [ax.get_title(loc="left") for ax in axes] == [
-        "(a) Entropy (nats a token)", "(b) Response length (tokens)", "(c) Reward"
+        "(a) Entropy (nats per token)", "(b) Response length (tokens)", "(c) Reward"
     ]  # fmt: skip
     lines = {line.get_label(): line for line in axes[2].get_lines() if not line.get_label().startswith("_")}
-    assert set(lines) == {"PretrainZero, predictor", "PretrainZero, generator", "Random spans, predictor"}
+    names = {f"PretrainZero, {who}" for who in ("all samples", "predictor", "generator")}
+    assert set(lines) == names | {"Random spans, all samples"}
     mine = table[table["objective"] == "random_span"].groupby("step")["predictor/reward"].mean()
     assert lines["PretrainZero, generator"].get_linestyle() == "--"
-    np.testing.assert_allclose(lines["Random spans, predictor"].get_ydata(), mine)
-    assert lines["Random spans, predictor"].get_color() == METHODS["random_span"].colour
+    np.testing.assert_allclose(lines["Random spans, all samples"].get_ydata(), mine)
+    assert lines["Random spans, all samples"].get_color() == METHODS["random_span"].colour
 
 
 def test_the_band_is_the_bootstrap_interval_over_seeds():
@@ -124,7 +165,7 @@ def test_a_single_seed_has_no_band_and_the_caption_says_so():
     figure = training_dynamics(synthetic.training(("pretrainzero",), seeds=1), source="this run")
     assert not figure.axes[0].collections
     words = " ".join(text.get_text() for text in figure.texts)
-    assert "One seed only" in words and "this run" in words and "60 rows" in words
+    assert "One seed, no interval." in words and "this run" in words
 
 
 def test_a_mean_never_changes_its_seeds_along_the_line():
@@ -141,14 +182,15 @@ def test_the_same_seed_may_stand_once_in_every_arm():
     arms = table["objective"].replace({"pretrainzero": "G = 4", "random_span": "G = 8"})
     figure = training_dynamics(table.assign(objective="pretrainzero", arm=arms))
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["G = 4, predictor", "G = 4, generator", "G = 8, predictor"]
+    whose = ("all samples", "predictor", "generator")
+    assert labels == [*(f"G = 4, {who}" for who in whose), "G = 8, all samples"]
 
 
 def test_seeds_are_counted_in_few_words_and_exceptions_are_named():
     table = synthetic.training(("pretrainzero", "random_span", "entropy_next_token"), seeds=3, steps=5)
     table = table[(table["objective"] != "random_span") | (table["seed"] < 2)]
-    words = training_dynamics(table, source="here").texts[0].get_text()
-    assert words.endswith("here, tier mini: 40 rows; seeds: 3 an arm, but Random spans 2.")
+    words = training_dynamics(table, source="here").texts[-1].get_text().replace("\n", " ")
+    assert words.endswith("here, tier mini, 3 seeds per arm, but Random spans 2.")
 
 
 def test_steps_of_one_run_are_smoothed_and_means_over_steps_are_not():
@@ -156,5 +198,4 @@ def test_steps_of_one_run_are_smoothed_and_means_over_steps_are_not():
     binned = synthetic.training(("random_span",), seeds=1, steps=200, every=10)
     figure = training_dynamics(binned)
     np.testing.assert_array_equal(figure.axes[2].get_lines()[0].get_ydata(), binned["predictor/reward"])
-    assert "mean over the 10 steps up to it" in " ".join(figure.texts[0].get_text().split())
-    assert "Running mean" not in figure.texts[0].get_text()
+    assert figure.notes == ["Each point: mean over the 10 steps up to it."]

@@ -21,24 +21,22 @@ def test_a_run_without_evaluations_between_has_no_law_and_is_readable():
 
 
 def test_what_the_paper_prints():
-    methods = paper.RLVR_PRINTED
-    printed = {arm: [paper.paper_value("math", method) for method in methods[arm]] for arm in ARMS}
-    assert printed["from the base"] == [50.96, 42.53]
-    assert printed["from random spans"] == [51.49, 47.87]  # Table 3's mean: Table 4 repeats the row from before
-    assert printed["from PretrainZero, half way"] == [51.84, None]
+    found = {arm: paper.printed(paper.TABLES_3_4["math"], paper.RLVR[arm])["Qwen3-4B-Base"] for arm in ARMS}
+    assert found["from the base"] == (50.96, 42.53)
+    assert found["from random spans"] == (51.49, 47.87)  # Table 3's mean: Table 4 repeats the row from before
+    assert found["from PretrainZero, half way"] == (51.84, pytest.approx(np.nan, nan_ok=True))
+    assert paper.printed(paper.RPT_2["math"], paper.RPT_ARMS["from RPT"]) == {"RPT-14B": (58.3, 56.3)}
+    assert paper.printed(paper.RLP_1["math"], paper.RLP_ARMS["from RLP"]) == {"Qwen3-1.7B-Base": (36.03, 31.74)}
 
 
-@pytest.mark.parametrize("name", ["rlp_rollouts", "rlp_thoughts", "rlp_kl", "rlp_ema"])
-def test_ablations_stand_beside_the_papers(name):
-    arms = tuple(STUDIES[name].arms)
-    rows = synthetic.tinybench(arms, seeds=3)
-    figure = paper.ablation_beside(rows.assign(arm=rows["objective"]))
-    assert_readable(figure)
-    left, right = figure.axes
-    printed = {"rlp_rollouts": 4, "rlp_thoughts": 7, "rlp_kl": 3, "rlp_ema": 4}[name]
-    assert len(left.lines[0].get_xdata()) == printed == len(left.get_xticklabels())
-    ticks = [label.get_text() for label in right.get_xticklabels()]
-    assert ticks == [arm.rpartition(" ")[2] for arm in arms]
+def test_ablations_are_below_the_papers():
+    names = ["rlp_rollouts", "rlp_thoughts", "rlp_kl", "rlp_ema"]
+    rows = {name: synthetic.tinybench(tuple(STUDIES[name].arms), seeds=3) for name in names}
+    figure = paper.ablations({name: table.assign(arm=table["objective"]) for name, table in rows.items()})
+    for name, above, below, many in zip(names, figure.axes[:4], figure.axes[4:], (4, 7, 3, 4), strict=True):
+        assert len(above.lines[0].get_xdata()) == many == len(above.get_xticklabels())
+        ticks = [label.get_text() for label in below.get_xticklabels()]
+        assert ticks == [arm.rpartition(" ")[2] for arm in STUDIES[name].arms]
 
 
 def test_the_ladders_are_the_papers_table_and_ours():
@@ -76,7 +74,8 @@ def ours(arms=("pretrainzero", "random_span", "sft", "continued_pretraining"), s
         for seed in range(seeds):
             for step, gain in ((0, 0), (20, up * place + 0.01 * seed)):
                 for group, share in (("general", 0.4), ("math", 0.2)):
-                    row = {"arm": arm, "run_id": f"{arm}-{seed}", "tier": "mini", "seed": seed, "step": step}
+                    row = {"arm": arm, "objective": arm, "run_id": f"{arm}-{seed}", "tier": "mini"}
+                    row |= {"seed": seed, "step": step}
                     rows.append(row | {"task": group, "group": group, "accuracy": share + gain})
     return pd.DataFrame(rows)
 
@@ -85,10 +84,10 @@ def marks(ax, method, size):
     """(x, y) of the marks of one method: the large ones (size 5) or the seeds (2.5)."""
     lines = [line for line in ax.get_lines() if line.get_color() == METHODS[method].colour]
     lines = [line for line in lines if line.get_markersize() == size and line.get_marker() == METHODS[method].marker]
-    return [tuple(point) for line in lines for point in line.get_xydata()]
+    return sorted(tuple(point) for line in lines for point in line.get_xydata())
 
 
-def test_the_papers_tables_stand_beside_ours():
+def test_the_papers_tables_are_beside_ours():
     figure = paper.baselines_beside({"baselines": ours(), "baselines_small": ours(seeds=1)})
     assert_readable(figure)
     axes = figure.axes
@@ -105,7 +104,7 @@ def test_the_papers_tables_stand_beside_ours():
     assert marks(axes[5], "base", 2.5) == []  # one model, not a mark a seed
     np.testing.assert_allclose([y for _, y in marks(axes[1], "sft", 2.5)], [50, 51, 52])  # 30 + 20, a mark a seed
     words = " ".join(text.get_text() for text in figure.texts).replace("\n", " ")
-    assert "data/results/tinybench.csv, tier mini: 64 rows; seeds: 1 (baselines_small), 3 (baselines)." in words
+    assert "data/results/tinybench.csv, tier mini, 3 seeds per arm" in words
 
 
 def test_a_figure_without_runs_is_refused():

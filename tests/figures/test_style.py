@@ -2,9 +2,10 @@
 
 import pytest
 import synthetic
+from matplotlib.colors import rgb_to_hsv, to_rgb
 from readable import assert_readable
 
-from pzlib.figures.style import CLASS_COLOURS, GREYS, METHODS, Picture, marks_of, save
+from pzlib.figures.style import METHODS, Picture, marks_of, save
 from pzlib.figures.training import training_dynamics
 
 
@@ -16,14 +17,19 @@ def test_the_check_for_collisions_sees_one():
         assert_readable(figure)
 
 
-def test_variants_look_different_and_methods_keep_their_marks():
-    arms = ["pretrainzero", *(f"variant {i}" for i in range(12)), "random_span, late"]
-    marks = marks_of(arms)
+def test_a_method_keeps_its_mark_and_a_variant_has_its_hue_open():
+    methods = {f"variant {i}": "pretrainzero" for i in range(12)}
+    arms = ["pretrainzero", *methods, "random_span, late", "from RLP", "numbers"]
+    marks = marks_of(arms, methods)
     assert list(marks) == arms and marks["pretrainzero"] == METHODS["pretrainzero"]
-    assert marks["random_span, late"].label == "Random spans, late"
+    assert marks["random_span, late"].label == "Random spans, late" and marks["from RLP"].label == "from RLP"
+    assert marks["from RLP"][1:3] == METHODS["rlp"][1:3] and not marks["from RLP"].open
+    assert all(marks[arm].open and marks[arm].marker == "o" for arm in methods)
+    hues = {rgb_to_hsv(to_rgb(marks[arm].colour))[0].round(2) for arm in ["pretrainzero", *methods]}
+    assert len(hues) == 1
     assert len({(mark.colour, mark.line) for mark in marks.values()}) == len(arms)
-    assert len({(mark.colour, mark.marker) for mark in marks.values()}) == len(arms)
     assert len({mark.colour for mark in METHODS.values()}) == len({m.marker for m in METHODS.values()}) == len(METHODS)
+    assert not {marks["numbers"].colour} & {mark.colour for mark in METHODS.values()}
 
 
 def test_saved_files_are_the_same_for_the_same_table(tmp_path):
@@ -32,9 +38,11 @@ def test_saved_files_are_the_same_for_the_same_table(tmp_path):
     again = [path.read_bytes() for path in save(training_dynamics(table), "b", tmp_path)]
     assert first == again
     assert {path.name for path in tmp_path.iterdir()} == {"a.pdf", "a.png", "b.pdf", "b.png"}
+    assert save(training_dynamics(table), "c", tmp_path, pdf=False) == [tmp_path / "c.png"]
 
 
-def test_classes_bear_the_colours_they_have_everywhere():
-    assert {kind: CLASS_COLOURS[kind] for kind in GREYS.keys() & CLASS_COLOURS} == {
-        kind: GREYS[kind] for kind in ("trivial", "irreducible")
-    }
+def test_a_caption_has_two_lines_and_leaves_the_panels_their_size():
+    figure = training_dynamics(synthetic.training(seeds=1, steps=5))
+    headline, below = figure.texts
+    assert headline.get_text().replace("\n", " ") == figure.headline and below.get_text().count("\n") <= 1
+    assert "One seed, no interval. " in below.get_text().replace("\n", " ")

@@ -1,12 +1,11 @@
 """Figures along training are readable with their studies' arms, and say what was worked out by hand."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import synthetic
+from readable import assert_readable
 
-from pzlib.figures.training import collapse_anatomy, generator_dynamics, generator_profile, masks_by_arm
-from pzlib.stats import bootstrap_ci
+from pzlib.figures.training import collapse_anatomy, generator_dynamics, masks_by_arm, training_dynamics
 from pzlib.studies import STUDIES
 
 MASKING = tuple(STUDIES["collapse"].arms)
@@ -18,14 +17,8 @@ def training(study, seeds=3, steps=100, **changed):
 
 def test_stacked_kinds_reach_one_and_end_with_the_irreducible():
     figure = generator_dynamics(synthetic.training())
-    stack = next(ax for ax in figure.axes if "Kinds of masks, PretrainZero" in ax.get_title(loc="left"))
-    assert [area.get_label() for area in stack.collections] == [
-        "trivial",
-        "sum",
-        "two hop",
-        "weekday",
-        "irreducible",
-    ]
+    stack = next(ax for ax in figure.axes if ax.get_title(loc="left") == "(d) PretrainZero")
+    assert [area.get_label() for area in stack.collections] == ["trivial", "reasoning", "irreducible"]
     assert stack.collections[-1].get_paths()[0].vertices[:, 1].max() == pytest.approx(1)
 
 
@@ -54,33 +47,41 @@ def test_anatomy_draws_each_arm_by_class_and_stacks_its_masks():
     assert set(MASKING) == {"pretrainzero", *table["objective"]} and wrong["PretrainZero"].get_ydata()[0] > 0
 
 
-def test_the_profile_stacks_the_hits_of_every_group_size():
-    tables = [synthetic.training((f"G = {group}",), 2, 40, every=10, group=group) for group in (4, 8)]
-    table = pd.concat([*tables, synthetic.training(("random_span",), 2, 40, every=10)])
-    axes = {ax.get_title(loc="left"): ax for ax in generator_profile(table).axes}
-    assert "(f) Random spans" not in axes  # it has no generator
-    stacks = [axes[title].collections for title in ("(d) G = 4", "(e) G = 8")]
-    assert [len(stack) for stack in stacks] == [5, 9]
-    middle = [stack[len(stack) // 2].get_facecolor().tolist() for stack in stacks]
-    assert middle[0] == middle[1]  # half of the predictions right, whatever G is
-    wrong = tables[0].groupby("step")["hits/0"].mean()
-    assert stacks[0][0].get_paths()[0].vertices[:, 1].max() == pytest.approx(wrong.max())
-    with pytest.raises(ValueError, match="no arm has a generator"):
-        generator_profile(synthetic.training().query("objective == 'random_span'"))
-
-
-def test_masks_are_means_over_the_last_quarter():
+def test_masks_are_shares_of_three_classes_over_the_last_quarter():
     table = training("generator_reward")
-    left, right = masks_by_arm(table).axes
+    (ax,) = masks_by_arm(table).axes
     late = table[(table["step"] > 75) & (table["objective"] == "min(p, 1 - p)")]
-    shares = late.groupby("seed")["mask/irreducible"].mean()
-    bars = {bars.get_label(): bars for bars in left.containers}
-    assert [label.get_text() for label in left.get_yticklabels()][3] == "min(p, 1 - p)"
-    last = [bar for bar in left.patches if bar.get_y() + bar.get_height() / 2 == pytest.approx(3)][-1]
-    assert last.get_width() == pytest.approx(shares.mean()) and last.get_x() + last.get_width() == pytest.approx(1)
-    assert list(bars)[:5] == ["trivial", "sum", "two hop", "weekday", "irreducible"]
-    _, caps, _ = right.containers[3]
-    np.testing.assert_allclose([cap.get_xdata()[0] for cap in caps], bootstrap_ci(shares))
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    bars = [bar for bar in ax.patches if bar.get_y() + bar.get_height() / 2 == names.index("min(p, 1 - p)")]
+    means = late.groupby("seed")[["mask/trivial", "mask/irreducible"]].mean().mean()
+    assert [bar.get_width() for bar in bars] == pytest.approx([means.iloc[0], 1 - means.sum(), means.iloc[1]])
+    ticks = [line for line in ax.get_lines() if line.get_marker() == "|"]
+    assert [len(line.get_xdata()) for line in ticks] == [3] * len(names)
+
+
+def test_masks_of_several_studies_are_under_their_titles():
+    studies = {name: training(name) for name in ("generator_reward", "balance")}
+    figure = masks_by_arm(studies)
+    assert_readable(figure)
+    bold = [label.get_text() for label in figure.axes[0].get_yticklabels() if label.get_fontweight() == "bold"]
+    assert bold == [STUDIES[name].title for name in studies]
+    assert all(STUDIES[name].title in figure.headline for name in studies)
+
+
+def test_all_samples_are_weighted_by_how_many_there_are():
+    table = synthetic.training(seeds=1, steps=4)
+    lines = {line.get_label(): line for line in training_dynamics(table).axes[1].get_lines()}
+    own = table[table["objective"] == "pretrainzero"]
+    many = 8 * own["generator/legal"]
+    mean = (own["generator/length"] + many * own["predictor/length"]) / (1 + many)
+    np.testing.assert_allclose(lines["PretrainZero, all samples"].get_ydata(), mean)
+    assert "Random spans, predictor" not in lines  # whose samples are all
+
+
+def test_an_accuracy_that_no_run_has_has_no_panel():
+    table = training("collapse").drop(columns=["mask/irreducible", "accuracy/irreducible"])
+    titles = [ax.get_title(loc="left") for ax in collapse_anatomy(table).axes]
+    assert "(e) Accuracy, deducible" in titles and not [title for title in titles if title.startswith("(f) Acc")]
 
 
 def test_a_run_without_a_legal_mask_is_drawn_and_says_so():

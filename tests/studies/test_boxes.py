@@ -57,9 +57,7 @@ def test_levels_and_how_far_starts_are_apart():
     words = level("baselines", "general", ("sft",), words="After")(rows)
     assert words.startswith("After: Supervised fine-tuning 40.4 % [39.") and words.endswith("].")
     apart = meeting("rlvr", "general")(rows)
-    assert (
-        apart == "On general questions, the means of the 2 starts are 0.0 points apart before RLVR and 30.0 after it."
-    )
+    assert apart == "2 starts are 0.0 points apart before RLVR and 30.0 after it (means on general questions)."
 
 
 @pytest.mark.parametrize("notebook", BOXES)

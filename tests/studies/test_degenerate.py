@@ -54,8 +54,9 @@ def test_its_figures_and_tables_say_so():
     table = synthetic.training(("pretrainzero", "random_span"), seeds=3)
     sick = table["run_id"] == table["run_id"].iloc[0]
     table = table.assign(degenerate=np.where(sick, "entropy under 0.05 from step 3 to 60", ""))
-    shown = [text.get_text() for text in collapse_anatomy(table).texts][-1].replace("\n", " ")
-    assert "† PretrainZero, seed 0: entropy under 0.05 from step 3 to 60." in shown
+    figure = collapse_anatomy(table)
+    assert "† degenerated: PretrainZero 1." in figure.texts[-1].get_text().replace("\n", " ")
+    assert "† PretrainZero, seed 0: entropy under 0.05 from step 3 to 60" in figure.notes  # for the gallery
     plain = [text.get_text() for text in collapse_anatomy(table.assign(degenerate="")).texts][-1]
     assert "†" not in plain
     scores = synthetic.tinybench(("pretrainzero", "random_span"))

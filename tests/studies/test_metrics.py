@@ -80,14 +80,14 @@ def test_a_moment_belongs_to_its_table():
             values(curve({0: 0.4}), metric, moment)
 
 
-def test_shares_of_kinds_sum_to_one_also_where_a_kind_is_absent():
+def test_shares_of_classes_sum_to_one_also_where_a_kind_is_absent():
     table = pd.DataFrame({"mask/trivial": [0.5, 1.0, None, 0.25, None, 1.0], "mask/words": 2.0, "mask/position": 0.5})
     table["mask/sum"] = [0.5, None, None, 0.25, 0.5, None]
     table["mask/sum_inverse"] = [None, None, None, 0.5, 0.5, None]
     table["mask/chain"] = None  # of another world: no column
     shares = kind_shares(table)
-    assert shares.columns.tolist() == ["trivial", "sum"]
-    np.testing.assert_array_equal(shares["sum"], [0.5, 0, np.nan, 0.75, 1, 0])
+    assert shares.columns.tolist() == ["trivial", "reasoning"]
+    np.testing.assert_array_equal(shares["reasoning"], [0.5, 0, np.nan, 0.75, 1, 0])
     assert shares.dropna().sum(axis=1).tolist() == [1.0] * 5
 
 

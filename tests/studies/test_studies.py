@@ -5,7 +5,7 @@ import pytest
 from synthetic import training
 
 from pzlib import studies
-from pzlib.figures.training import generator_profile
+from pzlib.figures.training import masks_by_arm
 from pzlib.paths import REPO
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
@@ -295,11 +295,11 @@ def test_a_studys_finished_runs_are_those_that_are_evaluated(home, capsys):
 
 def test_a_form_that_its_rows_do_not_suffice_for_says_so_and_the_rest_goes_on(home, capsys):
     (run, *_) = [run for _, run in arms_of("mask_rule", "smoke")]
-    rows = training(seeds=1).drop(columns=[name for name in training(seeds=1) if name.startswith("hits/")])
+    rows = training(seeds=1).drop(columns=[name for name in training(seeds=1) if name.startswith("mask/")])
     study = opened(home, training=rows[rows["run_id"] == "pretrainzero-0"].assign(run_id=run.run_id))
-    study.draw(generator_profile, "mask_rule")
+    study.draw(masks_by_arm, "mask_rule")
     said = capsys.readouterr().out.splitlines()[-1]
-    assert said == "generator_profile of mask_rule is not drawn: training: 'hits/0' is not a column with shares"
+    assert said == "masks_by_arm of mask_rule is not drawn: training: 'mask/<kind>' is not a column with shares"
 
 
 def test_what_else_a_form_refuses_is_an_error_and_not_a_missing_figure(home):
@@ -308,4 +308,4 @@ def test_what_else_a_form_refuses_is_an_error_and_not_a_missing_figure(home):
     rows = rows[rows["run_id"] == "pretrainzero-0"].assign(run_id=run.run_id)
     study = opened(home, training=pd.concat([rows, rows]))
     with pytest.raises(ValueError, match="a run has two rows for one step"):
-        study.draw(generator_profile, "mask_rule")
+        study.draw(masks_by_arm, "mask_rule")

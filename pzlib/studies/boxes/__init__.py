@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pzlib import studies
 from pzlib.errors import near_names
 from pzlib.studies.boxes import findings
-from pzlib.studies.boxes.findings import LEAST, Finding, above_base, against, level, meeting
+from pzlib.studies.boxes.findings import Finding, above_base, against, level, meeting
+from pzlib.studies.metrics import LEAST
 from pzlib.studies.records import BASELINES, MASKING
 from pzlib.tiers import WORLDS
 

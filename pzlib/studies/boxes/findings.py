@@ -11,17 +11,13 @@ import pandas as pd
 from pzlib import studies
 from pzlib.stats import bootstrap_ci, paired_test
 from pzlib.studies import claims, metrics, results
-from pzlib.studies.metrics import METRICS, label_of, values
+from pzlib.studies.boxes import headlines
+from pzlib.studies.boxes.headlines import WORDS, listed
+from pzlib.studies.metrics import LEAST, METRICS, label_of, values
 
 Rows = Callable[[str, str], pd.DataFrame]  # (table, study) -> its rows with a column `arm`; empty where none is stored
 Finding = Callable[[Rows], str]  # a sentence; "" where its rows are not stored
-LEAST = 5  # seeds below which no interval is printed
-WORDS = {
-    "overall": "all questions", "general": "general questions", "math": "mathematics", "spans": "masked words",
-    "reasoned": "answers that reason first", "dead_wrong": "groups of predictions that are all wrong",
-    "noise masks": "masks that hide what nothing can tell", "legal": "legal masks", "perplexity": "perplexity",
-    "response length": "length of a response", "next token": "next tokens after a reasoning",
-}  # fmt: skip
+
 ASKED = ("spans", "general", "math")
 BEFORE = {"direct": "the prediction without reasoning, before training, of {}"}  # of a moment: what is compared with
 
@@ -51,14 +47,6 @@ def _name(arm: str) -> str:
     return f"RLVR {arm}" if arm.startswith("from ") else label_of(arm)
 
 
-def _listed(items: list[str]) -> str:
-    """
-    >>> _listed(["a", "b", "c"]), _listed(["a"])
-    ('a, b and c', 'a')
-    """
-    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
-
-
 def against(study: str, a: str, b: str, asked=ASKED, at: str = "end", b_at: str = "", where: str = "") -> Finding:
     """A sentence that compares two arms by metrics, paired by seed.
 
@@ -78,7 +66,7 @@ def against(study: str, a: str, b: str, asked=ASKED, at: str = "end", b_at: str 
             if found:
                 ways.setdefault(found[0], []).append(f"{WORDS[metric]} ({found[1]})")
         name = BEFORE.get(moment, "{}").format("its base" if b == "base" else _name(b))
-        parts = [f"{way} on {_listed(items)}" for way, items in ways.items()]
+        parts = [f"{way} on {listed(items)}" for way, items in ways.items()]
         return f"**{_name(a)}** against {name}{where and ', ' + where}: {'; '.join(parts)}." if parts else ""
 
     return sentence
@@ -130,16 +118,9 @@ def real_text(rows: Rows) -> str:
 
 def habits(rows: Rows) -> str:
     """How the answers of the arms of `baselines` to the same masked passages differ."""
-    table, sentences = rows("patterns", "baselines"), []
-    for pattern, words in {"direct guess": "Answers that guess without a reasoning", "right": "Right answers"}.items():
-        own = table[table["pattern"] == pattern]
-        if own.empty:
-            continue
-        shares = {"base": own.loc[own["step"] == 0, "mean"].mean()}
-        last = own[(own["step"] > 0) & (own["step"] == own.groupby("run_id")["step"].transform("max"))]
-        shares |= last.groupby("arm", sort=False)["mean"].mean()
-        sentences.append(f"{words}: {', '.join(f'{label_of(arm)} {100 * x:.1f} %' for arm, x in shares.items())}.")
-    return " ".join(sentences)
+    table = rows("patterns", "baselines")
+    found = [headlines.habits(table, pattern) for pattern in headlines.HABITS]
+    return " ".join(f"{sentence}." for sentence in found if sentence)
 
 
 def meeting(study: str, metric: str = "overall") -> Finding:
@@ -147,30 +128,17 @@ def meeting(study: str, metric: str = "overall") -> Finding:
 
     def sentence(rows: Rows) -> str:
         table = rows("tinybench", study)
-        if table.empty:
-            return ""
-        arms = dict(tuple(table.groupby("arm", sort=False)))
-        apart = {at: [values(own, metric, at).mean() for own in arms.values()] for at in ("base", "end")}
-        before, after = (max(means) - min(means) for means in apart.values())
-        return (
-            f"On {WORDS[metric]}, the means of the {len(arms)} starts are {before:.1f} points apart before RLVR and "
-            f"{after:.1f} after it."
-        )
+        return "" if table.empty else f"{headlines.meeting(table, (metric,))}."
 
     return sentence
 
 
 def above_base(names: tuple[str, ...], metric: str = "overall") -> Finding:
-    """How many arms of these studies end above the model that they started from, in the mean over seeds."""
+    """How many arms of these studies end above the model that they started from."""
 
     def sentence(rows: Rows) -> str:
-        gains = []
-        for name in names:
-            for _, own in rows("tinybench", name).groupby("arm", sort=False):
-                gains.append((values(own, metric) - values(own, metric, "base")).mean())
-        above = sum(gain > 0 for gain in gains)
-        words = f"Of {len(gains)} arms of {_listed([*names])}, {above} end above the base on {WORDS[metric]}."
-        return words if gains else ""
+        found = {name: table for name in names if len(table := rows("tinybench", name))}
+        return f"{headlines.above_base(found, metric)}." if found else ""
 
     return sentence
 
@@ -182,7 +150,7 @@ def bases(rows: Rows) -> str:
         table = rows("tinybench", name)
         if len(table):
             scores = [f"{values(table, metric, 'base').mean():.1f} % on {WORDS[metric]}" for metric in ASKED]
-            parts.append(f"{words} {_listed(scores)}")
+            parts.append(f"{words} {listed(scores)}")
     return f"Before any training: {'; '.join(parts)}." if parts else ""
 
 
