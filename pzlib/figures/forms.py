@@ -178,7 +178,7 @@ def base_line(ax, table: pd.DataFrame, metric: str, upright: bool = False) -> No
 def lines(
     ax, table: pd.DataFrame, panel: Panel, window: int = 1, roles: dict | None = None, x: str = "step", marks=None
 ) -> None:
-    """The form of curves: one an arm of the panel's column, by step or by the mean over seeds of the column `x`.
+    """The form of curves: one per arm of the panel's column, by step or by the mean over seeds of the column `x`.
 
     roles: {role: its dash}: the predictor's column and those of the other roles, each named in the legend. What an arm
     lacks is left out. marks: of the arms, where the table has not all of them.

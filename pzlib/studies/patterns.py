@@ -6,8 +6,8 @@ from __future__ import annotations
 import random
 import re
 import tempfile
-from pathlib import Path
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
