@@ -212,7 +212,7 @@ def test_a_killed_kernel_is_a_failure_and_the_copy_says_so(notebook, home, capsy
 def test_a_run_left_unfinished_is_a_failure_though_every_cell_ran(notebook, tmp_path, capsys):
     path = notebook(ANNOUNCED, 'folder.set_status("failed", step=5, error="OSError: disk full")')
     assert run_notebook(path, output=tmp_path / "made/copy.ipynb") == 1
-    assert "run mine failed (OSError: disk full) at step 5 of 12; the same command" in capsys.readouterr().err
+    assert "run mine failed (OSError: disk full) at step 5 of 12; run it again" in capsys.readouterr().err
     assert (tmp_path / "made/copy.ipynb").exists()
 
 

@@ -172,7 +172,7 @@ def test_a_failure_is_raised_in_its_own_words_and_marks_a_run_that_had_begun(ins
     assert "Traceback" in capsys.readouterr().out
 
     instead(BEGUN + OTHERS)
-    with pytest.raises(RuntimeError, match="process 1 of 2: OSError: No space left; the same command goes on"):
+    with pytest.raises(RuntimeError, match="process 1 of 2: OSError: No space left; run it again to resume"):
         launch(RUN)
     status = RunFolder(RUN.folder).status()
     assert (status["state"], status["error"], status["step"]) == ("failed", "process 1 of 2: OSError: No space left", 1)
