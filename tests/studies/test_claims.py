@@ -90,7 +90,7 @@ def test_the_printed_numbers_of_the_claims_are_those_of_the_tables_and_point_its
         for end in ("a", "b"):
             own = table["method"] if model or claim["paper"] == "rlp" else table["model"] + ", " + table["method"]
             arm, _, moment = claim[end].partition("@")  # of RLVR's arms the paper has other names, before and after
-            method = paper.RLVR_PRINTED[arm][moment == "base"] if arm in paper.RLVR_PRINTED else arm
+            method = paper.RLVR[arm][moment == "base"] if arm in paper.RLVR else arm
             method = RLP_NAMES.get(claim["id"], {}).get(arm, method)
             if claim["paper"] == "rpt":
                 method = RPT_NAMES.get(claim["section"], {}).get(claim[end], claim[end])
