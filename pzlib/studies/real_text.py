@@ -10,6 +10,7 @@ import pandas as pd
 
 from pzlib.paths import REPO, root
 from pzlib.run import Run
+from pzlib.studies.claims import as_markdown
 from pzlib.studies.results import load
 
 FOLDER = "data/results/real_text"
@@ -94,27 +95,24 @@ def gate_sentence(folder=None) -> str:
     return f"SmolLM2-135M-Instruct at 4 bits on leads of Wikipedia: {'; '.join(parts)}."
 
 
-def curve_sentences(folder=None) -> str:
-    """The curve in three sentences, as the README prints it: before, and at each arm's last step."""
+def curve_summary(folder=None) -> str:
+    """The curve as the README prints it, a sentence and a table: before, and at each arm's last step."""
     table = curve(folder)
     if table.empty:
         commands = "`make test-real`, then `python -m pzlib.studies.real_text`"
         return f"Its learning curve on that text is *not run* ({commands})."
-
-    def change(column: str, form: str) -> str:
-        each = [f"{table[column].xs(0, level='step').mean():{form}} before"]
-        each += [f"{table[column][arm].iloc[-1]:{form}} after {arm}" for arm in ARMS if arm not in missing]
-        return "; ".join(each).replace("-", "−")
-
-    missing = [arm for arm in ARMS if arm not in table.index]
-    seeds = " to ".join(map(str, sorted({table["seeds"].min(), table["seeds"].max()})))
+    shown = {"own": ".2f", "own - none": ".2f", OTHERS: ".2f", "well-formed": ".0f", "bits": ".3f"}
+    head = ["", "hidden words behind own reasoning", "than behind none", "than behind another's",
+            "well-formed answers, %", "bits per byte", "seeds"]  # fmt: skip
+    cells = {"before": (table.xs(0, level="step").mean(), "")}
+    cells |= {arm: (table.loc[arm].iloc[-1], f"{table['seeds'][arm].iloc[-1]}") for arm in ARMS if arm in table.index}
+    lines = [[name, *(f"{row[column]:{form}}".replace("-", "−") for column, form in shown.items()), seeds]
+             for name, (row, seeds) in cells.items()]  # fmt: skip
+    lines += [[arm, *["*not run*"] * len(shown), "0"] for arm in ARMS if arm not in table.index]
     return (
-        f"Its learning curve ({SETTINGS['steps']} steps; {SETTINGS['eval_items']} passages of 500 articles held out; "
-        f"seeds: {seeds}, so no interval): behind its own reasoning, hidden words have a log-likelihood, in nats per "
-        f"token, of {change('own', '.2f')}. That is more than behind no reasoning by {change('own - none', '.2f')}; "
-        f"and more than behind another item's by {change(OTHERS, '.2f')}. Well-formed answers (%) are "
-        f"{change('well-formed', '.0f')}; bits per byte of the text {change('bits', '.3f')}."
-        + f" *Not run*: {'; '.join(missing)}." * bool(missing)
+        f"Its learning curve: {SETTINGS['steps']} steps, {SETTINGS['eval_items']} passages of 500 articles held out, "
+        "too few seeds for an interval. Hidden words: log-likelihood in nats per token, and how much more than behind "
+        f"no reasoning or another passage's.\n\n{as_markdown(head, lines)}"
     )
 
 

@@ -378,7 +378,7 @@ def readme_tables() -> dict[str, str]:
             overview_table(scores, spent, costs_of(spent), after), pd.concat([scores, after])
         ),
         "claims": claims.summary(claims.ledger(claims.load(), tables)),
-        "real": f"{real_text.gate_sentence()}\n\n{real_text.curve_sentences()}",
+        "real": f"{real_text.gate_sentence()}\n\n{real_text.curve_summary()}",
     }
 
 

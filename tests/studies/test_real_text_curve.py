@@ -34,7 +34,7 @@ def stored(arm, shifts):
 
 
 def test_without_rows_it_says_which_command_makes_them(tmp_path):
-    assert curve(tmp_path).empty and "*not run* (`make test-real`" in real_text.curve_sentences(tmp_path)
+    assert curve(tmp_path).empty and "*not run* (`make test-real`" in real_text.curve_summary(tmp_path)
 
 
 def test_the_table_is_the_mean_over_seeds_in_nats_and_bits(tmp_path):
@@ -47,10 +47,11 @@ def test_the_table_is_the_mean_over_seeds_in_nats_and_bits(tmp_path):
         "own": -2.25, "none": -3, "another's": -4, "own - none": 0.75, "own - another's": 1.75, "well-formed": 25,
         "length": 20, "bits": 0.9, "seeds": 2,
     })  # fmt: skip
-    said = real_text.curve_sentences(tmp_path)
-    assert "seeds: 1 to 2," in said and said.endswith(f" *Not run*: {second}.")
-    assert f"of −2.00 before; −2.25 after {first}; −2.10 after {third}." in said
-    assert f"by 1.00 before; 0.75 after {first}" in said
+    said = real_text.curve_summary(tmp_path)
+    lines = said.splitlines()
+    assert "| before | −2.00 | 1.00 | 2.00 | 25 | 0.900 |  |" in lines
+    assert f"| {first} | −2.25 | 0.75 | 1.75 | 25 | 0.900 | 2 |" in lines and f"| {third} | −2.10 |" in said
+    assert lines[-1].startswith(f"| {second} | *not run* |")
 
 
 def test_what_is_committed_is_of_these_runs():
@@ -76,4 +77,4 @@ def test_the_gates_sentence_is_computed_from_its_rows(tmp_path):
 
 def test_the_readme_states_what_the_rows_state():
     readme = (real_text.REPO / "README.md").read_text()
-    assert real_text.gate_sentence() in readme and real_text.curve_sentences() in readme
+    assert real_text.gate_sentence() in readme and real_text.curve_summary() in readme
