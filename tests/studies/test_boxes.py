@@ -58,6 +58,7 @@ def test_levels_and_how_far_starts_are_apart():
     assert words.startswith("After: Supervised fine-tuning 40.4 % [39.") and words.endswith("].")
     apart = meeting("rlvr", "general")(rows)
     assert apart == "2 starts are 0.0 points apart before RLVR and 30.0 after it (means on general questions)."
+    assert meeting("rlvr", "spans")(rows) == ""  # which these rows were not asked
 
 
 @pytest.mark.parametrize("notebook", BOXES)

@@ -128,7 +128,8 @@ def meeting(study: str, metric: str = "overall") -> Finding:
 
     def sentence(rows: Rows) -> str:
         table = rows("tinybench", study)
-        return "" if table.empty else f"{headlines.meeting(table, (metric,))}."
+        found = "" if table.empty else headlines.meeting(table, (metric,))
+        return f"{found}." if found else ""
 
     return sentence
 

@@ -121,9 +121,10 @@ def against_base(table: pd.DataFrame, wanted=("spans", "overall")) -> str:
 
 def against_first(table: pd.DataFrame, wanted=("spans", "overall")) -> str:
     """How each arm's end compares with that of the first arm, paired by seed: a clause a metric."""
-    (first, reference), *others = [(arm, own) for arm, own in _arms(table).items() if own["step"].max() > 0]
-    if not others:
+    arms = [(arm, own) for arm, own in _arms(table).items() if own["step"].max() > 0]
+    if len(arms) < 2:
         return against_base(table, wanted)
+    (first, reference), *others = arms
     found = {}
     for metric in _asked(table, wanted):
         b = values(reference, metric)
@@ -174,11 +175,13 @@ def perplexity(table: pd.DataFrame) -> str:
 
 
 def meeting(table: pd.DataFrame, wanted=("overall",)) -> str:
-    """How far the means of the starts of RLVR are apart before and after it."""
+    """How far the means of the starts of RLVR are apart before and after it; "" where nothing of `wanted` was asked."""
     found, arms = {}, _arms(table).values()
     for metric in _asked(table, wanted):
         ends = [[values(own, metric, at).mean() for own in arms] for at in ("base", "end")]
         found[metric] = [max(means) - min(means) for means in ends]
+    if not found:
+        return ""
     (first, (before, after)), *others = found.items()
     more = "".join(f"; {WORDS[metric]}: {b:.1f} and {a:.1f}" for metric, (b, a) in others)
     where = f"means on {WORDS[first]}{more}"
