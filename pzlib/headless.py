@@ -35,17 +35,18 @@ FILES = (".jsonl", ".json", ".csv", ".parquet", ".txt", ".tex", ".xml", ".bz2", 
 def find(name):
     """The notebook that a person means: a path, or a name or the number it begins with, here or in `notebooks`.
 
-    Raises FileNotFoundError with the nearest names.
+    Below the working folder the path is relative to it, since executed copies name it. Raises FileNotFoundError with
+    the nearest names.
     """
     path = Path(name)
     if path.is_file():
-        return path
+        return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
     folders = [path.parent, *(base / "notebooks" for base in (Path.cwd(), root(), REPO))]
     found = {p.stem: p for folder in reversed(folders) for p in sorted(folder.glob("*.ipynb"))}
     stem = path.name.partition(".")[0]
     meant = [p for known, p in found.items() if known == stem or known.startswith(f"{name}_")]
     if len(meant) == 1 and name in (stem, f"{stem}.ipynb"):
-        return meant[0]
+        return find(meant[0])
     raise FileNotFoundError(f"{name}: no such notebook; {near_names(stem, found)}")
 
 

@@ -194,6 +194,12 @@ def test_a_notebook_is_named_by_number_name_or_path(name, tmp_path, monkeypatch)
     assert find(name).resolve() == REPO / "notebooks/04_pretrainzero.ipynb"
 
 
+@pytest.mark.parametrize("name", ["04", str(REPO / "notebooks/04_pretrainzero.ipynb")])
+def test_a_notebook_below_the_working_folder_has_no_path_of_the_machine(name, monkeypatch):
+    monkeypatch.chdir(REPO)
+    assert str(find(name)) == "notebooks/04_pretrainzero.ipynb"
+
+
 @pytest.mark.parametrize("name", ["0", "nosuch", "04_pretrain"])
 def test_a_name_that_means_no_notebook_or_several_is_refused(name, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)

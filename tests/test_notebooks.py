@@ -1,6 +1,8 @@
 """The notebooks: stored clean, short and strict, and each runs top to bottom headlessly at `smoke`.
 Left out: what they look like to a person, which test_browser.py and eyes are for."""
 
+import json
+
 import nbformat
 import pytest
 
@@ -59,3 +61,10 @@ def test_a_study_without_rows_says_so_at_the_tiers_of_gpu_boxes(number, tier, ho
     cells = nbformat.read(output, as_version=4).cells
     printed = "".join(str(out.get("text", "")) for cell in cells for out in cell.get("outputs", ()))
     assert "not run yet: `pzlib study" in printed and f"--tier {tier}`" in printed
+
+
+@pytest.mark.parametrize("path", sorted((REPO / "figures/executed").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_an_executed_copy_names_no_path_of_a_machine(path):
+    about = json.loads(path.read_text())["metadata"]["papermill"]
+    assert about["input_path"] == f"notebooks/{path.name}" and "/" not in about["output_path"]
+    assert str(REPO) not in path.read_text()

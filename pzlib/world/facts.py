@@ -275,11 +275,16 @@ def _month(rng, test):
     return in_months(rng, *draw_on_side(test, "month", make))
 
 
+def two_stages(rng, task: str, wheel: list[str], start: int, m: int, n: int, sentences, questions, instance=()):
+    """The fact of a walk along `wheel` from `start`, m steps and then n; the slots are a, m, n and where it ends, b."""
+    values = {"a": wheel[start], "m": SMALL[m - 2], "n": SMALL[n - 2], "b": wheel[(start + m + n) % len(wheel)]}
+    forth = steps_along(wheel, start, [m, n])
+    reasons = {"a": steps_along(wheel, start + m + n, [n, m], -1), "m": forth, "n": forth, "b": forth}
+    return deduced_fact(rng, task, values, reasons, sentences, questions, instance)
+
+
 def in_months(rng, start: int, m: int, n: int) -> Fact:
     """Two stages along the year: more steps than a small model takes at once."""
-    values = {"a": MONTHS[start], "m": SMALL[m - 2], "n": SMALL[n - 2], "b": MONTHS[(start + m + n) % 12]}
-    forth = steps_along(MONTHS, start, [m, n])
-    reasons = {"a": steps_along(MONTHS, start + m + n, [n, m], -1), "m": forth, "n": forth, "b": forth}
     sentences = [
         "Sown in {a} , cut {m} months later , the crop rests {n} months until {b} .",
         "Work began in {a} , stopped after {m} months and ended {n} months later in {b} .",
@@ -288,7 +293,7 @@ def in_months(rng, start: int, m: int, n: int) -> Fact:
         "A ship leaves in {a} , sails {m} months and waits {n} . In which month is that ?",
         "What is {m} and then {n} months past {a} ?",
     ]
-    return deduced_fact(rng, "month", values, reasons, sentences, questions)
+    return two_stages(rng, "month", MONTHS, start, m, n, sentences, questions)
 
 
 def _city(rng, test):

@@ -21,14 +21,13 @@ from pzlib.world.facts import (
     TASKS,
     Fact,
     addends,
-    deduced_fact,
     draw_on_side,
     in_days,
     in_months,
     on_side,
     seen_side,
     side_of,
-    steps_along,
+    two_stages,
 )  # fmt: skip
 
 
@@ -102,9 +101,6 @@ def _stages(rng, side, task, wheel):
 
 
 def _two_stages_of_days(rng, start, m, n):
-    values = {"a": DAYS[start], "m": SMALL[m - 2], "n": SMALL[n - 2], "b": DAYS[(start + m + n) % 7]}
-    forth = steps_along(DAYS, start, [m, n])
-    reasons = {"a": steps_along(DAYS, start + m + n, [n, m], -1), "m": forth, "n": forth, "b": forth}
     sentences = [
         "The fair opens on {a} , moves {m} days later and ends {n} days later on {b} .",
         "Since {a} the feast lasts {m} days , then {n} more until {b} .",
@@ -113,7 +109,7 @@ def _two_stages_of_days(rng, start, m, n):
         "Today is {a} . Which day comes {m} and then {n} days later ?",
         "What is {m} and then {n} days past {a} ?",
     ]
-    return deduced_fact(rng, "weekday", values, reasons, sentences, questions, (values["a"], m, n))
+    return two_stages(rng, "weekday", DAYS, start, m, n, sentences, questions, (DAYS[start], m, n))
 
 
 def _weekday(rng, side):
