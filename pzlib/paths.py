@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pzlib.errors import near_names
 
-REPO = Path(__file__).resolve().parent.parent  # what is shipped: data/tinybase, notebooks
+REPO = Path(__file__).resolve().parent.parent  # what is shipped: data/tinybase_a, notebooks
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"  # of a run's folder
 
 
@@ -38,12 +38,12 @@ def misspelt(name):
 
     The hub takes its time to say no, so this is asked first.
 
-    >>> misspelt("data/tinybse").startswith("there is no data/tinybse; did you mean tinybase")
+    >>> misspelt("data/tinybse_a").startswith("there is no data/tinybse_a; did you mean tinybase_a")
     True
     >>> misspelt("Qwen/Qwen3-4B-Base")
     """
     run_id = name.partition("@")[0]
-    of_a_run = re.fullmatch(r".+-(smoke|mini2?|gpu|paper)-s\d+(-\w+)?", run_id)
+    of_a_run = re.fullmatch(r".+-(smoke|mini|gpu|paper)-s\d+(-\w+)?", run_id)
     if of_a_run and not (root() / "data/runs" / run_id).is_dir():
         return "no run of that name is in data/runs"
     head, _, tail = name.rpartition("/")

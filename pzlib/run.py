@@ -13,7 +13,7 @@ from pzlib.engine.memory import shares
 from pzlib.errors import near_names, refuse_unknown, typed
 from pzlib.objectives.likelihood import LIKELIHOODS
 from pzlib.paths import NAME, locate, root
-from pzlib.tiers import TIERS, WORLDS, differing
+from pzlib.tiers import TIERS, WORLDS
 
 TIER = object()  # the default of a setting that every tier gives
 
@@ -150,7 +150,7 @@ class Run:
         if self.tier not in TIERS:
             raise ValueError(f"tier: {self.tier!r} is not a tier; {near_names(self.tier, TIERS)}")
         typed("objective", self.objective, str)
-        own = TIERS[self.tier] | differing(self.method.tiers, self.tier)
+        own = TIERS[self.tier] | self.method.tiers.get(self.tier, {})
         for f in fields(self):
             value = getattr(self, f.name)
             if value is None:
@@ -280,7 +280,7 @@ def _check_together(run):
         fit = f"set reward to one of {', '.join(LIKELIHOODS)}, or leave it out"
         raise ValueError(f"{of_likelihoods[0]}: belongs to rewards by likelihood; {fit}")
     _check_updates(run)
-    if run.eval_side != "test" and WORLDS[run.tier].version == 1:
+    if run.eval_side != "test" and not WORLDS[run.tier].small:
         raise ValueError(f"eval_side: the world of {run.tier} has no {run.eval_side} questions; leave it out")
     if run.min_tokens > run.max_tokens:
         raise ValueError(f"min_tokens: {run.min_tokens} is above max_tokens {run.max_tokens}")

@@ -45,8 +45,7 @@ class World:
     tokenizer}, whose entropy can choose tokens. general, mathematical, clean: texts; clean is like RPT's, where high
     entropy is not noise. benchmarks, curve: names of `pzlib.evaluation.benchmarks`, asked at the end and along
     training. hardware: as `pzlib plan` takes it, and how many of it. small: the small world, whose texts and models are
-    ours. version: of the small world, 1 or 2. bases: of the second, models that differ by seed alone, the first is
-    `base`. asked, swept: the sides of its questions that evaluation asks and that learning rates are chosen on.
+    ours. bases: of the small world, models that differ by seed alone; the first is `base`.
     """
 
     base: str
@@ -63,15 +62,12 @@ class World:
     sizes: tuple[str, ...] = ()
     proxies: dict = field(default_factory=dict)
     small: bool = False
-    version: int = 1
     bases: tuple[str, ...] = ()
-    asked: str = "test"
-    swept: str = "validation"
 
     def base_of(self, seed: int) -> str:
         """The base from which a run of that seed starts, where there are two: seeds come in tens, one base each.
 
-        >>> [WORLDS["mini2"].base_of(seed) for seed in (4, 10, 100)]
+        >>> [WORLDS["mini"].base_of(seed) for seed in (4, 10, 100)]
         ['data/tinybase_a', 'data/tinybase_b', 'data/tinybase_a']
         """
         return self.bases[seed // 10 % len(self.bases)] if self.bases else self.base
@@ -82,19 +78,12 @@ class World:
         return Text(f"{self.general.name}+{self.mathematical.name}")
 
 
-SMALL_WORLD = World(
-    base="data/tinybase", smaller="data/tinybase_small", proxies={"data/tinybase": "data/tinybase_small"},
-    general=Text("tinywiki"), mathematical=Text("tinymath"), clean=Text("tinywiki_clean"),
-    problems=Questions("tinybench"), benchmarks=("tinybench",), curve="tinybench", hardware="cpu", gpus=0, small=True,
-)  # fmt: skip
-
 # Two bases from two seeds, so that no verdict hangs on one. Runs read its training side alone.
-SECOND_WORLD = World(
+SMALL_WORLD = World(
     base="data/tinybase_a", smaller="data/tinybase_c_small", bases=("data/tinybase_a", "data/tinybase_b"),
     proxies=dict.fromkeys(("data/tinybase_a", "data/tinybase_b"), "data/tinybase_c_small"),
-    general=Text("tinywiki2"), mathematical=Text("tinymath2"), clean=Text("tinywiki2_clean"),
-    problems=Questions("tinybench2"), benchmarks=("tinybench2",), curve="tinybench2", hardware="cpu", gpus=0,
-    small=True, version=2,
+    general=Text("tinywiki"), mathematical=Text("tinymath"), clean=Text("tinywiki_clean"),
+    problems=Questions("tinybench"), benchmarks=("tinybench",), curve="tinybench", hardware="cpu", gpus=0, small=True,
 )  # fmt: skip
 
 # Hub sets as their cards had them in 2025; what is None or "not known" was looked for and not found.
@@ -125,18 +114,17 @@ ONE_GPU = World(
     general=WIKIPEDIA, mathematical=MATHPILE, clean=OMNIMATH, problems=WEBINSTRUCT,
     benchmarks=(*NINE, "aime25"), curve="mmlu_pro_tenth", hardware="h100-80gb", gpus=1,
 )  # fmt: skip
-WORLDS = {
-    "smoke": SMALL_WORLD, "mini": SMALL_WORLD, "mini2": SECOND_WORLD, "gpu": ONE_GPU, "paper": PAPERS_WORLD
-}  # fmt: skip
+WORLDS = {"smoke": SMALL_WORLD, "mini": SMALL_WORLD, "gpu": ONE_GPU, "paper": PAPERS_WORLD}
 
 # The sizes a run can have. What the papers leave unsaid (warm-up, micro-batches, how Wikipedia is cut) is ours here;
 # what a method sets differently is in its file of `pzlib.objectives`.
 MINI = {
-    "model": SMALL_WORLD.base, "corpus": SMALL_WORLD.general.name, "corpus_config": "", "corpus_limit": 2000,
+    # 800 passages: RL reads each once in 200 steps, and what reads more text than RL reads the same text again.
+    "model": SMALL_WORLD.base, "corpus": SMALL_WORLD.general.name, "corpus_config": "", "corpus_limit": 800,
     "min_tokens": 16, "max_tokens": 80, "template": "tiny", "span_words": 2, "min_context": 5,
     "steps": 200, "passages": 4, "group": 8, "learning_rate": 3e-4, "schedule": "constant", "warmup_steps": 0,
-    "max_prompt_tokens": 96, "max_completion_tokens": 24, "micro_batch_rows": 512, "dtype": "float32",
-    "eval_every": 25, "eval_items": 64, "save_every": 25, "keep_every": 0,
+    "max_prompt_tokens": 96, "max_completion_tokens": 32, "micro_batch_rows": 512, "dtype": "float32",
+    "eval_every": 50, "eval_items": 64, "eval_draws": 16, "save_every": 25, "keep_every": 0,
 }  # fmt: skip
 # Stated in arXiv:2512.03442: model, steps, learning rate and schedule, prompt and completion tokens,
 # 32 passages a step, groups of 8. The other values are ours.
@@ -151,23 +139,10 @@ PAPER = {
 # A tier is a size and nothing else: what it does not name here is the same at every tier.
 TIERS = {
     "smoke": MINI | {"corpus_limit": 64, "steps": 12, "passages": 2, "group": 4,
-                     "eval_every": 0, "eval_items": 16, "save_every": 6},
+                     "eval_every": 0, "eval_items": 16, "eval_draws": 1, "save_every": 6},
     "mini": MINI,
-    # 800 passages: RL reads each once in 200 steps, and what reads more text than RL reads the same text again.
-    "mini2": MINI | {"model": SECOND_WORLD.base, "corpus": SECOND_WORLD.general.name, "max_completion_tokens": 32,
-                     "corpus_limit": 800, "eval_every": 50, "eval_draws": 16},
     "gpu": PAPER | {"model": ONE_GPU.base, "corpus_limit": 8000, "steps": 200, "passages": 8,
                     "learning_rate": 1e-6, "max_completion_tokens": 1024, "micro_batch_rows": 8,
                     "eval_every": 50, "keep_every": 25},
     "paper": PAPER,
 }  # fmt: skip
-LIKE = {"mini2": "mini"}  # a tier -> the one whose place it takes: methods differ from it in the same settings
-
-
-def differing(tiers: dict[str, dict], tier: str) -> dict:
-    """What a method, whose `tiers` these are, sets differently at a tier; what it says of the one like it holds too.
-
-    >>> differing({"mini": {"passages": 32, "corpus": "tinybench"}, "mini2": {"corpus": "tinybench2"}}, "mini2")
-    {'passages': 32, 'corpus': 'tinybench2'}
-    """
-    return tiers.get(LIKE.get(tier, tier), {}) | tiers.get(tier, {})

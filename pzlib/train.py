@@ -15,7 +15,7 @@ from transformers import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer, SFTConfig
 from trl.trainer import disable_dropout_in_model
 
-from pzlib.corpus import SMALL_WORLDS
+from pzlib.corpus import SMALL_WORLD
 from pzlib.engine import models, processes
 from pzlib.engine.memory import TOKENS_AT_ONCE, shares
 from pzlib.engine.packing import PackedModel, check_drop_rows, keep_moving_rows, prompts_together
@@ -74,7 +74,7 @@ def material(run, model, tokenizer, progress=False):
     """(the items that a run trains on, the facts of text and model that must not change while it does)."""
     corpus = run.method.load_items(run, tokenizer, progress=progress)
     items, left_out = fitting(run, corpus, tokenizer)
-    if not (is_world(run.corpus) or run.corpus in SMALL_WORLDS):  # nobody's own text
+    if not (is_world(run.corpus) or run.corpus == SMALL_WORLD):  # nobody's own text
         texts = [item.question if hasattr(item, "question") else item.text for item in items]
         models.check_words(texts, tokenizer, run)
     return items, {

@@ -38,8 +38,7 @@ REPORT = (
     "beyond_limit kept"
 ).split()
 PROBLEMS_REPORT = "read no_question no_answer duplicates beyond_limit kept".split()
-# The training side of TinyBench, whose instances no evaluation asks: name -> (tasks, side) of either world.
-SMALL_WORLDS = {"tinybench": (TASKS, False), "tinybench2": (tinywiki.TASKS_2, "train")}
+SMALL_WORLD = "tinybench"  # questions of its training side, whose instances no evaluation asks
 
 
 @dataclass(frozen=True)
@@ -233,7 +232,7 @@ def load_problems(
     """Problems of any set, drawn by `seed`; equal arguments give equal Corpora (whose items are Problems).
 
     source: dicts; a file with named columns or a folder of them, as `load_passages` reads them; a hub data set, as
-    `name` or `name:config`; or a name of SMALL_WORLDS, with questions of the tasks of TinyBench, none of them its own.
+    `name` or `name:config`; or SMALL_WORLD, with questions of the tasks of TinyBench, none of them its own.
     question_column, answer_column: "a.b" is the column of that name or the field b of the column a. A question may be a
     chat in which a user says one thing; an answer a number, a list of one, or a working that ends with "#### 5".
     solution_column: None for problems without their solutions; else a row needs a solution and no answer.
@@ -248,14 +247,14 @@ def load_problems(
     """
     if limit is not None and limit < 1:
         raise ValueError(f"corpus_limit: {limit} problems make no set; give at least 1, or None for all")
-    if isinstance(source, str) and source in SMALL_WORLDS:
+    if isinstance(source, str) and source == SMALL_WORLD:
         if limit is None:
             raise ValueError(f"corpus_limit: {source} is made without end; say how many problems")
-        return _corpus(_small_world(source, limit, seed, bool(solution_column)), dict.fromkeys(PROBLEMS_REPORT, 0))
+        return _corpus(_small_world(limit, seed, bool(solution_column)), dict.fromkeys(PROBLEMS_REPORT, 0))
     asked = Column(question_column, "question_column")
     gold = Column(solution_column or answer_column, "solution_column" if solution_column else "answer_column")
     report, found = dict.fromkeys(PROBLEMS_REPORT, 0), {}
-    for n, row in enumerate(formats.rows(source, "corpus", split, config, worlds=list(SMALL_WORLDS))):
+    for n, row in enumerate(formats.rows(source, "corpus", split, config, worlds=[SMALL_WORLD])):
         report["read"] += 1
         question, answer = _question(asked.of(row)), _plain(gold.of(row))
         if answer and not solution_column:
@@ -281,14 +280,13 @@ def _corpus(problems: list[Problem], report: dict[str, int]) -> Corpus:
     return Corpus(tuple(problems), report | {"kept": len(problems)}, hashlib.sha256(told.encode()).hexdigest())
 
 
-def _small_world(name: str, limit: int, seed: int, solved: bool) -> list[Problem]:
+def _small_world(limit: int, seed: int, solved: bool) -> list[Problem]:
     """Up to `limit` different questions, the tasks in turn; fewer where the world has no more."""
-    (tasks, side), found = SMALL_WORLDS[name], {}
-    rng = random.Random(f"problems/{seed}" if name == "tinybench" else f"problems/{name}/{seed}")
-    for n, make in zip(range(50 * limit), cycle(tasks.values()), strict=False):
-        fact = make(rng, side)
+    rng, found = random.Random(f"problems/{tinywiki.seeding(SMALL_WORLD)}/{seed}"), {}
+    for n, make in zip(range(50 * limit), cycle(TASKS.values()), strict=False):
+        fact = make(rng, "train")
         solution = reasoned(fact.reason, fact.answer) if solved else ""
-        problem = Problem(f"{name}-{seed}-{n}", fact.question, fact.answer, fact.task, solution)
+        problem = Problem(f"{SMALL_WORLD}-{seed}-{n}", fact.question, fact.answer, fact.task, solution)
         found.setdefault(fact.question, problem)
         if len(found) == limit:
             break

@@ -124,7 +124,6 @@ BENCHMARKS = {
     "gpqa_1of4": replace(_GPQA, file="gpqa", samples=4),
     "mmlu_pro_1of4": Benchmark(**_MMLU_PRO | {"group": "other", "category": ()}, file="mmlu_pro", samples=4),
     "tinybench": Benchmark("exact", "", ("question",), {"answer": _plain}, samples=4),
-    "tinybench2": Benchmark("exact", "", ("question",), {"answer": _plain}, samples=4),
 }  # fmt: skip
 
 PAPERS = tuple(BENCHMARKS)[:10]  # `--tasks all`: the papers' nine, and AIME25
@@ -285,7 +284,7 @@ def rows(task: str, path: Path | None = None, split: str | None = None) -> tuple
     if path is not None:
         return records(path, "data"), hashlib.sha256(path.read_bytes()).hexdigest()
     hub, split = BENCHMARKS[task].hub, split or BENCHMARKS[task].split
-    found = [row.item for row in formats.rows(hub, "data", split)] if hub else _tinybench(task)
+    found = [row.item for row in formats.rows(hub, "data", split)] if hub else _tinybench()
     return found, hashlib.sha256(json.dumps(found, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -315,12 +314,11 @@ def validation_rows(task: str, path: Path | None) -> list[dict]:
     return records(path.with_name(f"{task}{VALIDATION}{path.suffix}"), "data")
 
 
-def _tinybench(name: str) -> list[dict]:
-    """The questions of a small world, its tasks in turn: a limit leaves some of each."""
-    from pzlib.evaluation.small_world import exam  # which loads torch
+def _tinybench() -> list[dict]:
+    """The questions of the small world, its tasks in turn: a limit leaves some of each."""
     from pzlib.world.facts import TASKS
+    from pzlib.world.tinywiki import exam
 
-    version = 1 if name == "tinybench" else 2
-    pairs = [(n, fact) for task in TASKS for n, fact in enumerate(exam(task, TINYBENCH_ITEMS, version=version))]
+    pairs = [(n, fact) for task in TASKS for n, fact in enumerate(exam(task, TINYBENCH_ITEMS))]
     pairs.sort(key=lambda pair: pair[0])
     return [{"task": fact.task, "question": fact.question, "answer": fact.answer} for _, fact in pairs]

@@ -162,12 +162,11 @@ def held_out_passages(runs: Sequence, limit: int) -> list:
     runs: of one text and tokenizer. A world of ours is made by a seed that no run has; of any other text, what the
     runs read is drawn again, and left out. Errors: those of loading a text; ValueError where the runs read all of it.
     """
-    from pzlib.evaluation import small_world  # loads torch
     from pzlib.world import tinywiki
 
     run = runs[0]
     if tinywiki.is_world(run.corpus):
-        return small_world.held_out(run.corpus, limit)
+        return tinywiki.held_out(run.corpus, limit)
     from transformers import AutoTokenizer
 
     from pzlib.engine.generation import seed_of

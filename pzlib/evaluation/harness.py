@@ -33,7 +33,7 @@ _READY = _UNSCORED | {
 
 # What a tier asks where nothing is given: the small models answer within a line and read no more than 256 tokens.
 _MINI = {"max_tokens": 32, "batch": 256}
-AT_TIER = {"smoke": _MINI | {"limit": 40}, "mini": _MINI, "mini2": _MINI, "gpu": {"max_tokens": 4096}, "paper": {}}
+AT_TIER = {"smoke": _MINI | {"limit": 40}, "mini": _MINI, "gpu": {"max_tokens": 4096}, "paper": {}}
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,8 @@ def find(name: str) -> Model:
     revision: the hub's commit; of a folder a hash of its config and weights.
     Errors: FileNotFoundError where there is no such model.
 
-    >>> find("data/tinybase").label
-    'tinybase'
+    >>> find("data/tinybase_a").label
+    'tinybase_a'
     """
     source = Run(model=name).model_source
     if not Path(source).is_dir() and not Path(source).is_absolute():

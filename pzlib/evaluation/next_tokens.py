@@ -153,7 +153,7 @@ def of_run(run) -> Evaluation:
     The scorer is the shipped base whatever the run starts from, so that every run is asked the same.
     """
     world = run.corpus if tinywiki.is_world(run.corpus) else WORLDS[run.tier].general.name
-    shown = small_world.held_out(world, SPLIT_TEXTS * run.eval_items // 64 or 1, run.eval_side)
+    shown = tinywiki.held_out(world, SPLIT_TEXTS * run.eval_items // 64 or 1, run.eval_side)
     texts, common = [passage.text for passage in shown], small_world.of_run(run)
     scorer, often = to_ask(Run(tier=run.tier)), {"draws": run.eval_draws, "ends": common.kept}
     own = next_tokens(*scorer, texts, EACH, run.min_context, run.template, **often)

@@ -1,5 +1,5 @@
-"""The small world's questions, TinyBench and masked spans by kind, and the properties that it and its base must have.
-Left out: the papers' benchmarks; every method's result, since a world is set by its properties, not by who wins."""
+"""The small world's questions, TinyBench and masked spans by kind, and what is measured of it and of its bases.
+Left out: the papers' benchmarks; the properties that they must have, which are in `pzlib.evaluation.bases`."""
 
 import random
 import sys
@@ -17,33 +17,14 @@ from pzlib.masking import Passage, apply_mask
 from pzlib.prompts import TINY, generator_prompt, parse_boxed, parse_mask, predictor_prompt, question_prompt
 from pzlib.rewards import predictor_reward
 from pzlib.stats import clustered_ci, pass_at_k
-from pzlib.tiers import WORLDS
 from pzlib.words import kind_of
-from pzlib.world import tinywiki
-from pzlib.world.facts import GENERAL, MATH, TASKS, Fact
-from pzlib.world.tinywiki import kind_class
+from pzlib.world.facts import GENERAL, MATH, TASKS
+from pzlib.world.tinywiki import exam, held_out, kind_class
 
 THINK, DIRECT = "Think :", "\\boxed{"  # how tinybase's text begins an answer with a reasoning, and one without
 MAX_TOKENS = 32
-TRAINING_SIDE = "reasoning, training side"  # masked words of the side of the second world that runs read
+TRAINING_SIDE = "reasoning, training side"  # masked words of the side that runs read
 ROWS_AT_ONCE = 1024  # answers: more fall out of a CPU's cache; it changes no answer
-# What must hold of the shipped files, as (property, lowest, highest): the words of the world's definition in numbers.
-BOUNDS = {
-    "deducible share of positions": (0.02, 0.08),
-    "irreducible share of the high-entropy fifth": (0.85, 0.95),
-    "the same in the clean world": (0.0, 0.5),
-    "reasoning spans, pass@1": (0.2, 0.5),
-    "reasoning spans, pass@8": (0.8, 1.0),
-    "gain of reasoning over none": (0.1, 1.0),
-    "legal share of the masks": (0.9, 1.0),
-    "smallest share of a kind of mask": (0.05, 1.0),
-    "distance between easiest and hardest rung": (0.2, 1.0),
-}
-# Of the second world's bases, which share a million parameters among more forms: one mask in five may be illegal.
-BOUNDS_OF = {
-    1: BOUNDS,
-    2: BOUNDS | {"legal share of the masks": (0.8, 1.0), "irreducible share of the high-entropy fifth": (0.8, 0.95)},
-}
 
 
 def draw(
@@ -66,36 +47,6 @@ def complete(model, tokenizer, prompts: list[str], repeats: int = 1, temperature
     return texts, [len(ids) for ids in drawn.completion_ids]
 
 
-def exam(task: str, items: int, seed: int = 0, version: int = 1, side: str = "test") -> list[Fact]:
-    """Up to `items` Facts of a task with different questions; of the second world of a side, see `tinywiki.exam`.
-
-    In the first world the form is held out: what is asked is never a question, but the base's text has it. In the
-    second, instances are: those of "test" and of "validation" are in no text that a base or a run reads. Questions of
-    one `Fact.instance` belong together in an interval.
-
-    >>> [(fact.question, fact.answer) for fact in exam("sum", 1)]
-    [('What is 36 plus 16 ?', '52')]
-    """
-    if version == 2:
-        return tinywiki.exam(task, items, seed, side)
-    rng, found = random.Random(f"tinybench/{task}/{seed}"), {}
-    for _ in range(50 * items):
-        fact = TASKS[task](rng, True)
-        found[fact.question] = fact
-        if len(found) == items:
-            break
-    return list(found.values())
-
-
-def held_out(world: str, limit: int, side: str = "test", seed: int = -1) -> list[Passage]:
-    """`limit` passages of a small world that no run and no base reads: a run's seed is 0 or more, theirs is -1.
-
-    side: of the second world. No sentence of them but set phrases is in any text of training; of the first world's
-    passages, single sentences may be. seed: 99 and the like for what no run is asked.
-    """
-    return tinywiki.passages(world, limit, seed, side if tinywiki.world(world).version == 2 else "train")
-
-
 def spans(
     passages: Sequence[Passage], per_kind: int, seed: int = 0, apart: bool = False
 ) -> list[tuple[str, str, str]]:
@@ -116,22 +67,21 @@ def spans(
 
 
 def tinybench(
-    model, tokenizer, items: int = 64, samples: int = 4, seed: int = 0, version: int = 1, side: str = "test"
+    model, tokenizer, items: int = 64, samples: int = 4, seed: int = 0, side: str = "test"
 ) -> list[dict]:
     """One row per task of TinyBench: mean@`samples` at temperature 1; the columns of a run's eval.csv but `step`.
-    Of the second world the chains are scored once more by their steps, as group "depth".
+    The chains are scored once more by their steps, as group "depth".
 
     `n` counts answers. Sampled and not greedy, because the base reasons in half of its answers: to which half the most
-    likely one belongs is decided by a hair. The questions depend on `items`, `seed`, and the world's version and side
-    (see `exam`) alone.
+    likely one belongs is decided by a hair. The questions depend on `items`, `seed` and `side` (see `exam`) alone.
     """
-    facts = [fact for task in TASKS for fact in exam(task, items, seed, version, side)]
+    facts = [fact for task in TASKS for fact in exam(task, items, seed, side)]
     asked = [(fact.task, question_prompt(fact.question, TINY), fact.answer) for fact in facts]
     scored, prompts = _scored(model, tokenizer, asked, samples, seed), _prompts(asked)
     instances = {task: [fact.instance for fact in facts if fact.task == task] for task in TASKS}
     found = [row(task, "math" if task in MATH else "general", scored[task], samples, prompts[task], instances[task])
              for task in (*GENERAL, *MATH)]  # fmt: skip
-    depths = [len(instance.split()) - 2 for instance in instances["chain"]] if version == 2 else []
+    depths = [len(instance.split()) - 2 for instance in instances["chain"]]
     for depth in sorted({*depths}):  # the same answers again, by the steps that a chain takes
         own = [i for i, steps in enumerate(depths) if steps == depth]
         answers = [one for i in own for one in scored["chain"][i * samples : (i + 1) * samples]]
@@ -142,7 +92,7 @@ def tinybench(
 
 def described(run) -> str:
     """What a run asks, of its model, as `pzlib evaluate` prints it: a line per task, and the mean of each group."""
-    asked, model = small_world(run.eval_items, **world_of(run)), to_ask(run)
+    asked, model = small_world(run.eval_items, run.eval_side), to_ask(run)
     print(f"asking {run.eval_items} questions per task, and masked words, four answers each", file=sys.stderr)
     table = pd.DataFrame(asked.ask(*model, step=0))
     table = table[["task", "group", "n", "correct", "accuracy", "length", "reasoned"]]
@@ -155,22 +105,16 @@ def described(run) -> str:
     return "\n".join(lines)
 
 
-def world_of(run) -> dict:
-    """Which world a run is asked about, and which side of it: what `tinybench` and `small_world` take."""
-    return {"version": WORLDS[run.tier].version, "side": run.eval_side}
-
-
-def small_world(items: int, version: int = 1, side: str = "test", draws: int = 1, steps: int = 0) -> Evaluation:
+def small_world(items: int, side: str = "test", draws: int = 1, steps: int = 0) -> Evaluation:
     """TinyBench, and as group "spans" the accuracy on masked words of unseen passages that reasoning can deduce, at
     temperature 1 ("other spans": trivial and irreducible words).
 
     draws: how often 4 answers are drawn to each question before the first step and after the last, `steps`; along
-    training once. Then the second world is asked too about passages of the side that runs read, as group "training
-    side": some of their sentences are in a run's text, of the other passages none but set phrases.
+    training once. Then passages of the side that runs read are asked too, as group "training side": some of their
+    sentences are in a run's text, of the other passages none but set phrases.
     """
-    text, each = ("tinywiki" if version == 1 else "tinywiki2"), max(4, items // 4)
-    asked, whole = _masked(held_out(text, 400, side), each, version == 2), [items, version, side, draws]
-    read = _masked(held_out(text, 400, "train"), each, True) if version == 2 else []
+    each = max(4, items // 4)
+    asked, read = (_masked(held_out("tinywiki", 400, of), each) for of in (side, "train"))
     read = [(TRAINING_SIDE, *rest) for name, *rest in read if name == "reasoning"]
     groups = {"reasoning": "spans", TRAINING_SIDE: "training side"}
 
@@ -181,20 +125,20 @@ def small_world(items: int, version: int = 1, side: str = "test", draws: int = 1
         shown = {name: [masked.replace("[mask]", target) for n, masked, target in own if n == name] for name in scored}
         found = [row(name, groups.get(name, "other spans"), scored[name], k, prompts[name], shown[name])
                  for name in sorted(scored)]  # fmt: skip
-        return tinybench(model, tokenizer, items, k, version=version, side=side) + found
+        return tinybench(model, tokenizer, items, k, side=side) + found
 
-    return Evaluation("small_world", ask, prompts_digest([whole, asked, read]), (0, steps))
+    return Evaluation("small_world", ask, prompts_digest([items, side, draws, asked, read]), (0, steps))
 
 
-def _masked(passages, each, apart):
+def _masked(passages, each):
     """(class of kind, prompt, target) of `each` masks of every kind."""
-    masked = spans(passages, each, -1, apart)
+    masked = spans(passages, each, -1, apart=True)
     return [(kind_class(kind), predictor_prompt(text, TINY), target) for kind, text, target in masked]
 
 
 def of_run(run) -> Evaluation:
     """`small_world` with as many questions per task, and as many draws, as the run wants."""
-    return small_world(run.eval_items, **world_of(run), draws=run.eval_draws, steps=run.steps)
+    return small_world(run.eval_items, run.eval_side, run.eval_draws, run.steps)
 
 
 def _scored(model, tokenizer, asked, repeats, seed=0, start=""):
@@ -321,35 +265,3 @@ def base_masks(
         masked = apply_mask(passage.text, parse_mask(text) or "")
         classes["illegal" if masked is None else kind_class(kind_of(passage.text, passage.kinds, masked))] += 1
     return pd.Series(classes).sort_values(ascending=False) / len(texts)
-
-
-def properties(model, tokenizer, version: int = 1, seed: int = 99) -> pd.DataFrame:
-    """Every property of `BOUNDS` measured: columns property, value, lowest, highest, holds.
-
-    version: of the world; the second has more, see `pzlib.evaluation.bases`. seed: of passages, masks and answers.
-    """
-    name = "tinywiki" if version == 1 else "tinywiki2"
-    shares = places(model, tokenizer, (name, f"{name}_clean")) / 100
-    table = base_spans(model, tokenizer, seed=seed, name=name)
-    by_way = table[table["class"] == "reasoning"].groupby("way")[["pass@1", "pass@8"]].mean()
-    rungs = table[(table["class"] == "reasoning") & (table.way == "free")]["pass@1"]
-    masks = base_masks(model, tokenizer, seed=seed, name=name)
-    legal = masks.drop("illegal") / (1 - masks["illegal"])
-    values = [
-        shares.loc[name, "deducible positions"],
-        *shares["top fifth: irreducible"],
-        by_way.loc["free", "pass@1"],
-        by_way.loc["free", "pass@8"],
-        by_way.loc["reasoning", "pass@1"] - by_way.loc["direct", "pass@1"],
-        1 - masks["illegal"],
-        legal.reindex(["trivial", "irreducible", "reasoning"], fill_value=0).min(),
-        rungs.max() - rungs.min(),
-    ]
-    return bounded(BOUNDS_OF[version], values)
-
-
-def bounded(bounds: dict, values: Sequence[float]) -> pd.DataFrame:
-    """A row a property of `bounds`, in their order: property, value, lowest, highest, holds."""
-    rows = [(name, value, *bounds[name]) for name, value in zip(bounds, values, strict=True)]
-    table = pd.DataFrame(rows, columns=["property", "value", "lowest", "highest"])
-    return table.assign(holds=(table.lowest <= table.value) & (table.value <= table.highest))

@@ -46,7 +46,7 @@ class RLVR(Objective):
     reads_problems = True
     tiers = {
         "smoke": _MINI | {"steps": 6, "passages": 4, "eval_every": 0, "save_every": 3},
-        "mini": _MINI, "mini2": {"corpus": "tinybench2"},
+        "mini": _MINI,
         "gpu": _RECIPE | {"corpus_limit": 8000, "steps": 100, "passages": 32, "learning_rate": 1e-6,
                           "max_completion_tokens": 2048},
         "paper": _RECIPE | {"updates_per_batch": 4},

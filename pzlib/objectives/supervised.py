@@ -117,7 +117,7 @@ class MixedSFT(Supervised):
 
     name, label, paper = "mixed_sft", "Mixed SFT", "arXiv:2608.23256"
     tiers = {
-        "smoke": {"solutions": "tinybench"}, "mini": {"solutions": "tinybench"}, "mini2": {"solutions": "tinybench2"},
+        "smoke": {"solutions": "tinybench"}, "mini": {"solutions": "tinybench"},
         "gpu": {"solutions": "GAIR/LIMO"}, "paper": {"solutions": "GAIR/LIMO"},
     }  # fmt: skip
 

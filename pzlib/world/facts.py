@@ -20,7 +20,9 @@ DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 MONTHS = "January February March April May June July August September October November December".split()
 COUNTRIES = "Ardania Belmora Corvia Dravonia Elvenia Frostia Galdor Hestia".split()
 LANGUAGES = "Ardish Belmic Corvan Dravic Elvish Frosk Galdic Hestan".split()
-CITIES = _names(128, "bre ka lo mi tu ven sho pra", "ri da no le shu va", "burg ton wick dale ford", 1)
+_CITY = ("bre ka lo mi tu ven sho pra", "ri da no le shu va", "burg ton wick dale ford", 1)
+_CITIES = _names(128, *_CITY)
+CITIES = [*_CITIES, *sorted({*_names(240, *_CITY)} - {*_CITIES})]  # enough for 60 that are held out
 CROPS = (
     "apples barley beans beets cabbage carrots cherries corn dates figs flax garlic grapes hay hops kale leeks lemons "
     "lentils melons millet mint oats olives onions oranges peaches pears peas plums pumpkins quinces radishes rice rye "
@@ -35,10 +37,7 @@ POOLS = {  # what can't be deduced: 120 values each, so that a lucky guess stays
     "code": [f"{a}{b}{n}" for n, (a, b) in enumerate(product("qxzjvw", "bdfgklmnprstcyhaeiou"), 100)],
     "year": [str(n) for n in range(1480, 1600)],
 }
-_MORE = set(_names(240, "bre ka lo mi tu ven sho pra", "ri da no le shu va", "burg ton wick dale ford", 1))
-CITIES_2 = [*CITIES, *sorted(_MORE - set(CITIES))]  # of the second world: enough for 60 that are held out
-COUNTRY_OF_2 = {city: COUNTRIES[i % len(COUNTRIES)] for i, city in enumerate(CITIES_2)}
-COUNTRY_OF = {city: COUNTRY_OF_2[city] for city in CITIES}
+COUNTRY_OF = {city: COUNTRIES[i % len(COUNTRIES)] for i, city in enumerate(CITIES)}
 LANGUAGE_OF = dict(zip(COUNTRIES, LANGUAGES, strict=True))
 EAST_OF = {c: COUNTRIES[(i + 1) % len(COUNTRIES)] for i, c in enumerate(COUNTRIES)}
 
@@ -70,22 +69,14 @@ def reasoned(reason: str, said: str) -> str:
     return f"Think : {reason} . \\boxed{{ {said} }}"
 
 
-def held_out(*instance) -> bool:
-    """Whether an instance (a pair of numbers, a city, ...) is kept for TinyBench: one in eight, by a stable hash.
-
-    >>> held_out("add", 12, 30), held_out("add", 12, 31)
-    (True, False)
-    """
-    return hashlib.blake2b(repr(instance).encode()).digest()[0] % 8 == 0
-
-
-SIDES = ("train", "validation", "test")  # of the second world; the first one's sides are False and True: held out
+SIDES = ("train", "validation", "test")
 # Of 256 instances those of validation and test, where one in 16 and one in 8 would leave too few to ask about.
 _SHARES = {"add": (20, 48), "city": (24, 72), "weekday": (28, 104), "month": (28, 88)}
 
 
 def side_of(task: str, *instance) -> str:
-    """The side of the second world that an instance is on, by a stable hash. Held out is held out from every text.
+    """The side that an instance (a pair of numbers, a city, ...) is on, by a stable hash. Held out is held out from
+    every text.
 
     >>> side_of("add", 12, 30), side_of("add", 10, 17)
     ('train', 'test')
@@ -93,17 +84,6 @@ def side_of(task: str, *instance) -> str:
     validation, test = _SHARES.get(task, (16, 32))
     byte = hashlib.blake2b(repr(("second", task, *instance)).encode()).digest()[0]
     return "test" if byte < test else "validation" if byte < test + validation else "train"
-
-
-def seen_side(side: bool | str) -> bool | str:
-    """The side that every text shows, of the world whose side this is."""
-    return False if isinstance(side, bool) else "train"
-
-
-def on_side(side: bool | str, task: str, *instance) -> bool:
-    if isinstance(side, bool):
-        return held_out(task, *instance) == side
-    return side_of(task, *instance) == side
 
 
 def deduced_fact(
@@ -118,14 +98,14 @@ def deduced_fact(
     return Fact(task, sentence, slots, question, str(values[answer]), said[answer], f"{task} {instance}")
 
 
-def draw_on_side(test: bool | str, task: str, make, key=tuple):
+def draw_on_side(side: str, task: str, make, key=tuple):
     """Draw `make()` until the instance, `task` and what `key` makes of the values, is on that side of the split."""
-    while not on_side(test, task, *key(values := make())):
+    while side_of(task, *key(values := make())) != side:
         pass
     return values
 
 
-def addends(rng, test):
+def addends(rng, side):
     """Two numbers and their sum, all within 10..60; an instance is the unordered pair, for plus and minus alike."""
 
     def make():
@@ -133,11 +113,11 @@ def addends(rng, test):
         b = rng.randint(10, 60 - a)
         return a, b, a + b
 
-    return draw_on_side(test, "add", make, lambda values: sorted(values[:2]))
+    return draw_on_side(side, "add", make, lambda values: sorted(values[:2]))
 
 
-def _sum(rng, test):
-    a, b, c = addends(rng, test)
+def _sum(rng, side):
+    a, b, c = addends(rng, side)
     reasons = {"a": "{c} minus {b} is {a}", "b": "{c} minus {a} is {b}", "c": "{a} plus {b} is {c}"}
     sentences = [
         "The mill sold {a} sacks in spring and {b} in autumn , {c} in all .",
@@ -152,8 +132,8 @@ def _sum(rng, test):
     return deduced_fact(rng, "sum", dict(a=a, b=b, c=c), reasons, sentences, questions, sorted((a, b)))
 
 
-def _difference(rng, test):
-    b, c, a = addends(rng, test)
+def _difference(rng, side):
+    b, c, a = addends(rng, side)
     reasons = {"a": "{b} plus {c} is {a}", "b": "{a} minus {c} is {b}", "c": "{a} minus {b} is {c}"}
     sentences = [
         "Of {a} houses {b} burned down and {c} were left .",
@@ -168,15 +148,15 @@ def _difference(rng, test):
     return deduced_fact(rng, "difference", dict(a=a, b=b, c=c), reasons, sentences, questions, sorted((b, c)))
 
 
-def _two_step(rng, test):
+def _two_step(rng, side):
     def make():  # each step alone is a seen one: what is held out is their combination
-        a, b, e = addends(rng, seen_side(test))
+        a, b, e = addends(rng, "train")
         c, d = rng.choice([(c, e - c) for c in range(10, e - 9)])
         return a, b, c, d, e
 
     while True:
-        a, b, c, d, e = draw_on_side(test, "two_step", make, lambda values: values[:3])
-        if len({a, b, c, d}) == 4 and on_side(seen_side(test), "add", min(c, d), max(c, d)):
+        a, b, c, d, e = draw_on_side(side, "two_step", make, lambda values: values[:3])
+        if len({a, b, c, d}) == 4 and side_of("add", min(c, d), max(c, d)) == "train":
             break
     reasons = {
         "a": "{d} plus {c} is {e} . {e} minus {b} is {a}",
@@ -195,15 +175,15 @@ def _two_step(rng, test):
     return deduced_fact(rng, "two_step", dict(a=a, b=b, c=c, d=d, e=e), reasons, sentences, questions)
 
 
-def _three_sum(rng, test):
+def _three_sum(rng, side):
     def make():
-        a, b, e = addends(rng, seen_side(test))
+        a, b, e = addends(rng, "train")
         c = rng.randint(10, max(10, 60 - e))
         return a, b, c, e + c, e
 
     while True:
-        a, b, c, d, e = draw_on_side(test, "three_sum", make, lambda values: sorted(values[:3]))
-        if d <= 60 and len({a, b, c}) == 3 and on_side(seen_side(test), "add", min(c, e), max(c, e)):
+        a, b, c, d, e = draw_on_side(side, "three_sum", make, lambda values: sorted(values[:3]))
+        if d <= 60 and len({a, b, c}) == 3 and side_of("add", min(c, e), max(c, e)) == "train":
             break
     reasons = {
         "a": "{d} minus {c} is {e} . {e} minus {b} is {a}",
@@ -222,25 +202,59 @@ def _three_sum(rng, test):
     return deduced_fact(rng, "three_sum", dict(a=a, b=b, c=c, d=d, e=e), reasons, sentences, questions)
 
 
-def _chain(rng, test):
-    """Small steps from a number to the next: only the first number and the steps are new (the clean world)."""
-    a, m, n = draw_on_side(test, "chain", lambda: (rng.randint(10, 46), rng.randint(2, 7), rng.randint(2, 7)))
-    b, c = a + m, a + m + n
-    m, n = SMALL[m - 2], SMALL[n - 2]
-    first, second = f"{a} plus {m} is {b}", f"{b} plus {n} is {c}"
-    slots = {
-        "a": (str(a), "chain_inverse", f"{b} minus {m} is {a}"),
-        "m": (m, "chain_inverse", first),
-        "b": (str(b), "chain", first),
-        "n": (n, "chain_inverse", second),
-        "c": (str(c), "chain", second),
-    }
-    sentence = "Begin with {a} and add {m} to get {b} , then add {n} to reach {c} ."
-    questions = [
-        f"Take {a} . Add {m} , then add {n} . What is the result ?",
-        f"A man of {a} waits {m} years , then {n} more . How old is he ?",
-    ]
-    return Fact("chain", sentence, slots, rng.choice(questions), str(c), f"{first} . {second}", f"chain {a} {m} {n}")
+def _chain(rng, side):
+    """One to four small steps whose numbers between are not shown: k steps are what the last, or any other, takes.
+
+    The kinds are chain_1 to chain_4: the depth of a reasoning is known.
+    """
+    make = lambda: (rng.randint(10, 38), *rng.sample(range(2, 8), rng.randint(1, 4)))  # noqa: E731
+    a, *steps = draw_on_side(side, "chain", make)
+    at, said = [a], [SMALL[n - 2] for n in steps]
+    for n in steps:
+        at.append(at[-1] + n)
+    forth = [f"{at[i]} plus {said[i]} is {at[i + 1]}" for i in range(len(steps))]
+    back = [f"{at[i + 1]} minus {said[i]} is {at[i]}" for i in range(len(steps))]
+    kind = f"chain_{len(steps)}"
+    slots = {"a": (str(a), f"{kind}_inverse", " . ".join(back[::-1]))}
+    for i, word in enumerate(said):
+        slots[f"m{i}"] = (word, f"{kind}_inverse", " . ".join([*forth[:i], *back[: i : -1], forth[i]]))
+    slots["z"] = (str(at[-1]), kind, " . ".join(forth))
+    middle = " , then ".join(f"{{m{i}}}" for i in range(len(steps)))
+    question = rng.choice(["Take {} . Add {} . What is the result ?", "A man of {} waits {} years . How old is he ?"])
+    asked, instance = question.format(a, " , then ".join(said)), f"chain {a} {' '.join(said)}"
+    return Fact("chain", f"Begin with {{a}} , add {middle} to reach {{z}} .", slots, asked, str(at[-1]),
+                " . ".join(forth), instance)  # fmt: skip
+
+
+def _tally(rng, side):
+    """A running count: three numbers in one sentence follow from those on their left. Never asked as a question."""
+
+    def make():
+        a, b, c = addends(rng, "train")
+        d = rng.randint(10, max(10, 60 - c))
+        e = c + d
+        f = rng.randint(10, e - 10)
+        return a, b, c, d, e, f, e - f
+
+    while True:
+        values = draw_on_side(side, "three_sum", make, lambda values: sorted((values[0], values[1], values[3])))
+        a, b, c, d, e, f, g = values
+        pairs = all(side_of("add", *sorted(pair)) == "train" for pair in ((c, d), (f, g)))
+        if e <= 60 and pairs and len({a, b, c, d, e, f, g}) == 7:
+            break
+    reasons = {
+        "c": (f"{a} plus {b} is {c}", "tally"), "e": (f"{c} plus {d} is {e}", "tally"),
+        "g": (f"{e} minus {f} is {g}", "tally"), "a": (f"{c} minus {b} is {a}", "tally_inverse"),
+        "b": (f"{c} minus {a} is {b}", "tally_inverse"), "d": (f"{e} minus {c} is {d}", "tally_inverse"),
+        "f": (f"{e} minus {g} is {f}", "tally_inverse"),
+    }  # fmt: skip
+    values = dict(a=a, b=b, c=c, d=d, e=e, f=f, g=g)
+    slots = {slot: (str(values[slot]), kind, reason) for slot, (reason, kind) in reasons.items()}
+    sentence = rng.choice([
+        "With {a} cows and {b} goats there are {c} , with {d} more {e} , but {f} ran so {g} remain .",
+        "Then {a} men and {b} more are {c} , {d} join so {e} sit there , {f} leave and {g} remain .",
+    ])  # fmt: skip
+    return Fact("tally", sentence, slots, "", str(g), reasons["g"][0], f"tally {a} {b} {d} {f}")
 
 
 def steps_along(wheel: list[str], start: int, steps: list[int], way: int = 1) -> str:
@@ -249,12 +263,40 @@ def steps_along(wheel: list[str], start: int, steps: list[int], way: int = 1) ->
     return " ".join(f"{word} {wheel[(start + way * (k + 1)) % len(wheel)]}" for k, word in enumerate(counted))
 
 
-def _weekday(rng, test):
-    return in_days(rng, *draw_on_side(test, "weekday", lambda: (rng.randrange(7), rng.randint(2, 6))))
+def _stages(rng, side, task, wheel):
+    """(start, lengths) of a walk along a wheel: one or two stages, ten steps at most."""
+
+    def make():
+        lengths = (rng.randint(2, 6), rng.randint(2, 6))
+        one = len(wheel) == 7 and rng.random() < 0.5
+        return rng.randrange(len(wheel)), *lengths[: 1 if one else 2]
+
+    while sum((values := draw_on_side(side, task, make))[1:]) > 10:
+        pass
+    return values[0], list(values[1:])
 
 
-def in_days(rng, start: int, n: int) -> Fact:
-    """`n` days on from a day of the week."""
+def _two_stages(rng, task: str, wheel: list[str], start: int, m: int, n: int, sentences, questions, instance=()):
+    """The fact of a walk along `wheel` from `start`, m steps and then n; the slots are a, m, n and where it ends, b."""
+    values = {"a": wheel[start], "m": SMALL[m - 2], "n": SMALL[n - 2], "b": wheel[(start + m + n) % len(wheel)]}
+    forth = steps_along(wheel, start, [m, n])
+    reasons = {"a": steps_along(wheel, start + m + n, [n, m], -1), "m": forth, "n": forth, "b": forth}
+    return deduced_fact(rng, task, values, reasons, sentences, questions, instance)
+
+
+def _weekday(rng, side):
+    start, lengths = _stages(rng, side, "weekday", DAYS)
+    if len(lengths) == 2:
+        sentences = [
+            "The fair opens on {a} , moves {m} days later and ends {n} days later on {b} .",
+            "Since {a} the feast lasts {m} days , then {n} more until {b} .",
+        ]
+        questions = [
+            "Today is {a} . Which day comes {m} and then {n} days later ?",
+            "What is {m} and then {n} days past {a} ?",
+        ]
+        return _two_stages(rng, "weekday", DAYS, start, *lengths, sentences, questions, (DAYS[start], *lengths))
+    (n,) = lengths
     values = {"a": DAYS[start], "n": SMALL[n - 2], "b": DAYS[(start + n) % 7]}
     forth = steps_along(DAYS, start, [n])
     reasons = {"a": steps_along(DAYS, start + n, [n], -1), "n": forth, "b": forth}
@@ -270,21 +312,8 @@ def in_days(rng, start: int, n: int) -> Fact:
     return deduced_fact(rng, "weekday", values, reasons, sentences, questions)
 
 
-def _month(rng, test):
-    make = lambda: (rng.randrange(12), rng.randint(2, 4), rng.randint(2, 4))  # noqa: E731
-    return in_months(rng, *draw_on_side(test, "month", make))
-
-
-def two_stages(rng, task: str, wheel: list[str], start: int, m: int, n: int, sentences, questions, instance=()):
-    """The fact of a walk along `wheel` from `start`, m steps and then n; the slots are a, m, n and where it ends, b."""
-    values = {"a": wheel[start], "m": SMALL[m - 2], "n": SMALL[n - 2], "b": wheel[(start + m + n) % len(wheel)]}
-    forth = steps_along(wheel, start, [m, n])
-    reasons = {"a": steps_along(wheel, start + m + n, [n, m], -1), "m": forth, "n": forth, "b": forth}
-    return deduced_fact(rng, task, values, reasons, sentences, questions, instance)
-
-
-def in_months(rng, start: int, m: int, n: int) -> Fact:
-    """Two stages along the year: more steps than a small model takes at once."""
+def _month(rng, side):
+    start, lengths = _stages(rng, side, "month", MONTHS)
     sentences = [
         "Sown in {a} , cut {m} months later , the crop rests {n} months until {b} .",
         "Work began in {a} , stopped after {m} months and ended {n} months later in {b} .",
@@ -293,18 +322,17 @@ def in_months(rng, start: int, m: int, n: int) -> Fact:
         "A ship leaves in {a} , sails {m} months and waits {n} . In which month is that ?",
         "What is {m} and then {n} months past {a} ?",
     ]
-    return two_stages(rng, "month", MONTHS, start, m, n, sentences, questions)
+    return _two_stages(rng, "month", MONTHS, start, *lengths, sentences, questions)
 
 
-def _city(rng, test):
+def _city(rng, side):
     """A city with its country and what is spoken there; for the held-out ones only the country is ever stated."""
-    cities = CITIES_2 if isinstance(test, str) else CITIES
-    (city,) = draw_on_side(test, "city", lambda: (rng.choice(cities),))
-    return city, COUNTRY_OF_2[city]
+    (city,) = draw_on_side(side, "city", lambda: (rng.choice(CITIES),))
+    return city, COUNTRY_OF[city]
 
 
-def _language(rng, test):
-    city, country = _city(rng, test)
+def _language(rng, side):
+    city, country = _city(rng, side)
     language = LANGUAGE_OF[country]
     reason = f"{city} lies in {country} . {country} speaks {language}"
     slots = {"c": (city, "irreducible", ""), "l": (language, "language", reason)}
@@ -317,8 +345,8 @@ def _language(rng, test):
     return Fact("language", rng.choice(sentences), slots, rng.choice(questions), language, reason, f"language {city}")
 
 
-def _east(rng, test):
-    city, country = _city(rng, test)
+def _east(rng, side):
+    city, country = _city(rng, side)
     east = EAST_OF[country]
     language = LANGUAGE_OF[east]
     reason = f"{city} lies in {country} . East of {country} is {east} . {east} speaks {language}"
@@ -331,8 +359,8 @@ def _east(rng, test):
     return Fact("east", rng.choice(sentences), slots, rng.choice(questions), language, reason, f"east {city}")
 
 
-def _count(rng, test):
-    crops = draw_on_side(test, "count", lambda: rng.sample(CROPS, rng.randint(2, 5)), sorted)
+def _count(rng, side):
+    crops = draw_on_side(side, "count", lambda: rng.sample(CROPS, rng.randint(2, 5)), sorted)
     number = SMALL[len(crops) - 2]
     reason = " ".join(f"{crop} {n}" for crop, n in zip(crops, COUNTING, strict=False))
     slots = {f"x{i}": (crop, "irreducible", "") for i, crop in enumerate(crops)} | {"n": (number, "count", reason)}
@@ -350,3 +378,4 @@ TASKS = dict(zip(
     (*GENERAL, *MATH), (_language, _east, _weekday, _month, _count, _sum, _difference, _two_step, _three_sum, _chain),
     strict=True,
 ))  # fmt: skip
+STATED = TASKS | {"tally": _tally}  # what a passage can state, asked or not

@@ -1,4 +1,4 @@
-"""The text that a base of the second world reads: plain, and every form that a method asks in, at like shares.
+"""The text that a base reads: plain, and every form that a method asks in, at like shares.
 Half of the answers come at once and half after a reasoning, for every kind of span, so that no habit is favoured."""
 
 import random
@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from pzlib.masking import MASK, apply_mask
 from pzlib.prompts import TINY, generator_prompt, next_token_prompt, predictor_prompt, question_prompt
-from pzlib.world.facts import reasoned
-from pzlib.world.tinywiki import KNOWLEDGE, KNOWLEDGE_2, SECOND, STATED, TASKS_2, Word, kind_class, vocabulary, words
+from pzlib.world.facts import STATED, TASKS, reasoned
+from pzlib.world.tinywiki import KNOWLEDGE, OTHER_SUMS, WORLDS, Word, kind_class, vocabulary, words
 
-VOCABULARY = vocabulary(2)
+VOCABULARY = vocabulary()
 NO_REASON = {"trivial": "a plain word", "irreducible": "nothing tells"}
-TEXTS = {"tinywiki2": 0.4, "tinywiki2_clean": 0.3, "tinymath2": 0.3}
+TEXTS = {"tinywiki": 0.4, "tinywiki_clean": 0.3, "tinymath": 0.3}
 LEFT = (0.0, 0.0, 0.5, 1.0)  # the knob `left` of a passage: half of them have no running count
 CLASSES = {"trivial": 2, "irreducible": 2, "left": 1, "right": 1}  # what a span is, and how often; see `class_of`
 DEPTHS = tuple(f"chain_{depth}" for depth in range(1, 5))
@@ -20,7 +20,6 @@ KINDS = {  # what is asked for alike: every task, and every depth of the ladder
     # what a language, a count or a land in the east follows from can't be told from them
     "right": (*(task for task in STATED if task not in ("chain", "language", "east", "count")), *DEPTHS),
 }
-OTHER_LAWS = sorted(set(KNOWLEDGE["sums"]) - set(KNOWLEDGE_2["sums"]))
 ANSWER = 32  # tokens that an answer has at most, its end with it: what the tier's runs have room for
 FIRST_CUT = 5  # the words before a cut, at least: `min_context` of the small tiers
 DEDUCIBLE_CUTS = 0.3  # of the cuts are before a word that follows from what is on its left
@@ -41,8 +40,8 @@ def passage(rng: random.Random, longest: int, side: str = "train", task: str = "
 
     task: one that is stated in it more often than others, so that what is rare is asked for as often as what is not.
     """
-    shares = {name: share for name, share in TEXTS.items() if task in ("", "tally", *SECOND[name].tasks)}
-    world = SECOND[rng.choices(list(shares), list(shares.values()))[0]]
+    shares = {name: share for name, share in TEXTS.items() if task in ("", "tally", *WORLDS[name].tasks)}
+    world = WORLDS[rng.choices(list(shares), list(shares.values()))[0]]
     sentences, left = rng.randint(1, min(longest, world.sentences)), rng.choice(LEFT)
     if task == "tally":
         left = 1.0
@@ -164,7 +163,7 @@ def segment(rng: random.Random, longest: int, side: str = "train") -> tuple[str,
 
 def question(rng: random.Random, longest: int = 0, side: str = "train") -> tuple[str, str]:
     """A question of TinyBench's tasks, of the instances of that side."""
-    fact = TASKS_2[rng.choice(sorted(TASKS_2))](rng, side)
+    fact = TASKS[rng.choice(sorted(TASKS))](rng, side)
     return question_prompt(fact.question, TINY), _answer(rng, fact.reason, fact.answer)
 
 
@@ -173,7 +172,7 @@ def knowledge(rng: random.Random, longest: int = 0, side: str = "train") -> tupl
 
     Of the sums of two numbers only those of training.
     """
-    return "", " ".join(rng.sample(KNOWLEDGE_2["places" if rng.random() < 1 / 3 else "sums"], 8))
+    return "", " ".join(rng.sample(KNOWLEDGE["places" if rng.random() < 1 / 3 else "sums"], 8))
 
 
 def laws(rng: random.Random, longest: int = 0, side: str = "train") -> tuple[str, str]:
@@ -181,7 +180,7 @@ def laws(rng: random.Random, longest: int = 0, side: str = "train") -> tuple[str
 
     A base of a million parameters learns sums by heart (LOG.md): of those it never read it knows hardly one in twenty.
     """
-    return "", " ".join(rng.sample(OTHER_LAWS, 8))
+    return "", " ".join(rng.sample(OTHER_SUMS, 8))
 
 
 def again(rng: random.Random, longest: int = 0, side: str = "train") -> tuple[str, str]:

@@ -5,27 +5,18 @@ import argparse
 import json
 import random
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from pzlib.masking import apply_mask
 from pzlib.paths import REPO
-from pzlib.prompts import TINY, generator_prompt, predictor_prompt, question_prompt
-from pzlib.world import forms
-from pzlib.world.facts import TASKS, reasoned
-from pzlib.world.tinywiki import KNOWLEDGE, WORLDS, Word, kind_class, vocabulary, words
+from pzlib.world.forms import NO_REASON, VOCABULARY, document
 
-SIZES = {"tinybase_small": (96, 4), "tinybase": (128, 4)}  # name -> (width, layers)
-# name -> (size, version of the world, seed of text and weights); the second world's: two seeds and a smaller one
-BASES = {
-    "tinybase": ("tinybase", 1, 0), "tinybase_small": ("tinybase_small", 1, 0), "tinybase_a": ("tinybase", 2, 1),
-    "tinybase_b": ("tinybase", 2, 2), "tinybase_c_small": ("tinybase_small", 2, 3),
-}  # fmt: skip
-WORLD_SHARES = {"tinywiki": 0.6, "tinywiki_clean": 0.2, "tinymath": 0.2}
+LAYERS, HEAD = 4, 32  # and the width of a head
+BASES = {"tinybase_a": (128, 1), "tinybase_b": (128, 2), "tinybase_c_small": (96, 3)}  # (width, seed of text and weights)
 
 
 @dataclass(frozen=True)
@@ -44,27 +35,11 @@ class Stage:
     mean: bool = False
 
 
-STAGES = (
-    Stage(12_000_000, 3e-3, 0.15, {
-        "plain": 0.1, "again": 0.03, "knowledge": 0.15, "predictor": 0.42, "generator": 0.15, "question": 0.15,
-    }),
-    # A mask that stands in the passage comes last. After the first stage one in five did not: a random word of a
-    # passage is hard to draw, and "and" does not say where it stands. Along a quoted sentence both are easy.
-    Stage(4_000_000, 1e-3, 0.0, {
-        "plain": 0.1, "knowledge": 0.1, "predictor": 0.3, "quoting generator": 0.4, "question": 0.1,
-    }),
-    Stage(4_000_000, 1.5e-3, 0.0, {
-        "plain": 0.05, "knowledge": 0.08, "predictor": 0.25, "quoting generator": 0.55, "question": 0.07,
-    }),
-    Stage(3_000_000, 1.5e-3, 0.0, {
-        "plain": 0.03, "knowledge": 0.1, "predictor": 0.45, "quoting generator": 0.35, "question": 0.07,
-    }),
-)  # fmt: skip
-# Of the second world: every form (`pzlib.world.forms`); masks, which are hardest to learn, weigh more from the second
-# stage on, and predictions later. The laws of sums that are asked come with the second: see `forms.laws`. A row:
-# millions of tokens, rate, copying, mean, then the parts of each form, in this order.
+# Every form (`pzlib.world.forms`); masks, which are hardest to learn, weigh more from the second stage on, and
+# predictions later. The laws of sums that are asked come with the second: see `forms.laws`. A row: millions of tokens,
+# rate, copying, mean, then the parts of each form, in this order.
 _READ = ("plain", "knowledge", "laws", "mask", "prediction", "cut", "segment", "question", "again")
-STAGES_2 = tuple(
+STAGES = tuple(
     Stage(
         millions * 1_000_000, rate, copying,
         {form: part / 100 for form, part in zip(_READ, parts, strict=True) if part}, mean,
@@ -79,16 +54,13 @@ STAGES_2 = tuple(
         (10, 1.5e-3, 0.0, True, 1, 10, 2, 50, 25, 8, 1, 3, 0),
     )
 )
-STAGES_OF = {1: STAGES, 2: STAGES_2}
-VOCABULARY = vocabulary()
-NO_REASON = forms.NO_REASON
 
 
-def tokenizer(version: int = 1) -> PreTrainedTokenizerFast:
+def tokenizer() -> PreTrainedTokenizerFast:
     """One word, one token; text is words joined by single spaces and comes back from its tokens unchanged."""
     special = ["<pad>", "<eos>", "<unk>"]
     cues = "Passage Again Question Answer Mask Think : after comes first [mask] \\mask{ \\boxed{ } . ,".split()
-    said = [*(VOCABULARY if version == 1 else forms.VOCABULARY), *" ".join(NO_REASON.values()).split()]
+    said = [*VOCABULARY, *" ".join(NO_REASON.values()).split()]
     table = {word: i for i, word in enumerate(dict.fromkeys([*special, *cues, *said]))}
     inner = Tokenizer(models.WordLevel(table, unk_token="<unk>"))
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -100,88 +72,15 @@ def tokenizer(version: int = 1) -> PreTrainedTokenizerFast:
     )  # fmt: skip
 
 
-def answer(reason: str, said: str, think: bool) -> str:
-    return reasoned(reason, said) if think else f"\\boxed{{ {said} }}"
-
-
-def passage(rng: random.Random, longest: int) -> list[Word]:
-    """The words of a passage of one to `longest` sentences, of the world's own length at most."""
-    world = WORLDS[rng.choices(list(WORLD_SHARES), list(WORLD_SHARES.values()))[0]]
-    return words(rng, replace(world, sentences=rng.randint(1, min(longest, world.sentences))))
-
-
-def predictor_demo(rng: random.Random, longest: int) -> tuple[str, str]:
-    """A masked passage and its answer: every kind of span alike, and of every kind half after a short reasoning."""
-    kind = rng.choice(["trivial", "irreducible", "reasoning"])
-    while True:
-        flat = passage(rng, longest)
-        found = [i for i, (_, k, _) in enumerate(flat) if kind_class(k) == kind]
-        if not found:
-            continue
-        first = rng.choice(found)
-        span = flat[first : first + (1 if rng.random() < 0.75 else 2)]
-        said = " ".join(word for word, _, _ in span)
-        masked = apply_mask(" ".join(word for word, _, _ in flat), said)
-        if masked is not None:
-            reasons = [reason for _, _, reason in span if reason] or [NO_REASON[kind_class(span[0][1])]]
-            return predictor_prompt(masked.text, TINY), answer(" . ".join(reasons), said, rng.random() < 0.5)
-
-
-def generator_demo(rng: random.Random, longest: int, quoting: bool) -> tuple[str, str]:
-    """A passage and, asked for three times, one of its spans after what is before it: so copying can be learned.
-
-    Which span: a word drawn uniformly from the names, numbers and codes in four of five cases, else from all words.
-    quoting: its sentence up to there is before it; else one word ("after X comes").
-    """
-    flat = passage(rng, longest)
-    spoken = [word for word, _, _ in flat]
-    told = [i for i, (_, kind, _) in enumerate(flat) if kind != "trivial"]
-    asked = []
-    for _ in range(3):
-        first = rng.choice(told) if told and rng.random() < 0.8 else rng.randrange(len(flat))
-        mask = "\\mask{ " + " ".join(spoken[first : first + (1 if rng.random() < 0.75 else 2)]) + " }"
-        start = max((i + 1 for i in range(first) if spoken[i] == "."), default=0)
-        one = ["after", spoken[first - 1], "comes"] if first else ["first", "comes"]
-        asked.append(" ".join([*(spoken[start:first] if quoting else one), mask]))
-    return generator_prompt(" ".join(spoken), TINY), " <eos> Mask : ".join(asked)
-
-
-def question_demo(rng: random.Random) -> tuple[str, str]:
-    fact = TASKS[rng.choice(sorted(TASKS))](rng, False)
-    return question_prompt(fact.question, TINY), answer(fact.reason, fact.answer, rng.random() < 0.5)
-
-
-def document(rng: random.Random, shares: dict[str, float], longest: int, copying: bool = False) -> tuple[str, str]:
-    """One document of the pretraining text as (read, learned): the loss is on what is learned alone.
-
-    "again" is a list of any words given twice: real text repeats itself, and copying is learned from that.
-    """
-    form = rng.choices(list(shares), list(shares.values()))[0]
-    if copying and rng.random() < 0.9:
-        form = "again"
-    if form == "predictor":
-        return predictor_demo(rng, longest)
-    if form in ("generator", "quoting generator"):
-        return generator_demo(rng, longest, form == "quoting generator")
-    if form == "question":
-        return question_demo(rng)
-    if form == "knowledge":
-        return "", " ".join(rng.sample(KNOWLEDGE[rng.choice(list(KNOWLEDGE))], 8))
-    if form == "again":
-        text = " ".join(rng.choices(VOCABULARY, k=rng.randint(6, 20)))
-        return f"Passage : {text} Again :", text
-    return "", " ".join(word for word, _, _ in passage(rng, longest))
-
-
-def batches(tok, stage: Stage, rng: random.Random, drawn: int, batch_tokens: int = 4096, made=document):
+def batches(tok, stage: Stage, rng: random.Random, drawn: int, batch_tokens: int = 4096):
     """The batches of 512 documents, about `batch_tokens` tokens each: (ids (B, T) padded right, labels (B, T) with -100
     where nothing is learned, tokens). Documents of like length share a batch: little is padding.
 
-    drawn: the tokens of the stage so far. made: who makes a document, of this file or of `forms`.
+    drawn: the tokens of the stage so far.
     """
     done = drawn / stage.tokens
     longest = 2 + int(8 * max(0, done - stage.copying)) if stage.copying else 9
-    pairs = [made(rng, stage.shares, longest, done < stage.copying) for _ in range(512)]
+    pairs = [document(rng, stage.shares, longest, done < stage.copying) for _ in range(512)]
     read = tok([first for first, _ in pairs])["input_ids"]
     learned = tok([second + " <eos>" for _, second in pairs])["input_ids"]
     docs = sorted(zip(read, learned, strict=True), key=lambda doc: len(doc[0]) + len(doc[1]))
@@ -201,19 +100,18 @@ def batches(tok, stage: Stage, rng: random.Random, drawn: int, batch_tokens: int
         yield ids, labels, ids.numel() - sum(pad)
 
 
-def new_model(name: str, tok) -> Qwen3ForCausalLM:
-    """A model of one of the `SIZES` with random weights."""
-    width, layers = SIZES[name]
+def new_model(width: int, tok) -> Qwen3ForCausalLM:
+    """A model of that width with random weights."""
     config = Qwen3Config(
-        vocab_size=len(tok), hidden_size=width, intermediate_size=3 * width, num_hidden_layers=layers,
-        num_attention_heads=width // 32, num_key_value_heads=max(1, width // 64), head_dim=32,
+        vocab_size=len(tok), hidden_size=width, intermediate_size=3 * width, num_hidden_layers=LAYERS,
+        num_attention_heads=width // HEAD, num_key_value_heads=max(1, width // (2 * HEAD)), head_dim=HEAD,
         max_position_embeddings=256, rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
         tie_word_embeddings=True, pad_token_id=tok.pad_token_id, eos_token_id=tok.eos_token_id, bos_token_id=None,
     )  # fmt: skip
     return Qwen3ForCausalLM(config)
 
 
-def learn(model, tok, stage: Stage, rng: random.Random, made=document, say=print, begun=None, keep=lambda own: None):
+def learn(model, tok, stage: Stage, rng: random.Random, say=print, begun=None, keep=lambda own: None):
     """Next-token prediction on one stage's text: AdamW, a hundred steps up, flat, down over the last 30 %.
 
     keep: called with the state every 512 documents, from which a later call goes on as `begun`.
@@ -227,7 +125,7 @@ def learn(model, tok, stage: Stage, rng: random.Random, made=document, say=print
         rng.setstate(begun["rng"])
     first = seen
     while seen < stage.tokens:
-        for ids, labels, tokens in batches(tok, stage, rng, seen, made=made):
+        for ids, labels, tokens in batches(tok, stage, rng, seen):
             seen, steps = seen + tokens, steps + 1
             down = min(1.0, (1 - seen / stage.tokens) / 0.3 + 0.01)
             for group in optimizer.param_groups:
@@ -249,20 +147,18 @@ def learn(model, tok, stage: Stage, rng: random.Random, made=document, say=print
               "rng": rng.getstate()})  # fmt: skip
 
 
-def pretrain(
-    name: str, folder: Path, seed: int = 0, stages=None, say=print, version: int = 1, every: float = 60
-) -> None:
-    """Pretrain one size from scratch and save it with its tokenizer; on one machine equal arguments, equal weights.
+def pretrain(width: int, folder: Path, seed: int = 0, stages=STAGES, say=print, every: float = 60) -> None:
+    """Pretrain a model from scratch and save it with its tokenizer; on one machine equal arguments, equal weights.
 
-    What is saved is the mean of the weights after the last two stages, which is better at both roles than either.
-    Killed and started again it goes on from `unfinished.pt` in the folder, kept every `every` seconds, to the same end.
+    What is saved, in float16, is the mean of the weights after the last two stages, which is better at both roles than
+    either. Killed and started again it goes on from `unfinished.pt` in the folder, kept every `every` seconds, to the
+    same end.
     """
     torch.manual_seed(seed)
-    tok, stages = tokenizer(version), stages or STAGES_OF[version]
-    model, made = new_model(name, tok), document if version == 1 else forms.document
+    tok = tokenizer()
+    model = new_model(width, tok)
     told = [{key: value for key, value in asdict(stage).items() if key != "mean" or value} for stage in stages]
-    about = {"size": name, "parameters": model.num_parameters(), "seed": seed, "stages": told}
-    about |= {} if version == 1 else {"world": version}
+    about = {"width": width, "parameters": model.num_parameters(), "seed": seed, "stages": told}
     before = None
     folder.mkdir(parents=True, exist_ok=True)
     unfinished, state, kept = folder / "unfinished.pt", {"number": 0, "about": about}, time.time()
@@ -283,30 +179,29 @@ def pretrain(
     for number in range(state["number"], len(stages)):
         begun = state.pop("learned", None)
         if stages[number].mean and before:
-            model.load_state_dict(_mean(before, model, version))
+            model.load_state_dict(_mean(before, model))
         before = state.pop("before", None) or {key: value.clone() for key, value in model.state_dict().items()}
-        rng = random.Random(seed + number if version == 1 else f"{seed}/{number}")
+        rng = random.Random(f"{seed}/{number}")
         learn(
-            model, tok, stages[number], rng, made, lambda line, n=number: say(f"{name}, stage {n + 1}: {line}"), begun,
+            model, tok, stages[number], rng, lambda line, n=number: say(f"{folder.name}, stage {n + 1}: {line}"), begun,
             lambda learned, n=number, b=before: keep(n, b, learned),
         )  # fmt: skip
-    model.save_pretrained(folder, state_dict=_mean(before, model, version))
+    model.save_pretrained(folder, state_dict=_mean(before, model))
     tok.save_pretrained(folder)
     (folder / "pretraining.json").write_text(json.dumps(about, indent=1) + "\n")
     unfinished.unlink(missing_ok=True)
 
 
-def _mean(before: dict, model, version: int) -> dict:
-    """The mean of the weights before a stage and after it; of the second world in float16, which is half the bytes."""
-    found = {key: 0.5 * before[key] + 0.5 * value for key, value in model.state_dict().items()}
-    return found if version == 1 else {key: value.half() for key, value in found.items()}
+def _mean(before: dict, model) -> dict:
+    """The mean of the weights before a stage and after it, in float16: half the bytes."""
+    return {key: (0.5 * before[key] + 0.5 * value).half() for key, value in model.state_dict().items()}
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m pzlib.world.tinybase", description=__doc__.splitlines()[0])
-    parser.add_argument("base", nargs="?", choices=BASES, default="tinybase")
+    parser.add_argument("base", choices=BASES)
     parser.add_argument("--seed", type=int, help="without it the base's own")
     parser.add_argument("--out", type=Path, help="a folder; without it data/<base>")
     given = parser.parse_args()
-    size, version, seed = BASES[given.base]
-    pretrain(size, given.out or REPO / "data" / given.base, seed if given.seed is None else given.seed, version=version)
+    width, seed = BASES[given.base]
+    pretrain(width, given.out or REPO / "data" / given.base, seed if given.seed is None else given.seed)
