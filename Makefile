@@ -3,7 +3,7 @@
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest -p no:cacheprovider
 
-.PHONY: help demo lab test test-slow test-browser test-vllm test-real test-all mini mini-all second sweep figures site bench tinybase lock
+.PHONY: help demo lab test test-slow test-browser test-vllm test-real test-all mini mini-all sweep figures site bench tinybase lock
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -80,19 +80,18 @@ CORE = 03_masking_collapse 07_reasoning_patterns 13_benchmarks
 FURTHER = 05_rlvr 06_data_domain 08_generator_reward 09_rpt 10_rlp 11_side_by_side
 DRAWN = $(PY) -m pzlib figures && name=12_claims_and_figures && $(AT_MINI)
 
-mini: .venv/installed  ## the core studies at mini (collapse, baselines, whose entropy; five seeds), notebooks, figures
+mini: .venv/installed  ## the core studies at mini (collapse, baselines, whose entropy; two bases), notebooks, figures
+	$(PY) -m pzlib sweep || [ $$? -eq 1 ]
 	$(STUDY) --core || [ $$? -eq 1 ]
 	for name in $(CORE); do $(AT_MINI) || failed=1; done; \
 	name=11_side_by_side; $(AT_MINI) -p every false || failed=1; \
 	$(DRAWN) || failed=1; exit $${failed:-0}
 
-mini-all: .venv/installed  ## every study at mini: the core, then RLVR, RPT, RLP, ablations, the map (three or five seeds)
+mini-all: .venv/installed  ## every study at mini: the core, then side by side, RLVR, RPT, RLP, ablations
+	$(PY) -m pzlib sweep || [ $$? -eq 1 ]
 	$(STUDY) --core || [ $$? -eq 1 ]
 	$(STUDY) --all || [ $$? -eq 1 ]
 	for name in $(CORE) $(FURTHER); do $(AT_MINI) || failed=1; done; $(DRAWN) || failed=1; exit $${failed:-0}
-
-second: .venv/installed  ## the second round at mini2, in order, resumed where it ended; its plan: pzlib study second --plan
-	$(STUDY) second
 
 figures: .venv/installed  ## every figure and table again, from data/results
 	$(PY) -m pzlib figures
@@ -100,7 +99,7 @@ figures: .venv/installed  ## every figure and table again, from data/results
 site: .venv/installed-docs  ## static pages of README, docs, notebooks and API, into build/site/html
 	$(PY) docs/site/build.py
 
-sweep: .venv/installed  ## the learning-rate sweep of every method, on seeds that no study uses
+sweep: .venv/installed  ## the learning-rate sweep of every method, on seeds that no study uses; widens as needed
 	$(PY) -m pzlib sweep
 
 bench: .venv/installed  ## what a step costs, as ratios, into data/results/bench.csv
@@ -109,5 +108,5 @@ bench: .venv/installed  ## what a step costs, as ratios, into data/results/bench
 lock: .venv/installed-dev .venv/installed-docs  ## requirements/*.txt anew, from this environment and from the package index
 	$(PY) -m tests.bench.resolve --write
 
-tinybase: .venv/installed  ## pretrain every base in data/ again, from scratch (three hours); goes on where it was killed
-	for base in tinybase tinybase_small tinybase_a tinybase_b tinybase_c_small; do $(PY) -m pzlib.world.tinybase $$base || exit 1; done
+tinybase: .venv/installed  ## pretrain every base in data/ again, from scratch (five hours); goes on where it was killed
+	for base in tinybase_a tinybase_b tinybase_c_small; do $(PY) -m pzlib.world.tinybase $$base || exit 1; done

@@ -13,7 +13,6 @@ from tyro.conf import Positional, UseAppendAction, arg
 from pzlib.errors import parse_value, refuse_unknown
 from pzlib.paths import root
 from pzlib.run import TIERS, Run
-from pzlib.tiers import WORLDS
 
 APART = ("tier", "objective", "model")  # settings of a planned run that are options of their own
 NEXT_TOKENS = "next_tokens"  # what a run is asked beside benchmarks
@@ -105,18 +104,11 @@ def study(
     address: given(str | None, "a Ray cluster that this machine belongs to, or auto", "HOST:PORT") = None,
     parameter: SHARED = (),
 ):
-    """Train the runs of studies that are not stored yet; `pzlib study second` makes the whole second round."""
-    from pzlib.studies import leaving_out, queue, refuse_unswept, runs_of, starts_of, unswept
+    """Train the runs of studies that are not stored yet."""
+    from pzlib.studies import leaving_out, queue, runs_of, starts_of
     from pzlib.studies.boxes import shown_by
     from pzlib.studies.records import STUDIES
-
-    if names == ("second",):
-        from pzlib.studies import second
-
-        if plan:
-            print(second.plan())
-            return 0
-        return _failed(second.play(jobs))
+    from pzlib.studies.sweeps import refuse_unswept, unswept
 
     names = list(dict.fromkeys([*(name for name, own in STUDIES.items() if all or core and own.core), *names]))
     if not names:
@@ -146,15 +138,12 @@ def seeds_of(words):
     return [int(seed) for seed in batch.seeds_of(words)] or None
 
 
-@command("pzlib sweep --tier mini2")
-def sweep(tier: given(Literal["mini", "mini2"], "at mini2, rates are added as needed") = "mini", jobs: JOBS = 2):
-    """Train the learning-rate sweep of every method. Its tables go to `sweep` in the tier's results."""
-    from pzlib.studies import queue, sweeps
-    from pzlib.studies.second.sweeps import widen
+@command("pzlib sweep")
+def sweep(jobs: JOBS = 2):
+    """Train every method's learning-rate sweep, at `mini`, until it brackets the best rate; into data/results/sweep."""
+    from pzlib.studies.sweeps import widen
 
-    if WORLDS[tier].bases:
-        return _failed(widen(tier, jobs))
-    return _failed(queue.play([run for _, run in sweeps.sweep()], jobs, results=root() / "data/results/sweep"))
+    return _failed(widen(jobs))
 
 
 def _failed(found):
@@ -232,7 +221,7 @@ def evaluate(
     return _compared(*folders, table["task"].unique()) if against else 0
 
 
-@command("pzlib compare RUN_ID tinybase")
+@command("pzlib compare RUN_ID tinybase_a")
 def compare(
     ours: Positional[given(str, "a folder that `pzlib evaluate` wrote, or its name under data/evaluations", "OURS")],
     theirs: Positional[given(str, "the one to compare it with", "THEIRS")], /,

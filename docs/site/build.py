@@ -23,7 +23,6 @@ PACKAGES = {  # of the API: title, and what is in it
     "pzlib.studies": "Studies, tables, claims",
     "pzlib.studies.boxes": "Result boxes",
     "pzlib.studies.claims": "Claims and their verdicts",
-    "pzlib.studies.second": "The second round of runs",
     "pzlib.figures": "Figures and views",
 }
 LINK = re.compile(r"(!?\[[^\]]*\]\()([^)\s]+)(\))|(<img\b[^>]*\bsrc=\")([^\"]+)(\")")

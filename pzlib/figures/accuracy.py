@@ -9,9 +9,7 @@ from string import ascii_lowercase
 
 import numpy as np
 import pandas as pd
-from matplotlib.patches import Rectangle
 
-from pzlib.errors import NothingToDraw
 from pzlib.figures import forms, style
 from pzlib.figures.forms import BASE, TINYBENCH, Panel, by_study, evaluated, explain, lines, marked
 from pzlib.figures.style import METHODS, Picture, grid, marks_of, sheet, styled
@@ -189,46 +187,6 @@ def structure_by_arm(patterns: pd.DataFrame, source: str = "data/results/pattern
         ax.set_axis_off()
     words = f"{int(after['n'].max())} answers of each run to {int(after['cases'].max())} masked passages."
     return explain(figure, table, source, headlines.habits(table), words, lines=False)
-
-
-@styled
-def searching_map(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Picture:
-    """When searching pays: what PretrainZero and entropy masking gain over random spans on masked words, by density
-    (sentences that state something deducible) and noise (names, codes and years among the others).
-
-    ValueError where no place has two arms to compare.
-    """
-    rows = evaluated(tinybench)
-    cells = metrics.map_differences(rows)
-    if cells.empty:
-        raise NothingToDraw("tinybench: no place on the map has two arms with two seeds in common; run the study map")
-    densities, noises = sorted(cells["density"].unique()), sorted(cells["noise"].unique())
-    figure, axes = grid(1.1 + 0.5 * len(densities), 1, len(metrics.PAIRS), sharey=True)
-    reach = max(cells["difference"].abs().max(), 0.1)
-    for ax, letter, (first, second) in zip(axes, ascii_lowercase, metrics.PAIRS, strict=False):
-        own = cells[(cells["first"] == first) & (cells["second"] == second)]
-        table = own.pivot(index="density", columns="noise", values="difference").reindex(densities, columns=noises)
-        image = ax.imshow(table, cmap="PuOr_r", vmin=-reach, vmax=reach, origin="lower", aspect="auto")
-        for cell in own.itertuples():
-            x, y = noises.index(cell.noise), densities.index(cell.density)
-            dark = np.dot(image.cmap(image.norm(cell.difference))[:3], (0.3, 0.6, 0.1)) < 0.45
-            some = cell.n >= metrics.LEAST
-            text = f"{cell.difference:+.1f}" + f"\n[{cell.low:+.1f}, {cell.high:+.1f}]" * some
-            look = {"fontsize": 8, "color": "white" if dark else "black"}
-            ax.text(x, y, text.replace("-", "−"), ha="center", va="center", **look)
-            if some and (cell.low > 0 or cell.high < 0):
-                frame = {"fill": False, "edgecolor": "black", "linewidth": 1.5}
-                ax.add_patch(Rectangle((x - 0.485, y - 0.485), 0.97, 0.97, **frame))
-        ax.set_xticks(range(len(noises)), [f"{noise:g}" for noise in noises])
-        ax.set_yticks(range(len(densities)), [f"{density:g}" for density in densities])
-        ax.set(title=f"({letter}) {METHODS[first].label} − {METHODS[second].label}", xlabel="Noise (share)")
-        ax.grid(visible=False)
-    axes[0].set_ylabel("Density (share)")
-    figure.colorbar(image, ax=axes, label="Points")
-    framed = "[95 % interval]; framed: it leaves zero out." * bool(cells["n"].max() >= metrics.LEAST)
-    words = f"Masked words: difference in points, paired by seed {framed}"
-    seeds = f"{source}, tier {rows['tier'].iloc[0]}, {rows['seed'].nunique()} seeds per arm."
-    return style.caption(figure, headlines.searching(cells), f"{words.strip().rstrip('.')}.", seeds)
 
 
 @styled

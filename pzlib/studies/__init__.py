@@ -4,7 +4,6 @@ Left out: how runs are made (`pzlib.studies.queue`), and everything that is draw
 from __future__ import annotations
 
 import inspect
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -16,8 +15,7 @@ from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
 from pzlib.studies import queue, results
 from pzlib.studies.records import MAIN, PROXY, STUDIES, SUPERVISED_ROWS, Study
-from pzlib.studies.sweeps import best_rate, swept_as
-from pzlib.tiers import LIKE, TIERS, WORLDS, differing
+from pzlib.tiers import TIERS, WORLDS
 from pzlib.world import tinywiki
 
 OF_TEXT = ("corpus", "corpus_config", "corpus_split", "corpus_column", "corpus_limit", "min_tokens", "max_tokens")
@@ -39,14 +37,16 @@ def study_of(name: str) -> Study:
 def arms_of(name: str | Study, tier: str, seeds=None, settings=None) -> list[tuple[str, Run]]:
     """(arm, Run) of every arm and seed of a study, seed by seed, so that an interrupted study has whole seeds first.
 
-    seeds: None for the study's own, at `smoke` the first of them. Sweeps were made at `mini` and hold for `smoke`;
+    seeds: None for the study's own, at `smoke` the first of them. Sweeps are made at `mini` and hold for `smoke`;
     at other tiers every run has the tier's rate. Arms that make no sense at the tier are not there (`left_out`).
     settings: {name: value} of every run, under those in which its arm differs; what says which text is read does not
     reach arms that answer problems. ValueError for one that the study itself gives.
     """
+    from pzlib.studies import sweeps  # which reads this module
+
     settings = _given(settings)
     study = name if isinstance(name, Study) else study_of(name)
-    short = {"steps": study.steps} if study.steps and LIKE.get(tier, tier) == "mini" else {}
+    short = {"steps": study.steps} if study.steps and tier == "mini" else {}
     if short and study.steps < TIERS[tier]["steps"]:
         short["eval_every"] = study.steps
     out, found = left_out(study, tier), []
@@ -57,18 +57,17 @@ def arms_of(name: str | Study, tier: str, seeds=None, settings=None) -> list[tup
             own = settings_of(study, arm, tier, settings)
             if "start" in own:
                 own["model"] = start_of(own.pop("start"), tier, seed, settings)[1]
-            if WORLDS[tier].bases:
-                own = {"model": WORLDS[tier].base_of(seed)} | own
-            swept = study.rate_of or swept_as(own)
-            rate = {"learning_rate": rate_of(swept, tier)} if WORLDS[tier].small else {}
-            found.append((arm, Run(**{"tier": tier, "seed": seed, **rate, **short, **own})))
+            if WORLDS[tier].small:
+                rate = sweeps.rate_of(study.rate_of or sweeps.swept_as(own))
+                own = {"model": WORLDS[tier].base_of(seed), "learning_rate": rate} | short | own
+            found.append((arm, Run(**{"tier": tier, "seed": seed, **own})))
     return found
 
 
 def seeds_of(study: Study, tier: str) -> tuple[int, ...]:
     """The seeds of a study at a tier; where its world has two bases, seeds below 10 start from the first of them.
 
-    >>> seeds_of(study_of("baselines"), "mini2"), seeds_of(study_of("rlvr"), "mini2")
+    >>> seeds_of(study_of("baselines"), "mini"), seeds_of(study_of("rlvr"), "mini")
     ((0, 1, 2, 3, 4, 10, 11, 12, 13, 14), (0, 1, 2, 10, 11))
     """
     if tier == "smoke" or not WORLDS[tier].bases:
@@ -101,7 +100,7 @@ def settings_of(study: Study, arm: str, tier: str, settings=None) -> dict:
     method = objectives.method(own.get("objective", "pretrainzero"))
     if not world.small:
         if study.base_of:
-            theirs = TIERS[tier] | differing(objectives.method(study.base_of).tiers, tier)
+            theirs = TIERS[tier] | objectives.method(study.base_of).tiers.get(tier, {})
             shared = {setting: theirs[setting] for setting in (SHARED[:1] if method.reads_problems else SHARED)}
         mini = TIERS["mini"]
         for setting, size in (("passages", "passages"), ("random_span_steps", "steps")):
@@ -115,13 +114,13 @@ def settings_of(study: Study, arm: str, tier: str, settings=None) -> dict:
         text = getattr(WORLDS["mini"] if turned and not world.small else world, role).settings()
         text["corpus"] += f":{knobs}" if knobs else ""
         own |= {} if role == "general" and not turned and "corpus" in given else text
-    if world.bases and method.supervised:
+    if world.small and method.supervised:
         own.pop("corpus_limit", None)  # the same passages as all others read, as often as its rows need
         own = rows_a_step(method.name, tier) | own
     if "base" in own:
         own["model"] = getattr(world, own.pop("base"))
         own = (world.smaller_settings if method.has_generator else {}) | own
-    found, default = shared | given | own, differing(method.tiers, tier).get("entropy_model")
+    found, default = shared | given | own, method.tiers.get(tier, {}).get("entropy_model")
     of = world.proxies.get(found.get("model", world.base))
     if found.get("entropy_model") == PROXY:
         found["entropy_model"] = of or PROXY
@@ -131,48 +130,21 @@ def settings_of(study: Study, arm: str, tier: str, settings=None) -> dict:
 
 
 def rows_a_step(name: str, tier: str) -> dict:
-    """The settings in which a method's runs have their own number of rows per step at a tier whose world has two bases:
-    supervised ones, in studies and in their sweeps alike, so that each is tuned at the rows that it uses.
+    """The settings in which a method's runs have their own number of rows per step at a small tier: supervised ones, in
+    studies and in their sweeps alike, so that each is tuned at the rows that it uses.
 
-    >>> rows_a_step("sft", "mini2"), rows_a_step("sft", "mini"), rows_a_step("rpt", "mini2")
+    >>> rows_a_step("sft", "mini"), rows_a_step("sft", "paper"), rows_a_step("rpt", "mini")
     ({'passages': 21}, {}, {})
     """
     method = objectives.method(name)
-    own = WORLDS[tier].bases and method.supervised and "passages" not in differing(method.tiers, tier)
+    own = WORLDS[tier].small and method.supervised and "passages" not in method.tiers.get(tier, {})
     return dict(SUPERVISED_ROWS) if own else {}
-
-
-def rate_of(name: str, tier: str) -> float:
-    """The learning rate at which a method trains at a small tier: of its sweep there, or of the first round's."""
-    from pzlib.studies.second import sweeps  # which reads this module
-
-    return sweeps.rate_of(name, tier) if WORLDS[tier].bases else best_rate(name)
-
-
-def unswept(names, tier: str) -> str:
-    """A line per learning rate that the studies take at a tier from a sweep that is not finished there; "" for none."""
-    from pzlib.studies.second import sweeps
-
-    swept = [sweeps.swept_for(study_of(name)) for name in names] if WORLDS[tier].bases else []
-    lines = []
-    for name in dict.fromkeys(itertools.chain(*swept)):
-        found = sweeps.sweep_of(name, tier)
-        if found.wanted:
-            of = "the best so far" if found.best else "the first round's"
-            lines.append(f"{name}: its learning rate is {of}, {rate_of(name, tier):g}, as its sweep is not finished")
-    return "".join(f"{line}; `pzlib sweep --tier {tier}` finishes it\n" for line in lines)
-
-
-def refuse_unswept(names, tier: str) -> None:
-    """ValueError where runs of these studies would train at a rate that a sweep may still change."""
-    if lines := unswept(names, tier):
-        raise ValueError(f"learning_rate: {lines.strip()}")
 
 
 def left_out(name: str | Study, tier: str) -> dict[str, str]:
     """{arm: the reason} of the arms of a study that make no sense in the tier's world.
 
-    >>> sorted(set(left_out("map", "gpu").values())), left_out("map", "mini")
+    >>> sorted(set(left_out("left", "gpu").values())), left_out("left", "mini")
     (['its text is of the small world'], {})
     """
     study, found = name if isinstance(name, Study) else study_of(name), {}
@@ -181,12 +153,8 @@ def left_out(name: str | Study, tier: str) -> dict[str, str]:
         text = own.get("corpus", "")
         if tinywiki.is_world(text) and not WORLDS[tier].small:
             found[arm] = "its text is of the small world"
-        elif arm in (study.real if WORLDS[tier].small else study.small):
-            found[arm] = "it is of a real tier" if WORLDS[tier].small else "its size is of the small world"
-        elif "left=" in text and WORLDS[tier].version == 1:
-            found[arm] = "the first world has no knob left"
-        elif arm in study.dropped and WORLDS[tier].bases:
-            found[arm] = "dropped, for what it costs"
+        elif study.real and WORLDS[tier].small:
+            found[arm] = "it is of a real tier"
         elif own.get("entropy_model") == PROXY:
             found[arm] = "no smaller model with the base's tokenizer is named for it"
         elif study.arms[arm].get("text") == "both" and not WORLDS[tier].small:
@@ -364,6 +332,8 @@ def open(names, tier: str = "mini", seeds=None, jobs: int = 0, settings=None) ->
         print(f"{name}: {study_of(name).question}")
     print(leaving_out(names, tier) + _where(names, tier, settings), end="")
     if jobs:
+        from pzlib.studies.sweeps import refuse_unswept
+
         refuse_unswept(names, tier)
     starts = starts_of(names, tier, seeds, settings)
     found = queue.play(runs_of(names, tier, seeds, settings), jobs, starts=starts)

@@ -58,7 +58,7 @@ def _sizes(number, what, *studies, note=""):
     printed = (f"rlp {number.removeprefix('Table ')}",)
     return Exhibit(
         "rlp", number, what, "table_beside", tuple((study, {}) for study in studies), _RLP_ASKED, printed, arms,
-        tiers=ALL if any(set(study_of(study).arms) - {*study_of(study).real} for study in studies) else REAL, note=note,
+        tiers=REAL, note=note,
     )  # fmt: skip
 
 
@@ -155,7 +155,8 @@ EXHIBITS = (
             "R1-Distill-Qwen-14B: base": "from the base",
             "R1-Distill-Qwen-14B: continual next-token training": "from continued pretraining",
             "RPT-14B: rpt": "from RPT",
-        }, note="the paper's 200 problems of Skywork-OR1 are not listed: ours is the mean of six math benchmarks",
+        }, tiers=REAL,
+        note="the paper's 200 problems of Skywork-OR1 are not listed: ours is the mean of six math benchmarks",
     ),
     Exhibit(
         "rpt", "Table 3", "SuperGPQA and MMLU-Pro, zero-shot", "table_beside", (("rpt", {}),),
@@ -182,14 +183,14 @@ EXHIBITS = (
         _RLP_ASKED, ("rlp 3",), {
             "base": "rlp@base", "rpt, token-matched": "rpt", "rlp, token-matched": "rlp",
             "rpt, FLOP-matched": f"rpt@{EQUAL}", "rlp, FLOP-matched": f"rlp@{EQUAL}",
-        }, note="equal compute: as many tokens of prompts and completions",
+        }, tiers=REAL, note="equal compute: as many tokens of prompts and completions",
     ),
     _sizes("Table 4", "RLP on other corpora", "rlp_corpora",
            note="its other corpora are not public, or not as plain text: `-p corpus FILE` of the study rlp reads any"),
     Exhibit(
         "rlp", "Fig. 2", "mean accuracy by rollouts, length of a thought and KL", "ablations",
         tuple((study, {}) for study in ("rlp_rollouts", "rlp_thoughts", "rlp_kl")), _RLP_ASKED, ("rlp S.1",),
-        note="one picture a study; its math and science panels are not printed",
+        tiers=REAL, note="one picture a study; its math and science panels are not printed",
     ),
     _sizes("Table S.1", "the same as a table", "rlp_rollouts", "rlp_thoughts", "rlp_kl"),
     Exhibit(

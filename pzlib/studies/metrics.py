@@ -3,7 +3,6 @@ Leaves out every test and every mean over seeds, which are taken where they are 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,7 @@ import pandas as pd
 from pzlib import objectives
 from pzlib.errors import NothingToDraw, near_names
 from pzlib.evaluation.benchmarks import BENCHMARKS
-from pzlib.stats import PowerLaw, paired_test, power_law
+from pzlib.stats import PowerLaw, power_law
 from pzlib.world.tinywiki import kind_class
 
 
@@ -39,7 +38,7 @@ _EVALUATED = {
     "general": Metric("accuracy", "points", "General", ("general",)),
     "math": Metric("accuracy", "points", "Math", ("math",)),
     "spans": Metric("accuracy", "points", "Masked words", ("spans",)),
-    # of the second world: of passages some of whose sentences runs read
+    # of passages some of whose sentences runs read
     "spans read": Metric("accuracy", "points", "Masked words, training side", ("training side",)),
     "setback": Metric("accuracy", "points", "Setback", ("general",)),  # how far it ever falls below its best so far
     "answer length": Metric("length", "tokens", "Answer length", QUESTIONS),
@@ -311,32 +310,6 @@ def at_equal(tinybench: pd.DataFrame, used: str) -> pd.DataFrame:
     table = tinybench.assign(budget=tinybench.groupby("run_id")[used].max().min())
     table = table[table[used] <= table["budget"]]
     return table[table["step"] == table.groupby("run_id")["step"].transform("max")]
-
-
-ARM = re.compile(r"(\w+), density ([\d.]+), noise ([\d.]+)")
-PAIRS = (("pretrainzero", "random_span"), ("entropy_next_token", "random_span"))
-
-
-def map_differences(tinybench: pd.DataFrame) -> pd.DataFrame:
-    """A row a pair of `PAIRS` and place on the map: final accuracy of one minus the other in points, paired by seed.
-
-    Columns first, second, density, noise, difference, low, high (95 % interval), n (pairs of seeds); a place with
-    fewer than two pairs is left out. Raises ValueError for an arm not named "<objective>, density <d>, noise <n>".
-    """
-    cells = {}
-    for arm, rows in tinybench.groupby("arm", sort=False):
-        match = ARM.fullmatch(arm)
-        if not match:
-            raise ValueError(f"arm: {arm!r} is not a place on the map; name it '<objective>, density <d>, noise <n>'")
-        cells[match[1], float(match[2]), float(match[3])] = values(rows, "spans")
-    rows = []
-    for first, second in PAIRS:
-        for place in [place for objective, *place in cells if objective == first and (second, *place) in cells]:
-            pairs = pd.concat([cells[first, *place], cells[second, *place]], axis=1, join="inner")
-            if len(pairs) > 1:
-                test = paired_test(pairs[0], pairs[1])
-                rows.append([first, second, *place, test["difference"], *test["interval"], test["n"]])
-    return pd.DataFrame(rows, columns=["first", "second", "density", "noise", "difference", "low", "high", "n"])
 
 
 WAYS = {"next token": "reasoning", "next token, direct": "outright"}  # group of tinybench.csv -> how it was predicted

@@ -42,28 +42,26 @@ class Study:
     (`pzlib.tiers.World`): "text" general, mathematical or clean, of a small world with its knobs as "general:values=2";
     "base" smaller; "entropy_model" PROXY. Its own "passages", "random_span_steps" and "corpus_limit" are those of a run
     at `mini`, and grow with a real tier's.
-    question: what it asks, in one line. core: whether `make mini` runs it. steps: of shorter runs at `mini`, where a
+    question: what it asks, in one line. core: whether `make mini` runs it. real: whether only real tiers have it, as a
+    paper's experiment that is not part of `make mini-all`. steps: of shorter runs at `mini`, where a
     study says so; they are asked before and after only. base_of: the method from whose base, over whose steps and with
     whose lengths of text all arms train at a real tier, so that they compare. rate_of: the method whose learning rate
-    all arms take, where arms should differ in nothing else; None: each method that of its own sweep. small, real: arms
-    that only small tiers have, or only real ones, where a paper's sizes fit no small model. figures: the files that
-    show it; a study without any is in `pzlib.studies.papers`. on_each_base: all its seeds are run from each base of a
-    world that has two, else they are shared out. dropped: arms that such a tier leaves out. title: in a joint figure.
+    all arms take, where arms should differ in nothing else; None: each method that of its own sweep. figures: the files
+    that show it; a study without any is in `pzlib.studies.papers`. on_each_base: all its seeds are run from each base of a small
+    tier, else they are shared out. title: in a joint figure.
     """
 
     question: str
     arms: dict[str, dict]
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     core: bool = False
+    real: bool = False
     steps: int | None = None
     rate_of: str | None = None
     base_of: str | None = None
-    small: tuple[str, ...] = ()
-    real: tuple[str, ...] = ()
     figures: tuple[Figure, ...] = (RESULT,)
     on_each_base: bool = False
     title: str = ""
-    dropped: tuple[str, ...] = ()
 
 
 def _arms(setting, values, **settings):
@@ -96,8 +94,6 @@ DIFFERENT = tuple(name for name in REWARDS if not name.startswith("negative"))
 
 PROXY = "proxy"  # as entropy_model: the model that the world has for it
 RPT_CLEAN = {"objective": "rpt", "text": "clean"}  # most like RPT's own text, worked problems
-# What a method's tier sets otherwise at `paper`, and an ablation varies by itself
-RPT_BASE = {"objective": "rpt", "entropy_model": "base", "entropy_threshold": 0.5, "dynamic_from": 0}
 
 # x 8 rows a step: about as many tokens as RLP's 256 prompts and thoughts at mini. Plain text need not come twice.
 SUPERVISED_ROWS = {"passages": 21}
@@ -105,11 +101,9 @@ PLAIN_TEXT = {"objective": "continued_pretraining", **SUPERVISED_ROWS, "corpus_l
 SMALL = {"base": "smaller"}
 
 
-def _rlp(question, setting, values, small=(), real=(), **more):
-    """One of RLP's ablations, drawn with the first of them; small, real: the values that only such tiers have."""
-    where = {"small": small, "real": real}
-    apart = {tiers: tuple(arm for arm, value in values.items() if value in own) for tiers, own in where.items()}
-    more = {"seeds": THREE, "steps": 100, "figures": (), **apart, **more}
+def _rlp(question, setting, values, **more):
+    """One of RLP's ablations, drawn with the first of them."""
+    more = {"seeds": THREE, "figures": (), "real": True, **more}
     return Study(question, _arms(setting, values, objective="rlp"), **more)
 
 
@@ -127,19 +121,6 @@ STUDIES = {
         _objectives(*MASKING, text="clean"), title="clean text", core=True, rate_of="pretrainzero",
         figures=(BY_TOKENS, ANATOMY, RESULT),
     ),
-    "collapse_own_rate": Study(
-        "And if each rule has the learning rate that its own sweep found best?",
-        _objectives(*MASKING), seeds=THREE, core=True, figures=(CURVES, RESULT),
-    ),
-    # Dropped rows leave the loss's divisor too, so that few living ones make a step of full size; unfiltered ones stay.
-    "collapse_filter": Study(
-        "And if groups without signal stay in the batch: does the collapse come from full-size steps on little signal?",
-        {
-            f"{name}, {words}": {"objective": name, "filter": kept}
-            for name in ("entropy_next_token", "random_next_token")
-            for words, kept in (("filtered", "drop"), ("no filter", "none"))
-        }, seeds=THREE, rate_of="pretrainzero", figures=(CURVES, RESULT),
-    ),
     # 300 steps: a rule that comes alive and dies does so late.
     "collapse_noise": Study(
         "Along training, where noise can be guessed: does entropy masking come alive and die, and do others live on?",
@@ -149,7 +130,8 @@ STUDIES = {
         } | {
             f"entropy_next_token, {n} values, no filter":
                 {"objective": "entropy_next_token", "text": f"general:values={n}", "filter": "none"} for n in (2, 4)
-        }, steps=300, rate_of="pretrainzero", figures=(RESULT, *(Figure(f"{{}}_{n}", "collapse_anatomy", tuple(
+        }, core=True, steps=300, rate_of="pretrainzero",
+        figures=(RESULT, *(Figure(f"{{}}_{n}", "collapse_anatomy", tuple(
                 f"{rule}, {n} values" for rule in ("pretrainzero", *MASKING[2:])
             ) + (f"entropy_next_token, {n} values, no filter",)) for n in (2, 4)),
         ),
@@ -166,7 +148,7 @@ STUDIES = {
     "baselines_small": Study("The same from a smaller base model", _objectives(*BASELINES, **SMALL), core=True),
     "warmup": Study(
         "Do random spans first help a base whose masks are seldom legal (the paper's SmolLM3 recipe)?",
-        _arms("random_span_steps", {"pretrainzero": 0, "random spans first": 10}, **SMALL), seeds=THREE, core=True,
+        _arms("random_span_steps", {"pretrainzero": 0, "random spans first": 10}, **SMALL), seeds=THREE, real=True,
     ),
     "rlvr": Study(
         "Fig. 9, Tables 3 and 4: from which start does RLVR get furthest?",
@@ -226,16 +208,7 @@ STUDIES = {
             "prefix matching": RPT_CLEAN,
             **_arms("rpt_reward", {"first token": "first_token", "dense": "dense"}, **RPT_CLEAN),
             "dense where one is right": {**RPT_CLEAN, "rpt_reward": "conditional_dense"},
-        }, seeds=THREE, steps=100, base_of="rpt",
-    ),
-    "rpt_filter": Study(
-        "Which positions should RPT ask for, and whose entropy should say so?",
-        {
-            "0.5 nats, by the base": RPT_BASE,
-            **_arms("entropy_threshold", {"every position": 0.0, "2 nats": 2.0}, **RPT_BASE),
-            **_arms("entropy_model", {"by the policy": "policy", "by a proxy": PROXY}, **RPT_BASE),
-            "dynamic sampling": {**RPT_BASE, "dynamic_from": 1},
-        }, seeds=THREE, steps=100, base_of="rpt",
+        }, seeds=THREE, base_of="rpt", real=True,
     ),
     # Next tokens follow from what is on their left alone: of the default world's deducible words few do.
     "left": Study(
@@ -252,7 +225,7 @@ STUDIES = {
     "rlvr_after": Study(
         "RPT's Table 2: is RPT a better start for RLVR than next-token training on the same (clean) text?",
         _rlvr_from(continued_pretraining="rpt:continued_pretraining, clean text", RPT="rpt:rpt, clean text"),
-        figures=(Figure("{}_beside_the_paper", "rlvr_after_beside"), FOLLOW_ON), base_of="rpt",
+        figures=(Figure("{}_beside_the_paper", "rlvr_after_beside"), FOLLOW_ON), base_of="rpt", real=True,
     ),
     "rlp": Study(
         "RLP's Table 1: does a thought before the next token teach more than the text, at equal text and equal tokens?",
@@ -263,7 +236,7 @@ STUDIES = {
     "rlvr_after_rlp": Study(
         "RLP's Table 1, + Post: does its gain survive the same RLVR?",
         _rlvr_from(continued_pretraining="rlp:continued_pretraining, equal tokens", RLP="rlp:rlp"),
-        figures=(_main("rlp_beside_the_paper", "rlp_beside"), FOLLOW_ON), base_of="rlp",
+        figures=(_main("rlp_beside_the_paper", "rlp_beside"), FOLLOW_ON), base_of="rlp", real=True,
     ),
     # Mixed SFT is what makes a reasoner of the small base; RPT's own base is one already.
     "rpt_continual": Study(
@@ -283,42 +256,39 @@ STUDIES = {
     ),
     "rlp_rollouts": _rlp(
         "RLP's Fig. 2 and Table S.1: how many thoughts a token?",
-        "group", {f"rlp, rollouts {g}": g for g in (4, 8, 16, 32)}, real=(32,),
+        "group", {f"rlp, rollouts {g}": g for g in (4, 8, 16, 32)},
         figures=(_main("rlp_ablations", "ablations", (), ("rlp_thoughts", "rlp_kl", "rlp_ema")),),
     ),
     "rlp_thoughts": _rlp(
         "RLP's Fig. 2 and Table S.1: how long may a thought be?",
         "max_completion_tokens",
-        {f"rlp, completion tokens {n}": n for n in (4, 8, 16, 24, 64, 128, 256, 512, 1024, 2048, 4096)},
-        small=(4, 8, 16, 24), real=(64, 128, 256, 512, 1024, 2048, 4096),
+        {f"rlp, completion tokens {n}": n for n in (64, 128, 256, 512, 1024, 2048, 4096)},
     ),
     "rlp_kl": _rlp(
         "RLP's Fig. 2 and Table S.1: does a KL term help?",
         "kl", {f"rlp, KL {kl}": float(kl) for kl in ("0", "1e-4", "1e-3")},
     ),
-    # What all thoughts of a group share cancels in their advantages, the average's likelihood too: these runs part by
-    # rounding alone, and how far they do tells what chance makes of one and the same run.
     "rlp_ema": _rlp(
         "RLP's Table S.6: how slow a baseline?", "ema",
-        {f"rlp, tau {tau:g}": tau for tau in (0.9, 0.99, 0.995, 0.999, 0.9995)}, small=(0.9,), real=(0.995, 0.9995),
+        {f"rlp, tau {tau:g}": tau for tau in (0.99, 0.995, 0.999, 0.9995)},
     ),
     # At mini they are runs of the study `side`.
     "rlp_rpt": Study(
         "RLP's Table 3: does RLP teach more than RPT, from one base, at equal text and at equal compute?",
-        _objectives("rpt", "rlp", text="general"), base_of="rlp", figures=(),
+        _objectives("rpt", "rlp", text="general"), base_of="rlp", figures=(), real=True,
     ),
     "rlp_corpora": Study(
         "RLP's Table 4: which corpus? OmniMATH is the one of its texts that is public under a name known to us.",
         {
             "rlp, OmniMath": {"objective": "rlp", "text": "clean"},
             "cpt, OmniMath": {"objective": "continued_pretraining", "text": "clean"},
-        }, seeds=THREE, base_of="rlp", real=("rlp, OmniMath", "cpt, OmniMath"), figures=(),
+        }, seeds=THREE, base_of="rlp", real=True, figures=(),
     ),
     "rlp_context": Study(
         "RLP's Table S.5: does continued pretraining gain from longer rows?",
         _arms(
             "max_tokens", {"cpt, 8K context": 8192, "cpt, 32K context": 32_768}, objective="continued_pretraining",
-        ), seeds=THREE, base_of="rlp", real=("cpt, 8K context", "cpt, 32K context"), figures=(),
+        ), seeds=THREE, base_of="rlp", real=True, figures=(),
     ),
     "entropy_model": Study(
         "Whose entropy should choose: the policy's, the base's, a proxy's?",
@@ -336,7 +306,7 @@ STUDIES = {
             "random spans, TinyMath": {"objective": "random_span", "text": "mathematical"},
         }, title="text", seeds=THREE, figures=(_main("{}_curves", "tinybench_curves", (), ("mask_rule",)), RESULT),
     ),
-    # The second world's chains take one to four steps, which its kinds of masks name: chain_1 to chain_4.
+    # The world's chains take one to four steps, which its kinds of masks name: chain_1 to chain_4.
     "depth": Study(
         "Fig. 6b: do reasonings grow where harder masks need longer ones, and room is left for them?",
         _arms("objective", {name: name for name in MAIN}, text="clean", max_completion_tokens=48),
@@ -350,7 +320,7 @@ STUDIES = {
     "generator_reward": Study(
         "What does each reward make the generator mask?",
         _arms("generator_reward", REWARDS), title="reward of the generator", seeds=THREE, figures=(
-            _main("generator_masks", "masks_by_arm", DIFFERENT, ("balance", "guessable_noise")),
+            _main("generator_masks", "masks_by_arm", DIFFERENT, ("guessable_noise",)),
             replace(RESULT, arms=DIFFERENT),
         ),
     ),
@@ -371,26 +341,6 @@ STUDIES = {
             for values, text in ((2, "general:values=2"), (8, "general:values=8"), (120, "general:"))
             for arm in ("eq. 9, zero rule", "min(p, 1 - p)")
         }, title="noise that can be guessed", seeds=THREE,
-    ),
-    "group": Study(
-        "Group size at equal predictions a step: many passages or many tries?",
-        {f"G = {g}": {"group": g, "passages": 256 // g**2} for g in (4, 8, 16)},  # predictions: passages x G x G
-        seeds=THREE,
-    ),
-    "balance": Study(
-        "How often must the generator be trained?",
-        _arms("generator_every", {"every step": 1, "every 4th step": 4, "never": 0}),
-        title="how often it is trained", seeds=THREE,
-    ),
-    "map": Study(
-        "When does searching pay? Density of what can be deduced against noise among what is uncertain.",
-        {
-            f"{objective}, density {density}, noise {noise}":
-                {"objective": objective, "text": f"general:density={density},noise={noise}"}
-            for density in (0.1, 0.25, 0.5)
-            for noise in (0.2, 0.6, 1.0)
-            for objective in ("pretrainzero", "random_span", "entropy_next_token")
-        }, seeds=THREE, steps=100, rate_of="pretrainzero", figures=(_main("{}_searching", "searching_map"),),
     ),
 }  # fmt: skip
 

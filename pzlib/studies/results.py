@@ -39,7 +39,7 @@ MADE_BY = dict.fromkeys(TABLES, "pzlib results") | {
     "patterns": "pzlib run notebooks/07_reasoning_patterns.ipynb",
     "case": "pzlib run notebooks/07_reasoning_patterns.ipynb",
     "probes": "pzlib probe RUN_ID", "gate": "pzlib gate MODEL",
-    "costs": "tests.bench.steps", "costs_side_new": "tests.bench.steps", "costs_sweep": "tests.bench.steps",
+    "costs": "tests.bench.steps", "costs_side_new": "tests.bench.steps",
     "scratch": "tests.bench.scratch",
 }
 

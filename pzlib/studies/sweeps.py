@@ -1,30 +1,42 @@
-"""The first round's learning-rate sweep: which settings are swept, its runs, the best rate of each, their rows.
-The second round's, which widens until it brackets the best, is in `pzlib.studies.second.sweeps`."""
+"""Learning-rate sweeps, on validation questions: which settings are swept, at which rates, and the best of each.
+A sweep widens until its best rate is bracketed. Its runs are of half a study's length, on seeds that no study uses."""
 
-import itertools
-from functools import cache
+import functools
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
+from pzlib import studies
 from pzlib.paths import locate
 from pzlib.run import Run
-from pzlib.studies import results
+from pzlib.studies import queue, results
 from pzlib.studies.metrics import GROUPS
-from pzlib.studies.records import BASELINES, MASKING
+from pzlib.studies.records import BASELINES
+from pzlib.tiers import WORLDS
 
 SWEEP = "data/results/sweep"
-RATES = (3e-5, 1e-4, 3e-4, 1e-3)  # what every method's sweep tries, on SWEEP_SEEDS, which no study uses
-SWEEP_SEEDS = (100, 101)
-# What is swept: every method, and what one asks for where the reward is another number: of any likelihood, one serves
-# for all, since advantages divide by its std.
+LADDER = (1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+SEEDS = (100, 110)  # of no study; one from each base
+DRAWS = 4  # of the answers after a run: a sweep is made to choose, not to test
+FLAT = 1.0  # points: at an end of what was tried, a smaller difference to the next rate tells no direction
+# What is swept: every method that has a rate of its own in a study, and what one asks for where the reward is another
+# number: of any likelihood, one serves for all, since advantages divide by its std.
 SWEPT = {
-    **{name: {"objective": name} for name in (*MASKING, *BASELINES, "rlvr", "rpt", "rlp", "mixed_sft")},
-    **{name: {"objective": name} for name in ("rlpt", "quiet_star")},
+    **{name: {"objective": name} for name in (*BASELINES, "rlvr", "rpt", "rlp", "mixed_sft", "rlpt", "quiet_star")},
     "random_span, logprob": {"objective": "random_span", "reward": "logprob"},
 }
-# Sweeps whose rows notebook 15 shows side by side
-BESIDE = ("continued_pretraining", "random_span", "rlpt", "quiet_star", "random_span, logprob")
+# Where a sweep begins, with both neighbours: near what was best in an earlier world.
+START, HIGHER, HIGHER_FOR = 3e-5, 3e-4, ("pretrainzero", "random_span", "rlvr", "rpt", "mixed_sft")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is known of one method's rate: the best so far, its verdict as text, and the rates still to be tried."""
+
+    best: float | None
+    verdict: str
+    wanted: tuple[float, ...]
 
 
 def swept_as(own: dict) -> str:
@@ -38,46 +50,130 @@ def swept_as(own: dict) -> str:
     return likely if likely in SWEPT and own.get("reward", "exact") != "exact" else objective
 
 
-def sweep() -> list[tuple[str, Run]]:
-    """(name in SWEPT, Run) of every learning-rate sweep at `mini`: half a run each, the same rates for all."""
-    found = []
-    for (seed, rate), (name, own) in itertools.product(itertools.product(SWEEP_SEEDS, RATES), SWEPT.items()):
-        half = Run(**own).steps // 2
-        settings = {"seed": seed, "learning_rate": rate, "steps": half, "eval_every": half // 2}
-        found.append((name, Run(**own, **settings)))
+def judge(scores: dict[float, float], start: float) -> Sweep:
+    """What the scores (points) by rate of `LADDER` say: "bracketed" where both neighbours of the best are worse, "flat"
+    where at an end the next rate inward is within `FLAT` points; else the neighbour that was not tried is wanted.
+
+    start: the rate that is tried first, with its two neighbours.
+
+    >>> judge({}, 1e-4).wanted
+    (3e-05, 0.0001, 0.0003)
+    >>> judge({3e-5: 50.0, 1e-4: 55.0, 3e-4: 52.0}, 1e-4).verdict
+    'bracketed'
+    >>> judge({3e-5: 57.0, 1e-4: 55.0, 3e-4: 52.0}, 1e-4)
+    Sweep(best=3e-05, verdict='best at an end', wanted=(1e-05,))
+    >>> judge({1e-5: 57.5, 3e-5: 57.0, 1e-4: 55.0, 3e-4: 52.0}, 1e-4).verdict
+    'flat below 3e-05'
+    """
+    place = LADDER.index(start)
+    first = [rate for rate in LADDER[max(place - 1, 0) : place + 2] if rate not in scores]
+    if first:
+        return Sweep(max(scores, key=scores.get, default=None), "not swept", tuple(first))
+    best = max(scores, key=scores.get)
+    at, words, wanted = LADDER.index(best), [], []
+    for inward, where in ((1, "below"), (-1, "above")):
+        beyond = at - inward
+        if 0 <= beyond < len(LADDER) and LADDER[beyond] in scores:
+            continue
+        if scores[best] - scores[LADDER[at + inward]] < FLAT:
+            words.append(f"flat {where} {LADDER[at + inward]:g}")
+        elif 0 <= beyond < len(LADDER):
+            wanted.append(LADDER[beyond])
+        else:
+            words.append("best at the end of the ladder")
+    return Sweep(best, "best at an end" if wanted else ", ".join(words) or "bracketed", tuple(wanted))
+
+
+@functools.cache
+def runs_at(name: str, rate: float) -> tuple[Run, ...]:
+    """The runs of a name in `SWEPT` at a rate: half as long as in a study, of as many rows, from each base once."""
+    own = SWEPT[name] | studies.rows_a_step(SWEPT[name]["objective"], "mini")
+    half = Run(**SWEPT[name]).steps // 2
+    own |= {"learning_rate": rate, "steps": half, "eval_every": half, "eval_draws": DRAWS, "eval_side": "validation"}
+    return tuple(Run(seed=seed, model=WORLDS["mini"].base_of(seed), **own) for seed in SEEDS)
+
+
+def scores_of(name: str) -> dict[float, float]:
+    """{rate: mean over `GROUPS` and both bases, in points, after training} of the rates whose runs are all stored."""
+    path, found = Path(locate(f"{SWEEP}/tinybench.csv")), {}
+    if not path.is_file():
+        return found
+    table = _read(path, path.stat().st_mtime_ns)
+    for rate in LADDER:
+        ids = [run.run_id for run in runs_at(name, rate)]
+        rows = table[table["run_id"].isin(ids) & (table["step"] > 0)]
+        if rows["run_id"].nunique() == len(ids):
+            found[rate] = 100 * float(rows.groupby(["run_id", "group"])["accuracy"].mean().mean())
     return found
 
 
-@cache
-def best_rate(name: str) -> float:
-    """The rate that a sweep (of SWEPT) was best at: mean over the three groups and the seeds, at the last step.
+@functools.lru_cache(maxsize=4)
+def _read(path, changed):
+    table = results.read(path)
+    return table[table["group"].isin(GROUPS)]
 
-    Raises ValueError for a method that has no sweep in data/results/sweep.
-    """
+
+def start_of(name: str) -> float:
+    """Where a method's sweep begins. ValueError for a name that is not in SWEPT."""
     if name not in SWEPT:
         raise ValueError(f"objective: {name} has no learning-rate sweep; name it in SWEPT, or give the study a rate_of")
-    table, runs = (pd.read_csv(locate(f"{SWEEP}/{stem}.csv")) for stem in ("tinybench", "runs"))
-    rewards = runs.reindex(columns=["reward"])["reward"].astype(object).fillna("exact")  # older rows lack the column
-    rates = runs[rewards == Run(**SWEPT[name]).reward].set_index("run_id")["learning_rate"]
-    rows = table[(table["objective"] == SWEPT[name]["objective"]) & table["group"].isin(GROUPS)]
-    rows = rows[rows["run_id"].isin(rates.index)]
-    rows = rows[rows["step"] == rows.groupby("run_id")["step"].transform("max")]
-    if rows.empty:
-        raise ValueError(f"objective: {name} has no learning-rate sweep; `python -m pzlib sweep` makes it")
-    means = rows.groupby(["run_id", "group"])["accuracy"].mean().groupby("run_id").mean()
-    return float(means.groupby(rates).mean().idxmax())
+    return HIGHER if name in HIGHER_FOR else START
 
 
-def swept(table: str, names) -> pd.DataFrame:
-    """Rows of a table of data/results/sweep: of each of these sweeps the runs at its best rate, on the seeds that all
-    have, with a first column `arm`, the sweep's name. Empty where there is no such table."""
-    path = Path(locate(f"{SWEEP}/{table}.csv"))
-    if not path.is_file():
-        return results.blank(table).assign(arm=[])
-    best = {r.run_id: name for name, r in sweep() if name in names and r.learning_rate == best_rate(name)}
-    rows = results.read(path)
-    rows = rows[rows["run_id"].isin(best)]
-    rows.insert(0, "arm", rows["run_id"].map(best))
-    seeds = [set(own["seed"]) for _, own in rows.groupby("arm")]
-    rows = rows[rows["seed"].isin(set.intersection(*seeds) if seeds else ())]
-    return rows.sort_values("arm", key=lambda arms: arms.map(list(names).index), kind="stable")
+def sweep_of(name: str) -> Sweep:
+    """What the stored runs say of a method's rate."""
+    return judge(scores_of(name), start_of(name))
+
+
+def rate_of(name: str) -> float:
+    """The rate at which a method trains in the studies; until its sweep is there, where that begins, which `unswept`
+    says wherever runs are planned or made."""
+    return sweep_of(name).best or start_of(name)
+
+
+def swept_for(names) -> list[str]:
+    """The names in `SWEPT` whose rates the arms of these studies take, each once."""
+    records = [studies.study_of(name) for name in names]
+    return list(dict.fromkeys(one.rate_of or swept_as(own) for one in records for own in one.arms.values()))
+
+
+def unswept(names, tier: str) -> str:
+    """A line per learning rate that the studies take at `mini` from a sweep that is not finished; "" for none."""
+    lines = []
+    for name in swept_for(names) if tier == "mini" else ():
+        if (found := sweep_of(name)).wanted:
+            of = "the best so far" if found.best else "the one that its sweep begins with"
+            lines.append(f"{name}: its learning rate is {of}, {rate_of(name):g}, as its sweep is not finished")
+    return "".join(f"{line}; `pzlib sweep` finishes it\n" for line in lines)
+
+
+def refuse_unswept(names, tier: str) -> None:
+    """ValueError where runs of these studies would train at a rate that a sweep may still change."""
+    if lines := unswept(names, tier):
+        raise ValueError(f"learning_rate: {lines.strip()}")
+
+
+def widen(jobs: int = 2, names=tuple(SWEPT), stream=None, play: Callable = queue.play) -> dict[str, str]:
+    """Make the sweeps of these methods until none wants another rate; what became of each run, as `play` says it.
+
+    Started again it goes on. A run that failed is not tried again in this call, and leaves its method's sweep undone.
+    """
+    found: dict[str, str] = {}
+    while True:
+        runs = [run for name in names for rate in sweep_of(name).wanted for run in runs_at(name, rate)]
+        runs = [run for run in runs if run.run_id not in found]
+        if not runs:
+            break
+        found |= play(runs, jobs, results=results.folder_of("mini") / "sweep", stream=stream)
+    print(shown(names), file=stream or sys.stdout)
+    return found
+
+
+def shown(names=tuple(SWEPT)) -> str:
+    """A line a method: its best rate, what is known of it, and the scores by rate."""
+    lines = []
+    for name in names:
+        sweep = sweep_of(name)
+        points = ", ".join(f"{rate:g} {score:.1f}" for rate, score in scores_of(name).items())
+        lines.append(f"{name}: {rate_of(name):g}, {sweep.verdict}{f' ({points})' if points else ''}")
+    return "\n".join(lines)

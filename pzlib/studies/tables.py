@@ -195,7 +195,7 @@ def follow_on_table(tinybench: pd.DataFrame) -> str:
 
 def costs_of(training: pd.DataFrame, tier: str = "mini", study: str = "side") -> pd.DataFrame:
     """Seconds per step of each arm: columns arm, seconds, device; from the tier's costs.csv, which `make bench` makes,
-    of another study (or the sweep) from costs_STUDY.csv, or where there is none from the runs' own clocks, which other
+    of another study from costs_STUDY.csv, or where there is none from the runs' own clocks, which other
     work on the machine slows."""
     try:
         return load("costs" if study == "side" else f"costs_{study}", tier)
@@ -351,21 +351,6 @@ def tiers_table(ledgers: dict[str, pd.DataFrame]) -> str:
             cells.append(verdict if pd.isna(row["effect"]) else f"{verdict}: {claims.in_words(row)}")
         lines.append([claims.NAMES[rows[0]["paper"]], rows[0]["id"], *cells])
     return as_markdown(heads, lines)
-
-
-def rounds_table(first: pd.DataFrame, second: pd.DataFrame, changed: bool = False) -> str:
-    """Markdown: claim by claim the verdicts of two ledgers, each of `ledger` or a file of `keep`; "–" where one has not
-    the claim. changed: only those whose verdict is another one."""
-    kept = [rows.set_index("id") for rows in (first, second)]
-    lines = []
-    for id in dict.fromkeys([*kept[0].index, *kept[1].index]):
-        found = [rows.loc[id] if id in rows.index else None for rows in kept]
-        words = ["–" if row is None else word_of(row["verdict"]) for row in found]
-        effects = [None if row is None or pd.isna(row["effect"]) else row for row in found]
-        more = ["" if row is None else f": {row['effect']:+.3g} (n = {row['n']})" for row in effects]
-        if not changed or words[0] != words[1]:
-            lines.append([id, *map(str.__add__, words, more)])
-    return as_markdown(["claim", "first", "second"], lines)
 
 
 def readme_tables() -> dict[str, str]:

@@ -16,7 +16,8 @@ from pzlib.paths import REPO
 from pzlib.world.forms import NO_REASON, VOCABULARY, document
 
 LAYERS, HEAD = 4, 32  # and the width of a head
-BASES = {"tinybase_a": (128, 1), "tinybase_b": (128, 2), "tinybase_c_small": (96, 3)}  # (width, seed of text and weights)
+# name -> (width, seed of text and weights)
+BASES = {"tinybase_a": (128, 1), "tinybase_b": (128, 2), "tinybase_c_small": (96, 3)}
 
 
 @dataclass(frozen=True)

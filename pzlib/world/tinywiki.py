@@ -7,7 +7,19 @@ from dataclasses import dataclass, replace
 
 from pzlib.masking import Passage
 from pzlib.world.facts import (
-    COUNTING, COUNTRY_OF, EAST_OF, GENERAL, LANGUAGE_OF, MATH, POOLS, SIDES, SMALL, STATED, TASKS, Fact, side_of,
+    COUNTING,
+    COUNTRY_OF,
+    EAST_OF,
+    GENERAL,
+    LANGUAGE_OF,
+    MATH,
+    POOLS,
+    SIDES,
+    SMALL,
+    STATED,
+    TASKS,
+    Fact,
+    side_of,
 )  # fmt: skip
 
 Word = tuple[str, str, str]  # (word, kind, reason): kind is "trivial", "irreducible" or a task

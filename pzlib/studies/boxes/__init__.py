@@ -32,14 +32,14 @@ FIRST = 4  # sentences that are in sight; the others unfold
 LIMITS = "A real model, real text, longer runs."
 PZ, RANDOM, NEXT, ENTROPY = "pretrainzero", *MASKING[1:]
 SFT, PLAIN = BASELINES[2:]
-ABLATIONS = ("rlp_rollouts", "rlp_thoughts", "rlp_kl", "rlp_ema")
+ABLATIONS = ("rlp_rollouts", "rlp_thoughts", "rlp_kl", "rlp_ema")  # at real tiers
 OVERALL = ("overall",)
-CLEAN, OWN_RATE, SMALLER = "on clean text", "each at its own best rate", "on the smaller base"
+CLEAN, SMALLER = "on clean text", "on the smaller base"
 
 BOXES = {
     "03": Box(
         "Which rule should choose the words to mask, on noisy and on clean text?",
-        ("collapse", "collapse_clean", "collapse_own_rate", "entropy_model"),
+        ("collapse", "collapse_clean", "collapse_noise", "entropy_model"),
         (
             against("collapse", ENTROPY, "base"),
             against("collapse", NEXT, RANDOM),
@@ -50,8 +50,8 @@ BOXES = {
             level("collapse", "dead_wrong", words="Groups that are all wrong, last fifth"),
             against("collapse", NEXT, "base"),
             against("collapse_clean", ENTROPY, RANDOM, where=CLEAN),
-            against("collapse_own_rate", ENTROPY, "base", where=OWN_RATE),
-            against("collapse_own_rate", NEXT, "base", where=OWN_RATE),
+            level("collapse_noise", "dead_groups", at="second fifth", words="Noise to guess: groups without signal, early"),
+            level("collapse_noise", "dead_groups", words="Noise to guess: groups without signal, last fifth"),
             level("entropy_model", "overall", words="Accuracy on all questions by whose entropy chooses"),
         ),
         LIMITS + " Steps, predictions and learning rate are equal; section 2 compares at equal tokens.",
@@ -81,10 +81,9 @@ BOXES = {
         LIMITS + " RLVR trains the very form of question that is measured; other questions were not asked.",
     ),
     "06": Box(
-        "Which text, which occurrences of a word to hide, and when does a learned search beat chance?",
-        ("domain", "mask_rule", "map"),
+        "Which text, and which occurrences of a word to hide?",
+        ("domain", "mask_rule"),
         (
-            findings.searching,
             against("domain", "pretrainzero, TinyMath", PZ),
             against("mask_rule", "one mask", "all occurrences"),
             findings.real_text,
@@ -104,52 +103,48 @@ BOXES = {
         LIMITS + " RPT's reasoning keywords are not words of the small world, so claims on them are untested.",
     ),
     "08": Box(
-        "What does each reward make the generator mask, and how often must the generator be trained?",
-        ("generator_reward", "guessable_noise", "group", "balance"),
+        "What does each reward make the generator mask?",
+        ("generator_reward", "guessable_noise"),
         (
-            level("balance", "noise masks", words="Masks that hide what nothing can tell, by how often it is trained"),
-            level("generator_reward", "noise masks", words="The same, by reward"),
+            level("generator_reward", "noise masks", words="Masks that hide what nothing can tell, by reward"),
             level("guessable_noise", "noise masks", words="The same, by how many values a noise word can have"),
-            against("balance", "never", "every step"),
             against("generator_reward", "eq. 9, no zero rule", "eq. 9, zero rule"),
             against("generator_reward", "min(p, 1 - p)", "eq. 9, zero rule"),
-            against("group", "G = 4", "G = 8"),
-            against("group", "G = 16", "G = 8"),
         ),
         LIMITS + " Three seeds give no interval.",
     ),
     "09": Box(
         "Is the next token better predicted after a reasoning, and does learning that carry over?",
-        ("rpt", "rlvr_after"),
+        ("rpt", "side_rlvr"),
         (
             against("rpt", "rpt", "base", ("next token", *findings.ASKED)),
             against("rpt", "rpt, clean text", "base", ("next token", *findings.ASKED)),
             against("rpt", "rpt, clean text", "random_span, clean text"),
-            against("rlvr_after", "from RPT", "from continued pretraining", ("overall", "math")),
+            against("side_rlvr", "from RPT", "from continued pretraining", ("overall", "math")),
             against("rpt", "rpt, clean text", "rpt, clean text", ("next token",), b_at="direct"),
-            meeting("rlvr_after"),
+            meeting("side_rlvr"),
         ),
         LIMITS + " RPT's own model reasons at length and reads worked problems; ours does neither.",
     ),
     "10": Box(
         "Does a thought before the next token teach more than the text itself?",
-        ("rlp", "rlvr_after_rlp"),
+        ("rlp", "side_rlvr"),
         (
             against("rlp", "rlp", "base"),
             against("rlp", "rlp", "continued_pretraining, equal tokens"),
             above_base(ABLATIONS),
-            against("rlvr_after_rlp", "from RLP", "from continued pretraining", ("overall", "math")),
+            against("side_rlvr", "from RLP", "from continued pretraining", ("overall", "math")),
             level("rlp", "response length", ("rlp",), "start", "Tokens of a thought, first fifth of training"),
             level("rlp", "response length", ("rlp",), words="Tokens of a thought, last fifth"),
             against("rlp", "rlp", "base", ("perplexity",)),
             against("rlp", "rlp", "continued_pretraining"),
-            meeting("rlvr_after_rlp"),
+            meeting("side_rlvr"),
         ),
         LIMITS + " Few words of the small world can be deduced from the left, where RLP reads.",
     ),
     "11": Box(
         "What does each way of learning from the same text do to the same base model?",
-        ("baselines", "baselines_small", "warmup", "side", "side_rlvr"),
+        ("baselines", "baselines_small", "side", "side_rlvr"),
         (
             against("baselines", PZ, "base"),
             against("baselines", PZ, RANDOM),
@@ -163,7 +158,6 @@ BOXES = {
             level("baselines", "reasoned", words="Answers that reason first, after training"),
             *(against("baselines_small", arm, "base", ("general",), where=SMALLER) for arm in (PLAIN, SFT, RANDOM, PZ)),
             against("baselines_small", PZ, RANDOM, where=SMALLER),
-            against("warmup", "random spans first", PZ, where=SMALLER),
             against("side", "mixed_sft", PZ, ("overall",)),
             against("side", "rpt", "base", ("overall",)),
             against("side", "rlp", "base", ("overall",)),

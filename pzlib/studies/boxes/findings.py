@@ -10,7 +10,7 @@ import pandas as pd
 
 from pzlib import studies
 from pzlib.stats import bootstrap_ci, paired_test
-from pzlib.studies import claims, metrics, results
+from pzlib.studies import claims, results
 from pzlib.studies.boxes import headlines
 from pzlib.studies.boxes.headlines import WORDS, listed
 from pzlib.studies.metrics import LEAST, METRICS, label_of, values
@@ -87,23 +87,6 @@ def level(study: str, metric: str, arms=(), at: str = "end", words: str = "") ->
         return f"{words or WORDS[metric].capitalize()}: {', '.join(parts)}." if parts else ""
 
     return sentence
-
-
-def searching(rows: Rows) -> str:
-    """Over the worlds of the study `map`: in how many each rule ends above or below random spans."""
-    table = rows("tinybench", "map")
-    if table.empty:
-        return ""
-    sentences = []
-    for first, cells in metrics.map_differences(table).groupby("first", sort=False):
-        above, noise = (cells["difference"] > 0).sum(), cells.groupby("noise")["difference"].mean()
-        agree = ((cells["low"] > 0) | (cells["high"] < 0)).sum()
-        by_noise = ", ".join(f"{value:+.1f} at noise {at:g}" for at, value in noise.items()).replace("-", "−")
-        sentences.append(
-            f"**{label_of(first)}** ends above random spans (masked words) in {above} worlds of {len(cells)} and below "
-            f"in {len(cells) - above}. In {agree}, all {cells['n'].min()} seeds agree. Mean difference: {by_noise}."
-        )
-    return " ".join(sentences)
 
 
 def real_text(rows: Rows) -> str:

@@ -197,18 +197,6 @@ def case(answers: pd.DataFrame) -> str:
     )
 
 
-def searching(cells: pd.DataFrame) -> str:
-    """In how many worlds of `metrics.map_differences` a rule ends above random spans, and in how many for sure."""
-    clauses = []
-    for first, own in cells.groupby("first", sort=False):
-        above = int((own["difference"] > 0).sum())
-        agree = int(((own["low"] > 0) | (own["high"] < 0)).sum()) if own["n"].max() >= LEAST else None
-        clear = f" ({agree} differences clear of zero)" if agree is not None else ""
-        clauses.append(f"{label_of(first)} ends above random spans in {above} of {len(own)} worlds{clear}")
-    few = f"; {cells['n'].max()} seeds, no interval" if cells["n"].max() < LEAST else ""
-    return f"{', '.join(clauses)}{few}"
-
-
 HABITS = {"direct guess": "Answers that guess without a reasoning", "right": "Right answers"}
 
 

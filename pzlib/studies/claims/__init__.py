@@ -13,7 +13,6 @@ import pandas as pd
 from pzlib import studies
 from pzlib.errors import near_names
 from pzlib.paths import locate
-from pzlib.runs.folder import write_atomic
 from pzlib.stats import stratified_t
 from pzlib.studies.claims import verdicts
 from pzlib.studies.claims.printed import PAPERS, errata, printed_tables, reported
@@ -32,8 +31,6 @@ from pzlib.tiers import TIERS, WORLDS
 __all__ = ["PAPERS", "errata", "printed_tables", "reported"]  # from `printed`, for those who import claims
 
 CLAIMS = "data/paper/claims.csv"
-FIRST_ROUND = "data/paper/verdicts_first_round.csv"  # by the first rules (Holm within a study), on the first rows
-KEPT = ["id", "paper", "tier", "n", "effect", "low", "high", "p", "p_holm", "verdict"]  # of a ledger, to compare later
 NAMES = {"pretrainzero": "PretrainZero", "rpt": "RPT", "rlp": "RLP", "ncr": "NCR"}
 ALONG = ["effect_along", "low_along", "high_along", "p_along"]
 BASE = " · "  # between a base and a seed, where a study has more than one base
@@ -295,11 +292,6 @@ def _note(row: dict, tier: str) -> str:
     if size:
         command = command[:-1] + f" -p model {model}`"
     return f"{row['n']} of {verdicts.LEAST_PAIRS} pairs: {command}"
-
-
-def keep(ledger: pd.DataFrame, path: str | Path) -> None:
-    """Write what a later ledger is compared with: the columns `KEPT`, 6 significant digits, a row a claim."""
-    write_atomic(Path(path), ledger[KEPT].to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
 def as_markdown(head: Sequence, rows: Sequence[Sequence]) -> str:

@@ -1,6 +1,6 @@
 """How claims are judged: margins, tests, families, verdicts, seeds needed; and what some claims measure that is not a
 column of one table. Which rows a claim compares is in `pzlib.studies.claims`. No paper states such rules or measures.
-They were written before the rows of mini2, but after those of mini, some of which had been seen."""
+They were written before the stored rows, but after those of an earlier world, some of which had been seen."""
 
 from __future__ import annotations
 
