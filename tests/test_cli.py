@@ -50,8 +50,8 @@ def test_a_process_says_what_happened_in_its_last_line_and_exit_code(notebook):
         (["run", "{}", "-p", "seed", "x"], "seed: wants an int such as 0, got 'x'"),
         (["run", "{}x"], "study.ipynbx: no such notebook; did you mean study?"),
         (["run", "notebooks/04.ipynb"], "notebooks/04.ipynb: no such notebook; did you mean 04_pretrainzero?"),
-        (["gate", "data/tinybase", "--tier", "mini", "--passages", "1"], "passages: 1 give no interval"),
-        (["gate", "data/tinybase", "-p", "model", "x"], "model: give it as --model"),
+        (["gate", "data/tinybase_a", "--tier", "mini", "--passages", "1"], "passages: 1 give no interval"),
+        (["gate", "data/tinybase_a", "-p", "model", "x"], "model: give it as --model"),
         (["probe", "none"], "run: 'none' is not a run of data/runs"),
         (["results"], "data/runs; `python -m pzlib run NOTEBOOK` makes one"),
         (["figures", "--results", "none"], "no folder none"),
@@ -64,8 +64,8 @@ def test_a_process_says_what_happened_in_its_last_line_and_exit_code(notebook):
         (["evaluate", "x", "--tasks", "gsm8k", "--limit", "0"], "limit: must be at least 1, got 0"),
         (["evaluate", "x", "--tasks", "gsm8k", "--data", "none"], "data: 'none' does not exist"),
         (["evaluate", "none/such", "--tasks", "gsm8k"], "model: cannot load 'none/such'"),
-        (["evaluate", "data/tinybase", "--tasks", "gsm8k"], "'openai/gsm8k' is not a file here"),
-        (["evaluate", "data/tinybase", "--tasks", "tinybench"], "max_tokens: 8192 leave no room for a prompt in the"),
+        (["evaluate", "data/tinybase_a", "--tasks", "gsm8k"], "'openai/gsm8k' is not a file here"),
+        (["evaluate", "data/tinybase_a", "--tasks", "tinybench"], "max_tokens: 8192 leave no room for a prompt in the"),
         (["compare", "a", "b"], "compare: no finished evaluation in"),
     ],
 )
@@ -136,7 +136,7 @@ def test_evaluate_prints_a_row_for_each_task(tiny_model, capsys):
 def test_two_models_are_evaluated_and_compared(tiny_model, home, capsys):
     pytest.importorskip("lm_eval", reason="needs the extra eval")
     said = ["--tasks", "tinybench", "--limit", "3", "--max-tokens", "4", "--samples", "2"]
-    assert main(["evaluate", str(tiny_model), *said, "--against", "data/tinybase"]) == 0
+    assert main(["evaluate", str(tiny_model), *said, "--against", "data/tinybase_a"]) == 0
     out = capsys.readouterr().out
     assert f"{tiny_model.name} - tinybase = " in out and "(3 questions, paired)" in out
     assert (home / "data/evaluations/tinybase/tinybench/scores.csv").exists()

@@ -20,8 +20,8 @@ def finished(tmp_path, monkeypatch):
     monkeypatch.setenv("PZLIB_HOME", str(tmp_path))
     folder = RunFolder(tmp_path / "data/runs/shared").open(RUN, {"corpus_digest": "abc123"})
     model = folder.path / "model"
-    AutoModelForCausalLM.from_pretrained(REPO / "data/tinybase").save_pretrained(model)
-    AutoTokenizer.from_pretrained(REPO / "data/tinybase").save_pretrained(model)
+    AutoModelForCausalLM.from_pretrained(REPO / "data/tinybase_a").save_pretrained(model)
+    AutoTokenizer.from_pretrained(REPO / "data/tinybase_a").save_pretrained(model)
     (model / "training_args.bin").write_bytes(b"paths")
     folder.append_eval([
         {"step": step, "task": "add", "group": "math", "n": 20, "correct": right, "accuracy": right / 20}

@@ -170,7 +170,7 @@ def test_values_and_paths_are_refused_before_a_kernel_starts(notebook, monkeypat
     "pair",
     [
         ("max_tokens", "4"),  # of another thing than a Run's passages, whose least length it would be below
-        ("model", "data/tinybase"), ("transcripts", ""),
+        ("model", "data/tinybase_a"), ("transcripts", ""),
         ("output", "new.jsonl"),  # it is written, not read
         ("learning_rate", "none"),
     ],

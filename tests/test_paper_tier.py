@@ -41,7 +41,7 @@ def narrow(tmp_path):
     """Makes a folder with a shipped model at small width, its architecture as it is, and tinybase's tokenizer."""
 
     def make(name):
-        tokenizer = AutoTokenizer.from_pretrained(REPO / "data/tinybase")
+        tokenizer = AutoTokenizer.from_pretrained(REPO / "data/tinybase_a")
         own = CONFIGS[name]
         small = {
             "vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4,

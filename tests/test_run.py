@@ -64,7 +64,7 @@ def test_a_run_stands_for_its_models(home):
     (checkpoint / "manifest.json").write_text("{}")
     assert Run(model="mine@175").model_source == str(home / "data/runs/mine/checkpoints/checkpoint-175")
     assert Run(model="other@100").model_source == "other@100"
-    assert Run(model="data/tinybase").model_source == str(REPO / "data/tinybase")
+    assert Run(model="data/tinybase_a").model_source == str(REPO / "data/tinybase_a")
 
 
 def test_a_passive_block_has_no_group_of_masks():

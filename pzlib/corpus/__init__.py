@@ -282,11 +282,12 @@ def _corpus(problems: list[Problem], report: dict[str, int]) -> Corpus:
 
 def _small_world(limit: int, seed: int, solved: bool) -> list[Problem]:
     """Up to `limit` different questions, the tasks in turn; fewer where the world has no more."""
-    rng, found = random.Random(f"problems/{tinywiki.seeding(SMALL_WORLD)}/{seed}"), {}
+    name, found = tinywiki.seeding(SMALL_WORLD), {}
+    rng = random.Random(f"problems/{name}/{seed}")
     for n, make in zip(range(50 * limit), cycle(TASKS.values()), strict=False):
         fact = make(rng, "train")
         solution = reasoned(fact.reason, fact.answer) if solved else ""
-        problem = Problem(f"{SMALL_WORLD}-{seed}-{n}", fact.question, fact.answer, fact.task, solution)
+        problem = Problem(f"{name}-{seed}-{n}", fact.question, fact.answer, fact.task, solution)
         found.setdefault(fact.question, problem)
         if len(found) == limit:
             break

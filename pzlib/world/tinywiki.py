@@ -234,7 +234,7 @@ def passages(name: str, limit: int, seed: int, side: str = "train") -> list[Pass
         raise ValueError(f"side: {name} has no side {side!r}; there are {', '.join(SIDES)}")
     drawn = seeding(name)
     rng = random.Random(f"{drawn}/{seed}" if side == "train" else f"{drawn}/{seed}/{side}")
-    return [as_passage(f"{name}-{seed}-{n}", words(rng, made, side)) for n in range(limit)]
+    return [as_passage(f"{drawn}-{seed}-{n}", words(rng, made, side)) for n in range(limit)]
 
 
 def held_out(name: str, limit: int, side: str = "test", seed: int = -1) -> list[Passage]:

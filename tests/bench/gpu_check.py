@@ -51,7 +51,7 @@ def prepare(home, size):
     from pzlib.world import tinywiki
 
     torch.manual_seed(0)
-    tokenizer = AutoTokenizer.from_pretrained(REPO / "data/tinybase")
+    tokenizer = AutoTokenizer.from_pretrained(REPO / "data/tinybase_a")
     config = Qwen3Config(
         hidden_size=size.hidden, intermediate_size=3 * size.hidden, num_hidden_layers=size.layers,
         num_attention_heads=size.heads, num_key_value_heads=size.heads // 2, head_dim=size.hidden // size.heads,
@@ -139,7 +139,7 @@ def apart(here, there):
     both = [pd.DataFrame(each["completions"]) for each in (here, there)]
     same = both[0]["completion"] == both[1]["completion"]
     ours, theirs = (load_file(each["weights"]) for each in (here, there))
-    base = load_file(REPO / "data/tinybase/model.safetensors")
+    base = load_file(REPO / "data/tinybase_a/model.safetensors")
     moved = max(float((theirs[name] - base[name]).abs().max()) for name in base)
     off = max(float((ours[name] - theirs[name]).abs().max()) for name in base)
     first = same[both[0]["step"] == 1]
@@ -175,7 +175,7 @@ def check(size, out):
         here, there = (child(home / name, env) for name, env in (("a", None), ("b", {"CUDA_VISIBLE_DEVICES": ""})))
         about |= {
             "way": "tinybase in float32, against the CPU",
-            "parameters": Architecture.of("data/tinybase").parameters,
+            "parameters": Architecture.of("data/tinybase_a").parameters,
         }
         rows += [about | {"measure": name, "value": value} for name, value in apart(here, there)]
         store(rows, out)

@@ -260,7 +260,7 @@ def test_settings_of_adapters_are_checked_and_name_the_run(run):
 def test_text_of_unknown_words_is_refused_with_the_remedy(home):
     """The shipped model knows its small world's words alone; it must not train on gaps."""
     (home / "mine.txt").write_text("The French Revolution began in 1789. Kings feared it everywhere. " * 9)
-    with pytest.raises(ValueError, match=r"model: \d+% of the text's words are unknown to 'data/tinybase'; give"):
+    with pytest.raises(ValueError, match=r"model: \d+% of the text's words are unknown to 'data/tinybase_a'; give"):
         train(Run(tier="smoke", corpus="mine.txt", min_tokens=5, name="mine"))
     assert not (home / "data/runs/mine/params.json").exists()
 

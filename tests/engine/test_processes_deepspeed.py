@@ -84,7 +84,7 @@ def test_two_processes_learn_what_one_does(start, objective, sharding):
         assert two.episodes().drop(columns=drop).equals(one.episodes().drop(columns=drop))
     ours, theirs, begin = (
         load_file(path / "model.safetensors")
-        for path in (two.path / "model", one.path / "model", REPO / "data/tinybase")
+        for path in (two.path / "model", one.path / "model", REPO / "data/tinybase_a")
     )
     head = ours.pop("lm_head.weight", ours["model.embed_tokens.weight"])  # a tied weight is stored by both its names
     assert ours.keys() == theirs.keys() and torch.equal(head, ours["model.embed_tokens.weight"])

@@ -166,7 +166,7 @@ def test_the_server_gets_every_word_that_trl_would_give_it():
 
 def test_it_listens_on_loopback_with_a_token_that_runs_find(started, home):
     port = free_port()
-    main(["serve", "data/tinybase", "--dtype", "float32", "--length", "120", "--port", str(port)])
+    main(["serve", "data/tinybase_a", "--dtype", "float32", "--length", "120", "--port", str(port)])
     ((program, words, environment),) = started
     assert program == sys.executable and words[words.index("--host") + 1] == "127.0.0.1"
     assert words[words.index("--port") + 1] == str(port) and words[words.index("--max-model-len") + 1] == "120"
@@ -175,15 +175,15 @@ def test_it_listens_on_loopback_with_a_token_that_runs_find(started, home):
     assert len(token) > 30 and token not in words and token_of(f"127.0.0.1:{port}") == token
     (kept,) = (home / "data").glob("*.token")
     assert kept.stat().st_mode & 0o777 == 0o600
-    serve("data/tinybase", port=port)
+    serve("data/tinybase_a", port=port)
     assert started[1][2][KEY] != token, "a token serves one server"
 
 
 def test_other_hosts_need_a_token_of_ones_own(started, monkeypatch, capsys):
-    assert main(["serve", "data/tinybase", "--host", "0.0.0.0"]) == 2 and not started
+    assert main(["serve", "data/tinybase_a", "--host", "0.0.0.0"]) == 2 and not started
     assert f"host: other machines can reach 0.0.0.0; set {KEY} to a token of yours" in capsys.readouterr().err
     monkeypatch.setenv(KEY, "ours")
-    serve("data/tinybase", host="0.0.0.0", port=free_port())
+    serve("data/tinybase_a", host="0.0.0.0", port=free_port())
     environment = started[0][2]
     assert environment[KEY] == "ours" and environment.get("VLLM_HOST_IP") == os.environ.get("VLLM_HOST_IP")
 
@@ -195,13 +195,13 @@ def test_a_port_in_use_is_refused_in_words_and_its_token_left_alone(started, hom
         port = other.getsockname()[1]
         token = vllm._new_token(port)
         with pytest.raises(ValueError, match=f"port: cannot listen at 127.0.0.1:{port}"):
-            serve("data/tinybase", port=port)
+            serve("data/tinybase_a", port=port)
         assert token_of(f"127.0.0.1:{port}") == token
 
 
 def test_without_vllm_it_says_so():
     with pytest.raises(ValueError, match="serve: vLLM is not installed; pip install"):
-        serve("data/tinybase")
+        serve("data/tinybase_a")
 
 
 @pytest.mark.parametrize(

@@ -1,25 +1,26 @@
-"""What a second-world base must be able to do: counted by hand, and asserted of the shipped ones."""
+"""What a base must be able to do: counted by hand, and asserted of the shipped ones."""
 
 import pandas as pd
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from pzlib.engine.models import to_ask
 from pzlib.engine.packing import after
-from pzlib.evaluation import bases, small_world
+from pzlib.evaluation import bases
 from pzlib.paths import REPO
-from pzlib.tiers import SECOND_WORLD
+from pzlib.run import Run
+from pzlib.tiers import SMALL_WORLD
 from pzlib.world import forms
 from pzlib.world.tinybase import new_model, tokenizer
 
-SHIPPED = [name for name in SECOND_WORLD.bases if (REPO / name / "config.json").exists()]
+SHIPPED = [name for name in SMALL_WORLD.bases if (REPO / name / "config.json").exists()]
 
 
 @pytest.fixture(scope="module")
 def raw():
     torch.manual_seed(0)
-    tok = tokenizer(2)
-    return new_model("tinybase_small", tok).eval(), tok
+    tok = tokenizer()
+    return new_model(96, tok).eval(), tok
 
 
 def test_answers_are_counted_by_form(monkeypatch):
@@ -50,12 +51,12 @@ def test_a_thoughts_gain_is_what_it_adds_to_the_words_log_likelihood(raw, monkey
     model, tok = raw
     said = ["Think : 12 . \\boxed{ 9 }", "\\boxed{ 9 }"]
     monkeypatch.setattr(bases, "complete", lambda m, t, prompts, *_: (said * len(prompts), []))
-    table = bases._gains(model, tok, "tinywiki2:left=1", 4, 2, 99)
+    table = bases._gains(model, tok, "tinywiki:left=1", 4, 2, 99)
     assert table["reasoned"].tolist() == [True, False] * (len(table) // 2)
     assert set(table[table["sought"]]["class"]) == {"left"} and (~table["sought"]).sum() == 8
     asked = []
     monkeypatch.setattr(bases, "after", lambda m, q: asked.append(q) or after(m, q))
-    again = bases._gains(model, tok, "tinywiki2:left=1", 4, 2, 99)
+    again = bases._gains(model, tok, "tinywiki:left=1", 4, 2, 99)
     assert again.equals(table)
     (prompt, thoughts, word), (context, empty, same) = asked[0][0], asked[1][0]
     assert word == same and empty == [[]] and tok.decode(prompt) == f"Passage : {tok.decode(context)} [mask] Answer :"
@@ -73,9 +74,8 @@ def test_where_a_thought_pays_has_a_row_for_each_left(raw):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_base_has_the_properties_the_second_world_rests_on(name):
-    own = AutoModelForCausalLM.from_pretrained(REPO / name).eval(), AutoTokenizer.from_pretrained(REPO / name)
-    table = bases.base_properties(*own)
-    assert set(table.property) == {*small_world.BOUNDS, *bases.BOUNDS}
+def test_a_shipped_base_has_the_properties_the_small_tier_rests_on(name):
+    table = bases.properties(*to_ask(Run(model=name)))
+    assert set(table.property) == {*bases.BOUNDS}
     with pd.option_context("display.width", 200):
         assert table.holds.all(), "\n" + table.to_string()

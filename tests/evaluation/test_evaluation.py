@@ -7,13 +7,12 @@ import sys
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pzlib import evaluation
 from pzlib.corpus import load_passages
+from pzlib.engine.models import to_ask
 from pzlib.evaluation import EVALUATIONS, Evaluation, evaluation_of, named, next_tokens, small_world
 from pzlib.objectives import METHODS
-from pzlib.paths import REPO
 from pzlib.run import Run
 from pzlib.world import tinybase, tinywiki
 from pzlib.world.facts import TASKS
@@ -21,8 +20,7 @@ from pzlib.world.facts import TASKS
 
 @pytest.fixture(scope="module")
 def base():
-    folder = REPO / "data/tinybase"
-    return AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    return to_ask(Run())
 
 
 def test_every_method_has_an_evaluation_that_knows_its_own_name():
@@ -51,10 +49,10 @@ def test_no_text_that_is_asked_about_is_in_what_any_run_reads(corpus, monkeypatc
     monkeypatch.setattr(next_tokens, "next_tokens", lambda scorer, tokenizer, texts, *_, **__: cut.extend(texts))
     evaluation_of(Run(tier="mini", corpus=corpus, objective="rpt"))
     asked = {*cut, *(passage.text for passage in masked)}
-    assert len(masked) == 400 and len(cut) == 64 and len(asked) >= 400
+    assert len(masked) == 800 and len(cut) == 64 and len(asked) >= 800  # of the test's side, and of training's
     for seed in range(5):
         read = load_passages(corpus, limit=Run(tier="mini").corpus_limit, seed=seed)
-        assert len(read) > 1900 and not asked & {passage.text for passage in read}
+        assert len(read) > 780 and not asked & {passage.text for passage in read}
 
 
 def test_names_are_known_without_torch():
@@ -63,11 +61,11 @@ def test_names_are_known_without_torch():
 
 
 @pytest.fixture(scope="module")
-def second():
-    """A model of the second world that has learned nothing, and its tokenizer."""
-    words = tinybase.tokenizer(2)
+def raw():
+    """A model of the small world that has learned nothing, and its tokenizer."""
+    words = tinybase.tokenizer()
     torch.manual_seed(0)
-    return tinybase.new_model("tinybase_small", words).eval(), words
+    return tinybase.new_model(96, words).eval(), words
 
 
 def counted(rows=()):
@@ -76,18 +74,18 @@ def counted(rows=()):
     return Evaluation("counted", lambda model, tokenizer, step: times.append(step) or list(rows), "this", (0, 9)), times
 
 
-def test_a_model_is_asked_once_before_and_after_and_each_time_in_between(second, home):
+def test_a_model_is_asked_once_before_and_after_and_each_time_in_between(raw, home):
     ask, times = counted([{"task": "sum", "accuracy": 0.5}])
-    assert [ask(*second, step) for step in (0, 0, 9, 4, 4)] == [[{"task": "sum", "accuracy": 0.5}]] * 5
+    assert [ask(*raw, step) for step in (0, 0, 9, 4, 4)] == [[{"task": "sum", "accuracy": 0.5}]] * 5
     assert times == [0, 4, 4]
     assert len([*home.glob("data/evaluations/.kept/*.json")]) == 1
     again, more = counted()  # another process, or another run from the same base
-    assert again(*second, 0) == [{"task": "sum", "accuracy": 0.5}] and more == []
+    assert again(*raw, 0) == [{"task": "sum", "accuracy": 0.5}] and more == []
 
 
 @pytest.mark.parametrize("what", ["a weight", "a setting of a layer", "what is asked", "the tokenizer", "the source"])
-def test_nothing_old_is_taken_once_something_has_changed(second, home, what, monkeypatch):
-    (model, words), (ask, times) = (copy.deepcopy(second[0]), tinybase.tokenizer(2)), counted()
+def test_nothing_old_is_taken_once_something_has_changed(raw, home, what, monkeypatch):
+    (model, words), (ask, times) = (copy.deepcopy(raw[0]), tinybase.tokenizer()), counted()
     ask(model, words, 0)
     if what == "a weight":  # by the least that a float can change, where `fingerprint` does not look
         weight = model.get_input_embeddings().weight
@@ -105,11 +103,11 @@ def test_nothing_old_is_taken_once_something_has_changed(second, home, what, mon
     assert times == [0, 0]
 
 
-def test_the_second_world_is_asked_more_at_the_ends_and_each_question_is_of_an_instance(second, monkeypatch, home):
-    run = Run(tier="mini2", steps=60, eval_items=4, eval_draws=2)
+def test_a_run_is_asked_more_at_the_ends_and_each_question_is_of_an_instance(raw, monkeypatch, home):
+    run = Run(tier="mini", steps=60, eval_items=4, eval_draws=2)
     ask, seen = evaluation_of(run), []
     monkeypatch.setattr(small_world, "clustered_ci", lambda *given: seen.append(given) or (0.0, 1.0))
-    at = {step: {row["task"]: row for row in ask(*second, step)} for step in (0, 50, 60)}
+    at = {step: {row["task"]: row for row in ask(*raw, step)} for step in (0, 50, 60)}
     assert {row["k"] for row in at[0].values()} == {8} == {row["k"] for row in at[60].values()}
     assert {row["k"] for row in at[50].values()} == {4}
     assert {*at[0]} - {*at[50]} == {small_world.TRAINING_SIDE}
@@ -118,24 +116,24 @@ def test_the_second_world_is_asked_more_at_the_ends_and_each_question_is_of_an_i
     assert all(1 < len({*own}) for values, own in seen if len(values) > 1)
 
 
-def test_no_sentence_that_is_asked_about_is_in_a_text_of_the_second_world_but_set_phrases():
+def test_no_sentence_that_is_asked_about_is_in_a_text_of_training_but_set_phrases():
     """Of masked words neither on the side of the test nor of validation; some of the training side."""
-    read = [p.text for seed in range(3) for p in tinywiki.passages("tinywiki2", 800, seed)]
+    read = [p.text for seed in range(3) for p in tinywiki.passages("tinywiki", 800, seed)]
     read = {sentence.strip() for text in read for sentence in text.split(" .")}
     phrases = {phrase.removesuffix(" .") for phrase in tinywiki.PLAIN}
     asked = {
-        side: {s.strip() for p in small_world.held_out("tinywiki2", 400, side) for s in p.text.split(" .") if s.strip()}
+        side: {s.strip() for p in small_world.held_out("tinywiki", 400, side) for s in p.text.split(" .") if s.strip()}
         for side in ("test", "validation", "train")
     }
     for side in ("test", "validation"):
         assert len(asked[side] - phrases) > 500 and asked[side] & read <= phrases
     assert len(asked["train"] & read - phrases) > 100
-    instances = {s: {f.instance for t in TASKS for f in small_world.exam(t, 64, version=2, side=s)} for s in asked}
+    instances = {s: {f.instance for t in TASKS for f in small_world.exam(t, 64, side=s)} for s in asked}
     assert not (instances["test"] & instances["validation"]) and not (instances["test"] & instances["train"])
 
 
-def test_the_validation_side_is_of_the_second_world_and_names_another_run():
-    with pytest.raises(ValueError, match="eval_side: the world of mini has no validation questions"):
-        Run(tier="mini", eval_side="validation")
-    both = [Run(tier="mini2", eval_side=side, eval_items=4) for side in ("test", "validation")]
+def test_the_validation_side_is_of_the_small_world_and_names_another_run():
+    with pytest.raises(ValueError, match="eval_side: the world of paper has no validation questions"):
+        Run(tier="paper", eval_side="validation")
+    both = [Run(tier="mini", eval_side=side, eval_items=4) for side in ("test", "validation")]
     assert both[0].run_id != both[1].run_id and evaluation_of(both[0]).asked != evaluation_of(both[1]).asked

@@ -9,6 +9,7 @@ import torch
 from skilled import passages as nine_words
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from pzlib.engine.models import to_ask
 from pzlib.engine.packing import entropies
 from pzlib.evaluation import next_tokens as module
 from pzlib.evaluation import small_world
@@ -24,7 +25,6 @@ from pzlib.evaluation.next_tokens import (
 )
 from pzlib.masking import Passage
 from pzlib.objectives.targets import target_at, token_offsets
-from pzlib.paths import REPO
 from pzlib.run import Run
 from pzlib.runs.folder import EVAL_COLUMNS, RunFolder
 from pzlib.train import train
@@ -37,8 +37,7 @@ OFFSETS = [match.span() for match in re.finditer(r"\S+", TEXT)]
 
 @pytest.fixture(scope="module")
 def base():
-    folder = REPO / "data/tinybase"
-    return AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    return to_ask(Run())
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pzlib.corpus import load_passages
+from pzlib.engine.models import to_ask
 from pzlib.evaluation import small_world
-from pzlib.paths import REPO
 from pzlib.prompts import TINY, predictor_prompt
+from pzlib.run import Run
 from pzlib.runs.folder import EVAL_COLUMNS
 from pzlib.world import tinywiki
 from pzlib.world.facts import GENERAL, MATH, TASKS, Fact
@@ -17,8 +17,7 @@ from pzlib.world.facts import GENERAL, MATH, TASKS, Fact
 
 @pytest.fixture(scope="module")
 def base():
-    folder = REPO / "data/tinybase"
-    return AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    return to_ask(Run())
 
 
 def test_questions_depend_on_their_seed_alone_and_differ():
@@ -34,7 +33,7 @@ def test_every_task_has_a_group():
 
 def test_answers_are_scored_by_their_last_box(monkeypatch):
     said = {"right": "\\boxed{ 12 }", "wrong": "Think : 12 . \\boxed{ 13 }", "none": "12"}
-    facts = [Fact("", "", {}, name, "12", "") for name in said]
+    facts = [Fact("", "", {}, name, "12", "", "chain 10 two") for name in said]
     monkeypatch.setattr(small_world, "exam", lambda task, *_: [replace(fact, task=task) for fact in facts])
 
     def complete(model, tokenizer, prompts, repeats, **_):
@@ -42,7 +41,7 @@ def test_answers_are_scored_by_their_last_box(monkeypatch):
 
     monkeypatch.setattr(small_world, "complete", complete)
     rows = small_world.tinybench(None, None, items=3, samples=2)
-    assert [row["task"] for row in rows] == [*GENERAL, *MATH]
+    assert [row["task"] for row in rows] == [*GENERAL, *MATH, "chain, 1 steps"]
     for row in rows:
         assert (row["n"], row["correct"], row["length"]) == (6, 2, 7)
         assert row["accuracy"] == row["reasoned"] == pytest.approx(1 / 3, abs=1e-6)
@@ -72,13 +71,14 @@ def test_the_masked_words_are_those_of_passages_that_no_run_reads(monkeypatch):
     def read(texts):
         return [any(all(part in text for part in own) for text in texts) for own in parts]
 
-    assert all(read([p.text for p in small_world.held_out("tinywiki", 400)]))
+    kept = [p.text for side in ("test", "train") for p in small_world.held_out("tinywiki", 400, side)]
+    assert all(read(kept))  # those of the training side are of passages that no run reads either
     for seed in range(3):
         assert not any(read([p.text for p in load_passages("tinywiki", limit=400, seed=seed)]))
 
 
 def test_asking_is_repeatable_and_leaves_the_random_state_alone(base):
-    ask = small_world.small_world(items=4)
+    ask = small_world.small_world(items=4, steps=5)
     torch.manual_seed(1)
     first = ask(*base, 0)
     drawn = torch.rand(3)
@@ -86,7 +86,8 @@ def test_asking_is_repeatable_and_leaves_the_random_state_alone(base):
     assert torch.equal(torch.rand(3), drawn)
     assert first == ask(*base, 5)
     assert all({"step", *row} == set(EVAL_COLUMNS) for row in first)
-    assert {row["group"] for row in first} == {"general", "math", "spans", "other spans"}
+    assert {row["group"] for row in ask(*base, 3)} == {"general", "math", "depth", "spans", "other spans"}
+    assert {row["group"] for row in first} == {"general", "math", "depth", "spans", "other spans", "training side"}
 
 
 def test_a_span_can_be_answered_in_a_given_way(base):

@@ -231,7 +231,7 @@ def test_steps_with_a_divergence_term_and_in_bfloat16_run(tiny_model, home):
 
 def test_a_hybrid_model_takes_a_whole_step(tmp_path, home):
     """Random weights, tinybase's tokenizer; no branches can share its state, so all is read row by row."""
-    folder = tiny_hybrid("nemotron_h", AutoTokenizer.from_pretrained("data/tinybase"), tmp_path / "nemotron_h")
+    folder = tiny_hybrid("nemotron_h", AutoTokenizer.from_pretrained("data/tinybase_a"), tmp_path / "nemotron_h")
     run = Run(**BASE, model=str(folder), steps=1, max_completion_tokens=4)
     before = AutoModelForCausalLM.from_pretrained(folder).state_dict()
     trained = train(run)
@@ -280,7 +280,7 @@ def test_what_the_tiers_and_trl_are_told(home):
     other = trl_arguments(Run(tier="mini"), RunFolder(home / "r"))
     assert (other.loss_type, other.scale_rewards) == ("dapo", "group")
     with pytest.raises(ValueError, match="drop_rows: would change the gradient, since loss_type is grpo"):
-        make("data/tinybase", drop_rows=True)
+        make("data/tinybase_a", drop_rows=True)
 
 
 def test_prompts_that_do_not_fit_are_left_out(tokenizer):

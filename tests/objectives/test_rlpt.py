@@ -93,13 +93,13 @@ def test_settings_that_do_not_fit_are_refused():
         ({"middle_weight": 1.5}, "middle_weight: must be at most 1"),
         ({"middle_weight": -0.1}, "middle_weight: must be at least 0"),
         ({"reward": "judge"}, "judge: name a model or an endpoint"),
-        ({"judge": "data/tinybase"}, "judge: name a model or an endpoint"),
+        ({"judge": "data/tinybase_a"}, "judge: name a model or an endpoint"),
     ):
         with pytest.raises(ValueError, match=words):
             Run(**BASE | settings)
 
 
-@pytest.mark.parametrize("changes", [{}, {"reward": "judge", "judge": "data/tinybase"}, {"reward": "exact"}])
+@pytest.mark.parametrize("changes", [{}, {"reward": "judge", "judge": "data/tinybase_a"}, {"reward": "exact"}])
 def test_two_steps_of_every_reward(changes, home):
     run = Run(tier="smoke", objective="rlpt", steps=2, max_completion_tokens=12, name="rlpt", **changes)
     episodes = train(run).episodes()

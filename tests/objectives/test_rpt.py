@@ -219,8 +219,8 @@ def test_a_proxy_of_another_tokenizer_or_a_wording_of_another_template_is_refuse
     model = AutoModelForCausalLM.from_pretrained(tiny_model)
     run = Run(tier="smoke", objective="rpt", model=str(tiny_model))
     assert frozen_scorer(run, model, tokenizer) is not model  # "base": a copy that stays as it is
-    with pytest.raises(ValueError, match="entropy_model: 'data/tinybase' has another tokenizer"):
-        frozen_scorer(Run(**run.to_dict() | {"entropy_model": "data/tinybase"}), model, tokenizer)
+    with pytest.raises(ValueError, match="entropy_model: 'data/tinybase_a' has another tokenizer"):
+        frozen_scorer(Run(**run.to_dict() | {"entropy_model": "data/tinybase_a"}), model, tokenizer)
     with pytest.raises(ValueError, match="rpt_template: 'v3' is of template 'paper'"):
         RPT(Run(tier="smoke", objective="rpt", rpt_template="v3"), [], tokenizer)
 

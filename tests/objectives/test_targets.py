@@ -127,8 +127,8 @@ def test_the_scorer_is_a_frozen_copy_of_the_base_or_a_proxy_with_the_same_words(
         copied.lm_head.weight, model.lm_head.weight
     )
     assert frozen_scorer(Run(**run.to_dict() | {"entropy_model": str(tiny_model)}), model, tokenizer) is not None
-    with pytest.raises(ValueError, match="entropy_model: 'data/tinybase' has another tokenizer"):
-        frozen_scorer(Run(**run.to_dict() | {"entropy_model": "data/tinybase"}), model, tokenizer)
+    with pytest.raises(ValueError, match="entropy_model: 'data/tinybase_a' has another tokenizer"):
+        frozen_scorer(Run(**run.to_dict() | {"entropy_model": "data/tinybase_a"}), model, tokenizer)
     with pytest.raises(ValueError, match="fast tokenizer"):
         token_offsets(SimpleNamespace(is_fast=False), [TEXT])
 

@@ -215,7 +215,7 @@ def test_rlvr_starts_from_the_models_of_the_same_seed_that_the_baselines_ended_w
     for arm, run in arms_of("rlvr", "mini"):
         start, _, step = run.model.partition("@")
         of = {"from the base": None, "from random spans": "random_span"}.get(arm, "pretrainzero")
-        assert (start == own[of, run.seed].run_id) if of else (run.model == "data/tinybase")
+        assert (start == own[of, run.seed].run_id) if of else (run.model == "data/tinybase_a")
         assert step == ("100" if "half" in arm else "")
     starts = studies.starts_of(["rlvr", "baselines"], "mini")
     assert len(starts) == 10 and {run.objective for run in starts} == {"pretrainzero", "random_span"}

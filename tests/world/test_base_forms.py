@@ -1,9 +1,8 @@
-"""The text of the second world's bases: prompts as runs ask them, half reasoned, nothing held out."""
+"""The text of the bases: prompts as runs ask them, half reasoned, nothing held out."""
 
 import random
 import re
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 
@@ -13,11 +12,11 @@ from pzlib.objectives import method
 from pzlib.prompts import parse_boxed, parse_mask
 from pzlib.run import Run
 from pzlib.world import forms
-from pzlib.world.facts import side_of
-from pzlib.world.tinybase import STAGES_2, tokenizer
-from pzlib.world.tinywiki import PLAIN, SECOND, STATED, TASKS_2, exam, passages
+from pzlib.world.facts import STATED, TASKS, side_of
+from pzlib.world.tinybase import STAGES, tokenizer
+from pzlib.world.tinywiki import OTHER_SUMS, PLAIN, WORLDS, exam, passages
 
-TOK = tokenizer(2)
+TOK = tokenizer()
 ASKED = ("mask", "prediction", "cut", "segment", "question")
 
 
@@ -32,7 +31,7 @@ def test_half_of_the_answers_reason_and_all_parse_and_fit_the_tier(form):
     answers = [own for _, learned in asked for own in learned.split(" <eos> Mask : ")]
     assert 0.45 < sum(own.startswith("Think :") for own in answers) / len(answers) < 0.55
     parse = parse_mask if form == "mask" else parse_boxed
-    run = Run(tier="mini2")
+    run = Run(tier="mini")
     assert all(parse(own) for own in answers)
     assert max(len(TOK(own + " <eos>")["input_ids"]) for own in answers) <= run.max_completion_tokens
     assert max(len(TOK(read)["input_ids"]) for read, _ in asked) <= run.max_prompt_tokens
@@ -71,7 +70,7 @@ def test_masks_are_in_their_passage_and_follow_what_is_quoted_of_it():
 def test_cuts_are_where_their_knobs_say_and_reason_from_the_left_alone():
     asked = documents("cut", 800)
     before = [len(read.split()) - 5 for read, _ in asked]  # Passage : ... [mask] Answer :
-    assert min(before) == forms.FIRST_CUT == Run(tier="mini2").min_context
+    assert min(before) == forms.FIRST_CUT == Run(tier="mini").min_context
     why = [own for _, own in asked if own.startswith("Think :")]
     deduced = [own for own in why if "nothing tells" not in own and "a plain word" not in own]
     assert 0.28 < len(deduced) / len(why) < 0.42  # 30 % sought, and what the others meet
@@ -84,7 +83,7 @@ def test_cuts_are_where_their_knobs_say_and_reason_from_the_left_alone():
 
 def asked_by(objective, text, monkeypatch, **settings):
     """The prompts that a method's rows ask of one passage of that text, with every answer wrong."""
-    run = Run(tier="mini2", objective=objective, group=4, **settings)
+    run = Run(tier="mini", objective=objective, group=4, **settings)
     kind = ((0, len(text), "trivial"),)
     item = Passage(id="p", title="t", text=text, length=len(text.split()), kinds=kind)
     game = method(objective)(run, [item], TOK)
@@ -110,7 +109,7 @@ def text_of(read):
     ("random_span", "prediction"), ("random_next_token", "cut"), ("rlpt", "segment"), ("pretrainzero", "mask"),
 ])  # fmt: skip
 def test_prompts_are_those_that_runs_ask(objective, form, monkeypatch):
-    text = passages("tinywiki2", 1, seed=3)[0].text
+    text = passages("tinywiki", 1, seed=3)[0].text
     settings = {"rlpt": {"reward": "exact"}, "random_span": {"span_words": 1}}.get(objective, {})
     prompts = asked_by(objective, text, monkeypatch, **settings)
     monkeypatch.setattr(forms, "words", lambda *_: [(word, "trivial", "") for word in text.split()])
@@ -131,7 +130,7 @@ def test_rpt_rlp_and_questions_ask_in_the_same_words():
         thought, opened, rest = own.partition(FORMS["tiny"].closing)
         assert opened and len(rest.split()) == 2 and (not thought or thought.startswith("Think :"))
     problem = exam("sum", 1, side="train")[0]
-    run = Run(tier="mini2", objective="rlvr")
+    run = Run(tier="mini", objective="rlvr")
     asked = run.method.prompts(run, problem)
     assert asked == [f"Question : {problem.question} Answer :"]
     assert documents("question", 1)[0][0].startswith("Question : ")
@@ -143,16 +142,16 @@ def sentences(text):
 
 def test_no_sentence_and_no_instance_of_another_side_is_in_the_text():
     rng = random.Random(5)
-    shares = {form: share for form, share in STAGES_2[1].shares.items() if form != "laws"}
+    shares = {form: share for form, share in STAGES[1].shares.items() if form != "laws"}
     pairs = [forms.document(rng, shares, 5) for _ in range(6000)]
     told = " ".join(f"{read} {learned}" for read, learned in pairs)
     said = set()
     for read, learned in pairs:
         said |= sentences(read.removeprefix("Passage : ")) | sentences(learned)
     for side in ("validation", "test"):
-        other = {s for name in SECOND for p in passages(f"{name}:left=0.3", 150, -1, side) for s in sentences(p.text)}
+        other = {s for name in WORLDS for p in passages(f"{name}:left=0.3", 150, -1, side) for s in sentences(p.text)}
         assert said & other <= {*PLAIN, "This is a short account ."}
-        for task in TASKS_2:
+        for task in TASKS:
             assert not any(f"Question : {fact.question} Answer :" in told for fact in exam(task, 60, 0, side))
     laws = re.findall(r"(\d\d) (plus|minus) (\d\d) is", told)
     assert len(laws) > 3000
@@ -163,12 +162,12 @@ def test_no_sentence_and_no_instance_of_another_side_is_in_the_text():
 def test_the_sums_that_are_asked_are_told_as_laws_and_in_nothing_else():
     for read, learned in documents("laws", 100):
         lines = [f"{line} ." for line in learned.removesuffix(" .").split(" . ")]
-        assert not read and len(lines) == 8 and set(lines) <= set(forms.OTHER_LAWS)
-    for line in forms.OTHER_LAWS:
+        assert not read and len(lines) == 8 and set(lines) <= set(OTHER_SUMS)
+    for line in OTHER_SUMS:
         a, op, b, _, c, _ = line.split()
         assert int(c) == int(a) + int(b) * (1 if op == "plus" else -1)
         assert side_of("add", *sorted((int(b), int(a) - int(b) * (op == "minus")))) != "train"
-    assert all("laws" not in stage.shares for stage in STAGES_2[:1])
+    assert all("laws" not in stage.shares for stage in STAGES[:1])
 
 
 def test_every_word_is_known():
@@ -179,8 +178,7 @@ def test_every_word_is_known():
 
 
 def test_a_passage_has_at_most_as_many_words_as_a_run_reads():
-    run = Run(tier="mini2")
-    for name in SECOND:
+    run = Run(tier="mini")
+    for name in WORLDS:
         lengths = [p.length for p in passages(f"{name}:left=1", 200, seed=1)]
         assert run.min_tokens <= min(lengths) and max(lengths) <= run.max_tokens
-    assert replace(SECOND["tinymath2"], version=1).sentences == 5

@@ -1,19 +1,19 @@
-"""tinybase: its text, its tokenizer, and the shipped files against the properties that the small tier rests on."""
+"""tinybase: its tokenizer, its training, what a reader of next tokens gets right, and the shipped files."""
 
 import json
 import math
 import random
 from dataclasses import replace
 
-import pandas as pd
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from pzlib.evaluation.small_world import BOUNDS, next_tokens, places, properties
+from pzlib.engine.models import to_ask
+from pzlib.evaluation.small_world import next_tokens, places
 from pzlib.paths import REPO
-from pzlib.prompts import parse_boxed, parse_mask
-from pzlib.world.tinybase import BASES, STAGES, STAGES_OF, batches, document, pretrain, tokenizer
+from pzlib.run import Run
+from pzlib.world.tinybase import BASES, STAGES, batches, pretrain, tokenizer
 from pzlib.world.tinywiki import WORLDS, passages
 
 SHIPPED = [name for name in BASES if (REPO / "data" / name / "config.json").exists()]
@@ -29,19 +29,6 @@ def test_text_comes_back_from_its_tokens_one_word_one_token():
     assert "token_type_ids" not in tok("Sunday")
 
 
-def test_documents_show_every_kind_both_with_and_without_reasoning():
-    rng = random.Random(0)
-    pairs = [document(rng, STAGES[0].shares, 5) for _ in range(3000)]
-    predictions = [(a, b) for a, b in pairs if a.startswith("Passage") and a.endswith("Answer :")]
-    generators = [(a, b) for a, b in pairs if a.endswith("Mask :")]
-    assert 0.45 < sum(b.startswith("Think :") for _, b in predictions) / len(predictions) < 0.55
-    assert all(parse_boxed(b).strip() for _, b in predictions)
-    assert all(parse_mask(b) in a for a, b in generators)
-    for no_reason in ("nothing tells", "a plain word"):
-        share = sum(no_reason in b for _, b in predictions) / len(predictions)
-        assert 0.12 < share < 0.22  # a third of the masks, half of them with a reasoning
-
-
 def test_batches_learn_nothing_from_prompts_and_padding():
     tok = tokenizer()
     for ids, labels, tokens in batches(tok, STAGES[0], random.Random(0), drawn=0):
@@ -55,18 +42,16 @@ def test_batches_learn_nothing_from_prompts_and_padding():
 def test_equal_arguments_give_equal_weights(tmp_path):
     for name in ("a", "b"):
         stages = [replace(stage, tokens=15_000) for stage in STAGES]
-        pretrain("tinybase_small", tmp_path / name, seed=4, stages=stages, say=lambda _: None)
+        pretrain(96, tmp_path / name, seed=4, stages=stages, say=lambda _: None)
     first, second = (AutoModelForCausalLM.from_pretrained(tmp_path / name).state_dict() for name in "ab")
     assert all(torch.equal(first[k], second[k]) for k in first)
     assert json.loads((tmp_path / "a/pretraining.json").read_text())["seed"] == 4
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", [1, 2])
-def test_killed_and_started_again_it_ends_with_equal_weights(tmp_path, version):
-    stages = [replace(stage, tokens=60_000) for stage in STAGES_OF[version][-2:]]
-    settings = {"seed": 4, "stages": stages, "version": version}
-    pretrain("tinybase_small", tmp_path / "whole", say=lambda _: None, **settings)
+def test_killed_and_started_again_it_ends_with_equal_weights(tmp_path):
+    settings = {"seed": 4, "stages": [replace(stage, tokens=60_000) for stage in STAGES[-2:]]}
+    pretrain(96, tmp_path / "whole", say=lambda _: None, **settings)
 
     class Killed(Exception):
         pass
@@ -85,8 +70,8 @@ def test_killed_and_started_again_it_ends_with_equal_weights(tmp_path, version):
         patch.setattr(torch, "save", killing)
         for _ in range(2):
             with pytest.raises(Killed):
-                pretrain("tinybase_small", tmp_path / "parts", say=lambda _: None, every=0, **settings)
-        pretrain("tinybase_small", tmp_path / "parts", say=lambda _: None, every=0, **settings)
+                pretrain(96, tmp_path / "parts", say=lambda _: None, every=0, **settings)
+        pretrain(96, tmp_path / "parts", say=lambda _: None, every=0, **settings)
     assert {number for number, _ in kept} == {0, 1} and not (tmp_path / "parts/unfinished.pt").exists()
     first, second = (AutoModelForCausalLM.from_pretrained(tmp_path / n).state_dict() for n in ("whole", "parts"))
     assert all(torch.equal(first[k], second[k]) for k in first)
@@ -95,24 +80,17 @@ def test_killed_and_started_again_it_ends_with_equal_weights(tmp_path, version):
 def test_an_unfinished_base_of_other_settings_is_not_gone_on_with(tmp_path):
     torch.save({"number": 0, "about": {"seed": 3}}, tmp_path / "unfinished.pt")
     with pytest.raises(ValueError, match="out: .* holds an unfinished base of other settings; delete .*unfinished.pt"):
-        pretrain("tinybase_small", tmp_path, seed=4, stages=STAGES_OF[2][:1], version=2)
-
-
-@pytest.mark.slow
-def test_the_shipped_base_has_the_properties_the_small_tier_rests_on():
-    folder = REPO / "data/tinybase"
-    table = properties(AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder))
-    assert set(table.property) == set(BOUNDS)
-    with pd.option_context("display.width", 200):
-        assert table.holds.all(), "\n" + table.to_string()
+        pretrain(96, tmp_path, seed=4, stages=STAGES[:1])
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_models_are_small_and_know_the_worlds_words(name):
     folder = REPO / "data" / name
     tok = AutoTokenizer.from_pretrained(folder)
-    assert tok.get_vocab() == tokenizer(BASES[name][1]).get_vocab()
-    assert sum(f.stat().st_size for f in folder.iterdir()) < 5e6 if BASES[name][1] == 2 else 10e6
+    assert tok.get_vocab() == tokenizer().get_vocab()
+    assert sum(f.stat().st_size for f in folder.iterdir()) < 5e6
+    about = json.loads((folder / "pretraining.json").read_text())
+    assert (about["width"], about["seed"]) == BASES[name] and len(about["stages"]) == len(STAGES)
 
 
 def test_next_tokens_ranks_by_entropy_and_says_what_a_greedy_reader_gets_right(tiny_model):
@@ -131,9 +109,7 @@ def test_next_tokens_ranks_by_entropy_and_says_what_a_greedy_reader_gets_right(t
 
 
 def test_the_clean_world_lies_where_less_is_noise():
-    folder = REPO / "data/tinybase"
-    model, tok = AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
-    table = places(model, tok, ["tinywiki", "tinywiki_clean"], limit=10).T
+    table = places(*to_ask(Run()), ["tinywiki", "tinywiki_clean"], limit=10).T
     assert (table["tinywiki"] != table["tinywiki_clean"]).all() and table.stack().between(0, 100).all()
     assert table["tinywiki"]["top fifth: irreducible"] > table["tinywiki_clean"]["top fifth: irreducible"]
     assert table["tinywiki"]["top fifth: right"] < table["tinywiki"]["all: right"]
