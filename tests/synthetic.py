@@ -160,22 +160,6 @@ def next_tokens(arms=RPT, seeds=3, steps=STEPS):
     return pd.DataFrame(asked), pd.DataFrame(trained), pd.DataFrame(runs)
 
 
-def mapped(accuracies):
-    """accuracies: {arm: by seed}; a tinybench of two tasks whose mean they are."""
-    rows = [{"arm": arm, "run_id": f"{arm}-{seed}", "objective": arm.split(",")[0], "tier": "mini", "seed": seed,
-             "step": step, "task": task, "group": "spans", "n": 4, "accuracy": (value if step else 0.1) + off}
-            for arm, values in accuracies.items() for seed, value in enumerate(values)
-            for step in (0, 10) for task, off in (("a", -0.1), ("b", 0.1))]  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-PLACE = "density 0.25, noise 0.6"
-MAP = {
-    f"pretrainzero, {PLACE}": [0.5, 0.7, 0.6], f"random_span, {PLACE}": [0.4, 0.5, 0.3],
-    f"entropy_next_token, {PLACE}": [0.3, 0.6], "pretrainzero, density 0.5, noise 1": [0.9, 0.9],
-}  # fmt: skip
-
-
 def thoughts(seeds):
     """A training.csv of RLP: thoughts that are empty less and less often."""
     rows = training(("rlp",), seeds=seeds)

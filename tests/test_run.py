@@ -30,7 +30,7 @@ def test_tiers_name_the_same_settings():
     plain = {f.name for f in FIELDS.values() if f.metadata.get("plain") is not None}  # a tier may name some of these
     assert len({frozenset(set(values) - plain) for values in TIERS.values()}) == 1
     by_tier = [f for f in FIELDS.values() if f.default is None]
-    assert set(TIERS["mini"]) == {f.name for f in by_tier if f.metadata["plain"] is None}
+    assert set(TIERS["mini"]) - plain == {f.name for f in by_tier if f.metadata["plain"] is None}
     own = {name for method in METHODS for settings in method.tiers.values() for name in settings}
     assert own <= {f.name for f in by_tier}
 
@@ -88,7 +88,7 @@ def test_the_papers_limit_of_occurrences_is_the_default_of_every_tier():
         ({"sed": 1}, "sed: no such setting of a run; did you mean seed?"),
         ({"learning_rat": 1.0}, "did you mean learning_rate?"),
         ({"qqqq": 1}, "known: tier, objective"),
-        ({"tier": "min"}, "tier: 'min' is not a tier; did you mean mini or mini2?"),
+        ({"tier": "min"}, "tier: 'min' is not a tier; did you mean mini?"),
         ({"tier": 3}, "tier: wants a str, got the int 3"),
         ({"learning_rate": "1e-6"}, "wants a float, got the str '1e-6'; write it without quotes"),
         ({"seed": True}, "seed: wants an int, got the bool True"),

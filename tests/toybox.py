@@ -25,7 +25,7 @@ OF_METHOD = {"rlvr": {"passages": 4}}  # it learns a batch in up to four updates
 GIVEN = {
     "00": {"group": 2},
     "07": {"per_kind": 2, "samples": 2, "cases": 1},
-    "09": {"ablations": ["rpt_rewards", "rpt_filter"]},
+    "09": {"ablations": ["rpt_rewards"]},
     "11": {"every": True},
     "13": {"tasks": "math500,mmlu_pro", "limit": 2, "max_tokens": 4},
 }

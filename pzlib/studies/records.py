@@ -44,8 +44,8 @@ class Study:
     at `mini`, and grow with a real tier's.
     question: what it asks, in one line. core: whether `make mini` runs it. real: whether only real tiers have it, as a
     paper's experiment that is not part of `make mini-all`. steps: of shorter runs at `mini`, where a study says so,
-    which are asked before and after only. base_of: the method from whose base, over whose steps and with whose lengths of
-    text all arms train at a real tier, so that they compare. rate_of: the method whose learning rate all arms take,
+    which are asked before and after only. base_of: the method from whose base, over whose steps and with whose lengths
+    of text all arms train at a real tier, so that they compare. rate_of: the method whose learning rate all arms take,
     where arms should differ in nothing else; None: each method that of its own sweep. figures: the files that show it;
     a study without any is in `pzlib.studies.papers`. on_each_base: all its seeds are run from each base of a small
     tier, else they are shared out. title: in a joint figure.

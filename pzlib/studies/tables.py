@@ -14,12 +14,13 @@ from pzlib.studies import claims, metrics, real_text, select, study_of
 from pzlib.studies.claims import as_markdown
 from pzlib.studies.claims.verdicts import word_of
 from pzlib.studies.metrics import GROUPS, armed, at_equal, label_of, values
-from pzlib.studies.results import load, notes, stored
+from pzlib.studies.results import blank, load, notes, stored
 
 TITLES = ("general", "math", "masked words")  # of GROUPS, on a terminal
 OURS = "pretrainzero"  # what the others are compared with
 ARMS = ("continued_pretraining", "sft", "random_span", OURS)  # the rows of the paper's Tables 1 and 2, below "Base"
 FEW = 5  # seeds: with fewer, a mean has no interval
+NOT_RUN = "*Not run*: `pzlib study side side_rlvr` makes the rows of this table."
 START, END = "<!-- {}: python -m pzlib figures writes this -->", "<!-- end of {} -->"
 
 
@@ -356,12 +357,12 @@ def tiers_table(ledgers: dict[str, pd.DataFrame]) -> str:
 def readme_tables() -> dict[str, str]:
     """Markdown of every table in the README, by the name between its marks, from data/results at `mini`."""
     tables = stored()
-    scores, after = (select(tables["tinybench"], study) for study in ("side", "side_rlvr"))
-    spent = select(tables["training"], "side")
+    scores, after = (select(tables.get("tinybench", blank("tinybench")), study) for study in ("side", "side_rlvr"))
+    spent, overview = select(tables.get("training", blank("training")), "side"), NOT_RUN
+    if len(scores):
+        overview = noted(overview_table(scores, spent, costs_of(spent), after), pd.concat([scores, after]))
     return {
-        "overview": noted(
-            overview_table(scores, spent, costs_of(spent), after), pd.concat([scores, after])
-        ),
+        "overview": overview,
         "claims": claims.summary(claims.ledger(claims.load(), tables)),
         "real": f"{real_text.gate_sentence()}\n\n{real_text.curve_summary()}",
     }

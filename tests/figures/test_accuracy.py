@@ -83,21 +83,6 @@ def test_the_perplexity_of_the_base_is_that_of_step_0():
     assert dotted == [4, 1.5, 9, 140, 5.83]
 
 
-def test_the_map_frames_what_leaves_zero_out_from_five_seeds_on():
-    few = accuracy.searching_map(synthetic.mapped(synthetic.MAP))
-    assert [len(ax.patches) for ax in few.axes[:2]] == [0, 0] and few.headline.endswith("3 seeds, no interval")
-    more = {arm: [*found, *found] for arm, found in synthetic.MAP.items()}
-    figure = accuracy.searching_map(synthetic.mapped(more))
-    ours, entropy = figure.axes[:2]
-    assert ours.get_title(loc="left") == "(a) PretrainZero − Random spans"
-    assert [text.get_text().split("\n")[0] for ax in (ours, entropy) for text in ax.texts] == ["+20.0", "+5.0"]
-    assert [len(ax.patches) for ax in (ours, entropy)] == [1, 0]
-    low, high = ours.images[0].get_clim()
-    assert low == -high
-    with pytest.raises(ValueError, match="run the study map"):
-        accuracy.searching_map(synthetic.mapped({f"pretrainzero, {synthetic.PLACE}": [0.5, 0.7]}))
-
-
 KINDS = {"trivial": ["trivial"], "reasoning": ["two_hop", "weekday", "sum_inverse"], "irreducible": ["irreducible"]}
 
 

@@ -49,7 +49,6 @@ DRAWN = {
     "follow_on": lambda seeds: accuracy.follow_on(synthetic.follow_on(STUDIES["side_rlvr"].arms, seeds)),
     "perplexities": lambda seeds: accuracy.perplexities(synthetic.perplexity(STUDIES["rlp"].arms, seeds)),
     "structure_by_arm": lambda seeds: accuracy.structure_by_arm(patterns(seeds)),
-    "searching_map": lambda seeds: accuracy.searching_map(tinybench("map", max(seeds, 2))),
     "baselines_beside": lambda seeds: paper.baselines_beside({name: tinybench(name, seeds) for name in paper.SIZES}),
     "rlvr_beside": lambda seeds: paper.rlvr_beside(synthetic.follow_on(STUDIES["rlvr"].arms, seeds)),
     "next_tokens_beside": lambda seeds: paper.next_tokens_beside(synthetic.next_tokens(seeds=seeds)[0]),
@@ -94,7 +93,7 @@ def intervals(figure):
     return len(bars) + len(bands) + sum("[" in text.get_text() for ax in figure.axes for text in ax.texts)
 
 
-@pytest.mark.parametrize("name", ["main_result", "tinybench_curves", "training_dynamics", "ablations", "searching_map"])
+@pytest.mark.parametrize("name", ["main_result", "tinybench_curves", "training_dynamics", "ablations"])
 def test_five_seeds_have_intervals(name):
     assert intervals(DRAWN[name](5)) > 0
 

@@ -12,7 +12,6 @@ from synthetic import bins, curve, judged_claims
 
 from pzlib import studies
 from pzlib.figures import paper
-from pzlib.paths import locate
 from pzlib.stats import holm, stratified_t
 from pzlib.studies import claims, tables
 from pzlib.studies.claims import errata, printed_tables, reported, verdicts
@@ -45,10 +44,6 @@ RLP_NAMES = {
     "rlp-both-domains": {"rlp, mathematics": "rlp, only math"},
     "rlp-both-general": {"rlp, general": "rlp, only science"},
     "rlp-few-tokens": {"rlp": "rlp, CrossThink", "continued_pretraining, equal tokens": "cpt, CrossThink 6B"},
-    "rlp-long-thoughts": {
-        "rlp, completion tokens 24": "rlp, completion tokens 2048",
-        "rlp, completion tokens 4": "rlp, completion tokens 64",
-    },
 }
 
 
@@ -377,25 +372,6 @@ def test_the_verdicts_of_every_tier_beside_each_other():
     assert lines[2].startswith("| PretrainZero | 4b-pz-random-overall | reproduced: ") and lines[2].endswith(
         "| not run |"
     )
-
-
-def test_two_rounds_claim_by_claim(tmp_path):
-    table = judged_claims(LEDGER)
-    claims.keep(table, tmp_path / "first.csv")
-    first = pd.read_csv(tmp_path / "first.csv")
-    second = table.assign(verdict=table["verdict"].replace("contradicted at mini", "no difference at mini"))[1:]
-    lines = tables.rounds_table(first, second).split("\n")
-    assert len(lines) == len(LEDGER) + 2 and lines[2].endswith("| – |")
-    changed = tables.rounds_table(first, second, changed=True).split("\n")
-    assert len(changed) == 3 + (table["verdict"] == "contradicted at mini").sum()
-    assert re.search(r"contradicted: .+ \(n = 5\) \| no difference: .+ \(n = 5\)", changed[3])
-
-
-def test_the_first_round_is_kept_and_was_judged_by_its_own_rules():
-    first = pd.read_csv(locate(claims.FIRST_ROUND))
-    assert list(first) == claims.KEPT and len(first) == 103
-    counts = first["verdict"].str.partition(" at ")[0].value_counts().to_dict()
-    assert counts == {"inconclusive": 44, "reproduced": 23, "contradicted": 9, "not run": 27}
 
 
 Q4, Q8, SMOL, MOE = "Qwen3-4B-Base", "Qwen3-8B-Base", "SmolLM3-3B-Base", "Qwen3-30B-A3B-Base"

@@ -6,7 +6,6 @@ import pytest
 
 from pzlib.figures.training import collapse_anatomy
 from pzlib.paths import REPO
-from pzlib.studies import select
 from pzlib.studies.results import degenerate, load
 from pzlib.studies.tables import main_table
 from tests import synthetic
@@ -35,19 +34,22 @@ def test_twenty_steps_on_end_by_either_sign(table, words):
     assert found == ({"a": words} if words else {})
 
 
-def test_the_one_of_the_first_round_is_found_and_no_other():
-    table = pd.read_csv(REPO / "data/results/training.csv", low_memory=False)
-    found = degenerate(table)
-    row = table[table["run_id"] == found.index[0]].iloc[0]
-    assert len(found) == 1 and (row["objective"], row["seed"]) == ("random_next_token", 1)
-    assert found.iloc[0] == "every completion at the cut from step 171 to 200"
+@pytest.mark.parametrize("path", sorted(REPO.glob("data/results/**/training.csv")), ids=lambda path: path.parent.name)
+def test_stored_marks_are_those_of_the_stored_rows(path):
+    found = degenerate(pd.read_csv(path, low_memory=False)).to_dict()
+    stored = pd.read_csv(path.with_name("runs.csv")).set_index("run_id")
+    marks = stored["degenerate"].dropna() if "degenerate" in stored else pd.Series(dtype=object)
+    assert set(marks.index) == set(found)
 
 
-def test_its_rows_carry_the_mark_in_every_table_of_runs():
+def test_its_rows_carry_the_mark_in_every_table_of_runs(tmp_path):
+    sick, well = (rows([10, 20, 30], clipped, run_id=name) for name, clipped in (("a", 1.0), ("b", 0.5)))
+    pd.concat([sick, well]).to_csv(tmp_path / "training.csv", index=False)
+    for name in ("runs", "tinybench"):
+        pd.DataFrame({"run_id": ["a", "b"], "step": 30}).to_csv(tmp_path / f"{name}.csv", index=False)
     for name in ("runs", "training", "tinybench"):
-        table = select(load(name, folder=REPO / "data/results"), "collapse")
-        own = table[table["degenerate"] != ""]
-        assert set(own["objective"] + own["seed"].astype(str)) == {"random_next_token1"}
+        table = load(name, folder=tmp_path)
+        assert set(table.loc[table["degenerate"] != "", "run_id"]) == {"a"}
 
 
 def test_its_figures_and_tables_say_so():

@@ -9,7 +9,6 @@ import synthetic
 from synthetic import bins, curve
 
 from pzlib.figures.forms import group_means
-from pzlib.stats import bootstrap_ci
 from pzlib.studies.metrics import (
     along_compute,
     class_accuracy,
@@ -18,7 +17,6 @@ from pzlib.studies.metrics import (
     kind_shares,
     laws,
     laws_table,
-    map_differences,
     next_token_accuracy,
     tokens_used,
     values,
@@ -123,19 +121,6 @@ def test_accuracy_of_a_class_weighs_its_kinds_by_their_masks():
     found = class_accuracy(pd.DataFrame(rows))
     assert found.columns.tolist() == ["trivial", "reasoning", "irreducible"]
     np.testing.assert_allclose(found, [[0.8, (0.1 * 1 + 0.3 * 0.2) / 0.4, np.nan], [0.6, np.nan, np.nan]])
-
-
-def test_the_map_pairs_seeds_at_every_place():
-    found = map_differences(synthetic.mapped(synthetic.MAP))
-    assert found[["first", "second", "density", "noise", "n"]].values.tolist() == [
-        ["pretrainzero", "random_span", 0.25, 0.6, 3],
-        ["entropy_next_token", "random_span", 0.25, 0.6, 2],  # seeds 0 and 1 only
-    ]
-    assert found["difference"].tolist() == pytest.approx([20, 0])
-    low, high = bootstrap_ci([10, 20, 30])
-    assert found.loc[0, ["low", "high"]].tolist() == pytest.approx([low, high])
-    with pytest.raises(ValueError, match="'sft' is not a place on the map; name it"):
-        map_differences(synthetic.mapped({"sft": [0.1, 0.2]}))
 
 
 def test_accuracy_and_compute_by_hand():

@@ -97,8 +97,8 @@ def test_categories_splits_and_moments_are_tasks_of_their_own():
 
 def test_equal_compute_is_equal_tokens():
     table, training = [], []
-    for arm, run in arms_of("rlp_rpt", "mini", [0]):
-        key = {"run_id": run.run_id, "objective": run.objective, "tier": "mini", "seed": 0, "group": "math"}
+    for arm, run in arms_of("rlp_rpt", "gpu", [0]):
+        key = {"run_id": run.run_id, "objective": run.objective, "tier": "gpu", "seed": 0, "group": "math"}
         table += [key | {"step": step, "task": "sum", "accuracy": step / 100} for step in (0, 10, 20)]
         table += [
             key | {"step": step, "task": "east", "accuracy": step / 100, "group": "general"} for step in (0, 10, 20)
@@ -106,10 +106,10 @@ def test_equal_compute_is_equal_tokens():
         own = {"step": 20, "tokens_prompt": 10.0, "tokens_completion": 10.0 if arm == "rlp" else 0.0}
         training.append(key | own)
     tables = {"tinybench": pd.DataFrame(table), "training": pd.DataFrame(training)}
-    found = cells(beside(exhibit("rlp_table_3"), tables, "mini"), "Avg")
-    assert found["tinybase", "rlp, token-matched", "Avg"][1] == [20]
-    assert found["tinybase", "rlp, FLOP-matched", "Avg"][1] == [10]  # it has used as much by then as rpt by its end
-    assert found["tinybase", "rpt, FLOP-matched", "Avg"][1] == [20]
+    found = cells(beside(exhibit("rlp_table_3"), tables, "gpu"), "Avg")
+    assert found["Qwen3-0.6B-Base", "rlp, token-matched", "Avg"][1] == [20]
+    assert found["Qwen3-0.6B-Base", "rlp, FLOP-matched", "Avg"][1] == [10]  # by then as much as rpt by its end
+    assert found["Qwen3-0.6B-Base", "rpt, FLOP-matched", "Avg"][1] == [20]
 
 
 def test_what_stops_is_dead_to_the_end():

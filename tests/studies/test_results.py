@@ -3,13 +3,14 @@
 import subprocess
 import sys
 import warnings
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pandas as pd
 import pytest
 from skilled import passages as nine_words
 from skilled import write_corpus
 
+from pzlib.paths import REPO
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
 from pzlib.studies.metrics import values
@@ -186,3 +187,36 @@ def test_the_stored_rows_of_other_seeds_are_those_of_equal_settings():
     assert sorted(other_seeds(Run(tier="mini", seed=1))["training"]["seed"].unique()) == [0, 2, 3, 4]
     assert other_seeds(Run(tier="mini", seed=7, passages=3))["training"].empty
     assert other_seeds(Run(tier="paper")) == {}
+
+
+STORED = sorted(REPO.glob("data/results/**/runs.csv"))
+
+
+def run_of(row):
+    """The Run of a stored row, whose cells are text."""
+    kinds = {field.name: field.type for field in fields(Run) if field.name in row and field.name != "name"}
+    made = {"bool": "True".__eq__, "int": lambda text: int(float(text)), "float": float, "str": str}
+    return Run(**{name: made[kind.__name__](row[name]) for name, kind in kinds.items() if row[name] or kind is str})
+
+
+@pytest.mark.parametrize("path", STORED, ids=lambda path: path.parent.name)
+def test_the_id_of_a_stored_row_is_that_of_its_settings(path):
+    rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+    assert len(rows) and [run_of(row).run_id for row in rows.to_dict("records")] == rows["run_id"].tolist()
+
+
+@pytest.mark.slow
+def test_stored_rows_are_of_the_shipped_bases_and_of_the_text_as_it_is_made():
+    """A remade base makes stored results another model's: they must go, and `make mini-all` makes them anew."""
+    from pzlib.engine.models import fingerprint
+    from pzlib.engine.models import load as load_model
+
+    rows = pd.concat(pd.read_csv(path) for path in STORED if (path.parent / "training.csv").is_file())
+    rows = rows[rows["tier"] == "mini"]
+    assert len(rows)
+    for model, own in rows[rows["model"].str.startswith("data/")].groupby("model"):  # others are models of runs
+        assert set(own["model_fingerprint"]) == {fingerprint(load_model(Run(model=model))[0])}
+    for corpus, own in rows[rows["objective"] != "mixed_sft"].groupby("corpus"):
+        run = Run(objective=own["objective"].iloc[0], corpus=corpus, seed=int(own["seed"].iloc[0]))
+        items = run.method.load_items(run, load_model(run)[1])
+        assert items.digest == own["corpus_digest"].iloc[0]
