@@ -130,14 +130,14 @@ def settings_of(study: Study, arm: str, tier: str, settings=None) -> dict:
 
 
 def rows_a_step(name: str, tier: str) -> dict:
-    """The settings in which a method's runs have their own number of rows per step at a small tier: supervised ones, in
+    """The settings in which a method's runs have their own number of rows per step at `mini`: supervised ones, in
     studies and in their sweeps alike, so that each is tuned at the rows that it uses.
 
     >>> rows_a_step("sft", "mini"), rows_a_step("sft", "paper"), rows_a_step("rpt", "mini")
     ({'passages': 21}, {}, {})
     """
     method = objectives.method(name)
-    own = WORLDS[tier].small and method.supervised and "passages" not in method.tiers.get(tier, {})
+    own = tier == "mini" and method.supervised and "passages" not in method.tiers.get(tier, {})
     return dict(SUPERVISED_ROWS) if own else {}
 
 

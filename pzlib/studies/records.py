@@ -95,7 +95,7 @@ DIFFERENT = tuple(name for name in REWARDS if not name.startswith("negative"))
 PROXY = "proxy"  # as entropy_model: the model that the world has for it
 RPT_CLEAN = {"objective": "rpt", "text": "clean"}  # most like RPT's own text, worked problems
 
-# x 8 rows a step: about as many tokens as RLP's 256 prompts and thoughts at mini. Plain text need not come twice.
+# x 8 rows a step: about as many tokens as RLP's 256 prompts and thoughts at mini. At real tiers no text comes twice.
 SUPERVISED_ROWS = {"passages": 21}
 PLAIN_TEXT = {"objective": "continued_pretraining", **SUPERVISED_ROWS, "corpus_limit": 40_000}
 SMALL = {"base": "smaller"}

@@ -8,14 +8,12 @@ import pandas as pd
 
 from pzlib.run import Run
 from pzlib.studies import arms_of
-from pzlib.studies.sweeps import BESIDE, sweep
 from tests.bench.stopwatch import WARM, Clock, Stopwatch, build, device
 
 
 def costed():
-    """{table: its arms as (name, Run)}: of the studies that show costs, and of the sweeps of methods that are new."""
-    found = {"costs": arms_of("side", "mini", [0]), "costs_side_new": arms_of("side_new", "mini", [0])}
-    return found | {"costs_sweep": list({n: (n, run) for n, run in sweep() if n in BESIDE}.values())}
+    """{table: its arms as (name, Run)} of the studies that show costs."""
+    return {"costs": arms_of("side", "mini", [0]), "costs_side_new": arms_of("side_new", "mini", [0])}
 
 
 def methods(steps, home, arms):
