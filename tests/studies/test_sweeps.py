@@ -13,6 +13,11 @@ from pzlib.studies.sweeps import SWEPT, judge
 from pzlib.tiers import WORLDS
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_stored(home, monkeypatch):
+    monkeypatch.setattr("pzlib.paths.REPO", home)
+
+
 @pytest.mark.parametrize(
     ("scores", "best", "verdict", "wanted"),
     [
