@@ -45,9 +45,11 @@ MADE_BY = dict.fromkeys(TABLES, "pzlib results") | {
 
 
 def blank(table):
-    """A table of that name without rows, with the columns of the committed one: cells that read it go on."""
+    """A table of that name without rows, with the columns of the committed one or of any: cells that read it go on."""
     committed = locate(f"data/results/{table}.csv")
-    return pd.read_csv(committed, nrows=0) if Path(committed).is_file() else pd.DataFrame(columns=["run_id"])
+    if Path(committed).is_file():
+        return pd.read_csv(committed, nrows=0)
+    return pd.DataFrame(columns=[*dict.fromkeys([*KEY, *(EVAL_COLUMNS if table == "tinybench" else ["step"])])])
 
 
 def folder_of(tier, results=None):
