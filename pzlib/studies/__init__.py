@@ -147,7 +147,7 @@ def left_out(name: str | Study, tier: str) -> dict[str, str]:
     >>> sorted(set(left_out("left", "gpu").values())), left_out("left", "mini")
     (['its text is of the small world'], {})
     """
-    study, found = name if isinstance(name, Study) else study_of(name), {}
+    study, found, seen = name if isinstance(name, Study) else study_of(name), {}, []
     for arm in study.arms:
         own = settings_of(study, arm, tier)
         text = own.get("corpus", "")
@@ -159,6 +159,9 @@ def left_out(name: str | Study, tier: str) -> dict[str, str]:
             found[arm] = "no smaller model with the base's tokenizer is named for it"
         elif study.arms[arm].get("text") == "both" and not WORLDS[tier].small:
             found[arm] = "texts of the hub are not mixed"
+        elif own in seen:
+            found[arm] = "it is the run of another arm"
+        seen.append(own)
     return found
 
 
@@ -195,8 +198,8 @@ def start_of(name: str, tier: str, seed: int, settings=None) -> tuple[Run, str]:
 def runs_of(names, tier: str = "mini", seeds=None, settings=None) -> list[Run]:
     """Every run of these studies once, first seeds first: stopped early, all studies have the same seeds.
 
-    >>> len(runs_of(["mask_rule", "balance"], "paper"))  # the default run is in both
-    15
+    >>> len(runs_of(["mask_rule", "occurrences"], "paper"))  # the default run is in both
+    12
     """
     runs = [run for name in names for _, run in arms_of(name, tier, seeds, settings)]
     return sorted({run.run_id: run for run in runs}.values(), key=lambda run: run.seed)

@@ -328,7 +328,7 @@ def test_with_no_results_nothing_is_run_and_no_verdict_is_made():
     assert real["8b-pz-random-overall"] == (
         "0 of 3 pairs: `pzlib study baselines --tier paper -p model Qwen/Qwen3-8B-Base`"
     )
-    assert real["entropy-noise"].endswith("its text is of the small world") and "not mixed" in real["rlp-both-domains"]
+    assert real["rlp-left"].endswith("its text is of the small world") and "not mixed" in real["rlp-both-domains"]
 
 
 def test_equal_tokens_compare_both_arms_at_what_the_cheaper_has_used():

@@ -131,7 +131,6 @@ BOXES = {
         ("rlp", "side_rlvr"),
         (
             against("rlp", "rlp", "base"),
-            against("rlp", "rlp", "continued_pretraining, equal tokens"),
             above_base(ABLATIONS),
             against("side_rlvr", "from RLP", "from continued pretraining", ("overall", "math")),
             level("rlp", "response length", ("rlp",), "start", "Tokens of a thought, first fifth of training"),
