@@ -26,7 +26,6 @@ class Figure:
 
 
 RESULT, FOLLOW_ON = Figure("{}_result", "main_result"), Figure("{}_result", "follow_on")
-CURVES = Figure("{}_curves", "collapse_curves")
 BY_TOKENS = Figure("{}_by_tokens", "by_tokens")
 ANATOMY, MASKS = Figure("{}_anatomy", "collapse_anatomy"), Figure("{}_masks", "masks_by_arm")
 LEDGER = Figure("claims_{}", "ledger_figure", main=True)  # one a paper, of all studies: drawn of `claims.ledger`

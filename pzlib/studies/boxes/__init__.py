@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pzlib import studies
 from pzlib.errors import near_names
 from pzlib.studies.boxes import findings
-from pzlib.studies.boxes.findings import Finding, above_base, against, level, meeting
+from pzlib.studies.boxes.findings import Finding, against, level, meeting
 from pzlib.studies.metrics import LEAST
 from pzlib.studies.records import BASELINES, MASKING
 from pzlib.tiers import WORLDS
@@ -32,7 +32,6 @@ FIRST = 4  # sentences that are in sight; the others unfold
 LIMITS = "A real model, real text, longer runs."
 PZ, RANDOM, NEXT, ENTROPY = "pretrainzero", *MASKING[1:]
 SFT, PLAIN = BASELINES[2:]
-ABLATIONS = ("rlp_rollouts", "rlp_thoughts", "rlp_kl", "rlp_ema")  # at real tiers
 OVERALL = ("overall",)
 CLEAN, SMALLER = "on clean text", "on the smaller base"
 
@@ -131,7 +130,6 @@ BOXES = {
         ("rlp", "side_rlvr"),
         (
             against("rlp", "rlp", "base"),
-            above_base(ABLATIONS),
             against("side_rlvr", "from RLP", "from continued pretraining", ("overall", "math")),
             level("rlp", "response length", ("rlp",), "start", "Tokens of a thought, first fifth of training"),
             level("rlp", "response length", ("rlp",), words="Tokens of a thought, last fifth"),

@@ -117,16 +117,6 @@ def meeting(study: str, metric: str = "overall") -> Finding:
     return sentence
 
 
-def above_base(names: tuple[str, ...], metric: str = "overall") -> Finding:
-    """How many arms of these studies end above the model that they started from."""
-
-    def sentence(rows: Rows) -> str:
-        found = {name: table for name in names if len(table := rows("tinybench", name))}
-        return f"{headlines.above_base(found, metric)}." if found else ""
-
-    return sentence
-
-
 def bases(rows: Rows) -> str:
     """What the two base models answer, before any training."""
     parts = []
