@@ -16,6 +16,7 @@ from pzlib.tiers import WORLDS
 @pytest.fixture(autouse=True)
 def nothing_is_stored(home, monkeypatch):
     monkeypatch.setattr("pzlib.paths.REPO", home)
+    monkeypatch.chdir(home)
 
 
 @pytest.mark.parametrize(
@@ -99,5 +100,5 @@ def test_no_run_is_made_at_a_rate_that_its_sweep_may_still_change(home, monkeypa
     assert main(["study", "mask_rule", "--tier", "mini"]) == 2 and line in capsys.readouterr().err
     assert main(["study", "mask_rule", "--tier", "mini", "--plan"]) == 0 and line in capsys.readouterr().out
     best = {rate: 50.0 - abs(i - 4) for i, rate in enumerate(sweeps.LADDER)}
-    monkeypatch.setattr(sweeps, "scores_of", lambda name: {rate: best[rate] for rate in sweeps.LADDER[3:6]})
+    monkeypatch.setattr(sweeps, "scores_of", lambda name: {rate: best[rate] for rate in sweeps.LADDER[3:7]})
     assert sweeps.unswept(["mask_rule"], "mini") == ""
