@@ -127,8 +127,8 @@ def test_the_gate_prints_its_verdict_and_keeps_its_numbers(tiny_model, home, tmp
 def test_evaluate_prints_a_row_for_each_task(tiny_model, capsys):
     assert main(["evaluate", str(tiny_model), "--items", "1"]) == 0
     out = capsys.readouterr().out
-    groups = ("general", "math", "masked words", "other words")
-    assert "accuracy, %" in out and sorted(out.splitlines()[-4:]) == sorted(
+    groups = ("general", "math", "depth", "masked words", "other words", "training side")
+    assert "accuracy, %" in out and sorted(out.splitlines()[-6:]) == sorted(
         f"{group}: 0.0 %, the mean over its tasks" for group in groups
     )
 
@@ -138,9 +138,9 @@ def test_two_models_are_evaluated_and_compared(tiny_model, home, capsys):
     said = ["--tasks", "tinybench", "--limit", "3", "--max-tokens", "4", "--samples", "2"]
     assert main(["evaluate", str(tiny_model), *said, "--against", "data/tinybase_a"]) == 0
     out = capsys.readouterr().out
-    assert f"{tiny_model.name} - tinybase = " in out and "(3 questions, paired)" in out
-    assert (home / "data/evaluations/tinybase/tinybench/scores.csv").exists()
-    assert main(["compare", tiny_model.name, "tinybase"]) == 0
+    assert f"{tiny_model.name} - tinybase_a = " in out and "(3 questions, paired)" in out
+    assert (home / "data/evaluations/tinybase_a/tinybench/scores.csv").exists()
+    assert main(["compare", tiny_model.name, "tinybase_a"]) == 0
     assert capsys.readouterr().out.strip() == out.strip().splitlines()[-1]
 
 

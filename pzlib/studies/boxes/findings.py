@@ -102,6 +102,8 @@ def real_text(rows: Rows) -> str:
 def habits(rows: Rows) -> str:
     """How the answers of the arms of `baselines` to the same masked passages differ."""
     table = rows("patterns", "baselines")
+    if table.empty:
+        return ""
     found = [headlines.habits(table, pattern) for pattern in headlines.HABITS]
     return " ".join(f"{sentence}." for sentence in found if sentence)
 
