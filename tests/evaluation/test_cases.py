@@ -66,7 +66,7 @@ def test_a_document_of_which_a_run_reads_a_passage_is_not_held_out(tiny_model, h
 
 def test_a_world_of_ours_is_made_anew_by_a_seed_that_no_run_has():
     asked = held_out_cases([Run(tier="smoke")], per_kind=2)
-    wanted = masked_cases(spans(tinywiki.passages("tinywiki", 400, seed=-1), 2, seed=-1))
+    wanted = masked_cases(spans(tinywiki.held_out("tinywiki", 400), 2, seed=-1))
     assert asked.equals(wanted) and "sum" in set(asked["kind"])
 
 

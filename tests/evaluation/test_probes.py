@@ -121,9 +121,12 @@ def test_a_replaced_reasoning_is_scored_as_by_hand(skilled):
         probed(model, tokenizer, table[2:3])
 
 
+KINDS = ("two_step", "sum", "weekday", "trivial")
+
+
 def test_the_base_answers_by_what_it_reasons(tmp_path):
     run = Run(tier="mini")
-    items = [item for item in spans(held_out("tinywiki", 100), 4, seed=-1) if item[0] in ("two_step", "sum", "weekday")]
+    items = [item for item in spans(held_out("tinywiki", 100), 4, seed=-1) if item[0] in KINDS]
     table = answers(run, masked_cases(items), tmp_path / "answers.jsonl", source="base", samples=4)
     rows = probed(*load(run), table)
     kept = table[table["completion"].map(reasoning).str.strip() != ""]
