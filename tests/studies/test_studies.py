@@ -200,6 +200,12 @@ def test_a_papers_experiment_that_is_not_part_of_mini_is_run_at_real_tiers_alone
     assert all(studies.runs_of([name], "mini") for name in STUDIES if name not in named)
 
 
+def test_an_arm_that_is_another_arms_run_is_left_out():
+    same = "continued_pretraining, equal tokens"  # supervised methods have their own number of rows per step at mini
+    assert studies.left_out("rlp", "mini") == {same: "it is the run of another arm"}
+    assert studies.left_out("rlp", "paper") == {}
+
+
 def test_the_base_is_a_factor():
     for name, each in (("collapse", 5), ("baselines", 5), ("rlvr", None), ("domain", None)):
         runs = [run for arm, run in arms_of(name, "mini") if "start" not in STUDIES[name].arms[arm]]
