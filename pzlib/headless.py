@@ -19,7 +19,8 @@ from rich.live import Live
 from rich.text import Text
 
 from pzlib.errors import duration, fitted, near_names, parse_value, refuse_unknown, typed
-from pzlib.paths import REPO, locate, misspelt, of_hub, root
+from pzlib.hub import misspelt, of_hub
+from pzlib.paths import REPO, locate, root
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder, write_atomic
 
