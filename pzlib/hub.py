@@ -33,8 +33,7 @@ def misspelt(name):
 
 
 def of_hub(name, setting="model"):
-    """The path of a hub model's config.json, fetched or cached; FileNotFoundError, within seconds, where there is none.
-    """
+    """The path of a hub model's config.json, fetched or cached; FileNotFoundError, within seconds, without one."""
     import huggingface_hub
 
     answers = hub_answers()
@@ -46,8 +45,7 @@ def of_hub(name, setting="model"):
 
 
 def hub_answers(seconds=3):
-    """Whether the hub answers in time. Where it does not, its libraries only look into their caches, at once, quietly.
-    """
+    """Whether the hub answers in time. Where it does not, its libraries only look into their caches, and quietly."""
     from huggingface_hub import constants, get_session
 
     constants.HF_HUB_OFFLINE, answered = _offline_by_choice(), []

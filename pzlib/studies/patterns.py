@@ -47,12 +47,8 @@ _NUMBERED = re.compile(r"^[#>*_\- \t]*(?:step[ \t]+\d{1,2}\b|\d{1,2}[.)](?=[\s*]
 _BOLD = re.compile(r"^[#>\-\d.) \t]*\*\*(?=[^\s*])[^*\n]{1,200}\*\*", re.MULTILINE)
 
 
-def _any_of(keywords: tuple[str, ...]) -> re.Pattern[str]:
-    phrases = (r"\s+".join(map(re.escape, keyword.split())) for keyword in keywords)
-    return re.compile(rf"(?<!\w)(?:{'|'.join(phrases)})(?!\w)", re.IGNORECASE)
-
-
-_GROUPS = [_any_of(keywords) for keywords in KEYWORDS.values()]
+_PHRASES = ["|".join(r"\s+".join(map(re.escape, word.split())) for word in words) for words in KEYWORDS.values()]
+_GROUPS = [re.compile(rf"(?<!\w)(?:{phrases})(?!\w)", re.IGNORECASE) for phrases in _PHRASES]
 
 
 def keywords_in(text: str) -> Counter[str]:
@@ -306,9 +302,8 @@ def answered(models: dict, arms, tier: str, per_kind: int, samples: int) -> pd.D
     tables, cases = [], held_out_cases([run for _, run in arms], per_kind) if models else None
     for (source, seed), (arm, step, run, file) in models.items():
         try:
-            path = answers_of(tier) / f"{file}.jsonl"
-            own = answers(run, cases, path, source=source, step=step, samples=samples)
-            tables.append(own.assign(arm=arm))
+            kept = answers_of(tier) / f"{file}.jsonl"
+            tables.append(answers(run, cases, kept, source=source, step=step, samples=samples).assign(arm=arm))
         except FileNotFoundError as error:
             print(f"{source}, seed {seed}, is not asked: {str(error).splitlines()[0]}")
     return measured(pd.concat(tables, ignore_index=True)) if tables else pd.DataFrame(columns=["source"])

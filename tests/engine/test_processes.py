@@ -290,6 +290,12 @@ def test_who_had_lost_its_parent_before_it_could_look_ends_itself():
     assert orphan.wait(timeout=30) == -15
 
 
+def test_what_somebody_else_started_goes_on_without_its_parent():
+    code = "import threading; from pzlib.engine.processes import end_with_parent as end; end()"
+    done = subprocess.run([sys.executable, "-c", f"{code}; print(threading.active_count())"], capture_output=True)
+    assert done.stdout == b"1\n"  # nobody watches
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux's own")
 def test_what_a_process_becomes_by_exec_ends_with_its_parent_too():
     becomes = "import os; from pzlib.engine.processes import end_with_parent_for_good as end; end(); "
