@@ -203,11 +203,11 @@ def evaluate(
 
         print(described(Run(model=model, eval_items=items)))
         return 0
-    from pzlib.engine.processes import end_with_parent_if_child
+    from pzlib.engine.processes import end_with_parent
     from pzlib.evaluation import scores
     from pzlib.evaluation.harness import Protocol
 
-    end_with_parent_if_child()
+    end_with_parent()
     protocol, folders = Protocol(**{field.name: asked[field.name] for field in fields(Protocol)}), []
     if jobs != 1 and not along:
         raise ValueError("jobs: belongs to --along; one model is asked by one process")

@@ -25,7 +25,7 @@ def form_of(name: str) -> Callable:
     >>> form_of("main_result").__module__
     'pzlib.figures.accuracy'
     """
-    modules = (import_module(f"pzlib.figures.{part}") for part in ("training", "accuracy", "paper", "ledger", "case"))
+    modules = (import_module(f"pzlib.figures.{part}") for part in ("training", "accuracy", "paper", "ledger"))
     return next(getattr(module, name) for module in modules if hasattr(module, name))
 
 

@@ -8,7 +8,6 @@ from readable import assert_readable
 
 from pzlib.figures import accuracy, paper
 from pzlib.figures import training as along
-from pzlib.figures.case import case
 from pzlib.figures.forms import averaged
 from pzlib.figures.style import METHODS
 from pzlib.figures.training import generator_dynamics, training_dynamics
@@ -61,7 +60,7 @@ DRAWN = {
     "ablations": lambda seeds: paper.ablations(
         {name: tinybench(name, seeds) for name in ("rlp_rollouts", "rlp_thoughts", "rlp_kl", "rlp_ema")}
     ),
-    "case": lambda seeds: case(synthetic.case()),
+    "case": lambda seeds: paper.case(synthetic.case()),
 }
 FORMS = {
     "training_dynamics": (training_dynamics, synthetic.training),
