@@ -104,9 +104,9 @@ correction over that headline's comparisons tell apart at 5 %; *within the margi
 points (notebook 12 has all margins); *no clear difference* is neither. Under {least} seeds *above* and *below* say that
 all of at least three agree. Arrows from the first to the last fifth of training (↑, ↓, ≈) follow the same rule. One
 method has one colour and one mark everywhere; a variant has its method's colour and an open mark. Bars and bands are
-95 % bootstrap intervals over seeds, drawn from {least} seeds on. Axes of accuracy do not start at zero. *Masked words*
-are words of unseen passages that reasoning can deduce; *all questions* is the mean of general and mathematical ones.
-Irreducible masks hide what nothing can tell. All seeds answer one fixed set of questions.
+95 % t intervals over seeds and bases, drawn from {least} seeds on. Axes of accuracy do not start at zero. *Masked
+words* are words of unseen passages that reasoning can deduce; *all questions* is the mean of general and mathematical
+ones. Irreducible masks hide what nothing can tell. All seeds answer one fixed set of questions.
 """
 
 

@@ -127,7 +127,7 @@ def _result(table: pd.DataFrame, source: str, headline: str, words: str, starts:
     groups = [group for group in GROUPS if group in set(table["group"])]
     figure = sheet(0.75 + 0.44 * max(len(arms), 2))
     for ax, group in zip(figure.subplots(1, len(groups), squeeze=False, sharey=True)[0], groups, strict=True):
-        before = [metrics.values(own, group, "base").mean() for own, _ in arms] if starts else ()
+        before = [metrics.over_seeds(metrics.values(own, group, "base"))[0] for own, _ in arms] if starts else ()
         tasks = table.loc[table["group"] == group, "task"].nunique()
         title = f"{METRICS[group].title} ({tasks} task{'s' * (tasks > 1)})"
         forms.dots(ax, [(mark, metrics.values(own, group)) for own, mark in arms], title, before=before)
@@ -182,7 +182,7 @@ def structure_by_arm(patterns: pd.DataFrame, source: str = "data/results/pattern
     figure, axes = grid(0.5 + deep * (0.5 + 0.3 * len(rows_of)), deep, 3, squeeze=False, sharey=True)
     for ax, letter, name in zip(axes.flat, ascii_lowercase, wanted, strict=False):
         unit = 1 if name == "words" else 100
-        own = [rows.loc[rows["pattern"] == name, "mean"] * unit for rows in rows_of.values()]
+        own = [rows[rows["pattern"] == name].set_index("seed")["mean"] * unit for rows in rows_of.values()]
         title = f"({letter}) {TITLES.get(name, f'{name.capitalize()} (%)')}"
         forms.dots(ax, [*zip(marks_of(rows_of).values(), own, strict=True)], title)
     for ax in axes.flat[len(wanted) :]:

@@ -263,11 +263,13 @@ def finished(name: str, tier: str, settings=None) -> list[str]:
 def select(table: pd.DataFrame, name: str, tier: str = "mini", seeds=None, settings=None) -> pd.DataFrame:
     """The rows of `table` (runs, training or tinybench) that are of the study's runs, with a first column `arm`.
 
-    A run belongs to every study that names its settings, so one table serves all; arms come in the study's order.
+    A run belongs to every study that names its settings, and to each arm: one table serves all, in the arms' order.
     """
-    arms, order = {run.run_id: arm for arm, run in arms_of(name, tier, seeds, settings)}, list(study_of(name).arms)
+    arms, order = {}, list(study_of(name).arms)
+    for arm, run in arms_of(name, tier, seeds, settings):  # at a tier's own sizes two arms can be the same runs
+        arms.setdefault(run.run_id, []).append(arm)
     rows = table[table["run_id"].isin(arms)].copy()  # in one piece: a table of many columns is slow to add to otherwise
-    rows = rows.assign(arm=rows["run_id"].map(arms))
+    rows = rows.assign(arm=rows["run_id"].map(arms)).explode("arm", ignore_index=True)
     rows = rows.sort_values("arm", key=lambda names: names.map(order.index), kind="stable")
     return rows[["arm", *table.columns]]
 
