@@ -329,6 +329,9 @@ def test_with_no_results_nothing_is_run_and_no_verdict_is_made():
     assert notes["4b-pz-random-overall"] == "0 of 3 pairs: `pzlib study baselines --tier mini`"
     assert notes["8b-pz-random-overall"] == "the tier names no base of this size"
     assert notes["rpt-general-mmlu-pro"] == "the small world does not ask MMLU-Pro"
+    assert notes["guesses-less"].startswith("0 of 3 pairs: `pzlib run notebooks/07") and "mini" in notes["guesses-less"]
+    second = claims.ledger(LEDGER, {}, "mini2").set_index("id")["note"]
+    assert second["generator-training-pays"] == "dropped from the round: an ablation of ours"
     real = claims.ledger(LEDGER, {}, "paper").set_index("id")["note"]
     assert real["8b-pz-random-overall"] == (
         "0 of 3 pairs: `pzlib study baselines --tier paper -p model Qwen/Qwen3-8B-Base`"

@@ -63,6 +63,9 @@ def test_seeds_needed_give_that_power_when_it_is_tried():
     found = (np.abs(t) > student.isf(0.025, needed - 1)).mean()
     assert 0.78 < found < 0.86
     assert verdicts.seeds_needed(2.0, 2.5, 2, alpha=0.001) > needed  # in a family
+    # a second base takes a degree of freedom, of three pairs one of two: they settle nothing that is not large
+    assert [verdicts.seeds_needed(30.0, 2.5, 2, alpha=0.01, bases=bases) for bases in (1, 2)] == [3, 4]
+    assert verdicts.seeds_needed(0.0, 2.5, 2, level=0.001) > verdicts.seeds_needed(0.0, 2.5, 2)
     even = verdicts.seeds_needed(0.0, 2.5, margin=2)  # to show that there is nothing
     tried = rng.normal(0.0, 2.5, size=(4000, even))
     reach = student.isf(0.05, even - 1) * tried.std(axis=1, ddof=1) / math.sqrt(even)

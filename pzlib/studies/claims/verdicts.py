@@ -215,6 +215,7 @@ def _verdict(row: dict, tier: str) -> dict:
 
 Rows = Callable[[str], pd.DataFrame]  # the name of a table -> the study's rows of it, with their arm and seed
 EVERY = "every start"  # as an arm: all arms of a study at once
+NOISE = 0.1  # share of a variance
 
 
 def tokens(rows_of: Rows, arm: str) -> pd.Series:
@@ -247,7 +248,8 @@ def rank_correlation(rows_of: Rows, arm: str = EVERY, metric: str = "math") -> p
 
 def power_law_fit(rows_of: Rows, arm: str) -> pd.Series:
     """R² of the power law through a run's next-token accuracy along compute, mean over the splits that can be fitted
-    (RPT's Fig. 5 prints one for each split)."""
+    (RPT's Fig. 5 prints one for each split). Where drawing the answers makes more than `NOISE` of the points' variance,
+    no law could fit well, so that R² would speak of the drawing: such a split is left out."""
     own = [rows[rows["arm"] == arm] for rows in map(rows_of, ("tinybench", "training", "runs"))]
     if any(rows.empty for rows in own):
         return pd.Series(dtype=float)
@@ -255,7 +257,8 @@ def power_law_fit(rows_of: Rows, arm: str) -> pd.Series:
     table = table[(table["way"] == "reasoning") & (table["step"] > 0)]
     found = {}
     for (seed, _), own in table.groupby(["seed", "split"]):
-        if own["flops"].nunique() >= 4 and own["accuracy"].nunique() > 1:
+        drawn = (own["accuracy"] * (100 - own["accuracy"]) / own["n"]).mean()
+        if own["flops"].nunique() >= 4 and 0 < own["accuracy"].var() and drawn <= NOISE * own["accuracy"].var():
             found.setdefault(seed, []).append(power_law(own["flops"], own["accuracy"]).r2)
     return pd.Series({seed: float(np.mean(fits)) for seed, fits in found.items()}, dtype=float)
 
