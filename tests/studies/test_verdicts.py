@@ -125,9 +125,11 @@ def test_the_fit_of_a_power_law_by_seed():
     for step in (0, 10, 20, 40, 80):
         share = 0.6 - 0.5 * max(step, 5) ** -0.5
         for split in ("easy", "hard"):
-            row = {"arm": "rpt", "run_id": "r", "tier": "mini", "seed": 3, "step": step, "n": 9, "accuracy": share}
+            row = {"arm": "rpt", "run_id": "r", "tier": "mini", "seed": 3, "step": step, "n": 9000, "accuracy": share}
             rows.append(row | {"group": "next token", "task": f"next token, {split}"})
     training = bins(tokens_prompt=90.0, tokens_completion=10.0, run_id="r", arm="rpt")
     runs = pd.DataFrame({"arm": "rpt", "run_id": ["r"], "parameters": [1000]})
     of = study("rpt", tinybench=pd.DataFrame(rows), training=training, runs=runs)
     assert verdicts.power_law_fit(of, "rpt").to_dict() == {3: pytest.approx(1.0, abs=1e-6)}
+    noisy = study("rpt", tinybench=pd.DataFrame(rows).assign(n=90), training=training, runs=runs)
+    assert verdicts.power_law_fit(noisy, "rpt").empty  # what is drawn moves as much as what is learnt
