@@ -153,9 +153,9 @@ def values(rows: pd.DataFrame, metric: str, moment: str = "end") -> pd.Series:
     return (scale * found.rename(None)).astype(float).dropna()
 
 
-def over_seeds(values: pd.Series) -> tuple[float, float, float]:
+def over_seeds(values: pd.Series, errors: pd.Series | None = None) -> tuple[float, float, float]:
     """The mean of values by seed with its 95 % t interval: the mean over bases of their means, the base being a factor.
-    Seeds come in tens, one base each; where no base has two, the interval has no width.
+    Seeds come in tens, one base each; where no base has two, the interval has no width. errors: as of `stratified_t`.
 
     >>> [round(end, 2) for end in over_seeds(pd.Series({0: 4.0, 1: 6.0, 10: 40.0, 11: 42.0}))]
     [23.0, 19.96, 26.04]
@@ -163,7 +163,7 @@ def over_seeds(values: pd.Series) -> tuple[float, float, float]:
     bases = [seed // 10 for seed in values.index]
     if len({*bases}) == len(bases):
         return (float(values.mean()),) * 3
-    test = stratified_t([*values], bases)
+    test = stratified_t([*values], bases, None if errors is None else [*errors[values.index]])
     return test["difference"], *test["interval"]
 
 

@@ -206,7 +206,7 @@ def box(notebook: str, tier: str = "mini") -> str:
     if found or not own.studies:
         fewest, most = min((n for n in seeds.values() if n), default=0), max(seeds.values(), default=0)
         of = f"{fewest} to {most} seeds" if fewest < most else f"{most} seeds"
-        rule = f"in brackets 95 % intervals over seeds, from {LEAST} on; a base counts as measured."
+        rule = f"in brackets 95 % t intervals over seeds and bases, from {LEAST} seeds on; a base is a sample too."
         head = f" {of[0].upper()}{of[1:]}; {rule}" if most else ""
         lines += [f"* **Found.**{head}", *(f"    * {sentence}" for sentence in found[:FIRST])]
         lines += [f"    * Claims of the papers tested here: {counts} (notebook 12)."] if counts else []
@@ -225,8 +225,8 @@ def box(notebook: str, tier: str = "mini") -> str:
 def candidates(tier: str = "mini") -> str:
     """What the README's sentences may be made of: those that each box has in sight, with numbers and intervals."""
     rows = findings.rows_at(tier)
-    found = [(number, finding(rows)) for number, own in BOXES.items() for finding in own.found[:FIRST]]
-    return "\n".join(f"* {sentence} (notebook {number})" for number, sentence in found if sentence)
+    found = {finding(rows): number for number, own in BOXES.items() for finding in own.found[:FIRST]}
+    return "\n".join(f"* {sentence} (notebook {number})" for sentence, number in found.items() if sentence)
 
 
 def shown_by(names) -> str:

@@ -26,12 +26,12 @@ def _interval(low: float, high: float, sign: str = "+") -> str:
     return f"[{low:{sign}.1f}, {high:{sign}.1f}]".replace("-", "−")
 
 
-def _compared(first: pd.Series, second: pd.Series) -> tuple[str, str] | None:
-    """(in which way the first differs from the second, by how much) over the seeds that both have."""
+def _compared(first: pd.Series, second: pd.Series, errors: pd.Series | None = None) -> tuple[str, str] | None:
+    """(in which way the first differs from the second, by how much) over the seeds that both have; errors: of b."""
     gaps = (first - second).dropna()
     if gaps.empty:
         return None
-    mean, low, high = metrics.over_seeds(gaps)
+    mean, low, high = metrics.over_seeds(gaps, errors)
     amount, n = f"{mean:+.1f}".replace("-", "−"), len(gaps)
     if n < LEAST:
         way = "above" if gaps.min() > 0 else "below" if gaps.max() < 0 else "not clearly different"
@@ -61,7 +61,8 @@ def against(study: str, a: str, b: str, asked=ASKED, at: str = "end", b_at: str 
             own, theirs = (table[table["arm"] == arm] for arm in (a, other))
             found = None
             if len(own) and len(theirs):
-                found = _compared(values(own, metric, at), values(theirs, metric, moment))
+                errors = headlines.base_error(own, metric) if b == "base" else None
+                found = _compared(values(own, metric, at), values(theirs, metric, moment), errors)
             if found:
                 ways.setdefault(found[0], []).append(f"{WORDS[metric]} ({found[1]})")
         name = BEFORE.get(moment, "{}").format("its base" if b == "base" else _name(b))
