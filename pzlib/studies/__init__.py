@@ -360,13 +360,18 @@ def _where(names, tier: str, settings) -> str:
 
 def open(names, tier: str = "mini", seeds=None, jobs: int = 0, settings=None) -> Opened:
     """These studies (or the one of that name) at a tier, after saying what each asks and making the runs that are not
-    stored, `jobs` at a time; with 0 none is made. settings: as of `arms_of`, of all their runs."""
+    stored, `jobs` at a time; with 0 none is made, and none of a study that its round dropped. settings: as of
+    `arms_of`, of all their runs."""
+    from pzlib.studies.second import dropped  # which reads this module
+
     names = (names,) if isinstance(names, str) else tuple(names)
     for name in names:
-        print(f"{name}: {study_of(name).question}")
+        why = dropped(name, tier)
+        print(f"{name}: {study_of(name).question}" + f" {why}: `pzlib study {name} --tier {tier}`" * bool(why))
     print(leaving_out(names, tier) + _where(names, tier, settings), end="")
+    made = [name for name in names if not dropped(name, tier)]
     if jobs:
-        refuse_unswept(names, tier)
-    starts = starts_of(names, tier, seeds, settings)
-    found = queue.play(runs_of(names, tier, seeds, settings), jobs, starts=starts)
+        refuse_unswept(made, tier)
+    starts = starts_of(made, tier, seeds, settings)
+    found = queue.play(runs_of(made, tier, seeds, settings), jobs, starts=starts)
     return Opened(names, tier, seeds and tuple(seeds), found, dict(settings or {}))
