@@ -146,7 +146,7 @@ def next_tokens_beside(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Pict
     figure, axes = grid(2.8, 1, 1 + len(marks))
     rows = reported("rpt 1").pivot(index=["model", "method"], columns="benchmark", values="value")
     for key, (whose, way) in RPT_PRINTED.items():
-        _splits(axes[0], rows.loc[key, list(SPLITS)].to_frame(), whose, way)
+        _splits(axes[0], rows.loc[key, list(SPLITS)].to_frame(0), whose, way)
     axes[0].set(title="(a) Paper (RPT-14B)", ylabel="Next-token accuracy (%)")
     for ax, letter, (arm, mark) in zip(axes[1:], ascii_lowercase[1:], marks.items(), strict=False):
         own = asked[asked["arm"] == arm]
