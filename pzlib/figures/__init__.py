@@ -42,7 +42,7 @@ def tables_of(form: Callable) -> list[str]:
 def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> list[Path]:
     """Draw the ledger of each paper's claims, and every figure whose arms all have rows of `tier` in `results_dir`, of
     equal seeds, and the two galleries that show them; print what the others lack. Of the further studies that a figure
-    shows, those without any rows are left out of it.
+    shows, those without any rows, or dropped by the tier's round, are left out of it.
 
     Main figures go to `out_dir`, all others to its folder `appendix`, without a PDF. Two processes draw. Returns the
     files of the figures. Raises FileNotFoundError if there is no such folder.
@@ -65,7 +65,8 @@ def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> 
             print(f"{figure.name}: not drawn, {study} has no arm at tier {tier}")
             continue
         found = {one: [_rows(stored[name], one, arms, tier) for name in names] for one, arms in shown.items()}
-        found = {one: rows for one, rows in found.items() if one == study or any(map(len, rows))}
+        rest = {one: rows for one, rows in found.items() if any(map(len, rows)) and not dropped(one, tier)}
+        found = {study: found[study]} | rest
         if lacking := [words for one in found if (words := _lacking(found[one], one, shown[one]))]:
             why = dropped(study, tier) or f"{' and '.join(lacking)} lack runs at tier {tier}"
             missing.setdefault(why, []).append(figure.name)
