@@ -345,14 +345,16 @@ def tiers_table(ledgers: dict[str, pd.DataFrame]) -> str:
 
 def rounds_table(first: pd.DataFrame, second: pd.DataFrame, changed: bool = False) -> str:
     """Markdown: claim by claim the verdicts of two ledgers, each of `ledger` or a file of `keep`; "–" where one has not
-    the claim. changed: only those whose verdict is another one."""
+    the claim. Of an inconclusive one of a whole ledger, how many pairs it needs. changed: only other verdicts."""
     kept = [rows.set_index("id") for rows in (first, second)]
     lines = []
     for id in dict.fromkeys([*kept[0].index, *kept[1].index]):
         found = [rows.loc[id] if id in rows.index else None for rows in kept]
         words = ["–" if row is None else word_of(row["verdict"]) for row in found]
         effects = [None if row is None or pd.isna(row["effect"]) else row for row in found]
-        more = ["" if row is None else f": {row['effect']:+.3g} (n = {row['n']})" for row in effects]
+        pairs = ["" if row is None or not claims.needed(row) else f", needs {claims.needed(row)}" for row in effects]
+        more = ["" if row is None else f": {row['effect']:+.3g} (n = {row['n']}{need})"
+                for row, need in zip(effects, pairs, strict=True)]  # fmt: skip
         if not changed or words[0] != words[1]:
             lines.append([id, *map(str.__add__, words, more)])
     return as_markdown(["claim", "first", "second"], lines)

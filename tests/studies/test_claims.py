@@ -392,6 +392,7 @@ def test_two_rounds_claim_by_claim(tmp_path):
     changed = tables.rounds_table(first, second, changed=True).split("\n")
     assert len(changed) == 3 + (table["verdict"] == "contradicted at mini").sum()
     assert re.search(r"contradicted: .+ \(n = 5\) \| no difference: .+ \(n = 5\)", changed[3])
+    assert any(re.search(r"inconclusive: .+ \(n = 5\) \| inconclusive: .+ \(n = 5, needs 12\)", own) for own in lines)
 
 
 def test_the_first_round_is_kept_and_was_judged_by_its_own_rules():

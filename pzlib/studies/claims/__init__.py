@@ -373,6 +373,6 @@ def needed(row: dict) -> str:
     >>> [needed({"verdict": "inconclusive at mini", "seeds": seeds}) for seeds in (12.0, None)]
     ['12', 'over 1000']
     """
-    if not row["verdict"].startswith("inconclusive"):
+    if "seeds" not in row or not row["verdict"].startswith("inconclusive"):
         return ""
     return "over 1000" if pd.isna(row["seeds"]) else f"{row['seeds']:.0f}"
