@@ -197,7 +197,8 @@ def lines(
         ax.set_xlabel("Step")
         ax.xaxis.get_major_locator().set_params(integer=True)
     if panel.ends:
-        ax.set_ylim(*panel.ends)
+        low, high = panel.ends
+        ax.set_ylim(low, 1.05 * ax.get_ylim()[1] if high is None else high)  # a flat line is in sight too
 
 
 def along(figure, table: pd.DataFrame, panels: list[Panel], roles: dict | None = None):
