@@ -373,5 +373,6 @@ def open(names, tier: str = "mini", seeds=None, jobs: int = 0, settings=None) ->
     if jobs:
         refuse_unswept(made, tier)
     starts = starts_of(made, tier, seeds, settings)
-    found = queue.play(runs_of(made, tier, seeds, settings), jobs, starts=starts)
+    found = queue.play(runs_of([name for name in names if name not in made], tier, seeds, settings), 0)
+    found |= queue.play(runs_of(made, tier, seeds, settings), jobs, starts=starts)
     return Opened(names, tier, seeds and tuple(seeds), found, dict(settings or {}))
