@@ -182,12 +182,12 @@ def perplexity(table: pd.DataFrame) -> str:
 
 
 def meeting(table: pd.DataFrame, wanted=("overall",)) -> str:
-    """How far the means of the starts of RLVR are apart before and after it; "" where nothing of `wanted` was asked."""
+    """How far the means of the starts of RLVR are apart before and after it; "" of one start, or not asked."""
     found, arms = {}, _arms(table).values()
     for metric in _asked(table, wanted):
         ends = [[over_seeds(values(own, metric, at))[0] for own in arms] for at in ("base", "end")]
         found[metric] = [max(means) - min(means) for means in ends]
-    if not found:
+    if not found or len(arms) < 2:
         return ""
     (first, (before, after)), *others = found.items()
     more = "".join(f"; {WORDS[metric]}: {b:.1f} and {a:.1f}" for metric, (b, a) in others)
