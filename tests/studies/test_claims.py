@@ -303,6 +303,17 @@ def test_a_paper_is_a_family():
     assert papers["p_holm"].tolist() == papers["p"].tolist()  # another paper's claims are
 
 
+def test_a_comparison_of_the_same_runs_is_made_once():
+    rows = pd.concat([noisy("good", 0.6, [0.0, 0.1, 0.2, 0.3]), noisy("poor", 0.5, [0.0] * 4)])
+    rows["run_id"] = rows["arm"] + rows["seed"].astype(str)
+    again = rows[rows["arm"] == "baselines/poor"].assign(arm="baselines/poor too")  # a run that is two arms
+    both = claim("it", "good", "poor"), claim("same", "good", "poor too"), claim("other", "poor", "good")
+    table = judged(pd.concat([rows, again]), *both, claim("base", "good", "poor too@base"))
+    assert table["twin"].to_dict() == {"it": "", "same": "it", "other": "", "base": ""}
+    assert table.loc["same", "verdict"].startswith("not run") and "runs are those of it" in table.loc["same", "note"]
+    assert table["p"].notna().tolist() == [True, False, True, True]
+
+
 def test_pairs_are_the_seeds_that_both_have():
     good, poor = noisy("good", 0.6, [0.0, 0.1, 0.2, 0.3]), noisy("poor", 0.5, [0.0] * 5)
     table = judged(pd.concat([good[good["seed"] > 0], poor]), claim("it", "good", "poor"))

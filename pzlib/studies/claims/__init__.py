@@ -101,18 +101,18 @@ def ledger(
     tables: {"tinybench": ..., "training": ..., "runs": ...}, those that there are; select(table, study, tier) gives a
     study's rows with their `arm`. Further columns: tier, unit, n (pairs), effect (mean of a - b), low, high, p (against
     nothing), margin, p_margin, effect_along, low_along, high_along, p_along (of the curves' means), the three p as
-    adjusted (p_holm, p_margin_holm, p_along_holm), spread, shared, signs, bases, failed, verdict, small, along, seeds,
-    note.
+    adjusted (p_holm, p_margin_holm, p_along_holm), spread, shared, signs, bases, twin, failed, verdict, small, along,
+    seeds, note.
     """
     source = _Source(tables, tier, select)
     blank = dict.fromkeys(["effect", "low", "high", "p", "p_margin", *ALONG], float("nan"))
     blank |= {"margin": float("nan"), "spread": float("nan"), "shared": 0.0, "signs": True, "bases": 1, "failed": ""}
-    blank["n"] = 0
-    rows = []
+    rows, first, blank = [], {}, blank | {"n": 0, "twin": ""}
     for claim in claims.to_dict("records"):
         row = claim | {"tier": tier, "unit": ""} | blank
         if claim["study"]:
-            row |= {"unit": METRICS[claim["metric"]].unit} | _measured(claim, source)
+            row |= {"unit": METRICS[claim["metric"]].unit, "twin": _twin(claim, source, first)}
+            row |= {} if row["twin"] else _measured(claim, source)
             row["failed"] = _failed(claim["needs"], source)
         rows.append(row)
     table = verdicts.judge(pd.DataFrame(rows), tier)
@@ -187,6 +187,15 @@ def _bases(runs: pd.DataFrame) -> dict[str, str]:
         return root(models[start]) if start in models else model
 
     return {run: root(model) for run, model in models.items()}
+
+
+def _twin(claim: dict, source: _Source, first: dict) -> str:
+    """The claim before this one that compares the same runs, or "": a test made twice would weigh twice in Holm's."""
+    key, metric = [claim["study"], claim["metric"], claim["direction"]], METRICS[claim["metric"]]
+    for arm, moment in (_side(claim, end) for end in "ab"):
+        key += [moment, arm and frozenset(source.rows(claim["study"], metric.table, arm).get("run_id", ()))]
+    found = first.setdefault(tuple(key), claim["id"]) if key[4] and all(key[6:]) else claim["id"]
+    return found * (found != claim["id"])
 
 
 def _measured(claim: dict, source: _Source) -> dict:
@@ -283,8 +292,8 @@ def _note(row: dict, tier: str) -> str:
     """What a reader must know beside the verdict, or why there is none."""
     if not row["verdict"].startswith("not run"):
         return row["failed"] or ("" if row["signs"] else "the bases differ in sign")
-    if not row["study"]:
-        return row["why_not"]
+    if not row["study"] or row["twin"]:
+        return row["why_not"] or f"at this tier its runs are those of {row['twin']}"
     study, _, size = row["study"].partition(OF_SIZE)
     command = f"`pzlib study {study} --tier {tier}`"
     if tier not in WORLDS:
