@@ -87,9 +87,8 @@ def _curves(
 
 
 def _title(one: str) -> str:
-    own = {"length": "Answer length (tokens)", "length_reasoned": "Reasoned answers (tokens)"}
-    own |= {"reward": "Training reward"}
-    return own.get(one) or f"{METRICS[one].title} (%)"
+    lengths = {"length": "Answer length (tokens)", "length_reasoned": "Reasoned answers (tokens)"}
+    return (lengths | {"reward": "Training reward"}).get(one) or f"{METRICS[one].title} (%)"
 
 
 @styled

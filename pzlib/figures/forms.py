@@ -164,13 +164,11 @@ def curve(ax, table: pd.DataFrame, mark: Mark, label: str, line: str = "") -> No
 def base_line(ax, table: pd.DataFrame, metric: str, upright: bool = False) -> None:
     """Dotted lines at what each base scores, step 0 of its runs, in bands as wide as the 95 % interval of its answers;
     none where every run has a start of its own."""
-    scores, errors = values(table, metric, "base"), values(table, metric, "base") * 0
-    if {"n"} <= {*table} and table["n"].notna().all():
-        errors = base_error(table, metric)
+    scores, errors = values(table, metric, "base"), base_error(table, metric).fillna(0)
     if scores.round(9).nunique() > 2:
         return
     for score in dict.fromkeys(scores.round(9)):
-        half = 1.96 * errors[scores.round(9) == score].max()
+        half = 1.96 * errors[scores.index][scores.round(9) == score].max()
         (ax.axvline if upright else ax.axhline)(score, **BASE_LOOK)
         (ax.axvspan if upright else ax.axhspan)(score - half, score + half, color="#595959", alpha=0.1, linewidth=0)
 

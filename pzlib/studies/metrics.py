@@ -107,11 +107,7 @@ def armed(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def metric_of(name: str) -> Metric:
-    """The Metric of that name; ValueError with the near ones for another.
-
-    >>> metric_of("general").unit, metric_of("entropy").unit
-    ('points', 'nats')
-    """
+    """The Metric of that name; ValueError with the near ones for another."""
     if name not in METRICS:
         raise ValueError(f"metric: no metric {name!r}; {near_names(name, METRICS)}")
     return METRICS[name]

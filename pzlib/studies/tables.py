@@ -11,13 +11,12 @@ from pzlib.runs.folder import write_atomic
 from pzlib.studies import claims, metrics, real_text, select, study_of
 from pzlib.studies.claims import as_markdown
 from pzlib.studies.claims.verdicts import word_of
-from pzlib.studies.metrics import GROUPS, armed, at_equal, label_of, over_seeds, values
+from pzlib.studies.metrics import GROUPS, LEAST, armed, at_equal, label_of, over_seeds, values
 from pzlib.studies.results import load, notes, stored
 
 TITLES = ("general", "math", "masked words")  # of GROUPS, on a terminal
 OURS = "pretrainzero"  # what the others are compared with
 ARMS = ("continued_pretraining", "sft", "random_span", OURS)  # the rows of the paper's Tables 1 and 2, below "Base"
-FEW = 5  # seeds: with fewer, a mean has no interval
 START, END = "<!-- {}: python -m pzlib figures writes this -->", "<!-- end of {} -->"
 
 
@@ -26,7 +25,7 @@ def interval(values: pd.Series) -> str:
     if values.empty:
         return "not run"
     mean, low, high = over_seeds(values)
-    few = len(values) < FEW or high - low < 1e-9  # a base: every seed asks the same model the same questions
+    few = len(values) < LEAST or high - low < 1e-9  # a base: every seed asks the same model the same questions
     return f"{mean:.1f}" if few else f"{mean:.1f} [{low:.1f}, {high:.1f}]"
 
 
@@ -55,7 +54,7 @@ def _difference(first: pd.Series, second: pd.Series) -> tuple[str, int]:
     if gaps.empty:
         return "not run", 0
     mean, low, high = over_seeds(gaps)
-    return f"{mean:+.1f}" + f" [{low:+.1f}, {high:+.1f}]" * (len(gaps) >= FEW), len(gaps)
+    return f"{mean:+.1f}" + f" [{low:+.1f}, {high:+.1f}]" * (len(gaps) >= LEAST), len(gaps)
 
 
 def main_table(tinybench: pd.DataFrame, tier: str = "mini", arms: Sequence[str] = ARMS) -> str:
@@ -352,8 +351,8 @@ def rounds_table(first: pd.DataFrame, second: pd.DataFrame, changed: bool = Fals
         found = [rows.loc[id] if id in rows.index else None for rows in kept]
         words = ["–" if row is None else word_of(row["verdict"]) for row in found]
         effects = [None if row is None or pd.isna(row["effect"]) else row for row in found]
-        pairs = ["" if row is None or not claims.needed(row) else f", needs {claims.needed(row)}" for row in effects]
-        more = ["" if row is None else f": {row['effect']:+.3g} (n = {row['n']}{need})"
+        pairs = [row is not None and claims.needed(row) for row in effects]
+        more = ["" if row is None else f": {row['effect']:+.3g} (n = {row['n']}{f', needs {need}' if need else ''})"
                 for row, need in zip(effects, pairs, strict=True)]  # fmt: skip
         if not changed or words[0] != words[1]:
             lines.append([id, *map(str.__add__, words, more)])
@@ -366,9 +365,7 @@ def readme_tables(tier: str = "mini") -> dict[str, str]:
     scores, after = (select(tables["tinybench"], study, tier) for study in ("side", "side_rlvr"))
     spent = select(tables["training"], "side", tier)
     return {
-        "overview": noted(
-            overview_table(scores, spent, costs_of(spent, tier), after), pd.concat([scores, after])
-        ),
+        "overview": noted(overview_table(scores, spent, costs_of(spent, tier), after), pd.concat([scores, after])),
         "claims": claims.summary(claims.ledger(claims.load(), tables, tier)),
         "real": f"{real_text.gate_sentence()}\n\n{real_text.curve_summary()}",
     }

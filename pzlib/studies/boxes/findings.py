@@ -84,8 +84,8 @@ def level(study: str, metric: str, arms=(), at: str = "end", words: str = "") ->
                 mean, *ends = metrics.over_seeds(means)
                 more = f" {_interval(*ends, sign='')}" if len(means) >= LEAST and ends[0] < ends[1] else ""
                 parts.append(f"{_name(arm)} {mean:.1f}{unit}{more}")
-        alone = len(parts) == 1 and not arms  # of a study that the round dropped, one arm may be another's run
-        return f"{words or WORDS[metric].capitalize()}: {', '.join(parts)}." if parts and not alone else ""
+        some = len(parts) > (not arms)  # of a study that the round dropped, one arm may be another's run
+        return f"{words or WORDS[metric].capitalize()}: {', '.join(parts)}." if some else ""
 
     return sentence
 

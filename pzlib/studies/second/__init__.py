@@ -46,11 +46,7 @@ DROPPED = {
 
 
 def dropped(study: str, tier: str) -> str:
-    """Why a study is not run at a tier of two bases; "" for one that is.
-
-    >>> dropped("balance", "mini2"), dropped("balance", "gpu")
-    ('dropped from the round: an ablation of ours', '')
-    """
+    """Why a study is not run at a tier of two bases; "" for one that is."""
     return f"dropped from the round: {DROPPED[study]}" if study in DROPPED and WORLDS[tier].bases else ""
 
 
