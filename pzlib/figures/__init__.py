@@ -17,6 +17,7 @@ from pzlib.studies import claims
 from pzlib.studies.metrics import LEAST
 from pzlib.studies.records import LEDGER
 from pzlib.studies.results import read, with_marks
+from pzlib.studies.second import dropped
 
 
 def form_of(name: str) -> Callable:
@@ -40,7 +41,8 @@ def tables_of(form: Callable) -> list[str]:
 
 def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> list[Path]:
     """Draw the ledger of each paper's claims, and every figure whose arms all have rows of `tier` in `results_dir`, of
-    equal seeds, and the two galleries that show them; print what the others lack.
+    equal seeds, and the two galleries that show them; print what the others lack. Of the further studies that a figure
+    shows, those without any rows, or dropped by the tier's round, are left out of it.
 
     Main figures go to `out_dir`, all others to its folder `appendix`, without a PDF. Two processes draw. Returns the
     files of the figures. Raises FileNotFoundError if there is no such folder.
@@ -59,12 +61,15 @@ def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> 
             missing.setdefault(f"{results_dir} has no {' and no '.join(lacking)}", []).append(figure.name)
             continue
         shown = {one: _shown(one, figure.arms, tier) for one in (study, *figure.others)}
-        if not all(shown.values()):
+        if not shown[study]:
             print(f"{figure.name}: not drawn, {study} has no arm at tier {tier}")
             continue
         found = {one: [_rows(stored[name], one, arms, tier) for name in names] for one, arms in shown.items()}
-        if lacking := [words for one, arms in shown.items() if (words := _lacking(found[one], one, arms))]:
-            missing.setdefault(f"{' and '.join(lacking)} lack runs at tier {tier}", []).append(figure.name)
+        rest = {one: rows for one, rows in found.items() if any(map(len, rows)) and not dropped(one, tier)}
+        found = {study: found[study]} | rest
+        if lacking := [words for one in found if (words := _lacking(found[one], one, shown[one]))]:
+            why = dropped(study, tier) or f"{' and '.join(lacking)} lack runs at tier {tier}"
+            missing.setdefault(why, []).append(figure.name)
             continue
         tables, source = found[study], {}
         if figure.others:
@@ -104,9 +109,9 @@ correction over that headline's comparisons tell apart at 5 %; *within the margi
 points (notebook 12 has all margins); *no clear difference* is neither. Under {least} seeds *above* and *below* say that
 all of at least three agree. Arrows from the first to the last fifth of training (↑, ↓, ≈) follow the same rule. One
 method has one colour and one mark everywhere; a variant has its method's colour and an open mark. Bars and bands are
-95 % bootstrap intervals over seeds, drawn from {least} seeds on. Axes of accuracy do not start at zero. *Masked words*
-are words of unseen passages that reasoning can deduce; *all questions* is the mean of general and mathematical ones.
-Irreducible masks hide what nothing can tell. All seeds answer one fixed set of questions.
+95 % t intervals over seeds and bases, drawn from {least} seeds on. Axes of accuracy do not start at zero. *Masked
+words* are words of unseen passages that reasoning can deduce; *all questions* is the mean of general and mathematical
+ones. Irreducible masks hide what nothing can tell. All seeds answer one fixed set of questions.
 """
 
 

@@ -17,11 +17,10 @@ from pzlib.figures.inspector import mask_places
 from pzlib.figures.run_view import ACCURACY, ADVANCE, LEADING, MONO, passage_heat, text_grid
 from pzlib.figures.style import METHODS, WIDTH, Mark, Picture, caption, grid, sheet, styled
 from pzlib.masking import MASK
-from pzlib.stats import bootstrap_ci
 from pzlib.studies import metrics
 from pzlib.studies.boxes import headlines
 from pzlib.studies.claims import reported
-from pzlib.studies.metrics import METRICS, SPLITS, values
+from pzlib.studies.metrics import METRICS, SPLITS, over_seeds, values
 
 SIZES = {"baselines_small": "tinybase\nsmall", "baselines": "tinybase\n(default)"}
 OTHERS = ("Qwen3-1.7B-Base", "R1-Distill-Qwen-14B")  # RPT-14B is trained from the second
@@ -82,8 +81,8 @@ def _beside(studies: dict, parts: dict, arms: dict, source: str, printed_in: str
             for x, rows in enumerate(studies.values()):
                 own = rows if arm == "base" else rows[rows["arm"] == arm]
                 start = values(own, metric, "base")
-                found = start[:1] if arm == "base" else values(own, metric)
-                _rise(right, x + at, found, start.mean() if risen else np.nan, marks[arm])
+                found = start.drop_duplicates() if arm == "base" else values(own, metric)
+                _rise(right, x + at, found, over_seeds(start)[0] if risen else np.nan, marks[arm])
         names = [model.removesuffix("-Base").replace("-", "\n", 1) for model in models]
         for ax, whose, below in ((left, "Paper", names), (right, "Ours", [*studies])):
             ax.set_title(f"({next(letters)}) {whose}: {' and '.join(METRICS[metric].groups)} (%)")
@@ -95,7 +94,7 @@ def _beside(studies: dict, parts: dict, arms: dict, source: str, printed_in: str
 
 def _rise(ax, place: float, after, before: float, mark: Mark) -> None:
     if len(after) and not np.isnan(before):
-        ax.plot([place, place], [before, np.mean(after)], color=mark.colour, linewidth=1, alpha=0.5)
+        ax.plot([place, place], [before, over_seeds(pd.Series(after))[0]], color=mark.colour, linewidth=1, alpha=0.5)
         ax.plot(place, before, "_", color=mark.colour, markersize=8)
     forms.seeds(ax, place, after, mark, 0.05, upright=True, size=5)
 
@@ -153,7 +152,7 @@ def next_tokens_beside(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Pict
     figure, axes = grid(2.8, 1, 1 + len(marks))
     rows = reported("rpt 1").pivot(index=["model", "method"], columns="benchmark", values="value")
     for key, (whose, way) in RPT_PRINTED.items():
-        _splits(axes[0], rows.loc[key, list(SPLITS)].to_numpy(float)[:, None], whose, way)
+        _splits(axes[0], rows.loc[key, list(SPLITS)].to_frame(0), whose, way)
     axes[0].set(title="(a) Paper (RPT-14B)", ylabel="Next-token accuracy (%)")
     for ax, letter, (arm, mark) in zip(axes[1:], ascii_lowercase[1:], marks.items(), strict=False):
         own = asked[asked["arm"] == arm]
@@ -161,7 +160,7 @@ def next_tokens_beside(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Pict
         for whose, part in (("base", base), ("rpt", after)):
             for way in ("outright", "reasoning"):
                 found = part[part["way"] == way].pivot(index="split", columns="seed", values="accuracy")
-                _splits(ax, found.reindex(list(SPLITS)).to_numpy(float), whose, way)
+                _splits(ax, found.reindex(list(SPLITS)), whose, way)
         ax.set_title(f"({letter}) {mark.label}")
     for ax in axes:
         columns(ax, [name.capitalize() for name in SPLITS], 0.4)
@@ -187,11 +186,11 @@ def _way_look(whose: str, way: str) -> dict:
     return METHODS[whose].look | {"markersize": 3 if outright else 6, "linestyle": ":" if outright else "-"}
 
 
-def _splits(ax, table: np.ndarray, whose: str, way: str) -> None:
+def _splits(ax, table: pd.DataFrame, whose: str, way: str) -> None:
     """table (splits, seeds): means as marks on a line, with intervals and single seeds where there are several."""
-    ax.plot(range(len(table)), np.nanmean(table, axis=1), **_way_look(whose, way))
-    for place, row in enumerate(table):
-        if np.ptp(row[~np.isnan(row)]) > 0:
+    ax.plot(range(len(table)), [over_seeds(row.dropna())[0] for _, row in table.iterrows()], **_way_look(whose, way))
+    for place, (_, row) in enumerate(table.iterrows()):
+        if row.nunique() > 1:
             forms.seeds(ax, place, row, METHODS[whose], 0.12, upright=True)
 
 
@@ -231,9 +230,9 @@ def _law(ax, rows: pd.DataFrame, mark: Mark, law) -> None:
     label = f"{mark.label} (R² = {law.r2:.2f})" if law else mark.label
     points = rows.groupby("step")[["flops", "accuracy"]].mean()
     ax.plot(points["flops"], points["accuracy"], mark.marker, **look, label=label)
-    for step, own in rows.groupby("step")["accuracy"]:
+    for step, own in rows.set_index("seed").groupby("step")["accuracy"]:
         if len(own) >= metrics.LEAST:
-            ax.plot([points["flops"][step]] * 2, bootstrap_ci(own.to_numpy()), color=mark.colour, linewidth=1)
+            ax.plot([points["flops"][step]] * 2, over_seeds(own)[1:], color=mark.colour, linewidth=1)
     if law:
         at = np.geomspace(min(law.computes), max(law.computes), 60)
         ax.plot(at, law.predict(at), color=mark.colour)

@@ -263,11 +263,13 @@ def finished(name: str, tier: str, settings=None) -> list[str]:
 def select(table: pd.DataFrame, name: str, tier: str = "mini", seeds=None, settings=None) -> pd.DataFrame:
     """The rows of `table` (runs, training or tinybench) that are of the study's runs, with a first column `arm`.
 
-    A run belongs to every study that names its settings, so one table serves all; arms come in the study's order.
+    A run belongs to every study that names its settings, and to each arm: one table serves all, in the arms' order.
     """
-    arms, order = {run.run_id: arm for arm, run in arms_of(name, tier, seeds, settings)}, list(study_of(name).arms)
+    arms, order = {}, list(study_of(name).arms)
+    for arm, run in arms_of(name, tier, seeds, settings):  # at a tier's own sizes two arms can be the same runs
+        arms.setdefault(run.run_id, []).append(arm)
     rows = table[table["run_id"].isin(arms)].copy()  # in one piece: a table of many columns is slow to add to otherwise
-    rows = rows.assign(arm=rows["run_id"].map(arms))
+    rows = rows.assign(arm=rows["run_id"].map(arms)).explode("arm", ignore_index=True)
     rows = rows.sort_values("arm", key=lambda names: names.map(order.index), kind="stable")
     return rows[["arm", *table.columns]]
 
@@ -358,13 +360,19 @@ def _where(names, tier: str, settings) -> str:
 
 def open(names, tier: str = "mini", seeds=None, jobs: int = 0, settings=None) -> Opened:
     """These studies (or the one of that name) at a tier, after saying what each asks and making the runs that are not
-    stored, `jobs` at a time; with 0 none is made. settings: as of `arms_of`, of all their runs."""
+    stored, `jobs` at a time; with 0 none is made, and none of a study that its round dropped. settings: as of
+    `arms_of`, of all their runs."""
+    from pzlib.studies.second import dropped  # which reads this module
+
     names = (names,) if isinstance(names, str) else tuple(names)
     for name in names:
-        print(f"{name}: {study_of(name).question}")
+        why = dropped(name, tier)
+        print(f"{name}: {study_of(name).question}" + f" {why}: `pzlib study {name} --tier {tier}`" * bool(why))
     print(leaving_out(names, tier) + _where(names, tier, settings), end="")
+    made = [name for name in names if not dropped(name, tier)]
     if jobs:
-        refuse_unswept(names, tier)
-    starts = starts_of(names, tier, seeds, settings)
-    found = queue.play(runs_of(names, tier, seeds, settings), jobs, starts=starts)
+        refuse_unswept(made, tier)
+    starts = starts_of(made, tier, seeds, settings)
+    found = queue.play(runs_of([name for name in names if name not in made], tier, seeds, settings), 0)
+    found |= queue.play(runs_of(made, tier, seeds, settings), jobs, starts=starts)
     return Opened(names, tier, seeds and tuple(seeds), found, dict(settings or {}))

@@ -1,5 +1,7 @@
 """Result boxes: every sentence has rows at `mini`, what has none is named with its command."""
 
+import re
+
 import nbformat
 import pandas as pd
 import pytest
@@ -12,20 +14,10 @@ from pzlib.studies.boxes.findings import against, level, meeting
 
 def rows_of(**arms):
     """A `Rows` of general questions: {arm: (accuracy of the base, then one a seed at the end)}."""
-    rows = [
-        {
-            "arm": arm,
-            "run_id": f"{arm}{seed}",
-            "seed": seed,
-            "step": step,
-            "task": "sum",
-            "group": "general",
-            "accuracy": x,
-        }
-        for arm, (base, *ends) in arms.items()
-        for seed, end in enumerate(ends)
-        for step, x in ((0, base), (9, end))
-    ]
+    rows = [{"arm": arm, "run_id": f"{arm}{seed}", "seed": seed, "step": step, "task": "sum", "group": "general",
+             "accuracy": x}
+            for arm, (base, *ends) in arms.items()
+            for seed, end in enumerate(ends) for step, x in ((0, base), (9, end))]  # fmt: skip
     return lambda table, study: pd.DataFrame(rows)
 
 
@@ -46,9 +38,8 @@ def test_a_comparison_takes_its_words_from_the_interval():
 def test_under_five_seeds_there_is_no_interval_but_whether_all_agree():
     rows = rows_of(pretrainzero=GOOD[:4], sft=BAD[:4], random_span=(0.5, 0.6, 0.8, 0.71))
     assert "above in all 3 seeds on general questions (+30.0)." in against("x", "pretrainzero", "sft", ASKED)(rows)
-    assert "not clearly different on general questions (−0.7)." in against("x", "random_span", "pretrainzero", ASKED)(
-        rows
-    )
+    unclear = against("x", "random_span", "pretrainzero", ASKED)(rows)
+    assert "not clearly different on general questions (−0.7)." in unclear
     assert "[" not in level("baselines", "general", ("sft",))(rows)
 
 
@@ -81,6 +72,16 @@ def test_a_study_without_rows_is_named_with_its_command_at_any_tier(home):
     assert "* `mask_rule`: not run yet: `pzlib study mask_rule --tier gpu`" in text
     assert "* `map`: left out at gpu: its text is of the small world" in text
     assert "**Found.**" not in text and "**Not shown.**" not in text
+
+
+def test_a_study_that_a_round_drops_is_named_with_the_reason(home):
+    assert "* `balance`: dropped from the round: an ablation of ours" in box("08", "mini2")
+
+
+def test_the_candidates_for_the_readme_name_their_evidence():
+    lines = boxes.candidates().splitlines()
+    assert len(lines) > 20 and all(re.fullmatch(r"\* .+ \(notebook \d\d\)", line) for line in lines)
+    assert any("[" in line and "**PretrainZero** against its base" in line for line in lines)
 
 
 def test_a_notebook_without_a_box_is_refused():

@@ -303,6 +303,17 @@ def test_a_paper_is_a_family():
     assert papers["p_holm"].tolist() == papers["p"].tolist()  # another paper's claims are
 
 
+def test_a_comparison_of_the_same_runs_is_made_once():
+    rows = pd.concat([noisy("good", 0.6, [0.0, 0.1, 0.2, 0.3]), noisy("poor", 0.5, [0.0] * 4)])
+    rows["run_id"] = rows["arm"] + rows["seed"].astype(str)
+    again = rows[rows["arm"] == "baselines/poor"].assign(arm="baselines/poor too")  # a run that is two arms
+    both = claim("it", "good", "poor"), claim("same", "good", "poor too"), claim("other", "poor", "good")
+    table = judged(pd.concat([rows, again]), *both, claim("base", "good", "poor too@base"))
+    assert table["twin"].to_dict() == {"it": "", "same": "it", "other": "", "base": ""}
+    assert table.loc["same", "verdict"].startswith("not run") and "runs are those of it" in table.loc["same", "note"]
+    assert table["p"].notna().tolist() == [True, False, True, True]
+
+
 def test_pairs_are_the_seeds_that_both_have():
     good, poor = noisy("good", 0.6, [0.0, 0.1, 0.2, 0.3]), noisy("poor", 0.5, [0.0] * 5)
     table = judged(pd.concat([good[good["seed"] > 0], poor]), claim("it", "good", "poor"))
@@ -329,6 +340,9 @@ def test_with_no_results_nothing_is_run_and_no_verdict_is_made():
     assert notes["4b-pz-random-overall"] == "0 of 3 pairs: `pzlib study baselines --tier mini`"
     assert notes["8b-pz-random-overall"] == "the tier names no base of this size"
     assert notes["rpt-general-mmlu-pro"] == "the small world does not ask MMLU-Pro"
+    assert notes["guesses-less"].startswith("0 of 3 pairs: `pzlib run notebooks/07") and "mini" in notes["guesses-less"]
+    second = claims.ledger(LEDGER, {}, "mini2").set_index("id")["note"]
+    assert second["generator-training-pays"] == "dropped from the round: an ablation of ours"
     real = claims.ledger(LEDGER, {}, "paper").set_index("id")["note"]
     assert real["8b-pz-random-overall"] == (
         "0 of 3 pairs: `pzlib study baselines --tier paper -p model Qwen/Qwen3-8B-Base`"
@@ -389,6 +403,7 @@ def test_two_rounds_claim_by_claim(tmp_path):
     changed = tables.rounds_table(first, second, changed=True).split("\n")
     assert len(changed) == 3 + (table["verdict"] == "contradicted at mini").sum()
     assert re.search(r"contradicted: .+ \(n = 5\) \| no difference: .+ \(n = 5\)", changed[3])
+    assert any(re.search(r"inconclusive: .+ \(n = 5\) \| inconclusive: .+ \(n = 5, needs 12\)", own) for own in lines)
 
 
 def test_the_first_round_is_kept_and_was_judged_by_its_own_rules():

@@ -103,6 +103,14 @@ def test_the_base_is_a_factor():
     assert {run.model for _, run in arms_of("baselines_small", "mini2")} == {WORLDS["mini2"].smaller}
 
 
+def test_a_run_that_is_two_arms_has_rows_of_both():
+    runs = dict(arms_of("rlp", "mini2", [0]))
+    plain, equal = runs["continued_pretraining"], runs["continued_pretraining, equal tokens"]
+    assert plain == equal  # the same passages, as often as their rows need
+    rows = studies.select(pd.DataFrame({"run_id": [equal.run_id, runs["rlp"].run_id, "other"]}), "rlp", "mini2", [0])
+    assert rows["arm"].tolist() == [*runs] and rows.index.is_unique
+
+
 def test_all_read_the_same_passages():
     """What continued pretraining reads more of, it reads again: no other passage than those that RL reads."""
     runs = dict(arms_of("side", "mini2", [0]))

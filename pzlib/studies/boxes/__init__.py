@@ -11,6 +11,7 @@ from pzlib.studies.boxes import findings
 from pzlib.studies.boxes.findings import Finding, above_base, against, level, meeting
 from pzlib.studies.metrics import LEAST
 from pzlib.studies.records import BASELINES, MASKING
+from pzlib.studies.second import dropped
 from pzlib.tiers import WORLDS
 
 
@@ -205,20 +206,27 @@ def box(notebook: str, tier: str = "mini") -> str:
     if found or not own.studies:
         fewest, most = min((n for n in seeds.values() if n), default=0), max(seeds.values(), default=0)
         of = f"{fewest} to {most} seeds" if fewest < most else f"{most} seeds"
-        rule = f"in brackets 95 % intervals over seeds, from {LEAST} on; a base counts as measured."
+        rule = f"in brackets 95 % t intervals over seeds and bases, from {LEAST} seeds on; a base is a sample too."
         head = f" {of[0].upper()}{of[1:]}; {rule}" if most else ""
         lines += [f"* **Found.**{head}", *(f"    * {sentence}" for sentence in found[:FIRST])]
         lines += [f"    * Claims of the papers tested here: {counts} (notebook 12)."] if counts else []
         lines += [f"* **Not shown.** {own.limits if WORLDS[at].small else 'Other models, texts and questions.'}"]
     for name, n in seeds.items():
         if not n:
-            left = studies.left_out(name, at)
-            everything = len(left) == len(studies.study_of(name).arms)
-            words = f"left out at {at}: {next(iter(left.values()))}" if everything else "not run yet"
-            lines.append(f"* `{name}`: {words}" + ("" if everything else f": `pzlib study {name} --tier {at}`"))
+            left, words = studies.left_out(name, at), f"not run yet: `pzlib study {name} --tier {at}`"
+            if len(left) == len(studies.study_of(name).arms):
+                words = f"left out at {at}: {next(iter(left.values()))}"
+            lines.append(f"* `{name}`: {dropped(name, at) or words}")
     if rest := found[FIRST:]:
         lines += ["", "<details><summary>More numbers</summary>", "", *(f"* {one}" for one in rest), "", "</details>"]
     return "\n".join(lines)
+
+
+def candidates(tier: str = "mini") -> str:
+    """What the README's sentences may be made of: those that each box has in sight, with numbers and intervals."""
+    rows = findings.rows_at(tier)
+    found = {finding(rows): number for number, own in BOXES.items() for finding in own.found[:FIRST]}
+    return "\n".join(f"* {sentence} (notebook {number})" for sentence, number in found.items() if sentence)
 
 
 def shown_by(names) -> str:

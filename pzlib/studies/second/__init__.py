@@ -12,7 +12,7 @@ from pzlib.studies import queue
 from pzlib.studies.records import STUDIES
 from pzlib.studies.results import folder_of
 from pzlib.studies.second import sweeps
-from pzlib.tiers import LIKE
+from pzlib.tiers import LIKE, WORLDS
 
 TIER = "mini2"
 MOST_HOURS = 20  # run-hours of the whole round
@@ -35,13 +35,19 @@ DROPPED = {
     "collapse_own_rate": "its rules would need sweeps of their own; the collapse is shown at one rate",
     "collapse_filter": "`collapse_noise` has arms without a filter",
     "warmup": "it asks of a base whose masks are seldom legal, and those of the second world's bases are legal",
-    "rpt_rewards": "the first round showed no difference", "rpt_filter": "the first round showed no difference",
-    "rlp_rollouts": "the first round showed no difference", "rlp_thoughts": "the first round showed no difference",
-    "rlp_kl": "the first round showed no difference", "rlp_ema": "these runs part by rounding alone",
+    "rpt_rewards": "an ablation; the first round had no clear difference",
+    "rpt_filter": "an ablation; the first round had no clear difference",
+    **dict.fromkeys(("rlp_rollouts", "rlp_thoughts", "rlp_kl"), "an ablation, for what it costs"),
+    "rlp_ema": "these runs part by rounding alone",
     "group": "an ablation of ours", "balance": "an ablation of ours",
     "rlvr_after": "side_rlvr has RLVR after both", "rlvr_after_rlp": "side_rlvr has RLVR after both",
     "rlp_rpt": "its runs are in side", "rlp_corpora": "its text is of the hub", "rlp_context": "its text is of the hub",
 }
+
+
+def dropped(study: str, tier: str) -> str:
+    """Why a study is not run at a tier of two bases; "" for one that is."""
+    return f"dropped from the round: {DROPPED[study]}" if study in DROPPED and WORLDS[tier].bases else ""
 
 
 def parts() -> dict[str, list[str]]:

@@ -74,26 +74,25 @@ def runs_at(name: str, tier: str, rate: float) -> tuple[Run, ...]:
 
 def scores_of(name: str, tier: str) -> dict[float, float]:
     """{rate: mean over `GROUPS` and both bases, in points, after training} of the rates whose runs are all stored."""
-    table, found = _stored(tier), {}
-    if table is None:
-        return found
-    for rate in LADDER:
-        ids = [run.run_id for run in runs_at(name, tier, rate)]
-        rows = table[table["run_id"].isin(ids) & (table["step"] > 0)]
-        if rows["run_id"].nunique() == len(ids):
-            found[rate] = 100 * float(rows.groupby(["run_id", "group"])["accuracy"].mean().mean())
-    return found
-
-
-def _stored(tier):
     path = folder(tier) / "tinybench.csv"
-    return _read(path, path.stat().st_mtime_ns) if path.is_file() else None
+    return _scores(name, tier, path, path.stat().st_mtime_ns) if path.is_file() else {}
+
+
+@functools.lru_cache(maxsize=4 * len(SWEPT))  # every run of a study asks for its rate
+def _scores(name, tier, path, changed):
+    scores, found = _read(path, changed), {}
+    for rate in LADDER:
+        own = [scores.get(run.run_id) for run in runs_at(name, tier, rate)]
+        if None not in own:
+            found[rate] = 100 * sum(own) / len(own)
+    return found
 
 
 @functools.lru_cache(maxsize=4)
 def _read(path, changed):
     table = results.read(path)
-    return table[table["group"].isin(GROUPS)]
+    rows = table[table["group"].isin(GROUPS) & (table["step"] > 0)]
+    return rows.groupby(["run_id", "group"])["accuracy"].mean().groupby("run_id").mean().to_dict()
 
 
 def folder(tier: str):
