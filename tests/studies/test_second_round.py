@@ -140,29 +140,24 @@ def test_every_study_is_in_one_part_or_dropped_in_words(monkeypatch):
     assert all(second.DROPPED.values())
 
 
-def test_the_plan_of_the_round_is_within_its_hours():
+def test_the_plan_of_the_round_counts_each_run_once():
     rows = second.reckoned()
     assert rows[0][0] == "sweeps" and [title for title, *_ in rows[1:]] == [*second.parts()]
-    within = [hours for *_, hours, fits in rows if fits]
-    assert sum(within) <= second.MOST_HOURS and all(fits for title, *_, fits in rows[:6])
-    runs = [run.run_id for _, own, _, _, fits in rows for run in own if fits]
-    assert len(runs) == len({*runs}) > 200
+    runs = [run.run_id for _, own, *_ in rows for run in own]
+    assert len(runs) == len({*runs}) > 300
+    assert sum(hours for *_, hours in rows) < 25  # a decision in LOG; who adds a study drops another
 
 
-def test_the_round_is_made_in_order_and_stops_before_it_costs_too_much(home, monkeypatch):
-    made, hours = [], {}
+def test_the_round_is_made_in_order(home, monkeypatch):
+    made = []
     monkeypatch.setattr(sweeps, "widen", lambda *_, **__: made.append("sweeps") or {})
     monkeypatch.setattr(studies, "best_rate", lambda name: 1e-4)
-    monkeypatch.setattr(second, "hours_of", lambda run, known: hours.get(run.objective, 0.01))
     monkeypatch.setattr(second.queue, "play", lambda runs, jobs, starts, stream: made.append(runs[0].tier) or {})
-    second.play(2, stream=io.StringIO())
+    said = io.StringIO()
+    second.play(2, stream=said)
     assert made == ["sweeps", *["mini2"] * len(second.parts())]
-    made.clear()
-    hours["rlvr"] = 9.0
-    say = io.StringIO()
-    second.play(2, stream=say)
-    assert made == ["sweeps", *["mini2"] * (len(second.parts()) - 1)]
-    assert say.getvalue().count("left out: with it the round would take more than 20 run-hours") == 1
+    titles = [line.partition(":")[0] for line in said.getvalue().splitlines() if ": " in line]
+    assert [title for title in titles if title in second.parts()] == [*second.parts()]
 
 
 def test_no_run_is_made_at_a_rate_that_its_sweep_may_still_change(home, monkeypatch, capsys):
