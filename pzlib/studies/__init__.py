@@ -73,11 +73,12 @@ def seeds_of(study: Study, tier: str) -> tuple[int, ...]:
     >>> [seeds_of(study_of(name), "mini2") for name in ("baselines", "rlvr", "mask_rule")]
     [(0, 1, 2, 3, 4, 10, 11, 12, 13, 14), (0, 1, 2, 10, 11), (0, 1, 2)]
     """
-    if tier == "smoke" or not WORLDS[tier].bases or len(study.seeds) <= 3:
+    if tier == "smoke" or not WORLDS[tier].bases:
         return study.seeds[:1] if tier == "smoke" else study.seeds
-    second = len(study.seeds) if study.on_each_base else len(study.seeds) // 2
-    first = study.seeds if study.on_each_base else study.seeds[: len(study.seeds) - second]
-    return (*first, *(10 + seed for seed in study.seeds[:second]))
+    seeds = study.at_two_bases or study.seeds
+    second = len(seeds) if study.on_each_base else len(seeds) // 2 if len(seeds) > 3 else 0
+    first = seeds if study.on_each_base else seeds[: len(seeds) - second]
+    return (*first, *(10 + seed for seed in seeds[:second]))
 
 
 def _given(settings) -> dict:

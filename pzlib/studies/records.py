@@ -26,8 +26,7 @@ class Figure:
 
 
 RESULT, FOLLOW_ON = Figure("{}_result", "main_result"), Figure("{}_result", "follow_on")
-CURVES = Figure("{}_curves", "collapse_curves")
-BY_TOKENS = Figure("{}_by_tokens", "by_tokens")
+CURVES, BY_TOKENS = Figure("{}_curves", "collapse_curves"), Figure("{}_by_tokens", "by_tokens")
 ANATOMY, MASKS = Figure("{}_anatomy", "collapse_anatomy"), Figure("{}_masks", "masks_by_arm")
 LEDGER = Figure("claims_{}", "ledger_figure", main=True)  # one a paper, of all studies: drawn of `claims.ledger`
 _main = partial(Figure, main=True)
@@ -46,9 +45,9 @@ class Study:
     study says so; they are asked before and after only. base_of: the method from whose base, over whose steps and with
     whose lengths of text all arms train at a real tier, so that they compare. rate_of: the method whose learning rate
     all arms take, where arms should differ in nothing else; None: each method that of its own sweep. small, real: arms
-    that only small tiers have, or only real ones, where a paper's sizes fit no small model. figures: the files that
-    show it; a study without any is in `pzlib.studies.papers`. on_each_base: all its seeds are run from each base of a
-    world that has two, else they are shared out. dropped: arms that such a tier leaves out. title: in a joint figure.
+    that only such tiers have, as a paper's sizes fit no small model. figures: the files that show it; a study without
+    any is in `pzlib.studies.papers`. on_each_base: all its seeds are run from each base of a world that has two, else
+    they are shared out; at_two_bases: its seeds there; dropped: arms that are left out there. title: in a joint figure.
     """
 
     question: str
@@ -64,6 +63,7 @@ class Study:
     on_each_base: bool = False
     title: str = ""
     dropped: tuple[str, ...] = ()
+    at_two_bases: tuple[int, ...] = ()
 
 
 def _arms(setting, values, **settings):
@@ -81,7 +81,7 @@ def _rlvr_from(**starts):
     return {"from the base": {"objective": "rlvr"}, **_arms("start", named, objective="rlvr")}
 
 
-THREE = (0, 1, 2)  # seeds of ablations
+THREE, FIVE = (0, 1, 2), (0, 1, 2, 3, 4)  # seeds of ablations, and of what claims rest on
 MASKING = ("pretrainzero", "random_span", "random_next_token", "entropy_next_token")
 BASELINES = ("pretrainzero", "random_span", "sft", "continued_pretraining")
 MAIN = ("pretrainzero", "random_span")
@@ -92,8 +92,7 @@ REWARDS = {
     "negative accuracy, zero rule": "negative_accuracy", "min(p, 1 - p)": "learnability",
 }  # fmt: skip
 # Negative accuracy gives the runs of "no zero rule" to the digit: a constant cancels in an advantage.
-EQUAL_REWARD = "negative accuracy, zero rule"
-DIFFERENT = tuple(name for name in REWARDS if name != EQUAL_REWARD)
+DIFFERENT = tuple(name for name in REWARDS if not name.startswith("negative"))
 
 PROXY = "proxy"  # as entropy_model: the model that the world has for it
 RPT_CLEAN = {"objective": "rpt", "text": "clean"}  # most like RPT's own text, worked problems
@@ -335,7 +334,8 @@ STUDIES = {
             "pretrainzero, TinyMath": {"text": "mathematical"},
             "random_span": {"objective": "random_span"},
             "random spans, TinyMath": {"objective": "random_span", "text": "mathematical"},
-        }, title="text", figures=(_main("{}_curves", "tinybench_curves", (), ("mask_rule",)), RESULT),
+        }, title="text", seeds=THREE, at_two_bases=FIVE,
+        figures=(_main("{}_curves", "tinybench_curves", (), ("mask_rule",)), RESULT),
     ),
     # The second world's chains take one to four steps, which its kinds of masks name: chain_1 to chain_4.
     "depth": Study(
@@ -350,10 +350,9 @@ STUDIES = {
     ),
     "generator_reward": Study(
         "What does each reward make the generator mask?",
-        _arms("generator_reward", REWARDS), title="reward of the generator", dropped=(EQUAL_REWARD,), figures=(
-            _main("generator_masks", "masks_by_arm", DIFFERENT, ("balance", "guessable_noise")),
-            replace(RESULT, arms=DIFFERENT),
-        ),
+        _arms("generator_reward", REWARDS), title="reward of the generator", seeds=THREE, at_two_bases=FIVE,
+        dropped=tuple({*REWARDS} - {*DIFFERENT}), figures=(replace(RESULT, arms=DIFFERENT),
+            _main("generator_masks", "masks_by_arm", DIFFERENT, ("balance", "guessable_noise"))),
     ),
     # Apart from `generator_reward` and `mask_rule`, whose stored figures show the arms that they have.
     "spice": Study(
