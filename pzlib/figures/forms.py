@@ -157,7 +157,8 @@ def curve(ax, table: pd.DataFrame, mark: Mark, label: str, line: str = "") -> No
         ax.fill_between(thinned.index, ends[:, 0], ends[:, 1], color=mark.colour, alpha=0.18, linewidth=0)
     few = 1 if len(table) < 10 else len(table) // 5  # enough markers to tell the lines apart
     look = {"color": mark.colour, "linestyle": line} if line else mark.look | {"linestyle": mark.line}
-    mean = table.T.groupby(lambda seed: seed // 10).mean().mean()  # over bases, as in `over_seeds`
+    mean = table.T  # of one run its only column, whatever that is called
+    mean = (mean.groupby(lambda seed: seed // 10).mean() if len(mean) > 1 else mean).mean()  # as in `over_seeds`
     ax.plot(table.index, mean, **look, markersize=4, markevery=few, label=label)
 
 
