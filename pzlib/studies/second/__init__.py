@@ -16,12 +16,12 @@ from pzlib.tiers import LIKE, WORLDS
 
 TIER = "mini2"
 RATES_EACH = 4  # that a sweep is reckoned to try: three, and one beyond
-# In this order, after the sweeps: what others go on from, and what is claimed most, first.
+# In this order, after the sweeps: what others go on from, and what the README shows, first.
 PARTS = {
-    "collapse and guessable noise": ("collapse_noise", "collapse", "collapse_clean"),
     "baselines": ("baselines",),
     "side by side": ("side", "side_new"),
     "RLVR after each": ("side_rlvr", "rlvr"),
+    "collapse and guessable noise": ("collapse_noise", "collapse", "collapse_clean"),
     "RPT and RLP": ("rpt", "rlp", "left", "rlp_domains"),
     "domain, mask rules, generator's rewards, depth": ("domain", "mask_rule", "generator_reward", "depth"),
     "a smaller base": ("baselines_small",),
