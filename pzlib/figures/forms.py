@@ -14,7 +14,7 @@ from pzlib import studies
 from pzlib.errors import NothingToDraw
 from pzlib.figures.style import Mark, Picture, caption, marks_of
 from pzlib.studies.boxes.headlines import base_error
-from pzlib.studies.metrics import LEAST, METRICS, armed, comparable, label_of, over_seeds, values
+from pzlib.studies.metrics import LEAST, METRICS, armed, bases_of, comparable, label_of, over_seeds, values
 from pzlib.studies.results import MARK, notes
 
 TRAINING, TINYBENCH = "data/results/training.csv", "data/results/tinybench.csv"  # what a figure says it is made from
@@ -158,7 +158,7 @@ def curve(ax, table: pd.DataFrame, mark: Mark, label: str, line: str = "") -> No
     few = 1 if len(table) < 10 else len(table) // 5  # enough markers to tell the lines apart
     look = {"color": mark.colour, "linestyle": line} if line else mark.look | {"linestyle": mark.line}
     mean = table.T  # of one run its only column, whatever that is called
-    mean = (mean.groupby(lambda seed: seed // 10).mean() if len(mean) > 1 else mean).mean()  # as in `over_seeds`
+    mean = (mean.groupby(bases_of(mean.index)).mean() if len(mean) > 1 else mean).mean()  # as in `over_seeds`
     ax.plot(table.index, mean, **look, markersize=4, markevery=few, label=label)
 
 

@@ -4,6 +4,7 @@ Leaves out every test and every mean over seeds, which are taken where they are 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -149,14 +150,25 @@ def values(rows: pd.DataFrame, metric: str, moment: str = "end") -> pd.Series:
     return (scale * found.rename(None)).astype(float).dropna()
 
 
+def bases_of(seeds: Sequence[int]) -> list[int]:
+    """Of each seed the number of its base: seeds come in tens, one base each. More than two tens are seeds that one
+    chose at a tier of one base: no world has three.
+
+    >>> bases_of([0, 1, 10]), bases_of([1, 42, 1234])
+    ([0, 0, 1], [0, 0, 0])
+    """
+    tens = [seed // 10 for seed in seeds]
+    return tens if len({*tens}) <= 2 else [0] * len(tens)
+
+
 def over_seeds(values: pd.Series, errors: pd.Series | None = None) -> tuple[float, float, float]:
     """The mean of values by seed with its 95 % t interval: the mean over bases of their means, the base being a factor.
-    Seeds come in tens, one base each; where no base has two, the interval has no width. errors: as of `stratified_t`.
+    Where no base has two, the interval has no width. errors: as of `stratified_t`.
 
     >>> [round(end, 2) for end in over_seeds(pd.Series({0: 4.0, 1: 6.0, 10: 40.0, 11: 42.0}))]
     [23.0, 19.96, 26.04]
     """
-    bases = [seed // 10 for seed in values.index]
+    bases = bases_of(values.index)
     if len({*bases}) == len(bases):
         return (float(values.mean()),) * 3
     test = stratified_t([*values], bases, None if errors is None else [*errors[values.index]])

@@ -212,7 +212,7 @@ def box(notebook: str, tier: str = "mini") -> str:
         lines += [f"    * Claims of the papers tested here: {counts} (notebook 12)."] if counts else []
         lines += [f"* **Not shown.** {own.limits if WORLDS[at].small else 'Other models, texts and questions.'}"]
     for name, n in seeds.items():
-        if not n:
+        if not n or dropped(name, at):  # of a dropped study an arm may be another study's run
             left, words = studies.left_out(name, at), f"not run yet: `pzlib study {name} --tier {at}`"
             if len(left) == len(studies.study_of(name).arms):
                 words = f"left out at {at}: {next(iter(left.values()))}"

@@ -8,7 +8,7 @@ import pandas as pd
 from pzlib.stats import holm, stratified_t
 from pzlib.studies import metrics
 from pzlib.studies.claims import verdicts
-from pzlib.studies.metrics import LEAST, METRICS, label_of, over_seeds, values
+from pzlib.studies.metrics import LEAST, METRICS, bases_of, label_of, over_seeds, values
 from pzlib.tiers import WORLDS
 
 WORDS = {
@@ -106,7 +106,7 @@ def base_error(rows: pd.DataFrame, metric: str) -> pd.Series:
     """The standard error by seed that sampling leaves in what their base scores, one model that was asked once for all
     runs from it; 0 where each run has a start of its own."""
     start = values(rows, metric, "base")
-    if start.groupby(start.index // 10).nunique().max() > 1:
+    if start.groupby(bases_of(start.index)).nunique().max() > 1:
         return 0 * start
     asked = rows.assign(n=rows["n"] if "n" in rows else float("inf"))[rows["step"] == 0].groupby("seed")
     return pd.Series({seed: verdicts.sampling_variance(own, metric) or 0.0 for seed, own in asked}, dtype=float) ** 0.5
