@@ -150,15 +150,15 @@ def values(rows: pd.DataFrame, metric: str, moment: str = "end") -> pd.Series:
     return (scale * found.rename(None)).astype(float).dropna()
 
 
-def bases_of(seeds: Sequence[int]) -> list[int]:
+def bases_of(seeds: Sequence[int]) -> np.ndarray:
     """Of each seed the number of its base: seeds come in tens, one base each. More than two tens are seeds that one
     chose at a tier of one base: no world has three.
 
-    >>> bases_of([0, 1, 10]), bases_of([1, 42, 1234])
+    >>> bases_of([0, 1, 10]).tolist(), bases_of([1, 42, 1234]).tolist()
     ([0, 0, 1], [0, 0, 0])
     """
-    tens = [seed // 10 for seed in seeds]
-    return tens if len({*tens}) <= 2 else [0] * len(tens)
+    tens = np.array([seed // 10 for seed in seeds])  # an array: pandas takes a list of numbers for names of columns
+    return tens if len({*tens}) <= 2 else np.zeros_like(tens)
 
 
 def over_seeds(values: pd.Series, errors: pd.Series | None = None) -> tuple[float, float, float]:
@@ -171,7 +171,7 @@ def over_seeds(values: pd.Series, errors: pd.Series | None = None) -> tuple[floa
     bases = bases_of(values.index)
     if len({*bases}) == len(bases):
         return (float(values.mean()),) * 3
-    test = stratified_t([*values], bases, None if errors is None else [*errors[values.index]])
+    test = stratified_t([*values], [*bases], None if errors is None else [*errors[values.index]])
     return test["difference"], *test["interval"]
 
 
