@@ -80,16 +80,15 @@ CORE = 03_masking_collapse 07_reasoning_patterns 13_benchmarks
 FURTHER = 05_rlvr 06_data_domain 08_generator_reward 09_rpt 10_rlp 11_side_by_side
 DRAWN = $(PY) -m pzlib figures && name=12_claims_and_figures && $(AT_MINI)
 
-mini: .venv/installed  ## the core studies at mini (collapse, baselines, whose entropy; two bases), notebooks, figures
+mini: .venv/installed  ## the core studies at mini (baselines, two sizes; collapse), notebooks, figures
 	$(PY) -m pzlib sweep || [ $$? -eq 1 ]
 	$(STUDY) --core || [ $$? -eq 1 ]
 	for name in $(CORE); do $(AT_MINI) || failed=1; done; \
 	name=11_side_by_side; $(AT_MINI) -p every false || failed=1; \
 	$(DRAWN) || failed=1; exit $${failed:-0}
 
-mini-all: .venv/installed  ## every study at mini: the core, then side by side, RLVR, RPT, RLP, ablations
+mini-all: .venv/installed  ## every study at mini, what the README shows first
 	$(PY) -m pzlib sweep || [ $$? -eq 1 ]
-	$(STUDY) --core || [ $$? -eq 1 ]
 	$(STUDY) --all || [ $$? -eq 1 ]
 	for name in $(CORE) $(FURTHER); do $(AT_MINI) || failed=1; done; $(DRAWN) || failed=1; exit $${failed:-0}
 

@@ -96,7 +96,7 @@ def batch(
 def study(
     names: Positional[given(tuple[str, ...], "which studies to run", "STUDY ...")] = (),
     core: given(bool, "run the studies of `make mini`") = False,
-    all: given(bool, "run every study, as `make mini-all` does") = False,
+    all: given(bool, "run every study, one after the other, as `make mini-all` does") = False,
     plan: given(bool, "only print how many runs there are and how long they take") = False,
     tier: given(Literal[*TIERS], "the size of the runs") = "mini",
     seeds: SEEDS = (),
@@ -192,11 +192,11 @@ def evaluate(
 
         print(described(Run(model=model, eval_items=items)))
         return 0
-    from pzlib.engine.processes import end_with_parent_if_child
+    from pzlib.engine.processes import end_with_parent
     from pzlib.evaluation import scores
     from pzlib.evaluation.harness import Protocol
 
-    end_with_parent_if_child()
+    end_with_parent()
     protocol, folders = Protocol(**{field.name: asked[field.name] for field in fields(Protocol)}), []
     if jobs != 1 and not along:
         raise ValueError("jobs: belongs to --along; one model is asked by one process")

@@ -19,7 +19,8 @@ from rich.live import Live
 from rich.text import Text
 
 from pzlib.errors import duration, fitted, near_names, parse_value, refuse_unknown, typed
-from pzlib.paths import REPO, locate, misspelt, of_hub, root
+from pzlib.hub import misspelt, of_hub
+from pzlib.paths import REPO, locate, root
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder, write_atomic
 
@@ -51,16 +52,12 @@ def find(name):
 
 
 def read_parameters(path):
-    """Name and default of every parameter of the notebook at `path`: {name: literal}, in order.
+    """{name: (default, its type where the default is None and something else tells it, else None)} of the parameters of
+    the notebook at `path`, in order.
 
     They are the assignments in the one cell tagged `parameters`; each must be a plain literal, because a value computed
     there would not follow one given from outside. Raises FileNotFoundError, ValueError.
     """
-    return {name: default for name, (default, _) in _parameters(path).items()}
-
-
-def _parameters(path):
-    """{name: (default, its type where the default is None and something else tells it, else None)}."""
     import nbformat
 
     path, found = find(path), {}
@@ -103,7 +100,7 @@ def parse_parameters(path, pairs):
 
     A name that is not the notebook's, but is a setting of a Run, goes into its parameter `settings`, where it has one.
     """
-    known, values = _parameters(path), {}
+    known, values = read_parameters(path), {}
     further = {name: (None, field.type) for name, field in SETTINGS.items() if name not in known and REST in known}
     what = f"parameter of {Path(path).name}" + (", or setting of a run" if further else "")
     refuse_unknown([name for name, _ in pairs], known | further, what)
@@ -120,7 +117,7 @@ def checked(path, parameters):
     Raises ValueError for a name that it does not have, a wrong type, and a value that is impossible for the setting of
     a Run of that name; FileNotFoundError for a model or text that is a path, or a run, and not there.
     """
-    known, values = _parameters(path), {}
+    known, values = read_parameters(path), {}
     further = [name for name in parameters if name in SETTINGS and name not in known]
     if REST in known and (rest := {name: parameters[name] for name in further}):
         own = {name: value for name, value in parameters.items() if name not in rest}

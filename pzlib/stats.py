@@ -90,33 +90,6 @@ def paired_test(a: Sequence[float], b: Sequence[float], n: int = 10_000, seed: i
     return {"difference": float(differences.mean()), "interval": interval, "p": at_least / tried, "n": m}
 
 
-def paired_t(a: Sequence[float], b: Sequence[float]) -> dict:
-    """Whether `a` differs from `b` on the same seeds, by Student's paired t: {"difference", "interval", "p", "n"}.
-
-    difference: mean of a - b; interval: its 95 % t interval; p: two-sided. Unlike `paired_test` it can tell
-    with few seeds, at the price of taking the differences as normal. Differences that are all equal (up to rounding)
-    have no variance and so no t: then p is 0 if they are not 0, else 1, and the interval has no width.
-    Errors: ValueError for unequal lengths, fewer than two pairs, or a value that is not finite.
-
-    >>> result = paired_t([3, 5, 7], [1, 2, 3])  # differences 2, 3, 4: t = 3 / (1 / sqrt(3)) with 2 degrees of freedom
-    >>> result["difference"], round(result["p"], 4), [round(end, 3) for end in result["interval"]]
-    (3.0, 0.0351, [0.516, 5.484])
-    """
-    left, right = _pairs(a, b)
-    if len(left) < 2:
-        raise ValueError("a: one pair has no spread to test against; give at least two")
-    differences, m = left - right, len(left)
-    mean = float(differences.mean())
-    rounding = 1e-12 * max(np.abs(left).max(), np.abs(right).max())
-    if np.ptp(differences) <= rounding:
-        p, half = float(abs(mean) <= rounding), 0.0
-    else:
-        error = float(differences.std(ddof=1)) / math.sqrt(m)
-        p = 2 * float(stdtr(m - 1, -abs(mean) / error))
-        half = float(stdtrit(m - 1, 0.975)) * error
-    return {"difference": mean, "interval": (mean - half, mean + half), "p": p, "n": m}
-
-
 def stratified_t(
     differences: Sequence[float], strata: Sequence | None = None, errors: Sequence[float] | None = None
 ) -> dict:
@@ -126,7 +99,7 @@ def stratified_t(
     standard error that all runs of a base share, such as its own score's by sampling (None: 0). difference: the mean
     over bases of their means; its variance is, over S bases, the mean of s² / n_b + error_b², divided by S, with s²
     pooled within bases. The degrees of freedom are Welch and Satterthwaite's, an error being taken as known. So it
-    speaks of these bases, not of all that one might train. With one base and no error it is `paired_t`.
+    speaks of these bases, not of all that one might train. With one base and no error it is Student's paired t.
     Errors: ValueError for other lengths, an error that differs within a base, or no two runs of any base.
 
     >>> points = [3.0, 4.0, 5.0, 4.0, 4.0]

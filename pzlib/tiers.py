@@ -81,7 +81,6 @@ class World:
 # Two bases from two seeds, so that no verdict hangs on one. Runs read its training side alone.
 SMALL_WORLD = World(
     base="data/tinybase_a", smaller="data/tinybase_c_small", bases=("data/tinybase_a", "data/tinybase_b"),
-    proxies=dict.fromkeys(("data/tinybase_a", "data/tinybase_b"), "data/tinybase_c_small"),
     general=Text("tinywiki"), mathematical=Text("tinymath"), clean=Text("tinywiki_clean"),
     problems=Questions("tinybench"), benchmarks=("tinybench",), curve="tinybench", hardware="cpu", gpus=0, small=True,
 )  # fmt: skip
@@ -110,12 +109,11 @@ PAPERS_WORLD = World(
 ONE_GPU = World(
     base="Qwen/Qwen3-0.6B-Base", smaller="HuggingFaceTB/SmolLM2-360M", smaller_settings={"random_span_steps": 10},
     sizes=("Qwen/Qwen3-1.7B-Base", "HuggingFaceTB/SmolLM3-3B-Base"),
-    proxies={"Qwen/Qwen3-1.7B-Base": "Qwen/Qwen3-0.6B-Base"},
     general=WIKIPEDIA, mathematical=MATHPILE, clean=OMNIMATH, problems=WEBINSTRUCT,
     benchmarks=(*NINE, "aime25"), curve="mmlu_pro_tenth", hardware="h100-80gb", gpus=1,
 )  # fmt: skip
 # The second base stands in for the smaller one, so that tests need no third.
-SMOKE_WORLD = replace(SMALL_WORLD, smaller="data/tinybase_b", proxies={"data/tinybase_a": "data/tinybase_b"})
+SMOKE_WORLD = replace(SMALL_WORLD, smaller="data/tinybase_b")
 WORLDS = {"smoke": SMOKE_WORLD, "mini": SMALL_WORLD, "gpu": ONE_GPU, "paper": PAPERS_WORLD}
 
 # The sizes a run can have. What the papers leave unsaid (warm-up, micro-batches, how Wikipedia is cut) is ours here;

@@ -45,7 +45,7 @@ def test_notebooks_run_at_smoke(path, home, tmp_path):
 
 def test_the_first_notebook_plays_a_step_in_which_something_is_learned(home):
     given = read_parameters(NOTEBOOKS[0])
-    settings = {name: value for name, value in given.items() if value is not None}
+    settings = {name: value for name, (value, _) in given.items() if value is not None}
     rest = settings.pop("settings")
     metrics = train(Run(**settings | rest, steps=1, passages=1)).metrics()
     assert metrics["rows_trained"].item() > 0 and metrics["grad_norm"].item() > 0

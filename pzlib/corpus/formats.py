@@ -20,7 +20,7 @@ from typing import NamedTuple
 from pzlib.corpus import tex, wiki
 from pzlib.corpus.cutting import blocks, lines, whole
 from pzlib.errors import near_names
-from pzlib.paths import hub_answers, misspelt
+from pzlib.hub import hub_answers, misspelt
 
 SHUFFLE_BUFFER = 10_000  # rows of a hub stream that are mixed before the first is taken
 _OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}

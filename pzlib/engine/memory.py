@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pzlib.errors import near_names
-from pzlib.paths import REPO, of_hub
+from pzlib.hub import of_hub
+from pzlib.paths import REPO
 
 GiB = 2**30
 SHIPPED = REPO / "data/paper/models.json"  # of the papers' models, so that nothing need be fetched

@@ -18,7 +18,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from transformers.utils import logging as transformers_logging
 
-from pzlib.paths import misspelt, of_hub, root
+from pzlib.hub import misspelt, of_hub
+from pzlib.paths import root
 
 # No news here: TRL's warning of rows without a reward (fillers of illegal masks and dead groups), transformers' of file
 # times, by which it would order checkpoints, and that of a head which a checkpoint lacks because it is the embedding.

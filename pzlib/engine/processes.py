@@ -40,18 +40,17 @@ def start(command, env=None, **popen):
 
 
 def end_with_parent(seconds=0.5):
-    """From now on this process ends, as by SIGTERM, within about `seconds` of its parent's end, however that came.
-
-    The parent is the one that `start` named: while libraries were read, it may have ended already.
-    """
-    parent = int(os.environ.pop(PARENT, 0)) or os.getppid()
+    """From now on a process that `start` made ends, as by SIGTERM, within about `seconds` of its parent's end, however
+    that came, and be it before this call; any other goes on."""
+    parent = int(os.environ.pop(PARENT, 0))
 
     def watch():
         while os.getppid() == parent:
             time.sleep(seconds)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    threading.Thread(target=watch, daemon=True).start()
+    if parent:
+        threading.Thread(target=watch, daemon=True).start()
 
 
 def visible_gpus():
@@ -72,12 +71,6 @@ def end_with_parent_for_good():
         ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)  # 1 is PR_SET_PDEATHSIG
         if os.getppid() != parent:  # it had ended before
             os.kill(os.getpid(), signal.SIGTERM)
-
-
-def end_with_parent_if_child():
-    """`end_with_parent` in a process that `start` made; nothing in any other."""
-    if PARENT in os.environ:
-        end_with_parent()
 
 
 @contextlib.contextmanager

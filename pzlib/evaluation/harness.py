@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pzlib.evaluation.benchmarks import BENCHMARKS, Item, prompt
-from pzlib.paths import of_hub, sha256
+from pzlib.hub import of_hub
+from pzlib.paths import sha256
 from pzlib.run import Run
 
 STYLES, BACKENDS = ("boxed", "stock", "tiny"), ("hf", "own", "vllm")

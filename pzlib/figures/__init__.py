@@ -25,7 +25,7 @@ def form_of(name: str) -> Callable:
     >>> form_of("main_result").__module__
     'pzlib.figures.accuracy'
     """
-    modules = (import_module(f"pzlib.figures.{part}") for part in ("training", "accuracy", "paper", "ledger", "case"))
+    modules = (import_module(f"pzlib.figures.{part}") for part in ("training", "accuracy", "paper", "ledger"))
     return next(getattr(module, name) for module in modules if hasattr(module, name))
 
 
@@ -40,7 +40,8 @@ def tables_of(form: Callable) -> list[str]:
 
 def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> list[Path]:
     """Draw the ledger of each paper's claims, and every figure whose arms all have rows of `tier` in `results_dir`, of
-    equal seeds, and the two galleries that show them; print what the others lack.
+    equal seeds, and the two galleries that show them; print what the others lack. Of the further studies that a figure
+    shows, those without any rows are left out of it.
 
     Main figures go to `out_dir`, all others to its folder `appendix`, without a PDF. Two processes draw. Returns the
     files of the figures. Raises FileNotFoundError if there is no such folder.
@@ -59,11 +60,12 @@ def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> 
             missing.setdefault(f"{results_dir} has no {' and no '.join(lacking)}", []).append(figure.name)
             continue
         shown = {one: _shown(one, figure.arms, tier) for one in (study, *figure.others)}
-        if not all(shown.values()):
-            print(f"{figure.name}: not drawn, {study} has no arm at tier {tier}")
+        if not shown[study]:
+            missing.setdefault(studies.leaving_out([study], tier).strip(), []).append(figure.name)
             continue
         found = {one: [_rows(stored[name], one, arms, tier) for name in names] for one, arms in shown.items()}
-        if lacking := [words for one, arms in shown.items() if (words := _lacking(found[one], one, arms))]:
+        found = {study: found[study]} | {one: rows for one, rows in found.items() if any(map(len, rows))}
+        if lacking := [words for one in found if (words := _lacking(found[one], one, shown[one]))]:
             missing.setdefault(f"{' and '.join(lacking)} lack runs at tier {tier}", []).append(figure.name)
             continue
         tables, source = found[study], {}
@@ -104,9 +106,9 @@ correction over that headline's comparisons tell apart at 5 %; *within the margi
 points (notebook 12 has all margins); *no clear difference* is neither. Under {least} seeds *above* and *below* say that
 all of at least three agree. Arrows from the first to the last fifth of training (↑, ↓, ≈) follow the same rule. One
 method has one colour and one mark everywhere; a variant has its method's colour and an open mark. Bars and bands are
-95 % bootstrap intervals over seeds, drawn from {least} seeds on. Axes of accuracy do not start at zero. *Masked words*
-are words of unseen passages that reasoning can deduce; *all questions* is the mean of general and mathematical ones.
-Irreducible masks hide what nothing can tell. All seeds answer one fixed set of questions.
+95 % t intervals over seeds and bases, drawn from {least} seeds on. Axes of accuracy do not start at zero. *Masked
+words* are words of unseen passages that reasoning can deduce; *all questions* is the mean of general and mathematical
+ones. Irreducible masks hide what nothing can tell. All seeds answer one fixed set of questions.
 """
 
 
@@ -126,9 +128,9 @@ def gallery(drawn: list[Drawn], tier: str, main: bool) -> str:
 
 
 def _shown(study: str, arms: tuple, tier: str) -> tuple:
-    """Those of the arms (by default, or where none of them is the study's, all) that a study has at the tier."""
-    out, every = studies.left_out(study, tier), studies.STUDIES[study].arms
-    return tuple(arm for arm in [arm for arm in arms if arm in every] or every if arm not in out)
+    """Those of the arms (by default all) that a study has at the tier."""
+    out = studies.left_out(study, tier)
+    return tuple(arm for arm in arms or studies.STUDIES[study].arms if arm not in out)
 
 
 def _rows(table: pd.DataFrame, study: str, arms: tuple, tier: str) -> pd.DataFrame:

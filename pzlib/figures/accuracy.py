@@ -29,7 +29,7 @@ ACCURACY = ("spans", *metrics.QUESTIONS)  # masked words first, where the game i
 @styled
 def tinybench_curves(tinybench: pd.DataFrame | dict, source: str = TINYBENCH) -> Picture:
     """PretrainZero's Fig. 7 (of two studies its Fig. 10): accuracy on general and math questions, and the length of the
-    answers, by step."""
+    answers that reason, by step."""
     return _curves(by_study(tinybench), QUESTIONS, source)
 
 
@@ -52,17 +52,19 @@ def _curves(
     table = pd.concat(studies.values()).drop_duplicates(["run_id", "arm", "step", "task"])
     groups = {*table["group"]}
     wanted = [one for one in wanted if one in (*groups, *(["length"] if "length" in table else []), "reward")]
+    # over all answers the share that reasons would move the mean; older rows have no other length
+    length = "length_reasoned" if table.get("length_reasoned", pd.Series()).notna().any() else "length"
     height = 0.6 + (1.85 if len(studies) > 1 else 2.1) * len(studies)
     figure, axes = grid(height, len(studies), len(wanted), squeeze=False)
     marks, letters = marked(table), iter(ascii_lowercase)
     for row, (name, own) in zip(axes, studies.items(), strict=True):
         for ax, one in zip(row, wanted, strict=True):
-            title = f"({next(letters)}) {_title(one)}"
+            title = f"({next(letters)}) {_title(length if one == 'length' else one)}"
             if one == "reward":
                 rows, panel = trained[name], Panel("predictor/reward", title, ends=(0, None))
             elif one == "length":
                 asked = own[own["group"].isin(metrics.QUESTIONS)].assign(asked="questions")
-                rows, panel = forms.group_means(asked, "length", "asked"), Panel("length", title, ends=(0, None))
+                rows, panel = forms.group_means(asked, length, "asked"), Panel(length, title, ends=(0, None))
             else:
                 rows = forms.group_means(own, ["accuracy", x] if x != "step" else "accuracy")
                 rows, panel = rows[rows["group"] == one], Panel("accuracy", title, 100)
@@ -83,8 +85,8 @@ def _curves(
 
 
 def _title(one: str) -> str:
-    own = {"length": "Answer length (tokens)", "reward": "Training reward"}
-    return own.get(one) or f"{METRICS[one].title} (%)"
+    lengths = {"length": "Answer length (tokens)", "length_reasoned": "Reasoned answers (tokens)"}
+    return (lengths | {"reward": "Training reward"}).get(one) or f"{METRICS[one].title} (%)"
 
 
 @styled
@@ -125,7 +127,7 @@ def _result(table: pd.DataFrame, source: str, headline: str, words: str, starts:
     groups = [group for group in GROUPS if group in set(table["group"])]
     figure = sheet(0.75 + 0.44 * max(len(arms), 2))
     for ax, group in zip(figure.subplots(1, len(groups), squeeze=False, sharey=True)[0], groups, strict=True):
-        before = [metrics.values(own, group, "base").mean() for own, _ in arms] if starts else ()
+        before = [metrics.over_seeds(metrics.values(own, group, "base"))[0] for own, _ in arms] if starts else ()
         tasks = table.loc[table["group"] == group, "task"].nunique()
         title = f"{METRICS[group].title} ({tasks} task{'s' * (tasks > 1)})"
         forms.dots(ax, [(mark, metrics.values(own, group)) for own, mark in arms], title, before=before)
@@ -180,7 +182,7 @@ def structure_by_arm(patterns: pd.DataFrame, source: str = "data/results/pattern
     figure, axes = grid(0.5 + deep * (0.5 + 0.3 * len(rows_of)), deep, 3, squeeze=False, sharey=True)
     for ax, letter, name in zip(axes.flat, ascii_lowercase, wanted, strict=False):
         unit = 1 if name == "words" else 100
-        own = [rows.loc[rows["pattern"] == name, "mean"] * unit for rows in rows_of.values()]
+        own = [rows[rows["pattern"] == name].set_index("seed")["mean"] * unit for rows in rows_of.values()]
         title = f"({letter}) {TITLES.get(name, f'{name.capitalize()} (%)')}"
         forms.dots(ax, [*zip(marks_of(rows_of).values(), own, strict=True)], title)
     for ax in axes.flat[len(wanted) :]:

@@ -13,8 +13,8 @@ from matplotlib.lines import Line2D
 from pzlib import studies
 from pzlib.errors import NothingToDraw
 from pzlib.figures.style import Mark, Picture, caption, marks_of
-from pzlib.stats import bootstrap_ci
-from pzlib.studies.metrics import LEAST, METRICS, armed, base_error, comparable, label_of, values
+from pzlib.studies.boxes.headlines import base_error
+from pzlib.studies.metrics import LEAST, METRICS, armed, bases_of, comparable, label_of, over_seeds, values
 from pzlib.studies.results import MARK, notes
 
 TRAINING, TINYBENCH = "data/results/training.csv", "data/results/tinybench.csv"  # what a figure says it is made from
@@ -62,7 +62,7 @@ def checked(table: pd.DataFrame, name: str, columns: list[str]) -> pd.DataFrame:
     for (arm, seed), ids in table.groupby(["arm", "seed"])["run_id"].unique().items():
         if len(ids) > 1:
             raise ValueError(f"{name}: several runs of {arm}, seed {seed}: {', '.join(ids)}; give those of one study")
-    if table.duplicated(["run_id", "step", *{"task", "pattern"}.intersection(columns)]).any():
+    if table.duplicated(["arm", "run_id", "step", *{"task", "pattern"}.intersection(columns)]).any():
         raise ValueError(f"{name}: a run has two rows for one step; collect the runs again")
     return table
 
@@ -153,24 +153,23 @@ def curve(ax, table: pd.DataFrame, mark: Mark, label: str, line: str = "") -> No
         ax.plot(table.index, table, color=mark.colour, linewidth=0.5, alpha=0.3, linestyle=line or mark.line)
     if table.shape[1] >= LEAST:
         thinned = table.iloc[:: max(1, len(table) // 20)]
-        seeds = [row[~np.isnan(row)] for row in thinned.to_numpy()]
-        ends = np.array([bootstrap_ci(values, n=1000) for values in seeds])  # (steps, 2)
+        ends = np.array([over_seeds(row.dropna())[1:] for _, row in thinned.iterrows()])  # (steps, 2)
         ax.fill_between(thinned.index, ends[:, 0], ends[:, 1], color=mark.colour, alpha=0.18, linewidth=0)
     few = 1 if len(table) < 10 else len(table) // 5  # enough markers to tell the lines apart
     look = {"color": mark.colour, "linestyle": line} if line else mark.look | {"linestyle": mark.line}
-    ax.plot(table.index, table.mean(axis=1), **look, markersize=4, markevery=few, label=label)
+    mean = table.T  # of one run its only column, whatever that is called
+    mean = (mean.groupby(bases_of(mean.index)).mean() if len(mean) > 1 else mean).mean()  # as in `over_seeds`
+    ax.plot(table.index, mean, **look, markersize=4, markevery=few, label=label)
 
 
 def base_line(ax, table: pd.DataFrame, metric: str, upright: bool = False) -> None:
     """Dotted lines at what each base scores, step 0 of its runs, in bands as wide as the 95 % interval of its answers;
     none where every run has a start of its own."""
-    scores, errors = values(table, metric, "base"), values(table, metric, "base") * 0
-    if {"n"} <= {*table} and table["n"].notna().all():
-        errors = base_error(table, metric)
+    scores, errors = values(table, metric, "base"), base_error(table, metric).fillna(0)
     if scores.round(9).nunique() > 2:
         return
     for score in dict.fromkeys(scores.round(9)):
-        half = 1.96 * errors[scores.round(9) == score].max()
+        half = 1.96 * errors[scores.index][scores.round(9) == score].max()
         (ax.axvline if upright else ax.axhline)(score, **BASE_LOOK)
         (ax.axvspan if upright else ax.axhspan)(score - half, score + half, color="#595959", alpha=0.1, linewidth=0)
 
@@ -197,7 +196,8 @@ def lines(
         ax.set_xlabel("Step")
         ax.xaxis.get_major_locator().set_params(integer=True)
     if panel.ends:
-        ax.set_ylim(*panel.ends)
+        low, high = panel.ends
+        ax.set_ylim(low, 1.05 * ax.get_ylim()[1] if high is None else high)  # a flat line is in sight too
 
 
 def along(figure, table: pd.DataFrame, panels: list[Panel], roles: dict | None = None):
@@ -243,28 +243,19 @@ def bar(ax, place: float, shares: dict, colours: list[str], named: bool, **look)
         left += share
 
 
-def reach(values: np.ndarray) -> np.ndarray | None:
-    """How far the 95 % bootstrap interval over seeds goes below and above their mean, (2, 1); None under `LEAST` seeds,
-    or where all agree."""
-    if len(values) < LEAST or not np.ptp(values) > 0:
-        return None
-    mean, (low, high) = values.mean(), bootstrap_ci(values)
-    return np.maximum([[mean - low], [high - mean]], 0)  # rounding can leave equal values a hair apart
-
-
-def seeds(ax, place: float, found: np.ndarray, mark: Mark, small: float, upright=False, size: float = 6) -> None:
-    """The mean of some seeds as a large mark at a place, with its interval, and each of them as a small one `small`
-    beside it."""
-    found = np.atleast_1d(np.asarray(found, float))
-    found = found[~np.isnan(found)]
-    if not len(found):
+def seeds(ax, place: float, found: pd.Series, mark: Mark, small: float, upright=False, size: float = 6) -> None:
+    """The mean of some seeds as a large mark at a place, with its interval (`over_seeds`) from `LEAST` seeds on, and
+    each of them as a small one `small` beside it."""
+    found = pd.Series(found, dtype=float).dropna()
+    if found.empty:
         return
+    mean, low, high = over_seeds(found)
     look, swap = mark.look | {"linestyle": ""}, (lambda x, y: (y, x)) if upright else (lambda x, y: (x, y))
     if len(found) > 1:
         at = [place + small] * len(found)
         ax.plot(*swap(found, at), **look, markersize=size / 2, alpha=0.55)
-    bar = {"yerr" if upright else "xerr": reach(found)}
-    ax.errorbar(*swap(found.mean(), place), **bar, **look, markersize=size, capsize=3)
+    bar = {"yerr" if upright else "xerr": [[mean - low], [high - mean]]} if len(found) >= LEAST else {}
+    ax.errorbar(*swap(mean, place), **bar, **look, markersize=size, capsize=3)
 
 
 def dots(ax, rows: list[tuple[Mark, pd.Series]], title: str, *, before: list[float] = ()) -> None:
@@ -276,7 +267,7 @@ def dots(ax, rows: list[tuple[Mark, pd.Series]], title: str, *, before: list[flo
         seeds(ax, place - 0.2, found, mark, 0.3)
         if len(before) and len(found) and not np.isnan(before[place]):
             ax.plot(before[place], place - 0.2, "|", color=mark.colour, markersize=8)
-            ends = {"xy": (np.mean(found), place - 0.2), "xytext": (before[place], place - 0.2)}
+            ends = {"xy": (over_seeds(found)[0], place - 0.2), "xytext": (before[place], place - 0.2)}
             ax.annotate("", **ends, arrowprops={"arrowstyle": "->", "color": mark.colour, "alpha": 0.5})
         if place:
             ax.axhline(place - 0.5, color="#E6E6E6", linewidth=0.6)

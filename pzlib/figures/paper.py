@@ -1,21 +1,26 @@
-"""The papers' printed numbers beside ours: PretrainZero's Tables 1 to 4, RPT's Table 1 and Fig. 5, RLP's Fig. 2.
-Left out: the math and science panels of RLP's Fig. 2, one mean here. Tables, `source` and errors as in `accuracy`."""
+"""The papers' printed numbers beside ours: PretrainZero's Tables 1 to 4, RPT's Table 1 and Fig. 5, RLP's Fig. 2; and
+PretrainZero's Fig. 8 with a passage of ours, since our notes have a part of the paper's. Left out: the math and science
+panels of RLP's Fig. 2, one mean here. Tables, `source` and errors as in `accuracy`."""
 
+import textwrap
 from string import ascii_lowercase
 
 import numpy as np
 import pandas as pd
+from matplotlib.cm import ScalarMappable
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from pzlib.errors import NothingToDraw
 from pzlib.figures import forms, style
 from pzlib.figures.forms import BASE, TINYBENCH, columns, evaluated, explain, legend_of, marked
-from pzlib.figures.style import METHODS, Mark, Picture, grid, sheet, styled
-from pzlib.stats import bootstrap_ci
+from pzlib.figures.inspector import mask_places
+from pzlib.figures.run_view import ACCURACY, ADVANCE, LEADING, MONO, passage_heat, text_grid
+from pzlib.figures.style import METHODS, WIDTH, Mark, Picture, caption, grid, sheet, styled
+from pzlib.masking import MASK
 from pzlib.studies import metrics
 from pzlib.studies.boxes import headlines
 from pzlib.studies.claims import reported
-from pzlib.studies.metrics import METRICS, SPLITS, values
+from pzlib.studies.metrics import METRICS, SPLITS, over_seeds, values
 
 SIZES = {"baselines_small": "tinybase\nsmall", "baselines": "tinybase\n(default)"}
 OTHERS = ("Qwen3-1.7B-Base", "R1-Distill-Qwen-14B")  # RPT-14B is trained from the second
@@ -76,8 +81,8 @@ def _beside(studies: dict, parts: dict, arms: dict, source: str, printed_in: str
             for x, rows in enumerate(studies.values()):
                 own = rows if arm == "base" else rows[rows["arm"] == arm]
                 start = values(own, metric, "base")
-                found = start[:1] if arm == "base" else values(own, metric)
-                _rise(right, x + at, found, start.mean() if risen else np.nan, marks[arm])
+                found = start.drop_duplicates() if arm == "base" else values(own, metric)
+                _rise(right, x + at, found, over_seeds(start)[0] if risen else np.nan, marks[arm])
         names = [model.removesuffix("-Base").replace("-", "\n", 1) for model in models]
         for ax, whose, below in ((left, "Paper", names), (right, "Ours", [*studies])):
             ax.set_title(f"({next(letters)}) {whose}: {' and '.join(METRICS[metric].groups)} (%)")
@@ -89,7 +94,7 @@ def _beside(studies: dict, parts: dict, arms: dict, source: str, printed_in: str
 
 def _rise(ax, place: float, after, before: float, mark: Mark) -> None:
     if len(after) and not np.isnan(before):
-        ax.plot([place, place], [before, np.mean(after)], color=mark.colour, linewidth=1, alpha=0.5)
+        ax.plot([place, place], [before, over_seeds(pd.Series(after))[0]], color=mark.colour, linewidth=1, alpha=0.5)
         ax.plot(place, before, "_", color=mark.colour, markersize=8)
     forms.seeds(ax, place, after, mark, 0.05, upright=True, size=5)
 
@@ -147,7 +152,7 @@ def next_tokens_beside(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Pict
     figure, axes = grid(2.8, 1, 1 + len(marks))
     rows = reported("rpt 1").pivot(index=["model", "method"], columns="benchmark", values="value")
     for key, (whose, way) in RPT_PRINTED.items():
-        _splits(axes[0], rows.loc[key, list(SPLITS)].to_numpy(float)[:, None], whose, way)
+        _splits(axes[0], rows.loc[key, list(SPLITS)].to_frame(0), whose, way)
     axes[0].set(title="(a) Paper (RPT-14B)", ylabel="Next-token accuracy (%)")
     for ax, letter, (arm, mark) in zip(axes[1:], ascii_lowercase[1:], marks.items(), strict=False):
         own = asked[asked["arm"] == arm]
@@ -155,7 +160,7 @@ def next_tokens_beside(tinybench: pd.DataFrame, source: str = TINYBENCH) -> Pict
         for whose, part in (("base", base), ("rpt", after)):
             for way in ("outright", "reasoning"):
                 found = part[part["way"] == way].pivot(index="split", columns="seed", values="accuracy")
-                _splits(ax, found.reindex(list(SPLITS)).to_numpy(float), whose, way)
+                _splits(ax, found.reindex(list(SPLITS)), whose, way)
         ax.set_title(f"({letter}) {mark.label}")
     for ax in axes:
         columns(ax, [name.capitalize() for name in SPLITS], 0.4)
@@ -181,11 +186,11 @@ def _way_look(whose: str, way: str) -> dict:
     return METHODS[whose].look | {"markersize": 3 if outright else 6, "linestyle": ":" if outright else "-"}
 
 
-def _splits(ax, table: np.ndarray, whose: str, way: str) -> None:
+def _splits(ax, table: pd.DataFrame, whose: str, way: str) -> None:
     """table (splits, seeds): means as marks on a line, with intervals and single seeds where there are several."""
-    ax.plot(range(len(table)), np.nanmean(table, axis=1), **_way_look(whose, way))
-    for place, row in enumerate(table):
-        if np.ptp(row[~np.isnan(row)]) > 0:
+    ax.plot(range(len(table)), [over_seeds(row.dropna())[0] for _, row in table.iterrows()], **_way_look(whose, way))
+    for place, (_, row) in enumerate(table.iterrows()):
+        if row.nunique() > 1:
             forms.seeds(ax, place, row, METHODS[whose], 0.12, upright=True)
 
 
@@ -225,9 +230,9 @@ def _law(ax, rows: pd.DataFrame, mark: Mark, law) -> None:
     label = f"{mark.label} (R² = {law.r2:.2f})" if law else mark.label
     points = rows.groupby("step")[["flops", "accuracy"]].mean()
     ax.plot(points["flops"], points["accuracy"], mark.marker, **look, label=label)
-    for step, own in rows.groupby("step")["accuracy"]:
+    for step, own in rows.set_index("seed").groupby("step")["accuracy"]:
         if len(own) >= metrics.LEAST:
-            ax.plot([points["flops"][step]] * 2, bootstrap_ci(own.to_numpy()), color=mark.colour, linewidth=1)
+            ax.plot([points["flops"][step]] * 2, over_seeds(own)[1:], color=mark.colour, linewidth=1)
     if law:
         at = np.geomspace(min(law.computes), max(law.computes), 60)
         ax.plot(at, law.predict(at), color=mark.colour)
@@ -274,3 +279,45 @@ def _setting(name: str) -> str:
     '1e-4'
     """
     return name.rpartition(" ")[2]
+
+
+@styled
+def case(case: pd.DataFrame, source: str = "data/results/case.csv") -> Picture:
+    """PretrainZero's Fig. 8, of a small model: a passage with the masks that the generator chose at the end of
+    training, coloured by how many of their predictions were right, and what base and trained models answer to one of
+    them. The mask is the one of its step on which training gained most; the answer shown is a model's first right one
+    where at least half are right, else its first wrong one."""
+    masks, answers = case[case["completion"].isna()], case[case["completion"].notna()]
+    target, kind = answers[["target", "kind"]].fillna("").iloc[0]
+    text = masks["masked"].iloc[0].replace(MASK, masks["target"].iloc[0])
+    places = [(*place, row.right) for row in masks.itertuples() for place in mask_places(row.masked, row.target)]
+    inner = WIDTH - 0.3  # inches
+    columns = int(inner / ADVANCE)
+    marks, lines = marked(answers), []
+    for row in answers.itertuples():
+        mark = METHODS["base"] if row.step == 0 else marks[row.arm]
+        verdict = f"{round(row.right * row.n)} of {row.n} answers right"
+        said = textwrap.wrap(" ".join(row.completion.split()), columns - 2)
+        said = said if len(said) <= 4 else [*said[:3], "…" + said[-1]]  # lines
+        lines.append((f"{mark.label}: {verdict}", mark.colour, "bold"))
+        lines += [(f"  {line}", "#202020", "normal") for line in said]
+    high = (min(len(textwrap.wrap(text, columns)), 14) + 0.2) * LEADING  # at most 14 lines
+    low = (len(lines) + 1.3) * LEADING
+    height = high + low + 0.38
+    figure = Picture(WIDTH, height)
+    upper = figure.add_axes((0.15 / WIDTH, (low + 0.08) / height, inner / WIDTH, high / height))
+    passage_heat(upper, text, places)
+    upper.set_title("Masks that the generator chose", y=1, pad=4)
+    bar = upper.inset_axes([0.7, 1 + 0.08 / high, 0.16, 0.1 / high])
+    figure.colorbar(ScalarMappable(cmap=ACCURACY), cax=bar, orientation="horizontal", ticks=[])
+    for at, words, side in ((0, "right: none ", "right"), (1, " all", "left")):
+        bar.text(at, 0.5, words, ha=side, va="center", fontsize=8, transform=bar.transAxes)
+    lower = figure.add_axes((0.15 / WIDTH, 0.02 / height, inner / WIDTH, low / height))
+    text_grid(lower)
+    asked = f"Asked: the mask “{target}”" + f" ({kind})".replace("_", " ") * bool(kind)
+    lower.text(0, 0.5, asked, fontsize=9, va="center")
+    for place, (words, colour, weight) in enumerate(lines):
+        lower.text(0, place + 1.7, words, color=colour, weight=weight, **MONO)
+    seed, tier = case[["seed", "tier"]].iloc[0]
+    how = "Dashed: all predictions right, or all wrong: nothing is learned. Of its step the mask with the largest gain."
+    return caption(figure, headlines.case(answers), how, f"{source}, tier {tier}, seed {seed}.")

@@ -181,7 +181,7 @@ def rewards_of(method, targets, answers, read):
             values = [debiased(v, unreasoned, place is not None) for v, place in zip(values, own, strict=True)]
         rewards.append(values)
         if run.answer_term:
-            group = [_learned(answer, place) for answer, place in zip(group, own, strict=True)]
+            group = [a if not at else replace(a, ids=[*at[0], *at[1]]) for a, at in zip(group, own, strict=True)]
             for answer, place, weights in zip(group, own, answer_weights(logps, run.reward, tokens), strict=True):
                 if place:
                     method.weights[key_of(answer.prompt_ids, answer.ids)] = weights
@@ -192,10 +192,6 @@ def rewards_of(method, targets, answers, read):
 def key_of(prompt_ids, completion_ids):
     """By which a row of TRL's batch is found again."""
     return tuple(prompt_ids), tuple(completion_ids)
-
-
-def _learned(answer, place):
-    return replace(answer, ids=[*place[0], *place[1]]) if place else answer
 
 
 def _unreasoned(method, targets, answers, read):

@@ -14,7 +14,7 @@ from pzlib.errors import NothingToDraw, near_names, refuse_unknown
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
 from pzlib.studies import queue, results
-from pzlib.studies.records import MAIN, PROXY, STUDIES, SUPERVISED_ROWS, Study
+from pzlib.studies.records import MAIN, STUDIES, SUPERVISED_ROWS, Study
 from pzlib.tiers import TIERS, WORLDS
 from pzlib.world import tinywiki
 
@@ -67,14 +67,17 @@ def arms_of(name: str | Study, tier: str, seeds=None, settings=None) -> list[tup
 def seeds_of(study: Study, tier: str) -> tuple[int, ...]:
     """The seeds of a study at a tier; where its world has two bases, seeds below 10 start from the first of them.
 
-    >>> seeds_of(study_of("baselines"), "mini"), seeds_of(study_of("rlvr"), "mini")
-    ((0, 1, 2, 3, 4, 10, 11, 12, 13, 14), (0, 1, 2, 10, 11))
+    Three seeds stay on one base: shared out they would leave a test one degree of freedom.
+
+    >>> [seeds_of(study_of(name), "mini") for name in ("baselines", "rlvr", "mask_rule")]
+    [(0, 1, 2, 3, 4, 10, 11, 12, 13, 14), (0, 1, 2, 10, 11), (0, 1, 2)]
     """
     if tier == "smoke" or not WORLDS[tier].bases:
         return study.seeds[:1] if tier == "smoke" else study.seeds
-    second = len(study.seeds) if study.on_each_base else len(study.seeds) // 2
-    first = study.seeds if study.on_each_base else study.seeds[: len(study.seeds) - second]
-    return (*first, *(10 + seed for seed in study.seeds[:second]))
+    seeds = study.seeds
+    second = len(seeds) if study.on_each_base else len(seeds) // 2 if len(seeds) > 3 else 0
+    first = seeds if study.on_each_base else seeds[: len(seeds) - second]
+    return (*first, *(10 + seed for seed in seeds[:second]))
 
 
 def _given(settings) -> dict:
@@ -121,11 +124,8 @@ def settings_of(study: Study, arm: str, tier: str, settings=None) -> dict:
         own["model"] = getattr(world, own.pop("base"))
         own = (world.smaller_settings if method.has_generator else {}) | own
     found, default = shared | given | own, method.tiers.get(tier, {}).get("entropy_model")
-    of = world.proxies.get(found.get("model", world.base))
-    if found.get("entropy_model") == PROXY:
-        found["entropy_model"] = of or PROXY
-    elif "model" in found and "entropy_model" not in found and default in world.proxies.values():
-        found["entropy_model"] = of or "base"  # the method's own proxy reads the tokens of another base
+    if "model" in found and "entropy_model" not in found and default in world.proxies.values():
+        found["entropy_model"] = world.proxies.get(found["model"], "base")  # its own reads another base's tokens
     return found
 
 
@@ -147,31 +147,21 @@ def left_out(name: str | Study, tier: str) -> dict[str, str]:
     >>> sorted(set(left_out("left", "gpu").values())), left_out("left", "mini")
     (['its text is of the small world'], {})
     """
-    study, found, seen = name if isinstance(name, Study) else study_of(name), {}, []
-    for arm in study.arms:
-        own = settings_of(study, arm, tier)
-        text = own.get("corpus", "")
-        if tinywiki.is_world(text) and not WORLDS[tier].small:
+    study = name if isinstance(name, Study) else study_of(name)
+    if WORLDS[tier].small:
+        return dict.fromkeys(study.arms, f"only at real tiers: {study.real}") if study.real else {}
+    found = {}
+    for arm, own in study.arms.items():
+        if tinywiki.is_world(settings_of(study, arm, tier).get("corpus", "")):
             found[arm] = "its text is of the small world"
-        elif study.real and WORLDS[tier].small:
-            found[arm] = "it is of a real tier"
-        elif own.get("entropy_model") == PROXY:
-            found[arm] = "no smaller model with the base's tokenizer is named for it"
-        elif study.arms[arm].get("text") == "both" and not WORLDS[tier].small:
+        elif own.get("text") == "both":
             found[arm] = "texts of the hub are not mixed"
-        elif own in seen:
-            found[arm] = "it is the run of another arm"
-        seen.append(own)
     return found
 
 
 def leaving_out(names, tier: str) -> str:
-    """A line per study and reason: which arms are left out at the tier, and why; "" where none is.
-
-    A small tier says nothing of arms that only real tiers have.
-    """
+    """A line per study and reason: which arms are left out at the tier, and why; "" where none is."""
     lines = []
-    names = () if WORLDS[tier].small else names
     for name in names:
         reasons = {}
         for arm, why in left_out(name, tier).items():
@@ -196,13 +186,13 @@ def start_of(name: str, tier: str, seed: int, settings=None) -> tuple[Run, str]:
 
 
 def runs_of(names, tier: str = "mini", seeds=None, settings=None) -> list[Run]:
-    """Every run of these studies once, first seeds first: stopped early, all studies have the same seeds.
+    """Every run of these studies once, study by study, in each the first seeds first.
 
     >>> len(runs_of(["mask_rule", "occurrences"], "paper"))  # the default run is in both
     12
     """
     runs = [run for name in names for _, run in arms_of(name, tier, seeds, settings)]
-    return sorted({run.run_id: run for run in runs}.values(), key=lambda run: run.seed)
+    return list({run.run_id: run for run in runs}.values())
 
 
 def starts_of(names, tier: str = "mini", seeds=None, settings=None) -> list[Run]:
@@ -234,11 +224,13 @@ def finished(name: str, tier: str, settings=None) -> list[str]:
 def select(table: pd.DataFrame, name: str, tier: str = "mini", seeds=None, settings=None) -> pd.DataFrame:
     """The rows of `table` (runs, training or tinybench) that are of the study's runs, with a first column `arm`.
 
-    A run belongs to every study that names its settings, so one table serves all; arms come in the study's order.
+    A run belongs to every study that names its settings, and to each arm: one table serves all, in the arms' order.
     """
-    arms, order = {run.run_id: arm for arm, run in arms_of(name, tier, seeds, settings)}, list(study_of(name).arms)
+    arms, order = {}, list(study_of(name).arms)
+    for arm, run in arms_of(name, tier, seeds, settings):  # at a tier's own sizes two arms can be the same runs
+        arms.setdefault(run.run_id, []).append(arm)
     rows = table[table["run_id"].isin(arms)].copy()  # in one piece: a table of many columns is slow to add to otherwise
-    rows = rows.assign(arm=rows["run_id"].map(arms))
+    rows = rows.assign(arm=rows["run_id"].map(arms)).explode("arm", ignore_index=True)
     rows = rows.sort_values("arm", key=lambda names: names.map(order.index), kind="stable")
     return rows[["arm", *table.columns]]
 
@@ -330,13 +322,13 @@ def _where(names, tier: str, settings) -> str:
 def open(names, tier: str = "mini", seeds=None, jobs: int = 0, settings=None) -> Opened:
     """These studies (or the one of that name) at a tier, after saying what each asks and making the runs that are not
     stored, `jobs` at a time; with 0 none is made. settings: as of `arms_of`, of all their runs."""
+    from pzlib.studies.sweeps import refuse_unswept  # which reads this module
+
     names = (names,) if isinstance(names, str) else tuple(names)
     for name in names:
         print(f"{name}: {study_of(name).question}")
     print(leaving_out(names, tier) + _where(names, tier, settings), end="")
     if jobs:
-        from pzlib.studies.sweeps import refuse_unswept
-
         refuse_unswept(names, tier)
     starts = starts_of(names, tier, seeds, settings)
     found = queue.play(runs_of(names, tier, seeds, settings), jobs, starts=starts)

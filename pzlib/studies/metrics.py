@@ -3,6 +3,7 @@ Leaves out every test and every mean over seeds, which are taken where they are 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 from pzlib import objectives
 from pzlib.errors import NothingToDraw, near_names
 from pzlib.evaluation.benchmarks import BENCHMARKS
-from pzlib.stats import PowerLaw, power_law
+from pzlib.stats import PowerLaw, power_law, stratified_t
 from pzlib.world.tinywiki import kind_class
 
 
@@ -106,11 +107,7 @@ def armed(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def metric_of(name: str) -> Metric:
-    """The Metric of that name; ValueError with the near ones for another.
-
-    >>> metric_of("general").unit, metric_of("entropy").unit
-    ('points', 'nats')
-    """
+    """The Metric of that name; ValueError with the near ones for another."""
     if name not in METRICS:
         raise ValueError(f"metric: no metric {name!r}; {near_names(name, METRICS)}")
     return METRICS[name]
@@ -152,26 +149,29 @@ def values(rows: pd.DataFrame, metric: str, moment: str = "end") -> pd.Series:
     return (scale * found.rename(None)).astype(float).dropna()
 
 
-def base_error(rows: pd.DataFrame, metric: str) -> pd.Series:
-    """The standard error by seed that sampling leaves in `values(rows, metric, "base")`, in the metric's unit; for
-    `pzlib.stats.stratified_t`, as all runs from one base share it. Of means over answers right or wrong only.
+def bases_of(seeds: Sequence[int]) -> np.ndarray:
+    """Of each seed the number of its base: seeds come in tens, one base each. More than two tens are seeds that one
+    chose at a tier of one base: no world has three.
 
-    Rows without `error`, which were stored before it was, get the largest that their accuracy allows.
-
-    >>> rows = {"seed": 0, "step": 0, "task": ["sum", "chain"], "group": "math", "n": 100, "accuracy": [0.5, 1.0]}
-    >>> base_error(pd.DataFrame(rows | {"error": [0.03, 0.04]}), "math").tolist()
-    [2.5]
-    >>> base_error(pd.DataFrame(rows), "math").tolist()
-    [2.5]
+    >>> bases_of([0, 1, 10]).tolist(), bases_of([1, 42, 1234]).tolist()
+    ([0, 0, 1], [0, 0, 0])
     """
-    groups = metric_of(metric).groups
-    own = rows[(rows["step"] == 0) & (rows["group"].isin(groups) | rows["task"].isin(groups))]
-    most = (own["accuracy"] * (1 - own["accuracy"]) / own["n"]) ** 0.5
-    error = own["error"].fillna(most) if "error" in own else most
-    by_group = own.assign(variance=error.astype(float) ** 2).groupby(["seed", "group"])["variance"].agg(["sum", "size"])
-    means = by_group["sum"] / by_group["size"] ** 2
-    scale = 100 if METRICS[metric].unit == "points" else 1
-    return (scale * (means.groupby("seed").sum() ** 0.5 / means.groupby("seed").size())).rename(None)
+    tens = np.array([seed // 10 for seed in seeds])  # an array: pandas takes a list of numbers for names of columns
+    return tens if len({*tens}) <= 2 else np.zeros_like(tens)
+
+
+def over_seeds(values: pd.Series, errors: pd.Series | None = None) -> tuple[float, float, float]:
+    """The mean of values by seed with its 95 % t interval: the mean over bases of their means, the base being a factor.
+    Where no base has two, the interval has no width. errors: as of `stratified_t`.
+
+    >>> [round(end, 2) for end in over_seeds(pd.Series({0: 4.0, 1: 6.0, 10: 40.0, 11: 42.0}))]
+    [23.0, 19.96, 26.04]
+    """
+    bases = bases_of(values.index)
+    if len({*bases}) == len(bases):
+        return (float(values.mean()),) * 3
+    test = stratified_t([*values], [*bases], None if errors is None else [*errors[values.index]])
+    return test["difference"], *test["interval"]
 
 
 def _evaluated(rows, metric, moment):

@@ -8,6 +8,7 @@ import re
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ import pandas as pd
 from pzlib.evaluation.cases import answers, from_episodes, held_out_cases, lined_up, models_of
 from pzlib.paths import root
 from pzlib.prompts import parse_boxed
+from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
 from pzlib.stats import bootstrap_ci, holm, paired_test, wilson
 from pzlib.studies import queue
@@ -45,12 +47,8 @@ _NUMBERED = re.compile(r"^[#>*_\- \t]*(?:step[ \t]+\d{1,2}\b|\d{1,2}[.)](?=[\s*]
 _BOLD = re.compile(r"^[#>\-\d.) \t]*\*\*(?=[^\s*])[^*\n]{1,200}\*\*", re.MULTILINE)
 
 
-def _any_of(keywords: tuple[str, ...]) -> re.Pattern[str]:
-    phrases = (r"\s+".join(map(re.escape, keyword.split())) for keyword in keywords)
-    return re.compile(rf"(?<!\w)(?:{'|'.join(phrases)})(?!\w)", re.IGNORECASE)
-
-
-_GROUPS = [_any_of(keywords) for keywords in KEYWORDS.values()]
+_PHRASES = ["|".join(r"\s+".join(map(re.escape, word.split())) for word in words) for words in KEYWORDS.values()]
+_GROUPS = [re.compile(rf"(?<!\w)(?:{phrases})(?!\w)", re.IGNORECASE) for phrases in _PHRASES]
 
 
 def keywords_in(text: str) -> Counter[str]:
@@ -171,12 +169,12 @@ def _interval_of_share(values: pd.Series, cases: pd.Series) -> tuple[float, floa
 def by_run(table: pd.DataFrame, arms) -> pd.DataFrame:
     """What data/results/patterns.csv holds: `means` of every run's answers, and at step 0 of the base's with its seed.
 
-    table: `measured` answers whose source is an arm, "<arm>, step <n>" or "base"; arms: (arm, Run) pairs, as
-    `pzlib.studies.arms_of` gives; one whose run gave no answers has no rows.
+    table: of `answered`; arms: (arm, Run) pairs, as `pzlib.studies.arms_of` gives; one whose run gave no answers has no
+    rows.
     """
-    parts, arm_of = [], table["source"].str.partition(", step ")[0]
+    parts = []
     for arm, run in arms:
-        own = table[table["seed"].eq(run.seed) & arm_of.isin([arm, "base"])]
+        own = table[table["seed"].eq(run.seed) & table["arm"].isin([arm, "base"])]
         if arm in set(own["source"]):
             parts.append(own.assign(run_id=run.run_id, objective=run.objective, tier=run.tier))
     keys = ["run_id", "objective", "tier", "seed", "step"]
@@ -274,32 +272,38 @@ def remade(arms, tier: str, jobs: int) -> None:
             queue.play(gone, jobs, results=scratch)
 
 
-def models_asked(arms, pair, tier: str) -> dict:
-    """{(source, seed): Run of that model} of what can answer: each seed's base, every arm's last model and, of the arms
-    in `pair`, the model nearest to half of the run that is kept (source "ARM, step N")."""
+class Asked(NamedTuple):
+    """A model that answers: its arm or "base", the steps that it was trained, a Run that starts from it, and the name
+    of the file that keeps its answers."""
+
+    arm: str
+    step: int
+    run: Run
+    file: str
+
+
+def models_asked(arms, pair, tier: str) -> dict[tuple[str, int], Asked]:
+    """{(source, seed): Asked} of what can answer: each seed's base, every arm's last model and, of the arms in `pair`,
+    the model nearest to half of the run that is kept (source "ARM, step N")."""
     made = [(arm, run) for arm, run in arms if _can_answer(run, tier)]
-    found = {("base", run.seed): run for _, run in made}
+    found = {("base", run.seed): Asked("base", 0, run, f"base-s{run.seed}") for _, run in made}
     for arm, run in made:
         models = models_of(run)
         middle = min(models, key=lambda step: abs(step - run.steps / 2))
         if middle < run.steps and arm in pair:
-            found[f"{arm}, step {middle}", run.seed] = models[middle]
-        found[arm, run.seed] = models[run.steps]
+            found[f"{arm}, step {middle}", run.seed] = Asked(arm, middle, models[middle], f"{run.run_id}-{middle}")
+        found[arm, run.seed] = Asked(arm, run.steps, models[run.steps], run.run_id)
     return found
 
 
 def answered(models: dict, arms, tier: str, per_kind: int, samples: int) -> pd.DataFrame:
     """The `measured` answers of `models_asked` to the same held-out masked passages, kept in data/runs/answers; a line
     is printed for a model that is not there."""
-    tables, ids = [], {(arm, run.seed): run.run_id for arm, run in arms}
-    cases = held_out_cases([run for _, run in arms], per_kind) if models else None
-    for (source, seed), model in models.items():
-        arm, _, step = source.partition(", step ")
-        at = int(step) if step else 0 if source == "base" else model.steps
-        name = f"base-s{seed}" if source == "base" else ids[arm, seed] + (f"-{step}" if step else "")
+    tables, cases = [], held_out_cases([run for _, run in arms], per_kind) if models else None
+    for (source, seed), (arm, step, run, file) in models.items():
         try:
-            path = answers_of(tier) / f"{name}.jsonl"
-            tables.append(answers(model, cases, path, source=source, step=at, samples=samples))
+            kept = answers_of(tier) / f"{file}.jsonl"
+            tables.append(answers(run, cases, kept, source=source, step=step, samples=samples).assign(arm=arm))
         except FileNotFoundError as error:
             print(f"{source}, seed {seed}, is not asked: {str(error).splitlines()[0]}")
     return measured(pd.concat(tables, ignore_index=True)) if tables else pd.DataFrame(columns=["source"])

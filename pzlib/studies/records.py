@@ -39,22 +39,22 @@ class Study:
     An arm may name a `start`: an arm of `baselines`, or "study:arm", whose model of the same seed and tier it goes on
     from ("@half": the one kept at half of the steps). It names what the tier's world has by its role there
     (`pzlib.tiers.World`): "text" general, mathematical or clean, of a small world with its knobs as "general:values=2";
-    "base" smaller; "entropy_model" PROXY. Its own "passages", "random_span_steps" and "corpus_limit" are those of a run
-    at `mini`, and grow with a real tier's.
-    question: what it asks, in one line. core: whether `make mini` runs it. real: whether only real tiers have it, as a
-    paper's experiment that is not part of `make mini-all`. steps: of shorter runs at `mini`, where a study says so,
-    which are asked before and after only. base_of: the method from whose base, over whose steps and with whose lengths
-    of text all arms train at a real tier, so that they compare. rate_of: the method whose learning rate all arms take,
-    where arms should differ in nothing else; None: each method that of its own sweep. figures: the files that show it;
-    a study without any is in `pzlib.studies.papers`. on_each_base: all its seeds are run from each base of a small
-    tier, else they are shared out. title: in a joint figure.
+    "base" smaller. Its own "passages", "random_span_steps" and "corpus_limit" are those of a run at `mini`, and grow
+    with a real tier's.
+    question: what it asks, in one line. core: whether `make mini` runs it. real: why small tiers leave it out, whole,
+    where they do. steps: of shorter runs at `mini`, where a study says so, which are asked before and after only.
+    base_of: the method from whose base, over whose steps and with whose lengths of text all arms train at a real tier,
+    so that they compare. rate_of: the method whose learning rate all arms take, where arms should differ in nothing
+    else; None: each method that of its own sweep. figures: the files that show it; a study without any is in
+    `pzlib.studies.papers`. on_each_base: all its seeds are run from each base of a small tier; else more than three are
+    shared out, as `pzlib.studies.seeds_of` does. title: in a joint figure.
     """
 
     question: str
     arms: dict[str, dict]
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     core: bool = False
-    real: bool = False
+    real: str = ""
     steps: int | None = None
     rate_of: str | None = None
     base_of: str | None = None
@@ -84,14 +84,7 @@ BASELINES = ("pretrainzero", "random_span", "sft", "continued_pretraining")
 MAIN = ("pretrainzero", "random_span")
 RPT_ARMS = ("rpt", "rpt, clean text")  # the arms that are asked for next tokens
 
-REWARDS = {
-    "eq. 9, zero rule": "zero_rule", "eq. 9, no zero rule": "no_zero_rule",
-    "negative accuracy, zero rule": "negative_accuracy", "min(p, 1 - p)": "learnability",
-}  # fmt: skip
-# Negative accuracy gives the runs of "no zero rule" to the digit: a constant cancels in an advantage.
-DIFFERENT = tuple(name for name in REWARDS if not name.startswith("negative"))
-
-PROXY = "proxy"  # as entropy_model: the model that the world has for it
+COSTLY, AFTER_BOTH = "an ablation, for what it costs", "side_rlvr has RLVR after both"  # as `Study.real`
 RPT_CLEAN = {"objective": "rpt", "text": "clean"}  # most like RPT's own text, worked problems
 
 # x 8 rows a step: about as many tokens as RLP's 256 prompts and thoughts at mini. At real tiers no text comes twice.
@@ -102,23 +95,60 @@ SMALL = {"base": "smaller"}
 
 def _rlp(question, setting, values, **more):
     """One of RLP's ablations, drawn with the first of them."""
-    more = {"seeds": THREE, "figures": (), "real": True, **more}
+    more = {"seeds": THREE, "figures": (), "real": COSTLY, **more}
     return Study(question, _arms(setting, values, objective="rlp"), **more)
 
 
+# In the order in which `pzlib study --all` makes them: what others start from, and what the README shows, first.
 STUDIES = {
-    # At one rate, as in the paper, which names one: a rule's own sweep can prefer a rate at which nothing moves.
-    "collapse": Study(
-        "Does entropy masking collapse on noisy text, and do random next tokens beat random spans?",
-        _objectives(*MASKING), title="noisy text", core=True, rate_of="pretrainzero", on_each_base=True, figures=(
-            _main("{}_curves", "collapse_curves", (), ("collapse_clean",)), replace(ANATOMY, main=True),
-            _main("{}_masks", "masks_by_arm", (), ("collapse_clean",)), BY_TOKENS, RESULT,
+    "baselines": Study(
+        "Tables 1 and 2: what does each way of learning from text do?",
+        _objectives(*BASELINES), core=True, on_each_base=True, figures=(
+            _main("case", "case", MAIN), _main("main_result", "main_result"),
+            _main("{}_beside_the_paper", "baselines_beside", (), ("baselines_small",)),
+            _main("tinybench_curves", "tinybench_curves"), _main("training_dynamics", "training_dynamics", MAIN),
+            Figure("generator_dynamics", "generator_dynamics", MAIN), Figure("{}_patterns", "structure_by_arm"),
         ),
     ),
-    "collapse_clean": Study(
-        "And on clean text, where high entropy is no noise?",
-        _objectives(*MASKING, text="clean"), title="clean text", core=True, rate_of="pretrainzero",
-        figures=(BY_TOKENS, ANATOMY, RESULT),
+    "side": Study(
+        "Every way of learning from the same text: which leaves the best model, by steps, by tokens and by time?",
+        {
+            "continued_pretraining": {**PLAIN_TEXT, "text": "general"},
+            **_objectives("sft", "mixed_sft", **SUPERVISED_ROWS, text="general"),
+            **_objectives("random_span", "pretrainzero", "rpt", "rlp", text="general"),
+        }, figures=(replace(BY_TOKENS, main=True), Figure("{}_by_time", "by_time"), RESULT), base_of="pretrainzero",
+    ),
+    "side_new": Study(
+        "And sentences (RLPT), a thought after every token (Quiet-STaR), likelihoods: by steps, tokens and time?",
+        {
+            "continued_pretraining": {**PLAIN_TEXT, "text": "general"},
+            **_objectives("random_span", "rlpt", "quiet_star", text="general"),
+            "random_span, logprob": {"objective": "random_span", "reward": "logprob", "text": "general"},
+        }, figures=(BY_TOKENS, Figure("{}_by_time", "by_time"), RESULT), base_of="pretrainzero",
+    ),
+    "spice": Study(
+        "And SPICE's reward for the generator, a bell around an accuracy of one half?",
+        _arms("generator_reward", {"eq. 9, zero rule": "zero_rule", "SPICE's bell": "spice"}),
+        seeds=THREE, figures=(RESULT, MASKS),
+    ),
+    "occurrences": Study(
+        "And if only rare words may be masked: fewer than 8 occurrences in the passage, or one?",
+        _arms("max_occurrences", {"fewer than 8": 7, "one occurrence": 1}), seeds=THREE, figures=(RESULT, MASKS),
+    ),
+    "side_rlvr": Study(
+        "And which of them is the best start for the same RLVR?",
+        _rlvr_from(
+            continued_pretraining="side:continued_pretraining", SFT="side:sft", mixed_SFT="side:mixed_sft",
+            random_spans="side:random_span", PretrainZero="side:pretrainzero", RPT="side:rpt", RLP="side:rlp",
+        ), figures=(replace(FOLLOW_ON, main=True),),
+    ),
+    "rlvr": Study(
+        "Fig. 9, Tables 3 and 4: from which start does RLVR get furthest?",
+        {
+            **_rlvr_from(random_spans="random_span"),
+            "from PretrainZero, half way": {"objective": "rlvr", "start": "pretrainzero@half"},
+            "from PretrainZero": {"objective": "rlvr", "start": "pretrainzero"},
+        }, figures=(_main("{}_curves", "tinybench_curves"), _main("{}_beside_the_paper", "rlvr_beside"), FOLLOW_ON),
     ),
     # 300 steps: a rule that comes alive and dies does so late.
     "collapse_noise": Study(
@@ -135,60 +165,18 @@ STUDIES = {
             ) + (f"entropy_next_token, {n} values, no filter",)) for n in (2, 4)),
         ),
     ),
-    "baselines": Study(
-        "Tables 1 and 2: what does each way of learning from text do?",
-        _objectives(*BASELINES), core=True, on_each_base=True, figures=(
-            _main("case", "case", MAIN), _main("main_result", "main_result"),
-            _main("{}_beside_the_paper", "baselines_beside", (), ("baselines_small",)),
-            _main("tinybench_curves", "tinybench_curves"), _main("training_dynamics", "training_dynamics", MAIN),
-            Figure("generator_dynamics", "generator_dynamics", MAIN), Figure("{}_patterns", "structure_by_arm"),
+    # At one rate, as in the paper, which names one: a rule's own sweep can prefer a rate at which nothing moves.
+    "collapse": Study(
+        "Does entropy masking collapse on noisy text, and do random next tokens beat random spans?",
+        _objectives(*MASKING), title="noisy text", core=True, rate_of="pretrainzero", on_each_base=True, figures=(
+            _main("{}_curves", "collapse_curves", (), ("collapse_clean",)), replace(ANATOMY, main=True),
+            _main("{}_masks", "masks_by_arm", (), ("collapse_clean",)), BY_TOKENS, RESULT,
         ),
     ),
-    "baselines_small": Study("The same from a smaller base model", _objectives(*BASELINES, **SMALL), core=True),
-    "warmup": Study(
-        "Do random spans first help a base whose masks are seldom legal (the paper's SmolLM3 recipe)?",
-        _arms("random_span_steps", {"pretrainzero": 0, "random spans first": 10}, **SMALL), seeds=THREE, real=True,
-    ),
-    "rlvr": Study(
-        "Fig. 9, Tables 3 and 4: from which start does RLVR get furthest?",
-        {
-            **_rlvr_from(random_spans="random_span"),
-            "from PretrainZero, half way": {"objective": "rlvr", "start": "pretrainzero@half"},
-            "from PretrainZero": {"objective": "rlvr", "start": "pretrainzero"},
-        }, figures=(_main("{}_curves", "tinybench_curves"), _main("{}_beside_the_paper", "rlvr_beside"), FOLLOW_ON),
-    ),
-    "side": Study(
-        "Every way of learning from the same text: which leaves the best model, by steps, by tokens and by time?",
-        {
-            "continued_pretraining": {**PLAIN_TEXT, "text": "general"},
-            **_objectives("sft", "mixed_sft", **SUPERVISED_ROWS, text="general"),
-            **_objectives("random_span", "pretrainzero", "rpt", "rlp", text="general"),
-        }, figures=(replace(BY_TOKENS, main=True), Figure("{}_by_time", "by_time"), RESULT), base_of="pretrainzero",
-    ),
-    "side_rlvr": Study(
-        "And which of them is the best start for the same RLVR?",
-        _rlvr_from(
-            continued_pretraining="side:continued_pretraining", SFT="side:sft", mixed_SFT="side:mixed_sft",
-            random_spans="side:random_span", PretrainZero="side:pretrainzero", RPT="side:rpt", RLP="side:rlp",
-        ), figures=(replace(FOLLOW_ON, main=True),),
-    ),
-    # Apart from `side`, whose stored figure shows the arms that it has.
-    "side_new": Study(
-        "And sentences (RLPT), a thought after every token (Quiet-STaR), likelihoods: by steps, tokens and time?",
-        {
-            "continued_pretraining": {**PLAIN_TEXT, "text": "general"},
-            **_objectives("random_span", "rlpt", "quiet_star", text="general"),
-            "random_span, logprob": {"objective": "random_span", "reward": "logprob", "text": "general"},
-        }, figures=(BY_TOKENS, Figure("{}_by_time", "by_time"), RESULT), base_of="pretrainzero",
-    ),
-    "likelihood": Study(
-        "Is a target's likelihood after the reasoning a better reward than being right, and which likelihood?",
-        {
-            "exact": {"objective": "random_span"},
-            **_arms("reward", {name: name for name in LIKELIHOODS}, objective="random_span"),
-            "VeriFree": {"objective": "random_span", "reward": "prob", "answer_term": True, "filter": "none"},
-            "RLPR": {"objective": "random_span", "reward": "avg_prob", "debias": True, "std_filter": 0.5},
-        }, seeds=THREE,
+    "collapse_clean": Study(
+        "And on clean text, where high entropy is no noise?",
+        _objectives(*MASKING, text="clean"), title="clean text", core=True, rate_of="pretrainzero",
+        figures=(BY_TOKENS, ANATOMY, RESULT),
     ),
     "rpt": Study(
         "RPT's Tables 1 and 3: is the next token better predicted after a reasoning, and does learning it carry over?",
@@ -201,13 +189,11 @@ STUDIES = {
             _main("{}_next_tokens", "next_tokens_beside", RPT_ARMS), _main("{}_scaling", "scaling", RPT_ARMS), RESULT,
         ), base_of="rpt",
     ),
-    "rpt_rewards": Study(
-        "RPT's App. A: do its four rewards teach alike?",
-        {
-            "prefix matching": RPT_CLEAN,
-            **_arms("rpt_reward", {"first token": "first_token", "dense": "dense"}, **RPT_CLEAN),
-            "dense where one is right": {**RPT_CLEAN, "rpt_reward": "conditional_dense"},
-        }, seeds=THREE, base_of="rpt", real=True,
+    "rlp": Study(
+        "RLP's Table 1: does a thought before the next token teach more than the text, at equal text and equal tokens?",
+        {**_objectives("rlp", "continued_pretraining"), "continued_pretraining, equal tokens": PLAIN_TEXT},
+        figures=(RESULT, Figure("{}_thoughts_along", "thoughts", ("rlp",)), Figure("{}_perplexity", "perplexities")),
+        base_of="rlp",
     ),
     # Next tokens follow from what is on their left alone: of the default world's deducible words few do.
     "left": Study(
@@ -221,29 +207,6 @@ STUDIES = {
             "rpt, mathematical text": {"objective": "rpt", "text": "mathematical"},
         }, seeds=THREE, steps=100,
     ),
-    "rlvr_after": Study(
-        "RPT's Table 2: is RPT a better start for RLVR than next-token training on the same (clean) text?",
-        _rlvr_from(continued_pretraining="rpt:continued_pretraining, clean text", RPT="rpt:rpt, clean text"),
-        figures=(Figure("{}_beside_the_paper", "rlvr_after_beside"), FOLLOW_ON), base_of="rpt", real=True,
-    ),
-    "rlp": Study(
-        "RLP's Table 1: does a thought before the next token teach more than the text, at equal text and equal tokens?",
-        {**_objectives("rlp", "continued_pretraining"), "continued_pretraining, equal tokens": PLAIN_TEXT},
-        figures=(RESULT, Figure("{}_thoughts_along", "thoughts", ("rlp",)), Figure("{}_perplexity", "perplexities")),
-        base_of="rlp",
-    ),
-    "rlvr_after_rlp": Study(
-        "RLP's Table 1, + Post: does its gain survive the same RLVR?",
-        _rlvr_from(continued_pretraining="rlp:continued_pretraining, equal tokens", RLP="rlp:rlp"),
-        figures=(_main("rlp_beside_the_paper", "rlp_beside"), FOLLOW_ON), base_of="rlp", real=True,
-    ),
-    # Mixed SFT is what makes a reasoner of the small base; RPT's own base is one already.
-    "rpt_continual": Study(
-        "RPT's Table 2: does next-token training of a model that was trained to reason lose its reasoning?",
-        {"continued_pretraining, reasoning base": {
-            "objective": "continued_pretraining", "start": "side:mixed_sft", "text": "general",
-        }}, seeds=THREE, base_of="pretrainzero",
-    ),
     "rlp_domains": Study(
         "RLP's Tables S.2 and 4: general text, mathematics or both?",
         {
@@ -252,6 +215,73 @@ STUDIES = {
             "rlp, both": {"objective": "rlp", "text": "both"},
             "continued_pretraining, mathematics": {"objective": "continued_pretraining", "text": "mathematical"},
         }, seeds=THREE, base_of="rlp",
+    ),
+    "domain": Study(
+        "Fig. 10a: encyclopaedia or mathematics as RL corpus?",
+        {
+            "pretrainzero": {},
+            "pretrainzero, TinyMath": {"text": "mathematical"},
+            "random_span": {"objective": "random_span"},
+            "random spans, TinyMath": {"objective": "random_span", "text": "mathematical"},
+        }, title="text", figures=(_main("{}_curves", "tinybench_curves", (), ("mask_rule",)), RESULT),
+    ),
+    "mask_rule": Study(
+        "Fig. 10b: which occurrences should a mask hide?",
+        _arms("mask_rule", {"all occurrences": "all", "one mask": "one", "whole words": "words"}),
+        title="mask rule", seeds=THREE, figures=(RESULT, MASKS),
+    ),
+    # Negative accuracy has no arm: it gives the runs of "no zero rule" to the digit: a constant cancels in advantages.
+    "generator_reward": Study(
+        "What does each reward make the generator mask?",
+        _arms("generator_reward", {
+            "eq. 9, zero rule": "zero_rule", "eq. 9, no zero rule": "no_zero_rule", "min(p, 1 - p)": "learnability",
+        }), title="reward of the generator", figures=(_main("generator_masks", "masks_by_arm"), RESULT),
+    ),
+    # The world's chains take one to four steps, which its kinds of masks name: chain_1 to chain_4.
+    "depth": Study(
+        "Fig. 6b: do reasonings grow where harder masks need longer ones, and room is left for them?",
+        _arms("objective", {name: name for name in MAIN}, text="clean", max_completion_tokens=48),
+        figures=(RESULT, Figure("{}_training", "training_dynamics")),
+    ),
+    "baselines_small": Study("The same from a smaller base model", _objectives(*BASELINES, **SMALL), core=True),
+    # Mixed SFT is what makes a reasoner of the small base; RPT's own base is one already.
+    "rpt_continual": Study(
+        "RPT's Table 2: does next-token training of a model that was trained to reason lose its reasoning?",
+        {"continued_pretraining, reasoning base": {
+            "objective": "continued_pretraining", "start": "side:mixed_sft", "text": "general",
+        }}, seeds=THREE, base_of="pretrainzero",
+    ),
+    "warmup": Study(
+        "Do random spans first help a base whose masks are seldom legal (the paper's SmolLM3 recipe)?",
+        _arms("random_span_steps", {"pretrainzero": 0, "random spans first": 10}, **SMALL), seeds=THREE,
+        real="masks of the small bases are legal from the start",
+    ),
+    "likelihood": Study(
+        "Is a target's likelihood after the reasoning a better reward than being right, and which likelihood?",
+        {
+            "exact": {"objective": "random_span"},
+            **_arms("reward", {name: name for name in LIKELIHOODS}, objective="random_span"),
+            "VeriFree": {"objective": "random_span", "reward": "prob", "answer_term": True, "filter": "none"},
+            "RLPR": {"objective": "random_span", "reward": "avg_prob", "debias": True, "std_filter": 0.5},
+        }, seeds=THREE, real="side_new has one of its arms; no claim rests on the others",
+    ),
+    "rpt_rewards": Study(
+        "RPT's App. A: do its four rewards teach alike?",
+        {
+            "prefix matching": RPT_CLEAN,
+            **_arms("rpt_reward", {"first token": "first_token", "dense": "dense"}, **RPT_CLEAN),
+            "dense where one is right": {**RPT_CLEAN, "rpt_reward": "conditional_dense"},
+        }, seeds=THREE, base_of="rpt", real=COSTLY,
+    ),
+    "rlvr_after": Study(
+        "RPT's Table 2: is RPT a better start for RLVR than next-token training on the same (clean) text?",
+        _rlvr_from(continued_pretraining="rpt:continued_pretraining, clean text", RPT="rpt:rpt, clean text"),
+        figures=(Figure("{}_beside_the_paper", "rlvr_after_beside"), FOLLOW_ON), base_of="rpt", real=AFTER_BOTH,
+    ),
+    "rlvr_after_rlp": Study(
+        "RLP's Table 1, + Post: does its gain survive the same RLVR?",
+        _rlvr_from(continued_pretraining="rlp:continued_pretraining, equal tokens", RLP="rlp:rlp"),
+        figures=(_main("rlp_beside_the_paper", "rlp_beside"), FOLLOW_ON), base_of="rlp", real=AFTER_BOTH,
     ),
     "rlp_rollouts": _rlp(
         "RLP's Fig. 2 and Table S.1: how many thoughts a token?",
@@ -270,76 +300,24 @@ STUDIES = {
     "rlp_ema": _rlp(
         "RLP's Table S.6: how slow a baseline?", "ema",
         {f"rlp, tau {tau:g}": tau for tau in (0.99, 0.995, 0.999, 0.9995)},
+        real="these runs part by rounding alone",
     ),
-    # At mini they are runs of the study `side`.
     "rlp_rpt": Study(
         "RLP's Table 3: does RLP teach more than RPT, from one base, at equal text and at equal compute?",
-        _objectives("rpt", "rlp", text="general"), base_of="rlp", figures=(), real=True,
+        _objectives("rpt", "rlp", text="general"), base_of="rlp", figures=(), real="its runs are in side",
     ),
     "rlp_corpora": Study(
         "RLP's Table 4: which corpus? OmniMATH is the one of its texts that is public under a name known to us.",
         {
             "rlp, OmniMath": {"objective": "rlp", "text": "clean"},
             "cpt, OmniMath": {"objective": "continued_pretraining", "text": "clean"},
-        }, seeds=THREE, base_of="rlp", real=True, figures=(),
+        }, seeds=THREE, base_of="rlp", real="its text is of the hub", figures=(),
     ),
     "rlp_context": Study(
         "RLP's Table S.5: does continued pretraining gain from longer rows?",
         _arms(
             "max_tokens", {"cpt, 8K context": 8192, "cpt, 32K context": 32_768}, objective="continued_pretraining",
-        ), seeds=THREE, base_of="rlp", real=True, figures=(),
-    ),
-    "entropy_model": Study(
-        "Whose entropy should choose: the policy's, the base's, a proxy's?",
-        _arms(
-            "entropy_model", {"by the policy": "policy", "by the base": "base", "by a proxy": PROXY},
-            objective="entropy_next_token",
-        ), seeds=THREE, core=True, rate_of="pretrainzero",
-    ),
-    "domain": Study(
-        "Fig. 10a: encyclopaedia or mathematics as RL corpus?",
-        {
-            "pretrainzero": {},
-            "pretrainzero, TinyMath": {"text": "mathematical"},
-            "random_span": {"objective": "random_span"},
-            "random spans, TinyMath": {"objective": "random_span", "text": "mathematical"},
-        }, title="text", seeds=THREE, figures=(_main("{}_curves", "tinybench_curves", (), ("mask_rule",)), RESULT),
-    ),
-    # The world's chains take one to four steps, which its kinds of masks name: chain_1 to chain_4.
-    "depth": Study(
-        "Fig. 6b: do reasonings grow where harder masks need longer ones, and room is left for them?",
-        _arms("objective", {name: name for name in MAIN}, text="clean", max_completion_tokens=48),
-        figures=(RESULT, Figure("{}_training", "training_dynamics")),
-    ),
-    "mask_rule": Study(
-        "Fig. 10b: which occurrences should a mask hide?",
-        _arms("mask_rule", {"all occurrences": "all", "one mask": "one", "whole words": "words"}),
-        title="mask rule", seeds=THREE, figures=(RESULT, MASKS),
-    ),
-    "generator_reward": Study(
-        "What does each reward make the generator mask?",
-        _arms("generator_reward", REWARDS), title="reward of the generator", seeds=THREE, figures=(
-            _main("generator_masks", "masks_by_arm", DIFFERENT, ("guessable_noise",)),
-            replace(RESULT, arms=DIFFERENT),
-        ),
-    ),
-    # Apart from `generator_reward` and `mask_rule`, whose stored figures show the arms that they have.
-    "spice": Study(
-        "And SPICE's reward for the generator, a bell around an accuracy of one half?",
-        _arms("generator_reward", {"eq. 9, zero rule": "zero_rule", "SPICE's bell": "spice"}),
-        seeds=THREE, figures=(RESULT, MASKS),
-    ),
-    "occurrences": Study(
-        "And if only rare words may be masked: fewer than 8 occurrences in the passage, or one?",
-        _arms("max_occurrences", {"fewer than 8": 7, "one occurrence": 1}), seeds=THREE, figures=(RESULT, MASKS),
-    ),
-    "guessable_noise": Study(
-        "How far does the generator fall for noise that can be guessed?",
-        {
-            f"{values} values, {arm.removeprefix('eq. 9, ')}": {"text": text, "generator_reward": REWARDS[arm]}
-            for values, text in ((2, "general:values=2"), (8, "general:values=8"), (120, "general:"))
-            for arm in ("eq. 9, zero rule", "min(p, 1 - p)")
-        }, title="noise that can be guessed", seeds=THREE,
+        ), seeds=THREE, base_of="rlp", real="its text is of the hub", figures=(),
     ),
 }  # fmt: skip
 

@@ -95,22 +95,25 @@ def runs_at(name: str, rate: float) -> tuple[Run, ...]:
 
 def scores_of(name: str) -> dict[float, float]:
     """{rate: mean over `GROUPS` and both bases, in points, after training} of the rates whose runs are all stored."""
-    path, found = Path(locate(f"{SWEEP}/tinybench.csv")), {}
-    if not path.is_file():
-        return found
-    table = _read(path, path.stat().st_mtime_ns)
+    path = Path(locate(f"{SWEEP}/tinybench.csv"))
+    return _scores(name, path, path.stat().st_mtime_ns) if path.is_file() else {}
+
+
+@functools.lru_cache(maxsize=4 * len(SWEPT))  # every run of a study asks for its rate
+def _scores(name, path, changed):
+    scores, found = _read(path, changed), {}
     for rate in LADDER:
-        ids = [run.run_id for run in runs_at(name, rate)]
-        rows = table[table["run_id"].isin(ids) & (table["step"] > 0)]
-        if rows["run_id"].nunique() == len(ids):
-            found[rate] = 100 * float(rows.groupby(["run_id", "group"])["accuracy"].mean().mean())
+        own = [scores.get(run.run_id) for run in runs_at(name, rate)]
+        if None not in own:
+            found[rate] = 100 * sum(own) / len(own)
     return found
 
 
 @functools.lru_cache(maxsize=4)
 def _read(path, changed):
     table = results.read(path)
-    return table[table["group"].isin(GROUPS)]
+    rows = table[table["group"].isin(GROUPS) & (table["step"] > 0)]
+    return rows.groupby(["run_id", "group"])["accuracy"].mean().groupby("run_id").mean().to_dict()
 
 
 def start_of(name: str) -> float:

@@ -4,49 +4,40 @@ Left out: prose. What the numbers mean is for a person to write, beside them."""
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from pzlib.evaluation.benchmarks import BENCHMARKS
 from pzlib.runs.folder import write_atomic
-from pzlib.stats import bootstrap_ci, paired_t, paired_test
 from pzlib.studies import claims, metrics, real_text, select, study_of
 from pzlib.studies.claims import as_markdown
 from pzlib.studies.claims.verdicts import word_of
-from pzlib.studies.metrics import GROUPS, armed, at_equal, label_of, values
+from pzlib.studies.metrics import GROUPS, LEAST, armed, at_equal, label_of, over_seeds, values
 from pzlib.studies.results import blank, load, notes, stored
 
 TITLES = ("general", "math", "masked words")  # of GROUPS, on a terminal
 OURS = "pretrainzero"  # what the others are compared with
 ARMS = ("continued_pretraining", "sft", "random_span", OURS)  # the rows of the paper's Tables 1 and 2, below "Base"
-FEW = 5  # seeds: with fewer, a mean has no interval
-NOT_RUN = "*Not run*: `pzlib study side side_rlvr` makes the rows of this table."
+NOT_RUN = "*Not run*: {}: `pzlib study side side_rlvr` makes the rows of this table."
 START, END = "<!-- {}: python -m pzlib figures writes this -->", "<!-- end of {} -->"
 
 
 def interval(values: pd.Series) -> str:
-    """A mean over seeds with its 95 % bootstrap interval from five seeds on, one digit; "not run" without any."""
+    """A mean over seeds and bases with its 95 % t interval from five seeds on, one digit; "not run" without any."""
     if values.empty:
         return "not run"
-    if len(values) < FEW or np.ptp(values) < 1e-9:  # a base: every seed asks the same model the same questions
-        return f"{values.mean():.1f}"
-    low, high = bootstrap_ci(values)
-    return f"{values.mean():.1f} [{low:.1f}, {high:.1f}]"
+    mean, low, high = over_seeds(values)
+    few = len(values) < LEAST or high - low < 1e-9  # a base: every seed asks the same model the same questions
+    return f"{mean:.1f}" if few else f"{mean:.1f} [{low:.1f}, {high:.1f}]"
 
 
 def spread(values: pd.Series) -> str:
-    """A mean over seeds ± half of its 95 % t interval, one digit; the mean alone where all are equal or there are fewer
-    than five; "not run" where there is none.
+    """As `interval`, with ± half of it.
 
     >>> spread(pd.Series([1.0, 2.0, 3.0, 4.0, 5.0])), spread(pd.Series([1.0, 2.0]))
     ('3.0 ± 2.0', '1.5')
     """
-    if values.empty:
-        return "not run"
-    if len(values) < FEW or np.ptp(values) < 1e-9:
-        return f"{values.mean():.1f}"
-    low, high = paired_t(values, [0.0] * len(values))["interval"]
-    return f"{values.mean():.1f} ± {(high - low) / 2:.1f}"
+    mean, dash, ends = interval(values).partition(" [")
+    return f"{mean} ± {(over_seeds(values)[2] - over_seeds(values)[1]) / 2:.1f}" if dash else mean
 
 
 def each_base(values: pd.Series) -> str:
@@ -60,18 +51,15 @@ def each_base(values: pd.Series) -> str:
 
 def _difference(first: pd.Series, second: pd.Series) -> tuple[str, int]:
     """The first minus the second, paired by seed, as text, and how many pairs."""
-    pairs = pd.concat([first, second], axis=1, join="inner")
-    if pairs.empty:
+    gaps = (first - second).dropna()
+    if gaps.empty:
         return "not run", 0
-    test = paired_test(*pairs.to_numpy().T)
-    if len(pairs) < FEW:
-        return f"{test['difference']:+.1f}", len(pairs)
-    low, high = test["interval"]
-    return f"{test['difference']:+.1f} [{low:+.1f}, {high:+.1f}], p = {test['p']:.2g}", len(pairs)
+    mean, low, high = over_seeds(gaps)
+    return f"{mean:+.1f}" + f" [{low:+.1f}, {high:+.1f}]" * (len(gaps) >= LEAST), len(gaps)
 
 
 def main_table(tinybench: pd.DataFrame, tier: str = "mini", arms: Sequence[str] = ARMS) -> str:
-    """Markdown: accuracy of the base and of every arm by group, mean over seeds [95 % bootstrap interval], and what
+    """Markdown: accuracy of the base and of every arm by group, mean over seeds [95 % t interval], and what
     PretrainZero has more than each other arm, paired by seed. "not run" where there are no rows.
 
     tinybench: rows with a column `arm`, or else one objective an arm; `arms`: the rows of the table, in order.
@@ -177,7 +165,7 @@ def beside_seeds(evals: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
 
 
 def follow_on_table(tinybench: pd.DataFrame) -> str:
-    """Markdown: every arm of the study rlvr before and after, mean over seeds [95 % bootstrap interval after], and what
+    """Markdown: every arm of the study rlvr before and after, mean over seeds [95 % t interval after], and what
     it has after RLVR more than the first arm, paired by seed.
 
     tinybench: rows of one tier, with a column `arm`; step 0 of an arm is the model that it started from.
@@ -186,7 +174,7 @@ def follow_on_table(tinybench: pd.DataFrame) -> str:
     for arm, rows in tinybench.groupby("arm", sort=False):
         cells, overall = [], values(rows, "overall")
         for metric in shown:
-            cells += [f"{values(rows, metric, 'base').mean():.1f}", interval(values(rows, metric))]
+            cells += [f"{over_seeds(values(rows, metric, 'base'))[0]:.1f}", interval(values(rows, metric))]
         more, first = ("", overall) if first is None else (_difference(overall, first)[0], first)
         lines.append((arm, rows["seed"].nunique(), *cells, more))
     columns = [f"{metric}, {when}" for metric in shown for when in ("before", "after")]
@@ -253,7 +241,7 @@ def side_by_side(
             if len(after.get(arm, ())):
                 found.append((label_of(arm), "RLVR", metric, values(after[arm], metric)))
     untrained = lambda key: key[0] == label_of("base") and key[1] != "RLVR"  # noqa: E731
-    rows = [(*key, scores.mean(), each_base(scores) if untrained(key) else interval(scores), len(scores))
+    rows = [(*key, over_seeds(scores)[0], each_base(scores) if untrained(key) else interval(scores), len(scores))
             for *key, scores in found]  # fmt: skip
     return pd.DataFrame(rows, columns=["method", "at", "metric", "mean", "interval", "seeds"])
 
@@ -311,7 +299,7 @@ def cost_table(tinybench: pd.DataFrame, training: pd.DataFrame, costs: pd.DataFr
     for arm in dict.fromkeys(tinybench["arm"]):
         own = within[within["arm"] == arm]
         steps, tokens, seconds = own["step"].max(), own["tokens"].mean(), seconds_of[arm]
-        gain = (values(own, "overall") - values(tinybench[tinybench["arm"] == arm], "overall", "base")).mean()
+        gain = over_seeds(values(own, "overall") - values(tinybench[tinybench["arm"] == arm], "overall", "base"))[0]
         paid = gain if gain > 0 else float("nan")
         rows.append((label_of(arm), tokens / steps, seconds, gain, tokens / 1000 / paid, seconds * steps / paid))
     columns = ["method", "tokens a step", "CPU s a step", "gain", "thousand tokens a point", "CPU s a point"]
@@ -333,7 +321,8 @@ def overview_table(
         own = spent[spent["arm"] == arm]
         used = ("–", "–") if arm == "base" else (f"{own['tokens'].mean() / 1e6:.1f}", f"{own['time'].mean() / 60:.1f}")
         later = values(after[arm], "overall") if len(after.get(arm, ())) else pd.Series(dtype=float)
-        scores = [spread(values(rows, group, moment)) for group in GROUPS]
+        shown = each_base if arm == "base" else spread
+        scores = [shown(values(rows, group, moment)) for group in GROUPS]
         lines.append((label_of(arm), rows["seed"].nunique(), *scores, *used, spread(later)))
     heads = ["method", "seeds", *TITLES, "M tokens", "CPU minutes", "general and math after RLVR"]
     return as_markdown(heads, lines)
@@ -354,16 +343,19 @@ def tiers_table(ledgers: dict[str, pd.DataFrame]) -> str:
     return as_markdown(heads, lines)
 
 
-def readme_tables() -> dict[str, str]:
-    """Markdown of every table in the README, by the name between its marks, from data/results at `mini`."""
-    tables = stored()
-    scores, after = (select(tables.get("tinybench", blank("tinybench")), study) for study in ("side", "side_rlvr"))
-    spent, overview = select(tables.get("training", blank("training")), "side"), NOT_RUN
+def readme_tables(tier: str = "mini") -> dict[str, str]:
+    """Markdown of every table in the README, by the name between its marks, from the stored rows of a tier."""
+    tables, overview = stored(tier), []
+    table = {name: tables.get(name, blank(name)) for name in ("tinybench", "training")}
+    scores, after = (select(table["tinybench"], study, tier) for study in ("side", "side_rlvr"))
     if len(scores):
-        overview = noted(overview_table(scores, spent, costs_of(spent), after), pd.concat([scores, after]))
+        spent = select(table["training"], "side", tier)
+        overview = [noted(overview_table(scores, spent, costs_of(spent, tier), after), pd.concat([scores, after]))]
+    if absent := [label_of(arm) for arm in study_of("side").arms if arm not in {*scores["arm"]}]:
+        overview.append(NOT_RUN.format(", ".join(absent)))
     return {
-        "overview": overview,
-        "claims": claims.summary(claims.ledger(claims.load(), tables)),
+        "overview": "\n\n".join(overview),
+        "claims": claims.summary(claims.ledger(claims.load(), tables, tier)),
         "real": f"{real_text.gate_sentence()}\n\n{real_text.curve_summary()}",
     }
 

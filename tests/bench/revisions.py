@@ -21,7 +21,7 @@ from tests.bench.stopwatch import WARM, device
 
 AIM = 1.03  # of the median ratio
 # Imports only what every revision has. Seconds are the process's own, so that other work counts little; a step begins
-# when the parent says so. Generation is within a step.
+# when the parent says so. Generation is within a step, the making of a supervised method's rows is before it.
 CHILD = """
 import json, sys, time
 import torch
@@ -53,10 +53,11 @@ def main():
     parser.add_argument("revision", help="of git, that the working tree is compared with")
     parser.add_argument("--objectives", nargs="+", help="default: all that the earlier revision has")
     parser.add_argument("--steps", type=int, default=16, help="pairs of steps behind each number")
+    parser.add_argument("--processes", type=int, default=1, help="pairs of processes: as many times as many steps")
     given = parser.parse_args()
     with checked_out(given.revision) as before:
         for objective in given.objectives or known(before):
-            row = {"objective": objective} | compared(objective, before, given.steps)
+            row = {"objective": objective} | compared(objective, before, given.steps, given.processes)
             print(row, flush=True)
             keep(row | {"aim": f"<= {AIM}", "against": given.revision, "device": device()})
 
@@ -92,20 +93,26 @@ def _starts(before, objective):
     return not start([sys.executable, "-c", code], around, cwd=before, stderr=subprocess.DEVNULL).wait()
 
 
-def compared(objective, before, steps):
+def compared(objective, before, steps, processes=1):
     """{"before", "now": seconds of the median step, "ratio", "low", "high": of now to before, its median over pairs of
-    steps and its quartiles, "pairs"}; RuntimeError where a child ends too early."""
+    steps and its quartiles, "pairs"}; RuntimeError where a child ends too early.
+
+    processes: pairs of them that take `steps` each. How a process's memory is placed can weigh more than its code, and
+    no number of steps averages that out: the short steps of supervised methods need about eight.
+    """
     settings = {"objective": objective, "steps": steps + WARM, "eval_every": 0, "save_every": 10_000, "name": "one"}
-    with tempfile.TemporaryDirectory() as homes:
-        children = [_child(place, f"{homes}/{i}", settings) for i, place in enumerate((before, REPO))]
-        try:
-            turns = [(0, 1) if i % 2 else (1, 0) for i in range(steps + WARM)]  # who goes second finds a colder cache
-            found = [{which: _step(children[which]) for which in turn} for turn in turns]
-            pairs = [(own[0], own[1]) for own in found[WARM:]]
-        finally:
-            for child in children:
-                child.stdin.close()
-                child.wait()
+    pairs = []
+    for _ in range(processes):
+        with tempfile.TemporaryDirectory() as homes:
+            children = [_child(place, f"{homes}/{i}", settings) for i, place in enumerate((before, REPO))]
+            try:
+                turns = [(0, 1) if i % 2 else (1, 0) for i in range(steps + WARM)]  # the second finds a colder cache
+                found = [{which: _step(children[which]) for which in turn} for turn in turns]
+                pairs += [(own[0], own[1]) for own in found[WARM:]]
+            finally:
+                for child in children:
+                    child.stdin.close()
+                    child.wait()
     return summary(pairs)
 
 

@@ -1,5 +1,7 @@
 """A revision beside another: the very same steps, and what fails is told."""
 
+from unittest.mock import MagicMock
+
 import pytest
 
 from pzlib.paths import REPO
@@ -12,6 +14,15 @@ def test_a_row_takes_the_place_of_its_own(home):
         revisions.keep({"objective": objective, "ratio": ratio, "against": "f317cd7"})
     table = revisions.pd.read_csv(home / "data/results/revisions.csv")
     assert table[["objective", "ratio"]].to_numpy().tolist() == [["sft", 1.1], ["rlp", 1.0]]
+
+
+def test_steps_are_of_so_many_pairs_of_processes(monkeypatch):
+    started = []
+    monkeypatch.setattr(revisions, "_child", lambda place, *_: started.append(place) or MagicMock())
+    monkeypatch.setattr(revisions, "_step", lambda child: 1.0 + len(started) // 3)
+    found = revisions.compared("sft", "before", 4, processes=2)
+    assert started == ["before", REPO] * 2
+    assert (found["pairs"], found["before"], found["ratio"]) == (8, 1.5, 1.0)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """How long OpenMP's threads should spin: `python -m tests.bench.threads` times mini steps on idle and on busy cores, in
 turn (A B A B), and fills data/results/threads.csv. Leaves out GPUs, and libraries other than GNU's OpenMP. Where the
-machine is not idle, `--first` (as root) lets all go before everything else but what is counted on busy cores."""
+machine is not idle, `--first` (as root) lets all go before everything else but what is counted on busy cores; what is
+chosen by load is then chosen for busy ones."""
 
 import argparse
 import json
@@ -21,12 +22,13 @@ from pzlib.runs.folder import RunFolder, write_atomic
 
 WARM = 2  # steps that are not counted
 CORES = os.cpu_count() or 1
-# What the library gives without a word spins 300,000 times before it sleeps, for milliseconds.
-CHOICES = [(1, "")] + [(CORES, spins) for spins in ("", "0", "100", "1000")]
+CHOSEN = "chosen"  # as `pzlib.openmp_spins` does
+# OpenMP itself takes 300,000, which are milliseconds.
+CHOICES = [(1, "300000")] + [(CORES, spins) for spins in ("300000", "0", "100", "1000", CHOSEN)]
 
 
 def seconds(threads, spins, steps, first=False, idle=False):
-    """Of each counted step of a mini run, trained by a process with so many threads that spin so often ("": as is).
+    """Of each counted step of a mini run, trained by a process with so many threads that spin so often.
 
     first: its threads have the cores for themselves; if not `idle`, until the first counted step only.
     """
@@ -34,7 +36,8 @@ def seconds(threads, spins, steps, first=False, idle=False):
         run = Run(tier="mini", steps=steps + WARM + 1, eval_every=0, save_every=10_000, name="threads")
         task, metrics = Path(home, "task.json"), Path(home, "data/runs/threads/metrics.jsonl")
         task.write_text(json.dumps({"settings": run.to_dict(), "evaluation": None}))
-        env = {"PZLIB_HOME": home, "OMP_NUM_THREADS": str(threads)} | ({"GOMP_SPINCOUNT": spins} if spins else {})
+        given = {} if spins == CHOSEN else {"GOMP_SPINCOUNT": spins, "PZLIB_SPINS": ""}  # "": it is none of pzlib's own
+        env = {"PZLIB_HOME": home, "OMP_NUM_THREADS": str(threads)} | given
         priority = ["chrt", "--rr", "1"] if first else []
         child = start([*priority, *TRAIN, task], env, stdout=sys.stderr)
         while first and not idle and child.poll() is None:
@@ -67,7 +70,7 @@ def main():
         best = min(median(times) for times in found.values())
         for (threads, spins), times in found.items():
             middle = median(times)
-            rows.append((load, threads, spins or "default", middle, min(times), max(times), middle / best))
+            rows.append((load, threads, spins, middle, min(times), max(times), middle / best))
     columns = ["cores", "threads", "spins", "seconds", "lowest", "highest", "over_best"]
     table = pd.DataFrame(rows, columns=columns).round(3)
     print(table.to_string(index=False))

@@ -11,6 +11,7 @@ import pytest
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils import FullyShardedDataParallelPlugin, prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 
+import pzlib
 from pzlib.engine import processes
 from pzlib.engine.processes import FAILED, check, environment, follow, launch, start, stop
 from pzlib.run import Run
@@ -289,6 +290,12 @@ def test_who_had_lost_its_parent_before_it_could_look_ends_itself():
     assert orphan.wait(timeout=30) == -15
 
 
+def test_what_somebody_else_started_goes_on_without_its_parent():
+    code = "import threading; from pzlib.engine.processes import end_with_parent as end; end()"
+    done = subprocess.run([sys.executable, "-c", f"{code}; print(threading.active_count())"], capture_output=True)
+    assert done.stdout == b"1\n"  # nobody watches
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux's own")
 def test_what_a_process_becomes_by_exec_ends_with_its_parent_too():
     becomes = "import os; from pzlib.engine.processes import end_with_parent_for_good as end; end(); "
@@ -310,10 +317,44 @@ def test_a_sharding_without_processes_is_not_passed_over(tiny_model):
 
 
 @pytest.mark.parametrize(
-    ("given", "found"), [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "")]
+    ("running", "threads", "found"),
+    [("1/9", "", "1000"), ("2/9", "", "0"), ("2/9", "1", "1000"), ("3/9", "1", "0"), ("1/9", "3,1", "0")]
+    + [("0/0", "", "1000"), ("many", "", "1000"), ("1/9", "all", "1000"), (None, "", "1000")],  # nobody counts there
 )
-def test_openmps_threads_spin_briefly_wherever_pzlib_is_imported_first(given, found):
+def test_openmps_threads_spin_where_cores_are_free(running, threads, found, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    if running:
+        (tmp_path / "loadavg").write_text(f"0.03 0.02 0.00 {running} 1234\n")
+    assert pzlib.openmp_spins(str(tmp_path / "loadavg")) == found
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({}, ("0", "1000")),
+        ({"GOMP_SPINCOUNT": "7"}, ("7",)),
+        ({"GOMP_SPINCOUNT": "7", "PZLIB_SPINS": "7"}, ("0", "1000")),  # a parent's choice, whose cores were others
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, ("",)),
+    ],
+)
+def test_how_openmps_threads_spin_is_chosen_at_import_in_every_process_unless_it_is_given(given, found):
     code = "import pzlib, os; print(os.environ.get('GOMP_SPINCOUNT', ''))"
-    plain = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    own = ("GOMP_SPINCOUNT", "PZLIB_SPINS", "OMP_WAIT_POLICY")
+    plain = {name: value for name, value in os.environ.items() if name not in own}
     done = subprocess.run([sys.executable, "-c", code], env=plain | given, capture_output=True, text=True)
-    assert done.stdout.strip() == found
+    assert done.stdout.strip() in found
+
+
+def test_no_digit_depends_on_how_threads_spin():
+    code = """
+import torch
+torch.manual_seed(0)
+a = torch.randn(400, 400, requires_grad=True)
+((a @ a).softmax(1) * a).sum().backward()
+print(torch.get_num_threads(), a.grad.sum().item(), torch.randn(10**6).sum().item())
+"""
+    given = [{"OMP_NUM_THREADS": "2", "GOMP_SPINCOUNT": spins} for spins in ("0", "1000")]
+    children = [start([sys.executable, "-c", code], env) for env in given]
+    said = [child.communicate()[0] for child in children]
+    assert said[0] == said[1] and said[0].startswith("2 ")

@@ -4,7 +4,7 @@ import pandas as pd
 import synthetic
 from readable import assert_readable, texts
 
-from pzlib.figures.case import case
+from pzlib.figures.paper import case
 from pzlib.run import Run
 from pzlib.studies.results import collect_case
 from pzlib.train import train

@@ -8,12 +8,11 @@ from readable import assert_readable
 
 from pzlib.figures import accuracy, paper
 from pzlib.figures import training as along
-from pzlib.figures.case import case
 from pzlib.figures.forms import averaged
 from pzlib.figures.style import METHODS
 from pzlib.figures.training import generator_dynamics, training_dynamics
-from pzlib.stats import bootstrap_ci
 from pzlib.studies import STUDIES
+from pzlib.studies.metrics import over_seeds
 from pzlib.studies.patterns import STRUCTURE
 
 
@@ -60,7 +59,7 @@ DRAWN = {
     "ablations": lambda seeds: paper.ablations(
         {name: tinybench(name, seeds) for name in ("rlp_rollouts", "rlp_thoughts", "rlp_kl", "rlp_ema")}
     ),
-    "case": lambda seeds: case(synthetic.case()),
+    "case": lambda seeds: paper.case(synthetic.case()),
 }
 FORMS = {
     "training_dynamics": (training_dynamics, synthetic.training),
@@ -153,11 +152,18 @@ def test_one_line_a_method_and_role_whose_points_are_the_means_over_seeds():
     assert lines["Random spans, all samples"].get_color() == METHODS["random_span"].colour
 
 
-def test_the_band_is_the_bootstrap_interval_over_seeds():
+def test_the_band_is_the_interval_over_seeds_and_bases_and_the_line_is_in_its_middle():
     table = synthetic.training(("random_span",), steps=10)
-    band = training_dynamics(table).axes[2].collections[0].get_paths()[0].vertices
-    values = table[table["step"] == 4]["predictor/reward"]
-    np.testing.assert_allclose(sorted({y for x, y in band if x == 4}), bootstrap_ci(values, n=1000))
+    table["seed"] = table["seed"].map({0: 0, 1: 1, 2: 2, 3: 10, 4: 11})
+    table.loc[table["seed"] > 9, "predictor/reward"] += 5  # another base
+    axes = training_dynamics(table).axes[2]
+    values = table[table["step"] == 4].set_index("seed")["predictor/reward"]
+    mean, low, high = over_seeds(values)
+    band = axes.collections[0].get_paths()[0].vertices
+    np.testing.assert_allclose(sorted({y for x, y in band if x == 4}), [low, high])
+    assert high - low < 1 and mean == pytest.approx((values[:3].mean() + values[3:].mean()) / 2)
+    (line,) = (line for line in axes.get_lines() if line.get_label() == "Random spans, all samples")
+    assert line.get_ydata()[list(line.get_xdata()).index(4)] == pytest.approx(mean)
 
 
 def test_a_single_seed_has_no_band_and_the_caption_says_so():

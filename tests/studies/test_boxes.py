@@ -1,5 +1,7 @@
 """Result boxes: every sentence has rows, what has none is named with its command."""
 
+import re
+
 import nbformat
 import pandas as pd
 import pytest
@@ -14,20 +16,10 @@ from pzlib.studies.boxes.findings import against, level, meeting
 
 def rows_of(**arms):
     """A `Rows` of general questions: {arm: (accuracy of the base, then one a seed at the end)}."""
-    rows = [
-        {
-            "arm": arm,
-            "run_id": f"{arm}{seed}",
-            "seed": seed,
-            "step": step,
-            "task": "sum",
-            "group": "general",
-            "accuracy": x,
-        }
-        for arm, (base, *ends) in arms.items()
-        for seed, end in enumerate(ends)
-        for step, x in ((0, base), (9, end))
-    ]
+    rows = [{"arm": arm, "run_id": f"{arm}{seed}", "seed": seed, "step": step, "task": "sum", "group": "general",
+             "accuracy": x}
+            for arm, (base, *ends) in arms.items()
+            for seed, end in enumerate(ends) for step, x in ((0, base), (9, end))]  # fmt: skip
     return lambda table, study: pd.DataFrame(rows)
 
 
@@ -48,9 +40,8 @@ def test_a_comparison_takes_its_words_from_the_interval():
 def test_under_five_seeds_there_is_no_interval_but_whether_all_agree():
     rows = rows_of(pretrainzero=GOOD[:4], sft=BAD[:4], random_span=(0.5, 0.6, 0.8, 0.71))
     assert "above in all 3 seeds on general questions (+30.0)." in against("x", "pretrainzero", "sft", ASKED)(rows)
-    assert "not clearly different on general questions (−0.7)." in against("x", "random_span", "pretrainzero", ASKED)(
-        rows
-    )
+    unclear = against("x", "random_span", "pretrainzero", ASKED)(rows)
+    assert "not clearly different on general questions (−0.7)." in unclear
     assert "[" not in level("baselines", "general", ("sft",))(rows)
 
 
@@ -67,9 +58,12 @@ def test_levels_and_how_far_starts_are_apart():
 def test_every_sentence_has_rows_at_mini_or_its_study_is_named(notebook):
     rows, text = findings.rows_at("mini"), box(notebook)
     there = {name: rows("tinybench", name)["arm"].nunique() for name in BOXES[notebook].studies}
+    every = {name: {arm for arm, _ in studies.arms_of(name, "mini")} for name in there}
     for name, arms in there.items():
-        assert (f"* `{name}`: not run yet: `pzlib study {name} --tier mini`" in text) == (arms == 0)
-    whole = all(arms == len({arm for arm, _ in studies.arms_of(name, "mini")}) for name, arms in there.items())
+        some = f"{len(every[name]) - arms} of {len(every[name])} arms " if arms else ""
+        line = f"* `{name}`: {some}not run yet: `pzlib study {name} --tier mini`"
+        assert (line in text) == (arms < len(every[name])) and (f"* `{name}`" in text) == (line in text)
+    whole = all(arms == len(every[name]) for name, arms in there.items())
     assert not whole or all(finding(rows) for finding in BOXES[notebook].found)
 
 
@@ -98,6 +92,22 @@ def test_a_study_without_rows_is_named_with_its_command_at_any_tier(home):
     assert "* `collapse`: not run yet: `pzlib study collapse --tier gpu`" in text
     assert "* `collapse_noise`: left out at gpu: its text is of the small world" in text
     assert "**Found.**" not in text and "**Not shown.**" not in text
+
+
+def test_of_a_study_that_is_run_in_part_the_rest_is_named(home, monkeypatch):
+    """Its other arms may be another study's runs: one arm compares nothing."""
+    only = lambda tier: lambda table, study: made_up(tier)(table, study).query("arm == 'eq. 9, zero rule'")  # noqa: E731
+    monkeypatch.setattr(findings, "rows_at", only)
+    text = box("08")
+    assert "* `generator_reward`: 2 of 3 arms not run yet: `pzlib study generator_reward --tier mini`" in text
+    assert "* `collapse_noise`: not run yet" in text and "Masks that hide" not in text
+
+
+def test_the_candidates_for_the_readme_name_their_evidence(monkeypatch):
+    monkeypatch.setattr(findings, "rows_at", made_up)
+    lines = boxes.candidates().splitlines()
+    assert len(lines) > 20 and all(re.fullmatch(r"\* .+ \(notebook \d\d\)", line) for line in lines)
+    assert any("[" in line and "**PretrainZero** against its base" in line for line in lines)
 
 
 def test_a_notebook_without_a_box_is_refused():

@@ -298,6 +298,17 @@ def test_a_paper_is_a_family():
     assert papers["p_holm"].tolist() == papers["p"].tolist()  # another paper's claims are
 
 
+def test_a_comparison_of_the_same_runs_is_made_once():
+    rows = pd.concat([noisy("good", 0.6, [0.0, 0.1, 0.2, 0.3]), noisy("poor", 0.5, [0.0] * 4)])
+    rows["run_id"] = rows["arm"] + rows["seed"].astype(str)
+    again = rows[rows["arm"] == "baselines/poor"].assign(arm="baselines/poor too")  # a run that is two arms
+    both = claim("it", "good", "poor"), claim("same", "good", "poor too"), claim("other", "poor", "good")
+    table = judged(pd.concat([rows, again]), *both, claim("base", "good", "poor too@base"))
+    assert table["twin"].to_dict() == {"it": "", "same": "it", "other": "", "base": ""}
+    assert table.loc["same", "verdict"].startswith("not run") and "runs are those of it" in table.loc["same", "note"]
+    assert table["p"].notna().tolist() == [True, False, True, True]
+
+
 def test_pairs_are_the_seeds_that_both_have():
     good, poor = noisy("good", 0.6, [0.0, 0.1, 0.2, 0.3]), noisy("poor", 0.5, [0.0] * 5)
     table = judged(pd.concat([good[good["seed"] > 0], poor]), claim("it", "good", "poor"))
@@ -324,6 +335,8 @@ def test_with_no_results_nothing_is_run_and_no_verdict_is_made():
     assert notes["4b-pz-random-overall"] == "0 of 3 pairs: `pzlib study baselines --tier mini`"
     assert notes["8b-pz-random-overall"] == "the tier names no base of this size"
     assert notes["rpt-general-mmlu-pro"] == "the small world does not ask MMLU-Pro"
+    assert notes["guesses-less"].startswith("0 of 3 pairs: `pzlib run notebooks/07") and "mini" in notes["guesses-less"]
+    assert notes["rpt-after-rlvr"] == "from RPT: only at real tiers: side_rlvr has RLVR after both"
     real = claims.ledger(LEDGER, {}, "paper").set_index("id")["note"]
     assert real["8b-pz-random-overall"] == (
         "0 of 3 pairs: `pzlib study baselines --tier paper -p model Qwen/Qwen3-8B-Base`"

@@ -247,7 +247,7 @@ def answered(seeds=3, marks=0.0):
                 text = said[bool(rng.random() < place / 5)] + "\n1. a\n2. b" * bool(rng.random() < marks)
                 rows.append((source, f"c{case}", seed, 0 if source == "base" else 200, text, float(case < 3)))
     rows = pd.DataFrame(rows, columns=["source", "case", "seed", "step", "completion", "right"])
-    return measured(rows), arms
+    return measured(rows.assign(arm=rows["source"])), arms
 
 
 def test_patterns_csv_has_each_runs_answers_and_the_bases_of_its_seed():
@@ -323,7 +323,7 @@ def test_real_transcripts_are_counted(real_data):
 
 
 def test_what_can_answer_is_asked_once_and_what_is_gone_is_made_again(home, monkeypatch, capsys):
-    arms = arms_of("baselines", "smoke", [0])
+    arms = [(f"{arm}, step 9", run) for arm, run in arms_of("baselines", "smoke", [0])]  # a name tells no step
     (first, kept), (_, gone), *_ = arms
     (kept.folder / "model").mkdir(parents=True)
     (kept.folder / f"model-{kept.steps // 2}").mkdir()
@@ -347,6 +347,7 @@ def test_what_can_answer_is_asked_once_and_what_is_gone_is_made_again(home, monk
     table = patterns.answered(models, arms, "smoke", 1, 1)
     names = ["base-s0", f"{kept.run_id}-{kept.steps // 2}", kept.run_id]
     assert [name for name, *_ in asked] == [f"{name}.jsonl" for name in names]
-    assert [step for *_, step in asked] == [0, kept.steps // 2, kept.steps] and len(table) == 2
+    assert [step for *_, step in asked] == [0, kept.steps // 2, kept.steps]
+    assert table[["arm", "source"]].values.tolist() == [[first, f"{first}, step {kept.steps // 2}"], [first, first]]
     assert capsys.readouterr().out == "base, seed 0, is not asked: no such model\n"
     assert patterns.answered({}, arms, "smoke", 1, 1).empty and patterns.along(arms).empty

@@ -71,8 +71,8 @@ def test_five_seeds_have_an_interval_and_four_have_none():
     after = {(arm, seed): {"sum": 0.2 + step * seed} for arm, step in (("random_span", 0.0), ("pretrainzero", 0.1))
              for seed in range(5)}  # fmt: skip
     five, four = (main_table(table({key: own for key, own in after.items() if key[1] < n}), arms=TWO) for n in (5, 4))
-    # differences 0, 10, 20, 30, 40: of 32 sign patterns 4 are as far from 0, for that of 0 does not count
-    assert "| 40.0 [22.0, 58.0] |" in five and "| +20.0 [+2.0, +38.0], p = 0.12 |" in five
+    # 0, 10, 20, 30, 40 and 20 more: an error of sqrt(250 / 5), times 2.776 with 4 degrees of freedom
+    assert "| 40.0 [20.4, 59.6] |" in five and "| +20.0 [+0.4, +39.6] |" in five
     assert "| 35.0 |" in four and "| +15.0 |" in four and "[" not in four
 
 
@@ -207,6 +207,19 @@ def test_the_overview_has_a_row_a_method():
         "| PretrainZero | 2 | 90.0 | 70.0 | 80.0 | 0.0 | 0.7 | 90.0 |",
         "| Supervised fine-tuning | 2 | 50.0 | 30.0 | 40.0 | 0.0 | 0.2 | not run |",
     ]
+
+
+def test_two_bases_are_two_numbers_and_no_part_of_an_interval():
+    seeds = {0: 0.00, 1: 0.01, 2: 0.02, 10: 0.00, 11: 0.01}
+    rows = pd.concat([side()[lambda one: one["seed"] == 0].assign(seed=seed) for seed in seeds], ignore_index=True)
+    rows["accuracy"] += 0.1 * (rows["seed"] >= 10) + rows["seed"].map(seeds) * (rows["step"] > 0)
+    rows["run_id"] = rows["arm"] + "-" + rows["seed"].astype(str)
+    runs = [training()[lambda one: one["run_id"].str.endswith("-0")].replace(f"{arm}-0", f"{arm}-{seed}")
+            for arm in TOKENS for seed in seeds]  # fmt: skip
+    lines = overview_table(rows, pd.concat(runs), COSTS, rows[:0]).splitlines()
+    assert lines[2].startswith("| Base | 5 | 60.0 and 70.0 | 40.0 and 50.0 |")
+    # the mean of 91.0 and 100.5; within bases 0, 1, 2 and 0, 1: s² = 2.5 / 3, an error of sqrt(s² (1/3 + 1/2)) / 2
+    assert lines[3].startswith("| PretrainZero | 5 | 95.8 ± 1.3 |")
 
 
 def test_a_point_of_gain_has_a_price_where_there_is_a_gain():

@@ -63,6 +63,9 @@ def test_seeds_needed_give_that_power_when_it_is_tried():
     found = (np.abs(t) > student.isf(0.025, needed - 1)).mean()
     assert 0.78 < found < 0.86
     assert verdicts.seeds_needed(2.0, 2.5, 2, alpha=0.001) > needed  # in a family
+    # a second base takes a degree of freedom, of three pairs one of two: they settle nothing that is not large
+    assert [verdicts.seeds_needed(30.0, 2.5, 2, alpha=0.01, bases=bases) for bases in (1, 2)] == [3, 4]
+    assert verdicts.seeds_needed(0.0, 2.5, 2, level=0.001) > verdicts.seeds_needed(0.0, 2.5, 2)
     even = verdicts.seeds_needed(0.0, 2.5, margin=2)  # to show that there is nothing
     tried = rng.normal(0.0, 2.5, size=(4000, even))
     reach = student.isf(0.05, even - 1) * tried.std(axis=1, ddof=1) / math.sqrt(even)
@@ -122,9 +125,11 @@ def test_the_fit_of_a_power_law_by_seed():
     for step in (0, 10, 20, 40, 80):
         share = 0.6 - 0.5 * max(step, 5) ** -0.5
         for split in ("easy", "hard"):
-            row = {"arm": "rpt", "run_id": "r", "tier": "mini", "seed": 3, "step": step, "n": 9, "accuracy": share}
+            row = {"arm": "rpt", "run_id": "r", "tier": "mini", "seed": 3, "step": step, "n": 9000, "accuracy": share}
             rows.append(row | {"group": "next token", "task": f"next token, {split}"})
     training = bins(tokens_prompt=90.0, tokens_completion=10.0, run_id="r", arm="rpt")
     runs = pd.DataFrame({"arm": "rpt", "run_id": ["r"], "parameters": [1000]})
     of = study("rpt", tinybench=pd.DataFrame(rows), training=training, runs=runs)
     assert verdicts.power_law_fit(of, "rpt").to_dict() == {3: pytest.approx(1.0, abs=1e-6)}
+    noisy = study("rpt", tinybench=pd.DataFrame(rows).assign(n=90), training=training, runs=runs)
+    assert verdicts.power_law_fit(noisy, "rpt").empty  # what is drawn moves as much as what is learnt

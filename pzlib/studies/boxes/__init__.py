@@ -34,11 +34,12 @@ PZ, RANDOM, NEXT, ENTROPY = "pretrainzero", *MASKING[1:]
 SFT, PLAIN = BASELINES[2:]
 OVERALL = ("overall",)
 CLEAN, SMALLER = "on clean text", "on the smaller base"
+GUESSED = tuple(f"{PZ}, {n} values" for n in (2, 4))
 
 BOXES = {
     "03": Box(
         "Which rule should choose the words to mask, on noisy and on clean text?",
-        ("collapse", "collapse_clean", "collapse_noise", "entropy_model"),
+        ("collapse", "collapse_clean", "collapse_noise"),
         (
             against("collapse", ENTROPY, "base"),
             against("collapse", NEXT, RANDOM),
@@ -51,7 +52,6 @@ BOXES = {
             against("collapse_clean", ENTROPY, RANDOM, where=CLEAN),
             level("collapse_noise", "dead_groups", at="second fifth", words="Guessable noise: dead groups, early"),
             level("collapse_noise", "dead_groups", words="Guessable noise: dead groups, last fifth"),
-            level("entropy_model", "overall", words="Accuracy on all questions by whose entropy chooses"),
         ),
         LIMITS + " Steps, predictions and learning rate are equal; section 2 compares at equal tokens.",
     ),
@@ -89,7 +89,7 @@ BOXES = {
             against("mask_rule", "whole words", "all occurrences"),
             against("domain", "random spans, TinyMath", RANDOM),
         ),
-        LIMITS + " Three seeds give no interval. A large model knows names and facts that are noise to a small one.",
+        LIMITS + " Rules have three seeds, so no interval. A large model knows names that are noise to a small one.",
     ),
     "07": Box(
         "How do the answers change, on the same masked passages?",
@@ -103,14 +103,17 @@ BOXES = {
     ),
     "08": Box(
         "What does each reward make the generator mask?",
-        ("generator_reward", "guessable_noise"),
+        ("generator_reward", "spice", "occurrences", "collapse_noise"),
         (
             level("generator_reward", "noise masks", words="Masks that hide what nothing can tell, by reward"),
-            level("guessable_noise", "noise masks", words="The same, by how many values a noise word can have"),
+            level("collapse_noise", "noise masks", GUESSED, words="The same, by how many values a noise word can have"),
             against("generator_reward", "eq. 9, no zero rule", "eq. 9, zero rule"),
             against("generator_reward", "min(p, 1 - p)", "eq. 9, zero rule"),
+            level("spice", "noise masks", words="Masks that hide what nothing can tell, with SPICE's bell"),
+            against("spice", "SPICE's bell", "eq. 9, zero rule"),
+            against("occurrences", "one occurrence", "fewer than 8"),
         ),
-        LIMITS + " Three seeds give no interval.",
+        LIMITS + " SPICE's bell and rare words have three seeds, which give no interval.",
     ),
     "09": Box(
         "Is the next token better predicted after a reasoning, and does learning that carry over?",
@@ -196,20 +199,32 @@ def box(notebook: str, tier: str = "mini") -> str:
     if found or not own.studies:
         fewest, most = min((n for n in seeds.values() if n), default=0), max(seeds.values(), default=0)
         of = f"{fewest} to {most} seeds" if fewest < most else f"{most} seeds"
-        rule = f"in brackets 95 % intervals over seeds, from {LEAST} on; a base counts as measured."
+        rule = f"in brackets 95 % t intervals over seeds and bases, from {LEAST} seeds on; a base is a sample too."
         head = f" {of[0].upper()}{of[1:]}; {rule}" if most else ""
         lines += [f"* **Found.**{head}", *(f"    * {sentence}" for sentence in found[:FIRST])]
         lines += [f"    * Claims of the papers tested here: {counts} (notebook 12)."] if counts else []
         lines += [f"* **Not shown.** {own.limits if WORLDS[at].small else 'Other models, texts and questions.'}"]
-    for name, n in seeds.items():
-        if not n:
-            left = studies.left_out(name, at)
-            everything = len(left) == len(studies.study_of(name).arms)
-            words = f"left out at {at}: {next(iter(left.values()))}" if everything else "not run yet"
-            lines.append(f"* `{name}`: {words}" + ("" if everything else f": `pzlib study {name} --tier {at}`"))
+    lines += [f"* `{name}`: {words}" for name in own.studies if (words := _lacking(rows("tinybench", name), name, at))]
     if rest := found[FIRST:]:
         lines += ["", "<details><summary>More numbers</summary>", "", *(f"* {one}" for one in rest), "", "</details>"]
     return "\n".join(lines)
+
+
+def _lacking(rows, study: str, tier: str) -> str:
+    """Which arms of a study have no rows, and what makes them; "" where all have some. Some may be another's runs."""
+    left, every = studies.left_out(study, tier), studies.study_of(study).arms
+    if len(left) == len(every):
+        return f"left out at {tier}: {next(iter(left.values()))}"
+    absent = len({*every} - {*left, *rows["arm"]})
+    some = f"{absent} of {len(every)} arms " if absent < len(every) - len(left) else ""
+    return f"{some}not run yet: `pzlib study {study} --tier {tier}`" if absent else ""
+
+
+def candidates(tier: str = "mini") -> str:
+    """What the README's sentences may be made of: those that each box has in sight, with numbers and intervals."""
+    rows = findings.rows_at(tier)
+    found = {finding(rows): number for number, own in BOXES.items() for finding in own.found[:FIRST]}
+    return "\n".join(f"* {sentence} (notebook {number})" for sentence, number in found.items() if sentence)
 
 
 def shown_by(names) -> str:

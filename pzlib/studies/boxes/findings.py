@@ -9,11 +9,11 @@ from functools import cache
 import pandas as pd
 
 from pzlib import studies
-from pzlib.stats import bootstrap_ci, paired_test
-from pzlib.studies import claims, results
+from pzlib.studies import claims, metrics, results
 from pzlib.studies.boxes import headlines
 from pzlib.studies.boxes.headlines import WORDS, listed
 from pzlib.studies.metrics import LEAST, METRICS, label_of, values
+from pzlib.studies.tables import each_base
 
 Rows = Callable[[str, str], pd.DataFrame]  # (table, study) -> its rows with a column `arm`; empty where none is stored
 Finding = Callable[[Rows], str]  # a sentence; "" where its rows are not stored
@@ -26,18 +26,17 @@ def _interval(low: float, high: float, sign: str = "+") -> str:
     return f"[{low:{sign}.1f}, {high:{sign}.1f}]".replace("-", "−")
 
 
-def _compared(first: pd.Series, second: pd.Series) -> tuple[str, str] | None:
-    """(in which way the first differs from the second, by how much) over the seeds that both have."""
-    pairs = pd.concat([first, second], axis=1, join="inner")
-    if pairs.empty:
+def _compared(first: pd.Series, second: pd.Series, errors: pd.Series | None = None) -> tuple[str, str] | None:
+    """(in which way the first differs from the second, by how much) over the seeds that both have; errors: of b."""
+    gaps = (first - second).dropna()
+    if gaps.empty:
         return None
-    gaps = pairs.iloc[:, 0] - pairs.iloc[:, 1]
-    amount, n = f"{gaps.mean():+.1f}".replace("-", "−"), len(gaps)
+    mean, low, high = metrics.over_seeds(gaps, errors)
+    amount, n = f"{mean:+.1f}".replace("-", "−"), len(gaps)
     if n < LEAST:
         way = "above" if gaps.min() > 0 else "below" if gaps.max() < 0 else "not clearly different"
         same = f" in {'all ' * (n > 1)}{n} seed{'s' * (n > 1)}" if way != "not clearly different" else ""
         return way + same, amount
-    low, high = paired_test(*pairs.to_numpy().T)["interval"]
     way = "above" if low > 0 else "below" if high < 0 else "not clearly different"
     return way, f"{amount} {_interval(low, high)}"
 
@@ -62,7 +61,8 @@ def against(study: str, a: str, b: str, asked=ASKED, at: str = "end", b_at: str 
             own, theirs = (table[table["arm"] == arm] for arm in (a, other))
             found = None
             if len(own) and len(theirs):
-                found = _compared(values(own, metric, at), values(theirs, metric, moment))
+                errors = headlines.base_error(own, metric) if b == "base" else None
+                found = _compared(values(own, metric, at), values(theirs, metric, moment), errors)
             if found:
                 ways.setdefault(found[0], []).append(f"{WORDS[metric]} ({found[1]})")
         name = BEFORE.get(moment, "{}").format("its base" if b == "base" else _name(b))
@@ -81,10 +81,11 @@ def level(study: str, metric: str, arms=(), at: str = "end", words: str = "") ->
         for arm in arms or studies.study_of(study).arms:
             own = table[table["arm"] == arm]
             if len(own) and len(means := values(own, metric, at)):
-                spread = len(means) >= LEAST and means.nunique() > 1
-                more = f" {_interval(*bootstrap_ci(means), sign='')}" if spread else ""
-                parts.append(f"{_name(arm)} {means.mean():.1f}{unit}{more}")
-        return f"{words or WORDS[metric].capitalize()}: {', '.join(parts)}." if parts else ""
+                mean, *ends = metrics.over_seeds(means)
+                more = f" {_interval(*ends, sign='')}" if len(means) >= LEAST and ends[0] < ends[1] else ""
+                parts.append(f"{_name(arm)} {mean:.1f}{unit}{more}")
+        some = len(parts) > (not arms)  # of a study that is not run, one arm may be another's run
+        return f"{words or WORDS[metric].capitalize()}: {', '.join(parts)}." if some else ""
 
     return sentence
 
@@ -125,7 +126,7 @@ def bases(rows: Rows) -> str:
     for name, words in {"baselines": "the base model", "baselines_small": "the smaller one"}.items():
         table = rows("tinybench", name)
         if len(table):
-            scores = [f"{values(table, metric, 'base').mean():.1f} % on {WORDS[metric]}" for metric in ASKED]
+            scores = [f"{each_base(values(table, metric, 'base'))} % on {WORDS[metric]}" for metric in ASKED]
             parts.append(f"{words} {listed(scores)}")
     return f"Before any training: {'; '.join(parts)}." if parts else ""
 

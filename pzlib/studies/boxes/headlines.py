@@ -8,7 +8,7 @@ import pandas as pd
 from pzlib.stats import holm, stratified_t
 from pzlib.studies import metrics
 from pzlib.studies.claims import verdicts
-from pzlib.studies.metrics import LEAST, METRICS, label_of, values
+from pzlib.studies.metrics import LEAST, METRICS, bases_of, label_of, over_seeds, values
 from pzlib.tiers import WORLDS
 
 WORDS = {
@@ -52,8 +52,8 @@ def judged(pairs: dict[str, pd.DataFrame], metric: str, tier: str = "mini") -> d
             continue
         bases = [WORLDS[tier].base_of(seed) for seed in gaps.index]
         tests[name] = stratified_t([*gaps], bases, [*own["error"]] if "error" in own else None)
-        margin = verdicts.margin_of(metric, own["b"].mean())
-        tests[name]["level"] = max(verdicts.within(gaps.mean(), tests[name]["interval"], tests[name]["df"], margin))
+        margin, effect = verdicts.margin_of(metric, own["b"].mean()), tests[name]["difference"]
+        tests[name]["level"] = max(verdicts.within(effect, tests[name]["interval"], tests[name]["df"], margin))
     differ, level = ([*holm([test[p] for test in tests.values()])] for p in ("p", "level")) if tests else ((), ())
     for (name, test), p, q in zip(tests.items(), differ, level, strict=True):
         way = "above" if test["difference"] > 0 else "below"
@@ -102,6 +102,16 @@ def _asked(table: pd.DataFrame, wanted) -> list[str]:
     return [metric for metric in wanted if groups & {*METRICS[metric].groups}]
 
 
+def base_error(rows: pd.DataFrame, metric: str) -> pd.Series:
+    """The standard error by seed that sampling leaves in what their base scores, one model that was asked once for all
+    runs from it; 0 where each run has a start of its own."""
+    start = values(rows, metric, "base")
+    if start.groupby(bases_of(start.index)).nunique().max() > 1:
+        return 0 * start
+    asked = rows.assign(n=rows["n"] if "n" in rows else float("inf"))[rows["step"] == 0].groupby("seed")
+    return pd.Series({seed: verdicts.sampling_variance(own, metric) or 0.0 for seed, own in asked}, dtype=float) ** 0.5
+
+
 def against_base(table: pd.DataFrame, wanted=("spans", "overall")) -> str:
     """How each arm's end compares with what it started from: a clause a metric. Rows of tinybench.csv."""
     found, arms = {}, {arm: own for arm, own in _arms(table).items() if own["step"].max() > 0}
@@ -110,10 +120,7 @@ def against_base(table: pd.DataFrame, wanted=("spans", "overall")) -> str:
     for metric in _asked(table, wanted):
         pairs = {}
         for arm, own in arms.items():
-            own = own.assign(n=own["n"] if "n" in own else float("inf"))
-            parts = {"a": values(own, metric), "b": values(own, metric, "base")}
-            if parts["b"].groupby([WORLDS[tier].base_of(seed) for seed in parts["b"].index]).nunique().max() == 1:
-                parts["error"] = metrics.base_error(own, metric)  # one model, asked once for all of its runs
+            parts = {"a": values(own, metric), "b": values(own, metric, "base"), "error": base_error(own, metric)}
             pairs[label_of(arm)] = pd.concat(parts, axis=1).dropna()
         found[metric] = sentence(judged(pairs, metric, tier), other, _seeds(table))
     return _joined(found)
@@ -146,7 +153,7 @@ def moving(training: pd.DataFrame, names: tuple[str, ...]) -> str:
                 way = judged({arm: pairs}, metric, training["tier"].iloc[0])[arm]
                 unit = " %" if METRICS[metric].unit == "points" else ""
                 sign = {"above": "↑", "below": "↓"}.get(way, "≈")
-                parts.append(f"{label_of(arm)} {start.mean():.2g} {sign} {end.mean():.2g}{unit}")
+                parts.append(f"{label_of(arm)} {over_seeds(start)[0]:.2g} {sign} {over_seeds(end)[0]:.2g}{unit}")
         if parts:
             clauses.append(f"{METRICS[metric].title}: {', '.join(parts)}")
     return ". ".join(clauses)
@@ -175,12 +182,12 @@ def perplexity(table: pd.DataFrame) -> str:
 
 
 def meeting(table: pd.DataFrame, wanted=("overall",)) -> str:
-    """How far the means of the starts of RLVR are apart before and after it; "" where nothing of `wanted` was asked."""
+    """How far the means of the starts of RLVR are apart before and after it; "" of one start, or not asked."""
     found, arms = {}, _arms(table).values()
     for metric in _asked(table, wanted):
-        ends = [[values(own, metric, at).mean() for own in arms] for at in ("base", "end")]
+        ends = [[over_seeds(values(own, metric, at))[0] for own in arms] for at in ("base", "end")]
         found[metric] = [max(means) - min(means) for means in ends]
-    if not found:
+    if not found or len(arms) < 2:
         return ""
     (first, (before, after)), *others = found.items()
     more = "".join(f"; {WORDS[metric]}: {b:.1f} and {a:.1f}" for metric, (b, a) in others)

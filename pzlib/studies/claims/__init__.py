@@ -14,6 +14,7 @@ from pzlib import studies
 from pzlib.errors import near_names
 from pzlib.paths import locate
 from pzlib.stats import stratified_t
+from pzlib.studies import results
 from pzlib.studies.claims import verdicts
 from pzlib.studies.claims.printed import PAPERS, errata, printed_tables, reported
 from pzlib.studies.claims.verdicts import (
@@ -96,16 +97,18 @@ def ledger(
     tables: {"tinybench": ..., "training": ..., "runs": ...}, those that there are; select(table, study, tier) gives a
     study's rows with their `arm`. Further columns: tier, unit, n (pairs), effect (mean of a - b), low, high, p (against
     nothing), margin, p_margin, effect_along, low_along, high_along, p_along (of the curves' means), the three p as
-    adjusted (p_holm, p_margin_holm, p_along_holm), spread, shared, signs, failed, verdict, small, along, seeds, note.
+    adjusted (p_holm, p_margin_holm, p_along_holm), spread, shared, signs, bases, twin, failed, verdict, small, along,
+    seeds, note.
     """
     source = _Source(tables, tier, select)
     blank = dict.fromkeys(["effect", "low", "high", "p", "p_margin", *ALONG], float("nan"))
-    blank |= {"margin": float("nan"), "spread": float("nan"), "shared": 0.0, "signs": True, "failed": "", "n": 0}
-    rows = []
+    blank |= {"margin": float("nan"), "spread": float("nan"), "shared": 0.0, "signs": True, "bases": 1, "failed": ""}
+    rows, first, blank = [], {}, blank | {"n": 0, "twin": ""}
     for claim in claims.to_dict("records"):
         row = claim | {"tier": tier, "unit": ""} | blank
         if claim["study"]:
-            row |= {"unit": METRICS[claim["metric"]].unit} | _measured(claim, source)
+            row |= {"unit": METRICS[claim["metric"]].unit, "twin": _twin(claim, source, first)}
+            row |= {} if row["twin"] else _measured(claim, source)
             row["failed"] = _failed(claim["needs"], source)
         rows.append(row)
     table = verdicts.judge(pd.DataFrame(rows), tier)
@@ -182,6 +185,15 @@ def _bases(runs: pd.DataFrame) -> dict[str, str]:
     return {run: root(model) for run, model in models.items()}
 
 
+def _twin(claim: dict, source: _Source, first: dict) -> str:
+    """The claim before this one that compares the same runs, or "": a test made twice would weigh twice in Holm's."""
+    key, metric = [claim["study"], claim["metric"], claim["direction"]], METRICS[claim["metric"]]
+    for arm, moment in (_side(claim, end) for end in "ab"):
+        key += [moment, arm and frozenset(source.rows(claim["study"], metric.table, arm).get("run_id", ()))]
+    found = first.setdefault(tuple(key), claim["id"]) if key[4] and all(key[6:]) else claim["id"]
+    return found * (found != claim["id"])
+
+
 def _measured(claim: dict, source: _Source) -> dict:
     """What a claim's rows say: n, effect, interval, both tests, and the same of the curves' means."""
     metric = claim["metric"]
@@ -200,7 +212,8 @@ def _measured(claim: dict, source: _Source) -> dict:
     spread = math.sqrt(((differences - base.map(means)) ** 2).sum() / (len(pairs) - len(means)))
     found |= {"effect": effect, "low": low, "high": high, "p": test["p"], "spread": spread}
     found |= {"shared": float((errors.groupby(base).first() ** 2).sum()) / len(means) ** 2}
-    found |= {"signs": bool((means * effect > 0).all()), "margin": verdicts.margin_of(metric, pairs["b"].mean())}
+    found |= {"signs": bool((means * effect > 0).all()), "bases": len(means)}
+    found["margin"] = verdicts.margin_of(metric, pairs["b"].mean())
     if found["margin"]:
         above, below = verdicts.within(effect, test["interval"], test["df"], found["margin"])
         found["p_margin"] = {">=": above, "<=": below}.get(claim["direction"], max(above, below))
@@ -275,8 +288,8 @@ def _note(row: dict, tier: str) -> str:
     """What a reader must know beside the verdict, or why there is none."""
     if not row["verdict"].startswith("not run"):
         return row["failed"] or ("" if row["signs"] else "the bases differ in sign")
-    if not row["study"]:
-        return row["why_not"]
+    if not row["study"] or row["twin"]:
+        return row["why_not"] or f"at this tier its runs are those of {row['twin']}"
     study, _, size = row["study"].partition(OF_SIZE)
     command = f"`pzlib study {study} --tier {tier}`"
     if tier not in WORLDS:
@@ -289,6 +302,8 @@ def _note(row: dict, tier: str) -> str:
             return f"{arm}: {out[arm]}"
     if row["metric"] in OF_BENCHMARKS and WORLDS[tier].small:
         return f"the small world does not ask {row['metric']}"
+    if (table := METRICS[row["metric"]].table) in results.MADE_BY and table not in results.TABLES:
+        command = f"`{results.MADE_BY[table]} -p tier {tier}`"
     if size:
         command = command[:-1] + f" -p model {model}`"
     return f"{row['n']} of {verdicts.LEAST_PAIRS} pairs: {command}"

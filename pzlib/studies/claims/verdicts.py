@@ -143,25 +143,26 @@ def within(difference: float, interval: tuple[float, float], df: float, margin: 
 
 
 def seeds_needed(
-    difference: float, spread: float, margin: float, shared: float = 0.0, alpha: float = 0.05, power: float = 0.8,
-    most: int = 1000,
+    difference: float, spread: float, margin: float, shared: float = 0.0, alpha: float = ALPHA, level: float = ALPHA,
+    bases: int = 1, most: int = 1000,
 ) -> int | None:  # fmt: skip
-    """The fewest pairs that settle a comparison with that power, if difference and spread are what they seem.
+    """The fewest pairs that settle a comparison with `POWER`, if difference and spread are what they seem.
 
     To settle: the t test tells the difference from 0, or `within` puts it inside the margin. spread: of the pairs'
-    differences, s; shared: variance of errors that no number of pairs makes less; alpha: the level that correction for
-    the family leaves. None where `most` pairs do not settle it.
+    differences within a base, s; shared: variance of errors that no number of pairs makes less; alpha, level: those
+    that correction for the family leaves to the two tests; bases: each takes a degree of freedom. None where `most`
+    pairs do not settle it.
 
     >>> seeds_needed(2.0, 1.5, margin=2), seeds_needed(0.0, 1.5, margin=2), seeds_needed(1.0, 1.5, margin=2, shared=9)
     (7, 7, None)
     """
-    for n in range(2, most + 1):
+    for n in range(bases + 1, most + 1):
         own = spread**2 / n
-        df = (own + shared) ** 2 / (own**2 / (n - 1)) if shared and own else float(n - 1)
+        df = (own + shared) ** 2 / (own**2 / (n - bases)) if shared and own else float(n - bases)
         # chances to miss: the difference; that it is above -margin; that it is below margin
         sizes = np.array([abs(difference), margin + difference, margin - difference]) / (math.sqrt(own + shared) or 1)
-        misses = nctdtr(df, sizes.clip(-30, 30), -stdtrit(df, [alpha / 2, alpha, alpha]))
-        if 1 - misses[0] >= power or 1 - misses[1:].sum() >= power:
+        misses = nctdtr(df, sizes.clip(-30, 30), -stdtrit(df, [alpha / 2, level, level]))
+        if 1 - misses[0] >= POWER or 1 - misses[1:].sum() >= POWER:
             return n
     return None
 
@@ -171,17 +172,18 @@ def judge(table: pd.DataFrame, tier: str) -> pd.DataFrame:
 
     table: a row a claim: paper, direction, effect, margin, spread (of the pairs' differences), shared (variance),
     p (against nothing), p_margin, p_along and effect_along (NaN where there is no curve), signs (whether all bases
-    agree), failed (the precondition that does not hold, or ""). Rows without p are not run.
+    agree), bases (how many; else one), failed (the precondition that does not hold, or ""). Rows without p are not run.
     """
-    table = table.assign(**{f"{p}_holm": float("nan") for p in ("p", "p_margin", "p_along")}, left=1)
+    tests = ("p", "p_margin", "p_along")
+    table = table.assign(**{f"{p}_holm": float("nan") for p in tests}, **{f"{p}_left": 1 for p in tests})
     for _, paper in table.groupby("paper"):
-        for p in ("p", "p_margin", "p_along"):
+        for p in tests:
             family = paper.loc[paper[p].notna() & (paper["failed"] == ""), p]
             table.loc[family.index, f"{p}_holm"] = holm(family)
-            if p == "p":  # Holm's factor: how many of the family's tests are not smaller
-                table.loc[family.index, "left"] = len(family) + 1 - family.rank(method="first").astype(int)
+            # Holm's factor: how many of the family's tests are not smaller
+            table.loc[family.index, f"{p}_left"] = len(family) + 1 - family.rank(method="first").astype(int)
     words = [_verdict(row, tier) for row in table.to_dict("records")]
-    return table.drop(columns="left").assign(**pd.DataFrame(words, index=table.index))
+    return table.drop(columns=[f"{p}_left" for p in tests]).assign(**pd.DataFrame(words, index=table.index))
 
 
 def _verdict(row: dict, tier: str) -> dict:
@@ -206,13 +208,14 @@ def _verdict(row: dict, tier: str) -> dict:
         along = "as claimed" if way * row["effect_along"] > 0 else "the other way"
     seeds = None
     if word == "inconclusive":
-        alpha = ALPHA / row["left"]
-        seeds = seeds_needed(row["effect"], row["spread"], row["margin"], row["shared"], alpha, POWER)
+        levels, bases = [ALPHA / row[f"{p}_left"] for p in ("p", "p_margin")], row.get("bases", 1)
+        seeds = seeds_needed(row["effect"], row["spread"], row["margin"], row["shared"], *levels, bases)
     return {"verdict": f"{word} at {tier}", "small": bool(small), "along": along, "seeds": seeds}
 
 
 Rows = Callable[[str], pd.DataFrame]  # the name of a table -> the study's rows of it, with their arm and seed
 EVERY = "every start"  # as an arm: all arms of a study at once
+NOISE = 0.1  # share of a variance
 
 
 def tokens(rows_of: Rows, arm: str) -> pd.Series:
@@ -245,7 +248,8 @@ def rank_correlation(rows_of: Rows, arm: str = EVERY, metric: str = "math") -> p
 
 def power_law_fit(rows_of: Rows, arm: str) -> pd.Series:
     """R² of the power law through a run's next-token accuracy along compute, mean over the splits that can be fitted
-    (RPT's Fig. 5 prints one for each split)."""
+    (RPT's Fig. 5 prints one for each split). Where drawing the answers makes more than `NOISE` of the points' variance,
+    no law could fit well, so that R² would speak of the drawing: such a split is left out."""
     own = [rows[rows["arm"] == arm] for rows in map(rows_of, ("tinybench", "training", "runs"))]
     if any(rows.empty for rows in own):
         return pd.Series(dtype=float)
@@ -253,7 +257,8 @@ def power_law_fit(rows_of: Rows, arm: str) -> pd.Series:
     table = table[(table["way"] == "reasoning") & (table["step"] > 0)]
     found = {}
     for (seed, _), own in table.groupby(["seed", "split"]):
-        if own["flops"].nunique() >= 4 and own["accuracy"].nunique() > 1:
+        drawn = (own["accuracy"] * (100 - own["accuracy"]) / own["n"]).mean()
+        if own["flops"].nunique() >= 4 and 0 < own["accuracy"].var() and drawn <= NOISE * own["accuracy"].var():
             found.setdefault(seed, []).append(power_law(own["flops"], own["accuracy"]).r2)
     return pd.Series({seed: float(np.mean(fits)) for seed, fits in found.items()}, dtype=float)
 
