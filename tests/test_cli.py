@@ -152,7 +152,7 @@ def test_two_models_are_evaluated_and_compared(tiny_model, home, capsys):
         ("run a.ipynb -p seed", "-p/--parameter"),
         ("batch a.ipynb --jobs many", "--jobs"),
         ("figures --tier x", "invalid choice 'x' for argument '--tier'"),
-        ("study", "study: name one or more of collapse, "),
+        ("study", "study: name one or more of baselines, "),
         ("evaluate x --item 3", "--item"),
     ],
 )

@@ -3,6 +3,7 @@ Left out of the papers: nothing of theirs, since they show single runs; seeds an
 
 import textwrap
 from collections.abc import Callable
+from functools import partial
 from string import ascii_lowercase
 from typing import NamedTuple
 
@@ -284,15 +285,17 @@ def columns(ax, names: list[str], reach: float = 0.5) -> None:
 
 
 def folded(label: str, width: int = 18) -> str:
-    """A name of an arm in lines of so many characters, the first break after a comma; for an axis or a title.
+    """A name of an arm in lines of so many characters, the first break after a comma unless that makes four lines; for
+    an axis or a title.
 
     >>> folded("negative accuracy, zero rule")
     'negative accuracy,\\nzero rule'
     """
     if len(label) <= width:
         return label
-    parts = label.replace(", ", ",\n", 1).split("\n")
-    return "\n".join(textwrap.fill(part, width, break_on_hyphens=False, break_long_words=False) for part in parts)
+    fill = partial(textwrap.wrap, width=width, break_on_hyphens=False, break_long_words=False)
+    lines = [line for part in label.replace(", ", ",\n", 1).split("\n") for line in fill(part)]
+    return "\n".join(lines if len(lines) < 4 else fill(label))
 
 
 def legend(figure, axes) -> None:

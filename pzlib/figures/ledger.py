@@ -38,7 +38,7 @@ def ledger_figure(ledger: pd.DataFrame, paper: str, source: str = f"{CLAIMS} on 
     looks = {word: _look(word) for word in order if word in set(words)}
     legend_of(figure, looks | {"printed by the paper": {"color": "black", "marker": "|", "markersize": 9}}, 3)
     counts = ", ".join(f"{n} {word}" for word in order if (n := int((words == word).sum())))
-    headline = f"{NAMES[paper]}: of {len(own)} claims {counts or 'none'} at {ledger['tier'].iloc[0]}"
+    headline = f"{NAMES[paper]}: of {len(own)} claims {counts or 'none is tested'} at {ledger['tier'].iloc[0]}"
     how = (
         "Right of zero: as claimed; 1: the margin, the least that matters. Bars: 95 % t intervals. Right: seeds needed."
     )

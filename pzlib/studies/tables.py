@@ -343,19 +343,18 @@ def tiers_table(ledgers: dict[str, pd.DataFrame]) -> str:
     return as_markdown(heads, lines)
 
 
-def readme_tables(tier: str = "mini") -> dict[str, str]:
-    """Markdown of every table in the README, by the name between its marks, from the stored rows of a tier."""
-    tables, overview = stored(tier), []
-    table = {name: tables.get(name, blank(name)) for name in ("tinybench", "training")}
-    scores, after = (select(table["tinybench"], study, tier) for study in ("side", "side_rlvr"))
+def readme_tables() -> dict[str, str]:
+    """Markdown of every table in the README, by the name between its marks, from the rows stored at `mini`."""
+    tables, overview = stored(), []
+    scores, after = (select(tables.get("tinybench", blank("tinybench")), study) for study in ("side", "side_rlvr"))
     if len(scores):
-        spent = select(table["training"], "side", tier)
-        overview = [noted(overview_table(scores, spent, costs_of(spent, tier), after), pd.concat([scores, after]))]
+        spent = select(tables["training"], "side")
+        overview = [noted(overview_table(scores, spent, costs_of(spent), after), pd.concat([scores, after]))]
     if absent := [label_of(arm) for arm in study_of("side").arms if arm not in {*scores["arm"]}]:
         overview.append(NOT_RUN.format(", ".join(absent)))
     return {
         "overview": "\n\n".join(overview),
-        "claims": claims.summary(claims.ledger(claims.load(), tables, tier)),
+        "claims": claims.summary(claims.ledger(claims.load(), tables)),
         "real": f"{real_text.gate_sentence()}\n\n{real_text.curve_summary()}",
     }
 

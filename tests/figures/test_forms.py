@@ -36,7 +36,7 @@ DRAWN = {
     "training_dynamics": lambda seeds: along.training_dynamics(synthetic.training(seeds=seeds)),
     "generator_dynamics": lambda seeds: along.generator_dynamics(synthetic.training(seeds=seeds)),
     "collapse_anatomy": lambda seeds: along.collapse_anatomy(training("collapse", seeds)),
-    "masks_by_arm": lambda seeds: along.masks_by_arm(training("guessable_noise", seeds)),
+    "masks_by_arm": lambda seeds: along.masks_by_arm(training("collapse", seeds)),
     "thoughts": lambda seeds: along.thoughts(synthetic.thoughts(seeds)),
     "tinybench_curves": lambda seeds: accuracy.tinybench_curves(tinybench("baselines", seeds)),
     "collapse_curves": lambda seeds: accuracy.collapse_curves(
@@ -44,7 +44,7 @@ DRAWN = {
     ),
     "by_tokens": lambda seeds: accuracy.by_tokens(tinybench("collapse", seeds), training("collapse", seeds)),
     "by_time": lambda seeds: accuracy.by_time(tinybench("collapse", seeds), synthetic.costs(STUDIES["collapse"].arms)),
-    "main_result": lambda seeds: accuracy.main_result(tinybench("guessable_noise", seeds)),
+    "main_result": lambda seeds: accuracy.main_result(tinybench("collapse_noise", seeds)),
     "follow_on": lambda seeds: accuracy.follow_on(synthetic.follow_on(STUDIES["side_rlvr"].arms, seeds)),
     "perplexities": lambda seeds: accuracy.perplexities(synthetic.perplexity(STUDIES["rlp"].arms, seeds)),
     "structure_by_arm": lambda seeds: accuracy.structure_by_arm(patterns(seeds)),

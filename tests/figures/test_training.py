@@ -60,7 +60,7 @@ def test_masks_are_shares_of_three_classes_over_the_last_quarter():
 
 
 def test_masks_of_several_studies_are_under_their_titles():
-    studies = {name: training(name) for name in ("generator_reward", "guessable_noise")}
+    studies = {name: training(name) for name in ("collapse", "collapse_clean")}
     figure = masks_by_arm(studies)
     assert_readable(figure)
     bold = [label.get_text() for label in figure.axes[0].get_yticklabels() if label.get_fontweight() == "bold"]

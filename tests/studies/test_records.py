@@ -18,8 +18,3 @@ def test_figures_show_arms_and_studies_that_there_are():
     for study in STUDIES.values():
         for figure in study.figures:
             assert set(figure.arms) <= set(study.arms) and set(figure.others) <= set(STUDIES)
-
-
-def test_arms_of_small_and_of_real_tiers_are_arms():
-    for study in STUDIES.values():
-        assert {*study.small, *study.real} <= set(study.arms) and not {*study.small} & {*study.real}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pzlib import studies
 from pzlib.errors import near_names
+from pzlib.studies import results
 from pzlib.studies.boxes import findings
 from pzlib.studies.boxes.findings import Finding, against, level, meeting
 from pzlib.studies.metrics import LEAST
@@ -18,7 +19,7 @@ from pzlib.tiers import WORLDS
 class Box:
     """A question, the studies whose rows answer it, sentences in order of weight, and the limits at `mini`.
 
-    claims: whether it counts the verdicts on the claims that these studies test.
+    claims: whether it counts the verdicts on the claims that these studies test. tables: further ones that it reads.
     """
 
     asked: str
@@ -26,6 +27,7 @@ class Box:
     found: tuple[Finding, ...]
     limits: str
     claims: bool = True
+    tables: tuple[str, ...] = ()
 
 
 FIRST = 4  # sentences that are in sight; the others unfold
@@ -100,6 +102,7 @@ BOXES = {
             level("baselines", "reasoned", words="Answers to questions that reason first, after training"),
         ),
         LIMITS + " RPT's reasoning keywords are not words of the small world, so claims on them are untested.",
+        tables=("patterns",),
     ),
     "08": Box(
         "What does each reward make the generator mask?",
@@ -141,6 +144,7 @@ BOXES = {
             meeting("side_rlvr"),
         ),
         LIMITS + " Few words of the small world can be deduced from the left, where RLP reads.",
+        tables=("perplexity",),
     ),
     "11": Box(
         "What does each way of learning from the same text do to the same base model?",
@@ -205,6 +209,9 @@ def box(notebook: str, tier: str = "mini") -> str:
         lines += [f"    * Claims of the papers tested here: {counts} (notebook 12)."] if counts else []
         lines += [f"* **Not shown.** {own.limits if WORLDS[at].small else 'Other models, texts and questions.'}"]
     lines += [f"* `{name}`: {words}" for name in own.studies if (words := _lacking(rows("tinybench", name), name, at))]
+    for table in own.tables:
+        if rows(table, own.studies[0]).empty:
+            lines.append(f"* `{table}.csv`: not run yet: `{results.MADE_BY[table]} -p tier {at}`")
     if rest := found[FIRST:]:
         lines += ["", "<details><summary>More numbers</summary>", "", *(f"* {one}" for one in rest), "", "</details>"]
     return "\n".join(lines)
