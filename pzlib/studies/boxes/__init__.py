@@ -109,7 +109,7 @@ BOXES = {
         ("generator_reward", "spice", "occurrences", "collapse_noise"),
         (
             level("generator_reward", "noise masks", words="Masks that hide what nothing can tell, by reward"),
-            level("collapse_noise", "noise masks", GUESSED, words="The same, by how many values a noise word can have"),
+            level("collapse_noise", "noise masks", GUESSED, words="The same masks, where a noise word has few values"),
             against("generator_reward", "eq. 9, no zero rule", "eq. 9, zero rule"),
             against("generator_reward", "min(p, 1 - p)", "eq. 9, zero rule"),
             level("spice", "noise masks", words="Masks that hide what nothing can tell, with SPICE's bell"),

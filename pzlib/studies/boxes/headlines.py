@@ -9,7 +9,6 @@ from pzlib.stats import holm, stratified_t
 from pzlib.studies import metrics
 from pzlib.studies.claims import verdicts
 from pzlib.studies.metrics import LEAST, METRICS, bases_of, label_of, over_seeds, values
-from pzlib.tiers import WORLDS
 
 WORDS = {
     "overall": "all questions", "general": "general questions", "math": "mathematics", "spans": "masked words",
@@ -33,7 +32,7 @@ def listed(items: list[str]) -> str:
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
-def judged(pairs: dict[str, pd.DataFrame], metric: str, tier: str = "mini") -> dict[str, str]:
+def judged(pairs: dict[str, pd.DataFrame], metric: str) -> dict[str, str]:
     """{name: a key of `WAYS`} of pairs (columns a, b and perhaps error, by seed): in which way a differs from b.
 
     By a t test and by two against the metric's margin, each by Holm's correction over the names; under `LEAST` seeds
@@ -50,8 +49,7 @@ def judged(pairs: dict[str, pd.DataFrame], metric: str, tier: str = "mini") -> d
             some = len(gaps) >= verdicts.LEAST_PAIRS
             ways[name] = "above" if some and gaps.min() > 0 else "below" if some and gaps.max() < 0 else "open"
             continue
-        bases = [WORLDS[tier].base_of(seed) for seed in gaps.index]
-        tests[name] = stratified_t([*gaps], bases, [*own["error"]] if "error" in own else None)
+        tests[name] = stratified_t([*gaps], [*bases_of(gaps.index)], [*own["error"]] if "error" in own else None)
         margin, effect = verdicts.margin_of(metric, own["b"].mean()), tests[name]["difference"]
         tests[name]["level"] = max(verdicts.within(effect, tests[name]["interval"], tests[name]["df"], margin))
     differ, level = ([*holm([test[p] for test in tests.values()])] for p in ("p", "level")) if tests else ((), ())
@@ -115,14 +113,13 @@ def base_error(rows: pd.DataFrame, metric: str) -> pd.Series:
 def against_base(table: pd.DataFrame, wanted=("spans", "overall")) -> str:
     """How each arm's end compares with what it started from: a clause a metric. Rows of tinybench.csv."""
     found, arms = {}, {arm: own for arm, own in _arms(table).items() if own["step"].max() > 0}
-    tier = table["tier"].iloc[0]
     other = "their starts" if any(arm.startswith("from ") for arm in arms) else "the base"
     for metric in _asked(table, wanted):
         pairs = {}
         for arm, own in arms.items():
             parts = {"a": values(own, metric), "b": values(own, metric, "base"), "error": base_error(own, metric)}
             pairs[label_of(arm)] = pd.concat(parts, axis=1).dropna()
-        found[metric] = sentence(judged(pairs, metric, tier), other, _seeds(table))
+        found[metric] = sentence(judged(pairs, metric), other, _seeds(table))
     return _joined(found)
 
 
@@ -136,7 +133,7 @@ def against_first(table: pd.DataFrame, wanted=("spans", "overall")) -> str:
     for metric in _asked(table, wanted):
         b = values(reference, metric)
         pairs = {label_of(arm): pd.concat({"a": values(own, metric), "b": b}, axis=1).dropna() for arm, own in others}
-        ways = judged(pairs, metric, table["tier"].iloc[0])
+        ways = judged(pairs, metric)
         found[metric] = sentence(ways, label_of(first), _seeds(table))
     return _joined(found)
 
@@ -150,7 +147,7 @@ def moving(training: pd.DataFrame, names: tuple[str, ...]) -> str:
             start, end = (values(own, metric, moment) for moment in ("start", "end"))
             pairs = pd.concat({"a": end, "b": start}, axis=1).dropna()
             if len(pairs):
-                way = judged({arm: pairs}, metric, training["tier"].iloc[0])[arm]
+                way = judged({arm: pairs}, metric)[arm]
                 unit = " %" if METRICS[metric].unit == "points" else ""
                 sign = {"above": "↑", "below": "↓"}.get(way, "≈")
                 parts.append(f"{label_of(arm)} {over_seeds(start)[0]:.2g} {sign} {over_seeds(end)[0]:.2g}{unit}")
@@ -177,7 +174,7 @@ def perplexity(table: pd.DataFrame) -> str:
     for arm, own in _arms(text).items():
         a, b = (values(own, "perplexity", moment) for moment in ("end", "base"))
         pairs[label_of(arm)] = pd.concat({"a": a, "b": b}, axis=1).dropna()
-    ways = judged(pairs, "perplexity", table["tier"].iloc[0])
+    ways = judged(pairs, "perplexity")
     return f"Perplexity of all tokens, {sentence(ways, 'the base', _seeds(text))}"
 
 
@@ -238,6 +235,6 @@ def above_base(studies: dict[str, pd.DataFrame], metric: str = "overall") -> str
             parts = {"a": values(own, metric), "b": values(own, metric, "base")}
             pairs[label_of(arm)] = pd.concat(parts, axis=1).dropna()
     every = pd.concat(studies.values())
-    ways = judged(pairs, metric, every["tier"].iloc[0])
+    ways = judged(pairs, metric)
     words = sentence(ways, "the base", _seeds(every))
     return f"{WORDS[metric].capitalize()}, {words} settings"
