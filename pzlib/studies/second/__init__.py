@@ -20,12 +20,12 @@ RATES_EACH = 4  # that a sweep is reckoned to try: three, and one beyond
 PARTS = {
     "baselines": ("baselines",),
     "side by side": ("side", "side_new"),
+    "the generator's reward and its words": ("spice", "occurrences"),
     "RLVR after each": ("side_rlvr", "rlvr"),
     "collapse and guessable noise": ("collapse_noise", "collapse", "collapse_clean"),
     "RPT and RLP": ("rpt", "rlp", "left", "rlp_domains"),
     "domain, mask rules, generator's rewards, depth": ("domain", "mask_rule", "generator_reward", "depth"),
-    "a smaller base": ("baselines_small",),
-    "small ablations": ("rpt_continual", "spice", "occurrences"),
+    "a smaller base, RPT's continual training": ("baselines_small", "rpt_continual"),
 }
 # Studies that this round leaves out whole, rather than seeds of others; single arms are in the records (`dropped`).
 DROPPED = {
