@@ -168,7 +168,7 @@ def follow_on_table(tinybench: pd.DataFrame) -> str:
     """Markdown: every arm of the study rlvr before and after, mean over seeds [95 % t interval after], and what
     it has after RLVR more than the first arm, paired by seed.
 
-    tinybench: rows of one tier, with a column `arm`; step 0 of an arm is the model that it started from.
+    tinybench: rows of one tier, with a column `arm`; step 0 of an arm is the model that it started from. "" of none.
     """
     shown, lines, first = ("overall", "general", "math"), [], None
     for arm, rows in tinybench.groupby("arm", sort=False):
@@ -179,7 +179,7 @@ def follow_on_table(tinybench: pd.DataFrame) -> str:
         lines.append((arm, rows["seed"].nunique(), *cells, more))
     columns = [f"{metric}, {when}" for metric in shown for when in ("before", "after")]
     heads = ["accuracy, %", "seeds", *columns, "overall after, − first row, paired"]
-    return noted(as_markdown(heads, lines), tinybench)
+    return noted(as_markdown(heads, lines), tinybench) if lines else ""
 
 
 def costs_of(training: pd.DataFrame, tier: str = "mini", study: str = "side") -> pd.DataFrame:
@@ -352,9 +352,11 @@ def readme_tables() -> dict[str, str]:
         overview = [noted(overview_table(scores, spent, costs_of(spent), after), pd.concat([scores, after]))]
     if absent := [label_of(arm) for arm in study_of("side").arms if arm not in {*scores["arm"]}]:
         overview.append(NOT_RUN.format(", ".join(absent)))
+    ledger = claims.ledger(claims.load(), tables)
+    early = int(ledger["note"].str.endswith(claims.PLANNED).sum())
     return {
         "overview": "\n\n".join(overview),
-        "claims": claims.summary(claims.ledger(claims.load(), tables)),
+        "claims": claims.summary(ledger) + f"\n\n{early} verdicts rest on a part of the planned seeds." * bool(early),
         "real": f"{real_text.gate_sentence()}\n\n{real_text.curve_summary()}",
     }
 

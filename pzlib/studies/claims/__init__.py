@@ -37,6 +37,7 @@ ALONG = ["effect_along", "low_along", "high_along", "p_along"]
 BASE = " · "  # between a base and a seed, where a study has more than one base
 NEEDS = re.compile(r"([\w ]+):([^:]+): (.+)@([\w ]+) > (-?[\d.]+)")
 OF_SIZE = ", size "  # in a claim's study: with another base of the tier, by its place among `World.sizes`
+PLANNED = "planned pairs"  # ends the note of a claim that is judged before all its seeds are run
 OF_BENCHMARKS = ("MMLU-Pro",)  # metrics that the small world does not ask
 EQUAL_TOKENS = "equal tokens"  # after "arm@": a and that arm, both at the tokens that the cheaper of them has used
 
@@ -286,11 +287,13 @@ _left_out = cache(studies.left_out)
 
 def _note(row: dict, tier: str) -> str:
     """What a reader must know beside the verdict, or why there is none."""
+    study, _, size = row["study"].partition(OF_SIZE)
     if not row["verdict"].startswith("not run"):
-        return row["failed"] or ("" if row["signs"] else "the bases differ in sign")
+        planned = len(studies.seeds_of(studies.study_of(study), tier)) if tier in WORLDS else 0
+        part = f"{row['n']} of {planned} {PLANNED}" if verdicts.LEAST_PAIRS <= row["n"] < planned else ""
+        return "; ".join(filter(None, (row["failed"] or ("" if row["signs"] else "the bases differ in sign"), part)))
     if not row["study"] or row["twin"]:
         return row["why_not"] or f"at this tier its runs are those of {row['twin']}"
-    study, _, size = row["study"].partition(OF_SIZE)
     command = f"`pzlib study {study} --tier {tier}`"
     if tier not in WORLDS:
         return command
