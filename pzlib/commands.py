@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, UseAppendAction, arg
 
 from pzlib.errors import parse_value, refuse_unknown
-from pzlib.paths import root
+from pzlib.paths import relative, root
 from pzlib.run import TIERS, Run
 from pzlib.tiers import WORLDS
 
@@ -70,9 +70,9 @@ def run(
     if code == 0 and folders:
         from pzlib.studies.tables import before_and_after
 
-        print(before_and_after(folders[0]) or f"run: {folders[0].path}")
+        print(before_and_after(folders[0]) or f"run: {relative(folders[0].path)}")
         if (picture := folders[0].path / "view.png").is_file():
-            print(f"picture: {picture}\nnext: `make lab` opens the notebooks, `make mini` makes the core studies")
+            print(f"picture: {relative(picture)}\nnext: `make lab` opens the notebooks, `make mini` makes the core studies")
     return code
 
 
@@ -227,7 +227,7 @@ def evaluate(
         return 0
     for one in filter(None, (model, against)):
         folder, table = scores.evaluate(one, tasks, protocol, data, random_option, output)
-        print(f"\n{scores.shown(table)}\nsamples, prompts and scores: {folder}")
+        print(f"\n{scores.shown(table)}\nsamples, prompts and scores: {relative(folder)}")
         folders.append(folder)
     return _compared(*folders, table["task"].unique()) if against else 0
 
@@ -351,7 +351,7 @@ def export(
     if public and not push:
         raise ValueError("public: nothing is uploaded; give --push OWNER/NAME too, or leave --public out")
     folder = export(run, output)
-    print(f"model, settings and card: {folder}")
+    print(f"model, settings and card: {relative(folder)}")
     if push:
         print(f"uploaded: {upload(folder, push, public)}")
     return 0
@@ -393,7 +393,7 @@ def figures(
     with ProcessPoolExecutor(1, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as beside:
         tables = of_tier == root() / "data/results" and readme.is_file() and beside.submit(readme_tables)
         drawn = redraw(of_tier, output or root() / "figures", tier)
-        print(f"{len({path.stem for path in drawn})} figures drawn into {output or root() / 'figures'}")
+        print(f"{len({path.stem for path in drawn})} figures drawn into {relative(output or root() / 'figures')}")
         if tables:
             refresh(readme, tables.result())
     return 0
