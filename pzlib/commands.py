@@ -71,8 +71,8 @@ def run(
         from pzlib.studies.tables import before_and_after
 
         print(before_and_after(folders[0]) or f"run: {relative(folders[0].path)}")
-        if (picture := folders[0].path / "view.png").is_file():
-            print(f"picture: {relative(picture)}\nnext: `make lab` opens the notebooks, `make mini` makes the core studies")
+        if (picture := relative(folders[0].path / "view.png")).is_file():
+            print(f"picture: {picture}\nnext: `make lab` opens the notebooks, `make mini` makes the core studies")
     return code
 
 

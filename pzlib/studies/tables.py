@@ -12,7 +12,8 @@ from pzlib.studies import claims, metrics, real_text, select, study_of
 from pzlib.studies.claims import as_markdown
 from pzlib.studies.claims.verdicts import word_of
 from pzlib.studies.metrics import GROUPS, LEAST, armed, at_equal, label_of, over_seeds, values
-from pzlib.studies.results import load, notes, stored
+from pzlib.studies.results import blank, load, notes, stored
+from pzlib.tiers import WORLDS
 
 TITLES = ("general", "math", "masked words")  # of GROUPS, on a terminal
 OURS = "pretrainzero"  # what the others are compared with
@@ -84,15 +85,15 @@ def noted(table: str, rows: pd.DataFrame) -> str:
 
 
 def before_and_after(folder) -> str:
-    """What a finished RunFolder scored before and after, beside the stored runs of its method at `mini`, in lines; ""
-    where it was not evaluated."""
+    """What a finished RunFolder scored before and after, in a line, of the small world beside the stored runs of its
+    method at `mini`; "" where it was not evaluated."""
     found, params = folder.evals(), folder.params()
     if found.empty or found["step"].nunique() < 2:
         return ""
     short = ", a smoke test, too short to learn much" if params["tier"] == "smoke" else ""
     rows = {f"this run, {params['steps']} steps at {params['tier']}{short}": found.assign(seed=params["seed"])}
     try:
-        known = select(load("tinybench"), "baselines")
+        known = select(load("tinybench"), "baselines") if WORLDS[params["tier"]].small else blank("tinybench")
         own = known[known["objective"] == params["objective"]]
         if len(own):
             rows[f"stored, {own['seed'].nunique()} seeds of {own['step'].max()} steps at mini"] = own
@@ -101,7 +102,7 @@ def before_and_after(folder) -> str:
     lines = []
     for name, table in rows.items():
         means = [[values(table, group, moment).mean() for moment in ("base", "end")] for group in GROUPS]
-        parts = [f"{g} {a:.1f} → {b:.1f}" for g, (a, b) in zip(TITLES, means, strict=True)]
+        parts = [f"{g} {a:.1f} → {b:.1f}" for g, (a, b) in zip(TITLES, means, strict=True) if a == a and b == b]
         lines.append(f"accuracy, % ({name}): {', '.join(parts)}")
     return "\n".join(lines)
 

@@ -6,11 +6,14 @@ import pytest
 import synthetic
 
 from pzlib.paths import REPO
-from pzlib.studies import STUDIES
+from pzlib.run import Run
+from pzlib.runs.folder import RunFolder
+from pzlib.studies import STUDIES, arms_of
 from pzlib.studies.tables import (
     END,
     START,
     after_rlvr,
+    before_and_after,
     beside_seeds,
     budgets,
     by_task,
@@ -284,6 +287,19 @@ def test_a_runs_scores_before_and_after_by_task_and_group():
     assert by_task(evals.iloc[:0]).empty and change_by_group(evals.iloc[:0]).empty
     once = by_task(a_run(general={0: 0.5}))
     assert once.loc[("general", "general task"), ("accuracy", "after")] == "–"
+
+
+def test_a_run_of_a_real_tier_is_shown_by_what_it_was_asked_and_not_beside_the_small_world(home):
+    known = synthetic.tinybench(("pretrainzero",), seeds=5)
+    ids = {run.seed: run.run_id for _, run in arms_of("baselines", "mini", [0, 1, 2, 3, 4]) if run.method.has_generator}
+    (home / "data/results").mkdir(parents=True)
+    known.assign(run_id=known["seed"].map(ids)).to_csv(home / "data/results/tinybench.csv", index=False)
+    for tier, lines in (("gpu", 1), ("mini", 2)):
+        folder = RunFolder(home / "data/runs" / tier).open(Run(tier=tier, steps=9))
+        folder.append_eval(a_run(general={0: 0.5, 9: 0.75}).assign(group="general").to_dict("records"))
+        said = before_and_after(folder)
+        assert f"(this run, 9 steps at {tier}): general 50.0 → 75.0" in said.splitlines()[0], said
+        assert "nan" not in said and len(said.splitlines()) == lines and ("at mini)" in said) == (tier == "mini")
 
 
 def test_a_run_beside_the_stored_seeds():
