@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from pzlib import studies
+from pzlib.errors import NothingToDraw
 from pzlib.runs.folder import write_atomic
 from pzlib.studies import claims
 from pzlib.studies.metrics import LEAST
@@ -71,6 +72,7 @@ def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> 
             why = dropped(study, tier) or f"{' and '.join(lacking)} lack runs at tier {tier}"
             missing.setdefault(why, []).append(figure.name)
             continue
+        found = {one: [studies.named_at(table, tier) for table in own] for one, own in found.items()}
         tables, source = found[study], {}
         if figure.others:
             tables = [dict(zip(found, tables, strict=True)) for tables in zip(*found.values(), strict=True)]
@@ -81,7 +83,9 @@ def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> 
         print(f"{', '.join(names)}: not drawn, {why}")
     # without the collector, which would look again and again through what is gone with the processes anyway
     with ProcessPoolExecutor(2, initializer=gc.disable) as pool:
-        drawn = [one for found in pool.map(_drawn, jobs) for one in found]
+        done = [*pool.map(_drawn, jobs)]
+    print("".join(f"{words}\n" for words in done if isinstance(words, str)), end="")
+    drawn = [one for found in done if not isinstance(found, str) for one in found]
     drawn.sort(key=lambda one: one.paths[0].stem.startswith(LEDGER.name.format("")))  # the claims last
     for main, folder in ((True, out_dir), (False, out_dir / "appendix")):
         own = [one for one in drawn if one.main == main]
@@ -156,11 +160,15 @@ def _ledger(tables: dict[str, pd.DataFrame], tier: str) -> dict:
     return {LEDGER.name.format(paper): form_of(LEDGER.form)(ledger, paper) for paper in claims.PAPERS}
 
 
-def _drawn(job: tuple) -> list[Drawn]:
+def _drawn(job: tuple) -> list[Drawn] | str:
+    """What a job drew, or why it drew nothing."""
     from pzlib.figures.style import save
 
     form, tables, source, figure, folder = job
-    made = form(*tables, **source)
+    try:
+        made = form(*tables, **source)
+    except NothingToDraw as error:  # rows are there, and hold nothing of what is shown
+        return f"{figure.name}: not drawn, {str(error).partition(';')[0]}"
     folder = folder if figure.main else folder / "appendix"
     what = " ".join(inspect.getdoc(form_of(figure.form)).split("\n\n")[0].split())
     return [

@@ -277,6 +277,18 @@ def select(table: pd.DataFrame, name: str, tier: str = "mini", seeds=None, setti
     return rows[["arm", *table.columns]]
 
 
+def named_at(arm: str | pd.DataFrame, tier: str):
+    """An arm's name, a text with such names, or a table with a column of them, by the text that is read at a tier.
+
+    >>> named_at("pretrainzero, TinyMath", "paper"), named_at("pretrainzero, TinyMath", "mini")
+    ('pretrainzero, MathPile', 'pretrainzero, TinyMath')
+    """
+    if isinstance(arm, pd.DataFrame):
+        return arm.assign(arm=[named_at(one, tier) for one in arm["arm"]]) if "arm" in arm else arm
+    world = WORLDS[tier]
+    return arm if world.small else arm.replace("TinyMath", world.mathematical.name.rpartition("/")[2])
+
+
 @dataclass(frozen=True)
 class Opened:
     """Studies as a notebook sees them: their stored rows, what is drawn of them, and what became of their runs.
@@ -330,7 +342,7 @@ class Opened:
         rows = [self.rows(name, study, arms) for name in tables]
         if not any(table.empty for table in rows):
             try:
-                display(form(*rows))
+                display(form(*(named_at(table, self.tier) for table in rows)))
             except NothingToDraw as error:
                 print(f"{form.__name__} of {study or self.names[0]} is not drawn: {str(error).partition(';')[0]}")
 

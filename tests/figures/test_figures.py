@@ -44,6 +44,39 @@ def test_redraw_needs_no_torch_and_says_what_is_missing(tmp_path):
         redraw(tmp_path / "absent", tmp_path)
 
 
+def rows_at_paper(*names):
+    """Made-up scores of the runs of studies at `paper`, of benchmarks alone."""
+    runs = {run.run_id: run for name in names for _, run in studies.arms_of(name, "paper", [0])}
+    tasks = {"mmlu_pro": "general", "math500": "math"}
+    rows = [
+        {"run_id": run_id, "objective": run.objective, "tier": "paper", "seed": 0, "step": step, "task": task,
+         "group": group, "n": 8, "k": 1, "accuracy": 0.1 + step / 5000, "length": 20.0, "reasoned": 0.5}
+        for run_id, run in runs.items() for step in (0, 1000) for task, group in tasks.items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_what_rows_of_a_real_tier_do_not_hold_is_printed_and_the_rest_is_drawn(home, capsys):
+    folder = home / "data/results/paper"
+    folder.mkdir(parents=True)
+    rows_at_paper("rpt", "domain", "mask_rule").to_csv(folder / "tinybench.csv", index=False)
+    drawn = {path.stem for path in redraw(folder, home / "out", "paper")}
+    said = capsys.readouterr().out
+    assert "rpt_next_tokens: not drawn, tinybench: no run was asked for next tokens" in said
+    assert {"domain_result", "domain_curves", "mask_rule_result", "rpt_result"} <= drawn
+    assert "PretrainZero, MathPile" in (home / "out/appendix/README.md").read_text()  # its finding names the text
+    assert "TinyMath" not in (home / "out/README.md").read_text()
+
+
+def test_a_figure_says_which_tiers_table_and_bases_it_is_made_of():
+    rows = {name: studies.select(rows_at_paper(name), name, "paper") for name in ("baselines", "baselines_small")}
+    figure = form_of("baselines_beside")(rows)
+    said = " ".join(text.get_text() for text in figure.texts)
+    assert "data/results/paper/tinybench.csv, tier paper" in said
+    below = {label.get_text() for ax in figure.axes for label in ax.get_xticklabels()}
+    assert {"base", "smaller base"} <= below and not any("tinybase" in words for words in below)
+
+
 def test_redraw_takes_the_arms_of_the_study_and_names_it(tmp_path, capsys):
     training = rows_of("baselines", synthetic.training, MAIN, (0, 1))
     strange = synthetic.training(("sft",), seeds=1, tier="smoke")
