@@ -392,7 +392,7 @@ def figures(
     readme, of_tier = root() / "README.md", folder_of(tier, results)
     with ProcessPoolExecutor(1, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as beside:
         tables = of_tier == root() / "data/results" and readme.is_file() and beside.submit(readme_tables)
-        drawn = redraw(of_tier, output or root() / "figures", tier)
+        drawn = redraw(of_tier, output or root() / "figures", tier, shared_by(parameter))
         print(f"{len({path.stem for path in drawn})} figures drawn into {relative(output or root() / 'figures')}")
         if tables:
             refresh(readme, tables.result())

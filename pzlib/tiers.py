@@ -161,6 +161,20 @@ TIERS = {
                     "eval_every": 50, "keep_every": 25},
     "paper": PAPER,
 }  # fmt: skip
+
+
+def named_at(arm, tier: str):
+    """An arm's name, a text with such names, or a table with a column of them, by the text that is read at a tier.
+
+    >>> named_at("pretrainzero, TinyMath", "paper"), named_at("pretrainzero, TinyMath", "mini")
+    ('pretrainzero, MathPile', 'pretrainzero, TinyMath')
+    """
+    if not isinstance(arm, str):
+        return arm.assign(arm=[named_at(one, tier) for one in arm["arm"]]) if "arm" in arm else arm
+    world = WORLDS[tier]
+    return arm if world.small else arm.replace("TinyMath", world.mathematical.name.rpartition("/")[2])
+
+
 LIKE = {"mini2": "mini"}  # a tier -> the one whose place it takes: methods differ from it in the same settings
 
 

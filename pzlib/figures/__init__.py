@@ -19,6 +19,7 @@ from pzlib.studies.metrics import LEAST
 from pzlib.studies.records import LEDGER
 from pzlib.studies.results import read, with_marks
 from pzlib.studies.second import dropped
+from pzlib.tiers import named_at
 
 
 def form_of(name: str) -> Callable:
@@ -40,13 +41,14 @@ def tables_of(form: Callable) -> list[str]:
     return [one.name for one in inspect.signature(form).parameters.values() if one.default is one.empty]
 
 
-def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> list[Path]:
+def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini", settings=None) -> list[Path]:
     """Draw the ledger of each paper's claims, and every figure whose arms all have rows of `tier` in `results_dir`, of
     equal seeds, and the two galleries that show them; print what the others lack. Of the further studies that a figure
     shows, those without any rows, or dropped by the tier's round, are left out of it.
 
-    Main figures go to `out_dir`, all others to its folder `appendix`, without a PDF. Two processes draw. Returns the
-    files of the figures. Raises FileNotFoundError if there is no such folder.
+    settings: that the tier's runs were given, as of `studies.arms_of`. Main figures go to `out_dir`, all others to its
+    folder `appendix`, without a PDF. Two processes draw. Returns the files of the figures. Raises FileNotFoundError if
+    there is no such folder.
     """
     results_dir, out_dir = Path(results_dir), Path(out_dir)
     if not results_dir.is_dir():
@@ -54,7 +56,7 @@ def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> 
     stored = {path.stem: with_marks(read(path), results_dir) for path in sorted(results_dir.glob("*.csv"))}
     jobs, missing = [], {}
     if {"training", "tinybench"} <= set(stored):  # first, since it takes longest
-        jobs.append((_ledger, [stored, tier], {}, LEDGER, out_dir))
+        jobs.append((_ledger, [stored, tier, settings], {}, LEDGER, out_dir))
     for study, figure in [(name, figure) for name, record in studies.STUDIES.items() for figure in record.figures]:
         form = form_of(figure.form)
         names = tables_of(form)
@@ -65,14 +67,14 @@ def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> 
         if not shown[study]:
             print(f"{figure.name}: not drawn, {study} has no arm at tier {tier}")
             continue
-        found = {one: [_rows(stored[name], one, arms, tier) for name in names] for one, arms in shown.items()}
+        found = {one: [_rows(stored[name], one, arms, tier, settings) for name in names] for one, arms in shown.items()}
         rest = {one: rows for one, rows in found.items() if any(map(len, rows)) and not dropped(one, tier)}
         found = {study: found[study]} | rest
         if lacking := [words for one in found if (words := _lacking(found[one], one, shown[one]))]:
             why = dropped(study, tier) or f"{' and '.join(lacking)} lack runs at tier {tier}"
             missing.setdefault(why, []).append(figure.name)
             continue
-        found = {one: [studies.named_at(table, tier) for table in own] for one, own in found.items()}
+        found = {one: [named_at(table, tier) for table in own] for one, own in found.items()}
         tables, source = found[study], {}
         if figure.others:
             tables = [dict(zip(found, tables, strict=True)) for tables in zip(*found.values(), strict=True)]
@@ -140,9 +142,9 @@ def _shown(study: str, arms: tuple, tier: str) -> tuple:
     return tuple(arm for arm in [arm for arm in arms if arm in every] or every if arm not in out)
 
 
-def _rows(table: pd.DataFrame, study: str, arms: tuple, tier: str) -> pd.DataFrame:
+def _rows(table: pd.DataFrame, study: str, arms: tuple, tier: str, settings) -> pd.DataFrame:
     """The rows of these arms of the study; a table that is not of runs as it is."""
-    rows = studies.select(table, study, tier) if "run_id" in table else table
+    rows = studies.select(table, study, tier, settings=settings) if "run_id" in table else table
     return rows[rows["arm"].isin(arms)]
 
 
@@ -154,9 +156,9 @@ def _lacking(tables: list[pd.DataFrame], study: str, arms: tuple) -> str:
     return f"{len(absent)} of {len(arms)} arms of {study}" if absent else ""
 
 
-def _ledger(tables: dict[str, pd.DataFrame], tier: str) -> dict:
+def _ledger(tables: dict[str, pd.DataFrame], tier: str, settings=None) -> dict:
     """{file: figure} of every paper's claims, judged once."""
-    ledger = claims.ledger(claims.load(), tables, tier)
+    ledger = claims.ledger(claims.load(), tables, tier, settings=settings)
     return {LEDGER.name.format(paper): form_of(LEDGER.form)(ledger, paper) for paper in claims.PAPERS}
 
 

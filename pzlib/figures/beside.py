@@ -17,11 +17,11 @@ from pzlib.figures.paper import ablations
 from pzlib.figures.style import METHODS, Picture, caption, grid, marks_of, save, sheet, styled
 from pzlib.paths import root
 from pzlib.runs.folder import write_atomic
-from pzlib.studies import metrics, named_at, select, study_of
+from pzlib.studies import metrics, select, study_of
 from pzlib.studies.exhibits import EXHIBITS, PAGE, commands, markdown, title
 from pzlib.studies.papers import Curve, Exhibit, beside, printed_end, sources, stops
 from pzlib.studies.results import folder_of, read, stored
-from pzlib.tiers import WORLDS
+from pzlib.tiers import WORLDS, named_at
 
 ABREAST, ROW, HEAD = 5, 0.33, 0.62  # panels in a row; inches of a row of a panel, and of what is above and below them
 NOT_RUN, GREY = "not run", "#737373"

@@ -2,6 +2,7 @@
 Left out: pictures of ideas and prompts (PretrainZero's Figs. 1, 2, 4, 5, RPT's 1 to 3, RLP's 1), and RLP's Fig. S.1 and
 Table S.7, whose content is not known to us."""
 
+from pzlib.errors import flags
 from pzlib.studies import study_of
 from pzlib.studies.claims import NAMES
 from pzlib.studies.papers import ALL, EQUAL, OUTRIGHT, Curve, Exhibit, sources
@@ -221,7 +222,7 @@ def commands(exhibit: Exhibit, tier: str = "paper") -> list[str]:
         return []
     lines, small = [], WORLDS[tier].small
     for study, own in sources(exhibit, tier):
-        given = "".join(f" -p {name} {value}" for name, value in own.items())
+        given = flags(own)
         lines.append(f"pzlib study {study} --tier {tier}{given}")
         if exhibit.asked and not small:
             lines.append(f"pzlib evaluate {study} --along --tier {tier}{given} --tasks {' '.join(exhibit.asked)}")

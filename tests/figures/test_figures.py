@@ -10,7 +10,8 @@ import synthetic
 from pzlib import studies
 from pzlib.figures import form_of, redraw, tables_of
 from pzlib.figures.style import save
-from pzlib.studies import STUDIES, results
+from pzlib.studies import STUDIES, claims, results
+from pzlib.studies.boxes import box
 
 MAIN = ("pretrainzero", "random_span")
 
@@ -44,9 +45,9 @@ def test_redraw_needs_no_torch_and_says_what_is_missing(tmp_path):
         redraw(tmp_path / "absent", tmp_path)
 
 
-def rows_at_paper(*names):
+def rows_at_paper(*names, settings=None):
     """Made-up scores of the runs of studies at `paper`, of benchmarks alone."""
-    runs = {run.run_id: run for name in names for _, run in studies.arms_of(name, "paper", [0])}
+    runs = {run.run_id: run for name in names for _, run in studies.arms_of(name, "paper", [0], settings)}
     tasks = {"mmlu_pro": "general", "math500": "math"}
     rows = [
         {"run_id": run_id, "objective": run.objective, "tier": "paper", "seed": 0, "step": step, "task": task,
@@ -66,6 +67,21 @@ def test_what_rows_of_a_real_tier_do_not_hold_is_printed_and_the_rest_is_drawn(h
     assert {"domain_result", "domain_curves", "mask_rule_result", "rpt_result"} <= drawn
     assert "PretrainZero, MathPile" in (home / "out/appendix/README.md").read_text()  # its finding names the text
     assert "TinyMath" not in (home / "out/README.md").read_text()
+
+
+def test_runs_that_were_given_settings_are_drawn_and_judged_where_these_are_given_again(home, capsys):
+    """A study of GPUs is run with -p use_vllm true: its figures, boxes and verdicts must find its runs."""
+    folder, given = home / "data/results/paper", {"use_vllm": True}
+    folder.mkdir(parents=True)
+    rows = rows_at_paper("mask_rule", "baselines", "baselines_small", settings=given)
+    rows.to_csv(folder / "tinybench.csv", index=False)
+    assert redraw(folder, home / "out", "paper") == []
+    assert "mask_rule_result" in {path.stem for path in redraw(folder, home / "out", "paper", given)}
+    before, after = (claims.every_tier(claims.load(), results.stored, "paper", own) for own in (None, given))
+    assert before["paper"]["effect"].isna().all() and before["mini"].equals(after["mini"])
+    assert after["paper"]["effect"].notna().sum() > 3
+    assert "**Found.**" not in box("11", "paper") and "**Found.**" in box("11", "paper", given)
+    assert "`pzlib study warmup --tier paper -p use_vllm true`" in box("11", "paper", given)
 
 
 def test_a_figure_says_which_tiers_table_and_bases_it_is_made_of():

@@ -6,13 +6,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pzlib import studies
-from pzlib.errors import near_names
+from pzlib.errors import flags, near_names
 from pzlib.studies.boxes import findings
 from pzlib.studies.boxes.findings import Finding, above_base, against, level, meeting
 from pzlib.studies.metrics import LEAST
 from pzlib.studies.records import BASELINES, MASKING
 from pzlib.studies.second import dropped
-from pzlib.tiers import WORLDS
+from pzlib.tiers import WORLDS, named_at
 
 
 @dataclass(frozen=True)
@@ -190,18 +190,19 @@ BOXES = {
 }
 
 
-def box(notebook: str, tier: str = "mini") -> str:
+def box(notebook: str, tier: str = "mini", settings=None) -> str:
     """Markdown of the box of a notebook, "03" to "13", from the rows stored at a tier; at `smoke` from those at `mini`.
 
-    What has no rows is named, with the command that makes them. Errors: ValueError for a notebook without a box.
+    settings: that the tier's runs were given, as of `studies.arms_of`; not at `smoke`. What has no rows is named, with
+    the command that makes them. Errors: ValueError for a notebook without a box.
     """
     if notebook not in BOXES:
         raise ValueError(f"notebook: {notebook!r} has no result box; {near_names(notebook, BOXES)}")
-    own, at = BOXES[notebook], "mini" if tier == "smoke" else tier
-    rows = findings.rows_at(at)
+    own, at, settings = BOXES[notebook], *(("mini", None) if tier == "smoke" else (tier, settings))
+    rows = findings.rows_at(at, settings)
     seeds = {name: rows("tinybench", name)["seed"].nunique() for name in own.studies}
     found = [sentence for finding in own.found if (sentence := finding(rows))]
-    counts = findings.verdicts(own.studies, at) if own.claims else ""
+    counts = findings.verdicts(own.studies, at, settings) if own.claims else ""
     lines = [f"**Result** (stored runs at {at})", "", f"* **Asked.** {own.asked}"]
     if found or not own.studies:
         fewest, most = min((n for n in seeds.values() if n), default=0), max(seeds.values(), default=0)
@@ -213,13 +214,14 @@ def box(notebook: str, tier: str = "mini") -> str:
         lines += [f"* **Not shown.** {own.limits if WORLDS[at].small else 'Other models, texts and questions.'}"]
     for name, n in seeds.items():
         if not n or dropped(name, at):  # of a dropped study an arm may be another study's run
-            left, words = studies.left_out(name, at), f"not run yet: `pzlib study {name} --tier {at}`"
+            command = f"pzlib study {name} --tier {at}{flags(settings)}"
+            left, words = studies.left_out(name, at), f"not run yet: `{command}`"
             if len(left) == len(studies.study_of(name).arms):
                 words = f"left out at {at}: {next(iter(left.values()))}"
             lines.append(f"* `{name}`: {dropped(name, at) or words}")
     if rest := found[FIRST:]:
         lines += ["", "<details><summary>More numbers</summary>", "", *(f"* {one}" for one in rest), "", "</details>"]
-    return "\n".join(lines)
+    return named_at("\n".join(lines), at)
 
 
 def candidates(tier: str = "mini") -> str:
@@ -240,8 +242,8 @@ def shown_by(names) -> str:
     return f"shown by: {words}; `pzlib figures` draws the figures again" if words else "`pzlib figures` draws them"
 
 
-def result(notebook: str, tier: str = "mini"):
+def result(notebook: str, tier: str = "mini", settings=None):
     """`box` as a notebook shows it."""
     from IPython.display import Markdown
 
-    return Markdown(box(notebook, tier))
+    return Markdown(box(notebook, tier, settings))

@@ -94,17 +94,18 @@ def _side(claim: dict, end: str) -> tuple[str | None, str | float]:
 
 
 def ledger(
-    claims: pd.DataFrame, tables: dict[str, pd.DataFrame], tier: str = "mini", select: Callable = studies.select
-) -> pd.DataFrame:
+    claims: pd.DataFrame, tables: dict[str, pd.DataFrame], tier: str = "mini", select: Callable = studies.select,
+    settings=None,
+) -> pd.DataFrame:  # fmt: skip
     """The claims with what was measured and judged by `pzlib.studies.claims.verdicts.RULE`.
 
     tables: {"tinybench": ..., "training": ..., "runs": ...}, those that there are; select(table, study, tier) gives a
-    study's rows with their `arm`. Further columns: tier, unit, n (pairs), effect (mean of a - b), low, high, p (against
-    nothing), margin, p_margin, effect_along, low_along, high_along, p_along (of the curves' means), the three p as
-    adjusted (p_holm, p_margin_holm, p_along_holm), spread, shared, signs, bases, twin, failed, verdict, small, along,
-    seeds, note.
+    study's rows with their `arm`; settings: that all runs were given, as of `studies.arms_of`. Further columns: tier,
+    unit, n (pairs), effect (mean of a - b), low, high, p (against nothing), margin, p_margin, effect_along, low_along,
+    high_along, p_along (of the curves' means), the three p as adjusted (p_holm, p_margin_holm, p_along_holm), spread,
+    shared, signs, bases, twin, failed, verdict, small, along, seeds, note.
     """
-    source = _Source(tables, tier, select)
+    source = _Source(tables, tier, select, settings)
     blank = dict.fromkeys(["effect", "low", "high", "p", "p_margin", *ALONG], float("nan"))
     blank |= {"margin": float("nan"), "spread": float("nan"), "shared": 0.0, "signs": True, "bases": 1, "failed": ""}
     rows, first, blank = [], {}, blank | {"n": 0, "twin": ""}
@@ -130,16 +131,18 @@ def _model_of(size: str, tier: str) -> str:
     return sizes[int(size) - 1] if size and int(size) <= len(sizes) else ""
 
 
-def every_tier(claims: pd.DataFrame, stored: Callable[[str], dict], tier: str = "mini") -> dict[str, pd.DataFrame]:
-    """{tier: `ledger`} of this tier and every other but `smoke`; stored(tier) gives a tier's tables."""
-    return {name: ledger(claims, stored(name), name) for name in TIERS if name == tier or name != "smoke"}
+def every_tier(claims: pd.DataFrame, stored: Callable, tier: str = "mini", settings=None) -> dict[str, pd.DataFrame]:
+    """{tier: `ledger`} of this tier, whose runs were given `settings`, and every other but `smoke`; stored(tier) gives
+    a tier's tables."""
+    tiers = [name for name in TIERS if name == tier or name != "smoke"]
+    return {name: ledger(claims, stored(name), name, settings=settings if name == tier else None) for name in tiers}
 
 
 class _Source:
     """The rows and values that claims ask for, each read once."""
 
-    def __init__(self, tables: dict[str, pd.DataFrame], tier: str, select: Callable):
-        self.tables, self.tier, self.select = tables, tier, select
+    def __init__(self, tables: dict[str, pd.DataFrame], tier: str, select: Callable, settings=None):
+        self.tables, self.tier, self.select, self.settings = tables, tier, select, settings or {}
         self.bases = _bases(tables["runs"]) if "runs" in tables else {}
         self.rows, self.values = cache(self._rows), cache(self._values)
 
@@ -152,8 +155,8 @@ class _Source:
         model = _model_of(size, self.tier)
         if table not in self.tables or (size and not model):
             return pd.DataFrame(columns=["arm", "seed", "step", "run_id", "group", "task"])
-        more = {"settings": {"model": model}} if size else {}
-        rows = self.select(self.tables[table], study, self.tier, **more)
+        given = self.settings | ({"model": model} if size else {})
+        rows = self.select(self.tables[table], study, self.tier, **({"settings": given} if given else {}))
         if self.bases and "run_id" in rows:
             own = rows["run_id"].map(self.bases).fillna("")
             if own.groupby(rows["arm"]).nunique().max() > 1:
