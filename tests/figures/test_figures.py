@@ -47,11 +47,11 @@ def test_redraw_needs_no_torch_and_says_what_is_missing(tmp_path):
 
 def rows_at_paper(*names, settings=None):
     """Made-up scores of the runs of studies at `paper`, of benchmarks alone."""
-    runs = {run.run_id: run for name in names for _, run in studies.arms_of(name, "paper", [0], settings)}
+    runs = {run.run_id: run for name in names for _, run in studies.arms_of(name, "paper", [0, 1], settings)}
     tasks = {"mmlu_pro": "general", "math500": "math"}
     rows = [
-        {"run_id": run_id, "objective": run.objective, "tier": "paper", "seed": 0, "step": step, "task": task,
-         "group": group, "n": 8, "k": 1, "accuracy": 0.1 + step / 5000, "length": 20.0, "reasoned": 0.5}
+        {"run_id": run_id, "objective": run.objective, "tier": "paper", "seed": run.seed, "step": step, "task": task,
+         "group": group, "n": 8, "k": 1, "accuracy": 0.1 + 0.01 * run.seed + step / 5000, "length": 20.0, "reasoned": 0.5}
         for run_id, run in runs.items() for step in (0, 1000) for task, group in tasks.items()
     ]  # fmt: skip
     return pd.DataFrame(rows)
