@@ -47,7 +47,7 @@ def test_redraw_needs_no_torch_and_says_what_is_missing(tmp_path):
 
 def rows_at_paper(*names, settings=None):
     """Made-up scores of the runs of studies at `paper`, of benchmarks alone."""
-    runs = {run.run_id: run for name in names for _, run in studies.arms_of(name, "paper", [0, 1], settings)}
+    runs = {run.run_id: run for name in names for _, run in studies.arms_of(name, "paper", [0, 1, 2], settings)}
     tasks = {"mmlu_pro": "general", "math500": "math"}
     rows = [
         {"run_id": run_id, "objective": run.objective, "tier": "paper", "seed": run.seed, "step": step, "task": task,
@@ -80,6 +80,7 @@ def test_runs_that_were_given_settings_are_drawn_and_judged_where_these_are_give
     before, after = (claims.every_tier(claims.load(), results.stored, "paper", own) for own in (None, given))
     assert before["paper"]["effect"].isna().all() and before["mini"].equals(after["mini"])
     assert after["paper"]["effect"].notna().sum() > 3
+    assert "0 of 3 pairs: `pzlib study rlvr --tier paper -p use_vllm true`" in set(after["paper"]["note"])
     assert "**Found.**" not in box("11", "paper") and "**Found.**" in box("11", "paper", given)
     assert "`pzlib study warmup --tier paper -p use_vllm true`" in box("11", "paper", given)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pzlib import studies
-from pzlib.errors import near_names
+from pzlib.errors import flags, near_names
 from pzlib.paths import locate
 from pzlib.runs.folder import write_atomic
 from pzlib.stats import stratified_t
@@ -117,7 +117,7 @@ def ledger(
             row["failed"] = _failed(claim["needs"], source)
         rows.append(row)
     table = verdicts.judge(pd.DataFrame(rows), tier)
-    notes = [_note(row, tier) for row in table.to_dict("records")]
+    notes = [_note(row, tier, settings) for row in table.to_dict("records")]
     return table.assign(note=notes)
 
 
@@ -291,14 +291,14 @@ def _failed(needs: str, source: _Source) -> str:
 _left_out = cache(studies.left_out)
 
 
-def _note(row: dict, tier: str) -> str:
+def _note(row: dict, tier: str, settings) -> str:
     """What a reader must know beside the verdict, or why there is none."""
     if not row["verdict"].startswith("not run"):
         return row["failed"] or ("" if row["signs"] else "the bases differ in sign")
     if not row["study"] or row["twin"]:
         return row["why_not"] or f"at this tier its runs are those of {row['twin']}"
     study, _, size = row["study"].partition(OF_SIZE)
-    command = f"`pzlib study {study} --tier {tier}`"
+    command = f"`pzlib study {study} --tier {tier}{flags(settings)}`"
     if tier not in WORLDS:
         return command
     if size and not (model := _model_of(size, tier)):
