@@ -51,7 +51,8 @@ def rows_at_paper(*names, settings=None):
     tasks = {"mmlu_pro": "general", "math500": "math"}
     rows = [
         {"run_id": run_id, "objective": run.objective, "tier": "paper", "seed": run.seed, "step": step, "task": task,
-         "group": group, "n": 8, "k": 1, "accuracy": 0.1 + 0.01 * run.seed + step / 5000, "length": 20.0, "reasoned": 0.5}
+         "group": group, "n": 8, "k": 1, "accuracy": 0.1 + 0.01 * run.seed + step / 5000, "length": 20.0,
+         "reasoned": 0.5}
         for run_id, run in runs.items() for step in (0, 1000) for task, group in tasks.items()
     ]  # fmt: skip
     return pd.DataFrame(rows)
@@ -82,7 +83,7 @@ def test_runs_that_were_given_settings_are_drawn_and_judged_where_these_are_give
     assert after["paper"]["effect"].notna().sum() > 3
     assert "0 of 3 pairs: `pzlib study rlvr --tier paper -p use_vllm true`" in set(after["paper"]["note"])
     assert "**Found.**" not in box("11", "paper") and "**Found.**" in box("11", "paper", given)
-    assert "`pzlib study warmup --tier paper -p use_vllm true`" in box("11", "paper", given)
+    assert "`pzlib study side_rlvr --tier paper -p use_vllm true`" in box("11", "paper", given)
 
 
 def test_a_figure_says_which_tiers_table_and_bases_it_is_made_of():
