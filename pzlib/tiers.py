@@ -98,7 +98,8 @@ SECOND_WORLD = World(
 )  # fmt: skip
 
 # Hub sets as their cards had them in 2025; what is None or "not known" was looked for and not found.
-WIKIPEDIA = Text("wikimedia/wikipedia", "20231101.en", note="which dump the paper cut, and how, is not stated")
+WIKIPEDIA = Text("wikimedia/wikipedia", "20231101.en", size=6_407_814,
+                 note="which dump the paper cut, and how, is not stated")
 MATHPILE = Text("GAIR/MathPile", note="gated: accept its licence (CC BY-NC-SA 4.0) on the hub; the paper's subset and "
                 "the number of documents are not known")  # fmt: skip
 OMNIMATH = Text("KbsdJames/Omni-MATH", split="test", column="problem+solution", size=4428,
