@@ -246,7 +246,9 @@ settings, `pzlib figures --papers --tier paper`. It writes this page too. Every 
 rows for is marked *not run*. Curves that the papers show as images only have no printed values.
 
 An entry takes three steps: the commands of its row, `pzlib results`, and `pzlib figures --papers --tier paper`. Add
-`--seeds 0` for one seed, as the papers have; `--tier gpu` for one GPU; `--jobs 8` to use eight. In the small world
+`--seeds 0` for one seed, as the papers have; `--tier gpu` for one GPU; `--jobs 8` to use eight. What a run needs to fit
+([gpu.md](gpu.md#what-the-papers-main-runs-cost)) is given to each of these commands, such as `-p use_vllm true`, since
+it is part of the run; `-p processes 8` and `-p sharding fsdp` are only given to `study`. In the small world
 (`--tier mini`) the first command of a row is enough, and TinyBench replaces the benchmarks.
 *Not run*: every entry at the tiers `gpu` and `paper`.
 
