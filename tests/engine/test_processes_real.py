@@ -12,9 +12,12 @@ import pandas as pd
 import psutil
 import pytest
 import torch
+from benchmarkfiles import benchmark_files  # noqa: F401 - a fixture
 from safetensors.torch import load_file
 
 from pzlib.engine.processes import follow, start, start_all
+from pzlib.evaluation.along import along
+from pzlib.evaluation.harness import Protocol
 from pzlib.paths import root
 from pzlib.run import Run
 from pzlib.runs.callbacks import kept
@@ -180,7 +183,7 @@ def test_fsdp_on_two_processors_learns_what_whole_copies_do_and_goes_on_from_a_c
 
 
 @pytest.mark.parametrize("sharding", ["ddp", "fsdp"])
-def test_two_processes_keep_the_models_that_one_keeps(sizes, home, tmp_path, sharding):
+def test_two_processes_keep_the_models_that_one_keeps(sizes, home, tmp_path, sharding, benchmark_files):  # noqa: F811
     settings = sizes("kept", objective="sft", steps=4, keep_every=1, save_every=4, dtype="bfloat16")
     (tmp_path / "train.py").write_text(SHARDED.partition("folder = train")[0] + "train(run)\n")
     (tmp_path / "run.json").write_text(json.dumps(settings))
@@ -199,6 +202,10 @@ def test_two_processes_keep_the_models_that_one_keeps(sizes, home, tmp_path, sha
         assert {name: w.dtype for name, w in mine.items()} == {name: w.dtype for name, w in other.items()}
         assert max((mine[name].float() - other[name].float()).abs().max() for name in other) < 1e-2
     assert not list(RunFolder(home / "data/runs/kept").path.glob("*.part"))
+    protocol = Protocol(max_tokens=4, batch=8, backend="own")
+    along("kept", ["math500"], protocol, [str(benchmark_files)], say=lambda _: None)  # as models of one process are
+    asked = RunFolder(home / "data/runs/kept").evals()
+    assert asked["step"].tolist() == [0, 1, 2, 3, 4] and asked["prompts"].nunique() == 1 and (asked["n"] == 2).all()
 
 
 ALONE = """
