@@ -55,6 +55,13 @@ def test_hub_sets_have_the_names_splits_and_columns_that_are_published(tier):
     assert set(world.benchmarks) == set(PAPERS) and world.curve in BENCHMARKS
 
 
+@pytest.mark.parametrize("tier", ["gpu", "paper"])
+def test_worked_solutions_are_limos(tier):
+    run = Run(tier=tier, objective="mixed_sft")
+    columns = run.question_column, run.solution_column, run.answer_column
+    assert (run.solutions, *columns) == ("GAIR/LIMO", "question", "solution", "answer")
+
+
 def test_a_tier_has_a_world_and_its_runs_read_it():
     assert WORLDS.keys() == TIERS.keys()
     for tier, world in WORLDS.items():

@@ -19,7 +19,7 @@ from pzlib.studies.metrics import LEAST
 from pzlib.studies.records import LEDGER
 from pzlib.studies.results import read, with_marks
 from pzlib.studies.second import dropped
-from pzlib.tiers import named_at
+from pzlib.tiers import WORLDS, named_at
 
 
 def form_of(name: str) -> Callable:
@@ -132,7 +132,8 @@ def gallery(drawn: list[Drawn], tier: str, main: bool) -> str:
         pdf = f" ([PDF]({name}.pdf))" if len(one.paths) > 1 else ""
         lines.append(f"## {name.replace('_', ' ')}\n\n![{one.headline or name}]({name}.png)\n")
         notes = " ".join(f"{note.rstrip('.')}." for note in one.notes)
-        lines.append(f"{one.what}{pdf} {notes}".rstrip() + "\n")
+        what = one.what if WORLDS[tier].small else one.what.replace("TinyBench", "benchmarks")
+        lines.append(f"{what}{pdf} {notes}".rstrip() + "\n")
     return "\n".join(line for line in lines if line).rstrip() + "\n"
 
 

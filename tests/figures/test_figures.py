@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import synthetic
 
 from pzlib import studies
-from pzlib.figures import form_of, redraw, tables_of
+from pzlib.figures import Drawn, form_of, gallery, redraw, tables_of
 from pzlib.figures.style import save
 from pzlib.studies import STUDIES, claims, results
 from pzlib.studies.boxes import box
@@ -68,6 +69,12 @@ def test_what_rows_of_a_real_tier_do_not_hold_is_printed_and_the_rest_is_drawn(h
     assert {"domain_result", "domain_curves", "mask_rule_result", "rpt_result"} <= drawn
     assert "PretrainZero, MathPile" in (home / "out/appendix/README.md").read_text()  # its finding names the text
     assert "TinyMath" not in (home / "out/README.md").read_text()
+
+
+def test_a_gallery_names_what_its_tier_is_asked():
+    shown = Drawn([Path("x.png")], True, "A finding", "Tables beside the same methods on TinyBench, by base.", [])
+    assert "the same methods on TinyBench, by base" in gallery([shown], "mini", True)
+    assert "the same methods on benchmarks, by base" in gallery([shown], "paper", True)
 
 
 def test_runs_that_were_given_settings_are_drawn_and_judged_where_these_are_given_again(home, capsys):
