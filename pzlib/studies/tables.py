@@ -17,6 +17,8 @@ from pzlib.studies.results import load, notes, stored
 TITLES = ("general", "math", "masked words")  # of GROUPS, on a terminal
 OURS = "pretrainzero"  # what the others are compared with
 ARMS = ("continued_pretraining", "sft", "random_span", OURS)  # the rows of the paper's Tables 1 and 2, below "Base"
+OWN_CLOCK = "each run's own clock"  # in place of a machine on which steps were timed
+SILENT = "no answer reasons"
 START, END = "<!-- {}: python -m pzlib figures writes this -->", "<!-- end of {} -->"
 
 
@@ -181,15 +183,15 @@ def follow_on_table(tinybench: pd.DataFrame) -> str:
     return noted(as_markdown(heads, lines), tinybench)
 
 
-def costs_of(training: pd.DataFrame, tier: str = "mini", study: str = "side") -> pd.DataFrame:
-    """Seconds per step of each arm: columns arm, seconds, device; from the tier's costs.csv, which `make bench` makes,
-    of another study (or the sweep) from costs_STUDY.csv, or where there is none from the runs' own clocks, which other
-    work on the machine slows."""
+def costs_of(training: pd.DataFrame, tier: str = "mini", study: str = "side", folder=None) -> pd.DataFrame:
+    """Seconds per step of each arm: columns arm, seconds, device; from the tier's costs.csv (or that of `folder`), which
+    `make bench` makes, of another study (or the sweep) from costs_STUDY.csv, or where there is none from the runs' own
+    clocks, which other work on the machine slows."""
     try:
-        return load("costs" if study == "side" else f"costs_{study}", tier)
+        return load("costs" if study == "side" else f"costs_{study}", tier, folder)
     except FileNotFoundError:
         own = training.groupby("arm", sort=False)["seconds"].mean().reset_index()
-        return own.assign(device="each run's own clock")
+        return own.assign(device=OWN_CLOCK)
 
 
 def seconds_used(tinybench: pd.DataFrame, costs: pd.DataFrame) -> pd.Series:
@@ -259,13 +261,15 @@ def probe_table(rows: pd.DataFrame) -> str:
     for row in rows.itertuples():
         scale, unit = (100, "points") if row.measure == "right" else (1, "nats")
         own, low, high = (f"{scale * x:+.2f}" for x in (row.change, row.low, row.high))
-        lines.append((row.objective, row.seed, row.step, row.about, row.way, row.n, f"{own} [{low}, {high}] {unit}"))
+        change = f"{own} [{low}, {high}] {unit}" if row.n else SILENT
+        lines.append((row.objective, row.seed, row.step, row.about, row.way, row.n, change))
     heads = ["method", "seed", "step", "targets", "own reasoning replaced by", "questions", "change"]
     return as_markdown(heads, lines) if lines else "not run"
 
 
 def lost_without(probes: pd.DataFrame | None, way: str = "another's") -> dict[str, str]:
-    """{label of an arm: accuracy that it loses with another reasoning, in points, mean over seeds [interval]}.
+    """{label of an arm: change of its accuracy with another reasoning, in points, mean over seeds [interval]}; in words
+    where no model of it reasons.
 
     probes: rows of probes.csv with a column `arm`; None: not run.
     """
@@ -273,7 +277,7 @@ def lost_without(probes: pd.DataFrame | None, way: str = "another's") -> dict[st
         return {}
     kept = probes[(probes["way"] == way) & (probes["measure"] == "right") & (probes["about"] == "all")]
     found = {label_of(arm): 100 * own.set_index("seed")["change"] for arm, own in kept[kept["step"] > 0].groupby("arm")}
-    return {label: interval(changes) for label, changes in found.items()}
+    return {label: interval(own.dropna()) if own.notna().any() else SILENT for label, own in found.items()}
 
 
 def side_table(table: pd.DataFrame, metric: str = "overall", probes: pd.DataFrame | None = None) -> str:

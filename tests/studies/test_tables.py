@@ -195,7 +195,9 @@ def test_every_method_is_shown_at_every_budget_and_after_the_same_rlvr():
     told = [{"seed": seed, "change": change} for seed, change in ((0, -0.25), (1, -0.15))]
     beside = [{"way": "blank"}, {"measure": "nats"}, {"about": "reasoning"}, {"step": 0}]  # none of which counts
     probes = pd.DataFrame([one | row for row in told] + [one | told[0] | {"change": -9.0} | row for row in beside])
-    assert side_table(table, probes=probes).splitlines()[3].endswith("| -20.0 |")
+    silent = one | {"arm": "sft", "seed": 0, "n": 0, "change": None}  # asked, and no answer reasoned
+    lines = side_table(table, probes=pd.concat([probes, pd.DataFrame([silent])])).splitlines()
+    assert lines[3].endswith("| -20.0 |") and lines[4].endswith("| no answer reasons |")
 
 
 def test_the_overview_has_a_row_a_method():
