@@ -17,8 +17,7 @@ from pzlib.studies.results import load, notes, stored
 TITLES = ("general", "math", "masked words")  # of GROUPS, on a terminal
 OURS = "pretrainzero"  # what the others are compared with
 ARMS = ("continued_pretraining", "sft", "random_span", OURS)  # the rows of the paper's Tables 1 and 2, below "Base"
-OWN_CLOCK = "each run's own clock"  # in place of a machine on which steps were timed
-SILENT = "no answer reasons"
+OWN_CLOCK, SILENT = "each run's own clock", "no answer reasons"  # in place of a machine that timed steps, of a change
 START, END = "<!-- {}: python -m pzlib figures writes this -->", "<!-- end of {} -->"
 
 
@@ -184,7 +183,7 @@ def follow_on_table(tinybench: pd.DataFrame) -> str:
 
 
 def costs_of(training: pd.DataFrame, tier: str = "mini", study: str = "side", folder=None) -> pd.DataFrame:
-    """Seconds per step of each arm: columns arm, seconds, device; from the tier's costs.csv (or that of `folder`), which
+    """Seconds per step of each arm: columns arm, seconds, device; from costs.csv of the tier or in `folder`, which
     `make bench` makes, of another study (or the sweep) from costs_STUDY.csv, or where there is none from the runs' own
     clocks, which other work on the machine slows."""
     try:
@@ -268,8 +267,8 @@ def probe_table(rows: pd.DataFrame) -> str:
 
 
 def lost_without(probes: pd.DataFrame | None, way: str = "another's") -> dict[str, str]:
-    """{label of an arm: change of its accuracy with another reasoning, in points, mean over seeds [interval]}; in words
-    where no model of it reasons.
+    """{label of an arm: change of its accuracy with another reasoning, in points, mean over seeds [interval]};
+    or that no answer of its models reasons.
 
     probes: rows of probes.csv with a column `arm`; None: not run.
     """
@@ -331,6 +330,17 @@ def overview_table(
     return as_markdown(heads, lines)
 
 
+def overview(tables: dict[str, pd.DataFrame], tier: str) -> str:
+    """`overview_table` of a tier's tables: the arms of `side`, then those of `side_new` that it has not."""
+    both = [pd.concat([select(tables[name], study, tier) for study in ("side", "side_new")], ignore_index=True)
+            for name in ("tinybench", "training")]  # fmt: skip
+    scores, spent = (rows.drop_duplicates() for rows in both)
+    costs = pd.concat([costs_of(select(tables["training"], one, tier), tier, one) for one in ("side", "side_new")])
+    after = select(tables["tinybench"], "side_rlvr", tier)
+    shown = overview_table(scores, spent, costs.drop_duplicates("arm"), after)
+    return noted(shown, pd.concat([scores, after]))
+
+
 def tiers_table(ledgers: dict[str, pd.DataFrame]) -> str:
     """Markdown: a row a claim, a column a tier with its verdict and effect; "not run" where there are no rows.
 
@@ -366,10 +376,8 @@ def rounds_table(first: pd.DataFrame, second: pd.DataFrame, changed: bool = Fals
 def readme_tables(tier: str = "mini") -> dict[str, str]:
     """Markdown of every table in the README, by the name between its marks, from the stored rows of a tier."""
     tables = stored(tier)
-    scores, after = (select(tables["tinybench"], study, tier) for study in ("side", "side_rlvr"))
-    spent = select(tables["training"], "side", tier)
     return {
-        "overview": noted(overview_table(scores, spent, costs_of(spent, tier), after), pd.concat([scores, after])),
+        "overview": overview(tables, tier),
         "claims": claims.summary(claims.ledger(claims.load(), tables, tier)),
         "real": f"{real_text.gate_sentence()}\n\n{real_text.curve_summary()}",
     }

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import synthetic
 
+from pzlib import studies
 from pzlib.paths import REPO
 from pzlib.studies import STUDIES
 from pzlib.studies.tables import (
@@ -19,6 +20,7 @@ from pzlib.studies.tables import (
     costs_of,
     follow_on_table,
     main_table,
+    overview,
     overview_table,
     per_step,
     rank_correlation,
@@ -209,6 +211,24 @@ def test_the_overview_has_a_row_a_method():
         "| PretrainZero | 2 | 90.0 | 70.0 | 80.0 | 0.0 | 0.7 | 90.0 |",
         "| Supervised fine-tuning | 2 | 50.0 | 30.0 | 40.0 | 0.0 | 0.2 | not run |",
     ]
+
+
+def test_the_overview_shows_the_new_methods_once_they_have_rows():
+    """Rows of real run ids: of `side`, then also of `side_new`, whose shared arms come once."""
+
+    def rows_of(*names):
+        runs = {(arm, run.seed): run for name in names for arm, run in studies.arms_of(name, "mini", [0, 1])}
+        ends = side({arm: SCORES["sft"] for arm, _ in runs})
+        ends["run_id"] = [runs[arm, seed].run_id for arm, seed in zip(ends["arm"], ends["seed"], strict=True)]
+        spent = [{"run_id": run.run_id, "step": 20, "tokens_prompt": 9.0, "tokens_completion": 1.0, "seconds": 1.0}
+                 for run in runs.values()]  # fmt: skip
+        return {"tinybench": ends.drop(columns="arm"), "training": pd.DataFrame(spent)}
+
+    old, both = (overview(rows_of(*names), "mini").splitlines() for names in (("side",), ("side", "side_new")))
+    assert both[: len(old)] == old and len(old) == 3 + len(STUDIES["side"].arms)
+    labels = [line.split(" | ")[0] for line in both[len(old) :]]
+    assert labels == ["| RLPT", "| Quiet-STaR", "| Random spans, logprob"]
+    assert both[-1].endswith("| 50.0 | 30.0 | 40.0 | 0.0 | 0.3 | not run |")  # 20 steps of a second, by its own clock
 
 
 def test_two_bases_are_two_numbers_and_no_part_of_an_interval():
