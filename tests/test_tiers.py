@@ -8,14 +8,19 @@ import pytest
 
 from pzlib.engine.memory import SHIPPED
 from pzlib.evaluation.benchmarks import BENCHMARKS, PAPERS
+from pzlib.objectives import METHODS
 from pzlib.run import Run
-from pzlib.tiers import TIERS, WORLDS
+from pzlib.tiers import LIMO, OPENWEBMATH, TIERS, WORLDS
 
 HUB = {  # name, config, split, column(s), size
     ("wikimedia/wikipedia", "20231101.en", "train", "text", None),
     ("GAIR/MathPile", "", "train", "text", None),
     ("KbsdJames/Omni-MATH", "", "test", "problem+solution", 4428),
     ("TIGER-Lab/WebInstruct-verified", "", "train", "question", "answer", None),
+}
+OWN = {  # of methods: the same, and what a row holds
+    ("open-web-math/open-web-math", "", "train", "text", 6_315_233): {"url", "text", "date", "metadata"},
+    ("GAIR/LIMO", "", "train", "question", "answer", 817): {"question", "solution", "answer"},
 }
 ASKED = {
     "mmlu_pro": ("TIGER-Lab/MMLU-Pro", "test"), "supergpqa": ("m-a-p/SuperGPQA", "train"),
@@ -33,6 +38,19 @@ def test_hub_sets_have_the_names_splits_and_columns_that_are_published(tier):
     assert {(*text.settings().values(), text.size) for text in texts} == HUB
     assert {name: (BENCHMARKS[name].hub, BENCHMARKS[name].split) for name in world.benchmarks} == ASKED
     assert set(world.benchmarks) == set(PAPERS) and world.curve in BENCHMARKS
+
+
+def test_what_methods_read_beside_their_tier_is_pinned_too():
+    """Every data set of the hub that some method names at some tier, and that its columns are there."""
+    assert {(*text.settings().values(), text.size) for text in (OPENWEBMATH, LIMO)} == OWN.keys()
+    named = {settings.get(name) for method in METHODS for settings in method.tiers.values()
+             for name in ("corpus", "solutions")}  # fmt: skip
+    named = {name for name in named if name and "/" in name}
+    assert {key[0] for key in OWN} < named <= {key[0] for key in (*HUB, *OWN)}
+    quiet, mixed = (Run(tier="paper", objective=name) for name in ("quiet_star", "mixed_sft"))
+    web, limo = OWN.values()
+    assert quiet.corpus_column in web and {mixed.question_column, mixed.solution_column} <= limo
+    assert (quiet.corpus_split, quiet.corpus_config, quiet.corpus_limit) == ("train", "", 1000)
 
 
 def test_a_tier_has_a_world_and_its_runs_read_it():
