@@ -193,6 +193,20 @@ def collect_probes(run_id, items=64, samples=4, out_dir=None):
     return pd.concat(parts, ignore_index=True)
 
 
+def probe_all(name, tier="mini", items=64, samples=4, out_dir=None):
+    """`collect_probes` of one run, or of each finished run of a study that has no rows yet, one after the other."""
+    from pzlib.studies import finished
+
+    found, path = finished(name, tier), folder_of(tier, out_dir) / "probes.csv"
+    stored = set(pd.read_csv(path)["run_id"]) if path.is_file() and found != [name] else set()
+    parts = []
+    for run_id in (run_id for run_id in found if run_id not in stored):
+        if found != [name]:
+            print(run_id, flush=True)
+        parts.append(collect_probes(run_id, items, samples, out_dir))
+    return pd.concat(parts, ignore_index=True) if parts else blank("probes")
+
+
 def _settings(folder):
     params, metrics = folder.params(), folder.metrics()
     env = json.loads((folder.path / "env.json").read_text())

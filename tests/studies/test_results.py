@@ -21,6 +21,7 @@ from pzlib.studies.results import (
     collect_probes,
     load,
     other_seeds,
+    probe_all,
     read,
     stored,
 )
@@ -129,6 +130,29 @@ def test_a_model_that_does_not_reason_is_kept_as_asked(make_run, home, monkeypat
     lines = probe_table(stored).splitlines()
     assert lines[2].endswith("| 9 | -0.25 [-0.50, +0.00] nats |") and lines[-1].endswith("| 0 | no answer reasons |")
     assert "none says anything" in capsys.readouterr().out
+
+
+def test_a_study_is_probed_run_by_run_and_what_is_stored_is_not_probed_again(make_run, home, monkeypatch, capsys):
+    from pzlib import studies
+    from pzlib.evaluation import probes
+    from pzlib.studies.tables import probe_table
+
+    asked = []
+
+    def probe(run, model, items, samples):
+        asked.append(model)
+        return probes.untold().assign(about="all", n=items, change=0.0, low=0.0, high=0.0)
+
+    monkeypatch.setattr(probes, "probe", probe)
+    run = dict(studies.arms_of("side_new", "mini", [1]))["rlpt"]
+    make_run(name="alone")
+    folder = RunFolder(run.folder).open(run)
+    folder.set_status("complete", step=run.steps, steps=run.steps)
+    rows = probe_all("side_new", items=7)
+    assert set(rows["run_id"]) == {run.run_id} and asked == [run.model, run.run_id]
+    assert "side_new: 1 of 25 runs are complete" in capsys.readouterr().out
+    assert probe_table(probe_all("side_new")) == "not run" and len(asked) == 2, "its rows are stored"
+    assert set(probe_all("alone", items=7)["run_id"]) == {"alone"} and len(asked) == 4
 
 
 def test_a_run_without_evaluations_is_no_error(make_run, home):
