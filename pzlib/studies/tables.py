@@ -207,13 +207,13 @@ def seconds_used(tinybench: pd.DataFrame, costs: pd.DataFrame) -> pd.Series:
 
 
 def budgets(tinybench: pd.DataFrame, training: pd.DataFrame, costs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """{"steps", "tokens", "time"} -> the rows of each run's last evaluation within the least that any run has used.
+    """{"steps", "tokens", "time"} -> rows of each run at the least that any run has used, as of `at_equal` (between).
 
     tinybench, training: rows of one study, with a column `arm`. Errors as in `tokens_used` and `seconds_used`.
     """
     tokens, time = metrics.tokens_used(tinybench, training), seconds_used(tinybench, costs)
     table = tinybench.assign(steps=tinybench["step"], tokens=tokens, time=time)
-    return {used: at_equal(table, used) for used in ("steps", "tokens", "time")}
+    return {used: at_equal(table, used, used != "steps") for used in ("steps", "tokens", "time")}
 
 
 def after_rlvr(follow_on: pd.DataFrame, study: str = "side_rlvr") -> dict[str, pd.DataFrame]:

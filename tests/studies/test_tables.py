@@ -175,8 +175,10 @@ def test_a_budget_is_what_the_cheapest_run_has_used():
     within = budgets(side(), training(), COSTS)
     ends = {at: rows.groupby("arm")["step"].unique().map(list).to_dict() for at, rows in within.items()}
     assert ends["steps"] == {"pretrainzero": [20], "sft": [20]}
-    # sft has used 200 tokens at its end, PretrainZero 500 at step 5 already
-    assert ends["tokens"] == {"pretrainzero": [0], "sft": [20]}
+    # sft has used 200 tokens at its end, PretrainZero as many after 2 steps of the 5 to its first evaluation
+    assert ends["tokens"] == {"pretrainzero": [2], "sft": [20]}
+    general = within["tokens"].query("arm == 'pretrainzero' and group == 'general'")["accuracy"]
+    assert general.tolist() == pytest.approx([0.6 + 2 / 5 * 0.1] * 2)
     assert ends["time"] == {"pretrainzero": [5], "sft": [20]}  # 10 seconds
 
 
@@ -185,7 +187,7 @@ def test_every_method_is_shown_at_every_budget_and_after_the_same_rlvr():
     after = side(arms, "rlvr ")
     table = side_by_side(side(), training(), COSTS, after)
     found = table[table["metric"] == "overall"].set_index(["method", "at"])["mean"]
-    assert found["PretrainZero"].to_dict() == pytest.approx({"steps": 80, "tokens": 50, "time": 60, "RLVR": 90})
+    assert found["PretrainZero"].to_dict() == pytest.approx({"steps": 80, "tokens": 54, "time": 60, "RLVR": 90})
     assert found["Base"].to_dict() == pytest.approx({"steps": 50, "tokens": 50, "time": 50, "RLVR": 75})
     assert found["Supervised fine-tuning"].to_dict() == pytest.approx({"steps": 40, "tokens": 40, "time": 40})
     general = table[(table["metric"] == "general") & (table["at"] == "steps")].set_index("method")["mean"]
