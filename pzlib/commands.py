@@ -276,16 +276,17 @@ def gate(
 
 @command("pzlib probe RUN_ID --items 64")
 def probe(
-    run: Positional[given(str, "the id of a finished run", "RUN")], /,
+    run: Positional[given(str, "the id of a finished run, or a study: its runs that are not stored", "RUN")], /,
     items: given(int, "held-out passages or problems to ask about") = 64,
     samples: given(int, "answers per question") = 4,
+    tier: given(Literal[*TIERS], "the tier of the study's runs") = "mini",
     results: TABLES = None,
 ):  # fmt: skip
     """Check whether a run's reasoning does anything: replace it by another item's, by blanks, by a generic sentence."""
-    from pzlib.studies.results import collect_probes
+    from pzlib.studies.results import probe_all
     from pzlib.studies.tables import probe_table
 
-    print(probe_table(collect_probes(run, items, samples, results)))
+    print(probe_table(probe_all(run, tier, items, samples, results)))
     return 0
 
 

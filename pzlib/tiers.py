@@ -105,7 +105,11 @@ MATHPILE = Text("GAIR/MathPile", note="gated: accept its licence (CC BY-NC-SA 4.
 OMNIMATH = Text("KbsdJames/Omni-MATH", split="test", column="problem+solution", size=4428,
                 note="its one split is called test; also: domain, difficulty, answer, source")  # fmt: skip
 WEBINSTRUCT = Questions("TIGER-Lab/WebInstruct-verified", size=None,
-                        note="about 230,000 rows; also: answer_type, category, difficulty")  # fmt: skip
+                        note="about 230,000 rows; also: answer_type, category, difficulty; questions without their "
+                        "options were amended, the rows as they were are its split train_legacy")  # fmt: skip
+# Of methods whose own text is another one: Quiet-STaR's code; what stands in for mixed SFT's solutions
+OPENWEBMATH = Text("open-web-math/open-web-math", size=6_315_233, note="also: url, date, metadata")
+LIMO = Questions("GAIR/LIMO", size=817, note="also: solution, the long one that is learned")
 NINE = ("mmlu_pro", "supergpqa", "bbeh", "math500", "olympiadbench", "minerva", "gsm8k", "amc23", "aime24")
 R1 = "deepseek-ai/DeepSeek-R1-Distill-Qwen-{}"
 

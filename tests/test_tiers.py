@@ -8,14 +8,19 @@ import pytest
 
 from pzlib.engine.memory import SHIPPED
 from pzlib.evaluation.benchmarks import BENCHMARKS, PAPERS
+from pzlib.objectives import METHODS
 from pzlib.run import Run
-from pzlib.tiers import TIERS, WORLDS
+from pzlib.tiers import LIMO, OPENWEBMATH, TIERS, WORLDS
 
 HUB = {  # name, config, split, column(s), size
     ("wikimedia/wikipedia", "20231101.en", "train", "text", 6_407_814),
     ("GAIR/MathPile", "", "train", "text", None),
     ("KbsdJames/Omni-MATH", "", "test", "problem+solution", 4428),
     ("TIGER-Lab/WebInstruct-verified", "", "train", "question", "answer", None),
+}
+OWN = {  # of methods: the same, and what a row holds
+    ("open-web-math/open-web-math", "", "train", "text", 6_315_233): {"url", "text", "date", "metadata"},
+    ("GAIR/LIMO", "", "train", "question", "answer", 817): {"question", "solution", "answer"},
 }
 ASKED = {  # name, split, columns of the question, of the gold, size; several: as different copies have them
     "mmlu_pro": ("TIGER-Lab/MMLU-Pro", "test", "question", "answer", 12_032),
@@ -55,11 +60,17 @@ def test_hub_sets_have_the_names_splits_and_columns_that_are_published(tier):
     assert set(world.benchmarks) == set(PAPERS) and world.curve in BENCHMARKS
 
 
-@pytest.mark.parametrize("tier", ["gpu", "paper"])
-def test_worked_solutions_are_limos(tier):
-    run = Run(tier=tier, objective="mixed_sft")
-    columns = run.question_column, run.solution_column, run.answer_column
-    assert (run.solutions, *columns) == ("GAIR/LIMO", "question", "solution", "answer")
+def test_what_methods_read_beside_their_tier_is_pinned_too():
+    """Every data set of the hub that some method names at some tier, and that its columns are there."""
+    assert {(*text.settings().values(), text.size) for text in (OPENWEBMATH, LIMO)} == OWN.keys()
+    named = {settings.get(name) for method in METHODS for settings in method.tiers.values()
+             for name in ("corpus", "solutions")}  # fmt: skip
+    named = {name for name in named if name and "/" in name}
+    assert {key[0] for key in OWN} < named <= {key[0] for key in (*HUB, *OWN)}
+    quiet, mixed = (Run(tier="paper", objective=name) for name in ("quiet_star", "mixed_sft"))
+    web, limo = OWN.values()
+    assert quiet.corpus_column in web and {mixed.question_column, mixed.solution_column} <= limo
+    assert (quiet.corpus_split, quiet.corpus_config, quiet.corpus_limit) == ("train", "", 1000)
 
 
 def test_a_tier_has_a_world_and_its_runs_read_it():

@@ -19,6 +19,7 @@ from pzlib.studies.metrics import LEAST
 from pzlib.studies.records import LEDGER
 from pzlib.studies.results import read, with_marks
 from pzlib.studies.second import dropped
+from pzlib.studies.tables import costs_of
 from pzlib.tiers import WORLDS, named_at
 
 
@@ -60,14 +61,15 @@ def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini", set
     for study, figure in [(name, figure) for name, record in studies.STUDIES.items() for figure in record.figures]:
         form = form_of(figure.form)
         names = tables_of(form)
-        if lacking := [f"{name}.csv" for name in names if name not in stored]:
+        at_hand = _timed(stored, study, tier, results_dir, settings) if "costs" in names else stored
+        if lacking := [f"{name}.csv" for name in names if name not in at_hand]:
             missing.setdefault(f"{results_dir} has no {' and no '.join(lacking)}", []).append(figure.name)
             continue
         shown = {one: _shown(one, figure.arms, tier) for one in (study, *figure.others)}
         if not shown[study]:
             print(f"{figure.name}: not drawn, {study} has no arm at tier {tier}")
             continue
-        found = {one: [_rows(stored[name], one, arms, tier, settings) for name in names] for one, arms in shown.items()}
+        found = {one: [_rows(at_hand[name], one, arms, tier, settings) for name in names] for one, arms in shown.items()}
         rest = {one: rows for one, rows in found.items() if any(map(len, rows)) and not dropped(one, tier)}
         found = {study: found[study]} | rest
         if lacking := [words for one in found if (words := _lacking(found[one], one, shown[one]))]:
@@ -141,6 +143,14 @@ def _shown(study: str, arms: tuple, tier: str) -> tuple:
     """Those of the arms (by default, or where none of them is the study's, all) that a study has at the tier."""
     out, every = studies.left_out(study, tier), studies.STUDIES[study].arms
     return tuple(arm for arm in [arm for arm in arms if arm in every] or every if arm not in out)
+
+
+def _timed(stored: dict[str, pd.DataFrame], study: str, tier: str, folder: Path, settings) -> dict[str, pd.DataFrame]:
+    """The tables with the study's own costs: of another study than `side` they are in another file, or in none."""
+    if "training" not in stored:
+        return stored
+    training = studies.select(stored["training"], study, tier, settings=settings)
+    return stored | {"costs": costs_of(training, tier, study, folder)}
 
 
 def _rows(table: pd.DataFrame, study: str, arms: tuple, tier: str, settings) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from pzlib.tiers import WORLDS
 TITLES = ("general", "math", "masked words")  # of GROUPS, on a terminal
 OURS = "pretrainzero"  # what the others are compared with
 ARMS = ("continued_pretraining", "sft", "random_span", OURS)  # the rows of the paper's Tables 1 and 2, below "Base"
+OWN_CLOCK, SILENT = "each run's own clock", "no answer reasons"  # in place of a machine that timed steps, of a change
 START, END = "<!-- {}: python -m pzlib figures writes this -->", "<!-- end of {} -->"
 
 
@@ -182,15 +183,15 @@ def follow_on_table(tinybench: pd.DataFrame) -> str:
     return noted(as_markdown(heads, lines), tinybench)
 
 
-def costs_of(training: pd.DataFrame, tier: str = "mini", study: str = "side") -> pd.DataFrame:
-    """Seconds per step of each arm: columns arm, seconds, device; from the tier's costs.csv, which `make bench` makes,
-    of another study (or the sweep) from costs_STUDY.csv, or where there is none from the runs' own clocks, which other
-    work on the machine slows."""
+def costs_of(training: pd.DataFrame, tier: str = "mini", study: str = "side", folder=None) -> pd.DataFrame:
+    """Seconds per step of each arm: columns arm, seconds, device; from costs.csv of the tier or in `folder`, which
+    `make bench` makes, of another study (or the sweep) from costs_STUDY.csv, or where there is none from the runs' own
+    clocks, which other work on the machine slows."""
     try:
-        return load("costs" if study == "side" else f"costs_{study}", tier)
+        return load("costs" if study == "side" else f"costs_{study}", tier, folder)
     except FileNotFoundError:
         own = training.groupby("arm", sort=False)["seconds"].mean().reset_index()
-        return own.assign(device="each run's own clock")
+        return own.assign(device=OWN_CLOCK)
 
 
 def seconds_used(tinybench: pd.DataFrame, costs: pd.DataFrame) -> pd.Series:
@@ -207,13 +208,13 @@ def seconds_used(tinybench: pd.DataFrame, costs: pd.DataFrame) -> pd.Series:
 
 
 def budgets(tinybench: pd.DataFrame, training: pd.DataFrame, costs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """{"steps", "tokens", "time"} -> the rows of each run's last evaluation within the least that any run has used.
+    """{"steps", "tokens", "time"} -> rows of each run at the least that any run has used, as of `at_equal` (between).
 
     tinybench, training: rows of one study, with a column `arm`. Errors as in `tokens_used` and `seconds_used`.
     """
     tokens, time = metrics.tokens_used(tinybench, training), seconds_used(tinybench, costs)
     table = tinybench.assign(steps=tinybench["step"], tokens=tokens, time=time)
-    return {used: at_equal(table, used) for used in ("steps", "tokens", "time")}
+    return {used: at_equal(table, used, used != "steps") for used in ("steps", "tokens", "time")}
 
 
 def after_rlvr(follow_on: pd.DataFrame, study: str = "side_rlvr") -> dict[str, pd.DataFrame]:
@@ -260,13 +261,15 @@ def probe_table(rows: pd.DataFrame) -> str:
     for row in rows.itertuples():
         scale, unit = (100, "points") if row.measure == "right" else (1, "nats")
         own, low, high = (f"{scale * x:+.2f}" for x in (row.change, row.low, row.high))
-        lines.append((row.objective, row.seed, row.step, row.about, row.way, row.n, f"{own} [{low}, {high}] {unit}"))
+        change = f"{own} [{low}, {high}] {unit}" if row.n else SILENT
+        lines.append((row.objective, row.seed, row.step, row.about, row.way, row.n, change))
     heads = ["method", "seed", "step", "targets", "own reasoning replaced by", "questions", "change"]
     return as_markdown(heads, lines) if lines else "not run"
 
 
 def lost_without(probes: pd.DataFrame | None, way: str = "another's") -> dict[str, str]:
-    """{label of an arm: accuracy that it loses with another reasoning, in points, mean over seeds [interval]}.
+    """{label of an arm: change of its accuracy with another reasoning, in points, mean over seeds [interval]};
+    or that no answer of its models reasons.
 
     probes: rows of probes.csv with a column `arm`; None: not run.
     """
@@ -274,7 +277,7 @@ def lost_without(probes: pd.DataFrame | None, way: str = "another's") -> dict[st
         return {}
     kept = probes[(probes["way"] == way) & (probes["measure"] == "right") & (probes["about"] == "all")]
     found = {label_of(arm): 100 * own.set_index("seed")["change"] for arm, own in kept[kept["step"] > 0].groupby("arm")}
-    return {label: interval(changes) for label, changes in found.items()}
+    return {label: interval(own.dropna()) if own.notna().any() else SILENT for label, own in found.items()}
 
 
 def side_table(table: pd.DataFrame, metric: str = "overall", probes: pd.DataFrame | None = None) -> str:
@@ -328,6 +331,17 @@ def overview_table(
     return as_markdown(heads, lines)
 
 
+def overview(tables: dict[str, pd.DataFrame], tier: str) -> str:
+    """`overview_table` of a tier's tables: the arms of `side`, then those of `side_new` that it has not."""
+    both = [pd.concat([select(tables[name], study, tier) for study in ("side", "side_new")], ignore_index=True)
+            for name in ("tinybench", "training")]  # fmt: skip
+    scores, spent = (rows.drop_duplicates() for rows in both)
+    costs = pd.concat([costs_of(select(tables["training"], one, tier), tier, one) for one in ("side", "side_new")])
+    after = select(tables["tinybench"], "side_rlvr", tier)
+    shown = overview_table(scores, spent, costs.drop_duplicates("arm"), after)
+    return noted(shown, pd.concat([scores, after]))
+
+
 def tiers_table(ledgers: dict[str, pd.DataFrame]) -> str:
     """Markdown: a row a claim, a column a tier with its verdict and effect; "not run" where there are no rows.
 
@@ -363,10 +377,8 @@ def rounds_table(first: pd.DataFrame, second: pd.DataFrame, changed: bool = Fals
 def readme_tables(tier: str = "mini") -> dict[str, str]:
     """Markdown of every table in the README, by the name between its marks, from the stored rows of a tier."""
     tables = stored(tier)
-    scores, after = (select(tables["tinybench"], study, tier) for study in ("side", "side_rlvr"))
-    spent = select(tables["training"], "side", tier)
     return {
-        "overview": noted(overview_table(scores, spent, costs_of(spent, tier), after), pd.concat([scores, after])),
+        "overview": overview(tables, tier),
         "claims": claims.summary(claims.ledger(claims.load(), tables, tier)),
         "real": f"{real_text.gate_sentence()}\n\n{real_text.curve_summary()}",
     }

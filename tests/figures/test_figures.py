@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import synthetic
 
-from pzlib import studies
+from pzlib import figures, studies
 from pzlib.figures import Drawn, form_of, gallery, redraw, tables_of
 from pzlib.figures.style import save
 from pzlib.studies import STUDIES, claims, results
@@ -124,3 +124,32 @@ def test_redraw_takes_the_arms_of_the_study_and_names_it(tmp_path, capsys):
     # half a study would look like a whole one
     (line,) = [line for line in capsys.readouterr().out.splitlines() if ": not drawn, 1 of 2 arms of base" in line]
     assert "training_dynamics" in line
+
+
+def no_ledger(*_):
+    return {}
+
+
+def test_methods_beside_are_drawn_at_equal_tokens_and_equal_time(tmp_path, monkeypatch):
+    """`side_new` has costs of its own, or none: then the runs' clocks count, and the caption says so."""
+    monkeypatch.setattr(figures, "_ledger", no_ledger)
+    arms, costs = tuple(studies.study_of("side_new").arms), {"seconds": 1.0, "device": "a machine"}
+    training = rows_of("side_new", synthetic.training, arms, (0, 1))
+    training = training.assign(**{name: training[name].fillna(999) for name in ("tokens_prompt", "tokens_completion")})
+    tinybench = rows_of("side_new", synthetic.tinybench, arms, (0, 1))
+    pd.DataFrame(costs | {"arm": ["pretrainzero"]}).to_csv(tmp_path / "costs.csv", index=False)  # of the study `side`
+    training.to_csv(tmp_path / "training.csv", index=False)
+    tinybench.to_csv(tmp_path / "tinybench.csv", index=False)
+    drawn = {path.stem for path in redraw(tmp_path, tmp_path / "out")}
+    assert {"side_new_by_tokens", "side_new_by_time", "side_new_result"} <= drawn
+
+    def captions():
+        at_hand = figures._timed({"training": training}, "side_new", "mini", tmp_path)
+        picture = form_of("by_time")(studies.select(tinybench, "side_new"), at_hand["costs"])
+        return picture.axes[0].get_xlabel(), " ".join(text.get_text() for text in picture.texts)
+
+    label, words = captions()
+    assert label == "Minutes" and "On each run's own clock." in words and "training.csv" in words
+    pd.DataFrame(costs | {"arm": arms}).to_csv(tmp_path / "costs_side_new.csv", index=False)
+    label, words = captions()
+    assert label == "CPU minutes" and "On a machine." in words and "costs.csv" in words

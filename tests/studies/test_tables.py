@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import synthetic
 
+from pzlib import studies
 from pzlib.paths import REPO
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
@@ -22,6 +23,7 @@ from pzlib.studies.tables import (
     costs_of,
     follow_on_table,
     main_table,
+    overview,
     overview_table,
     per_step,
     rank_correlation,
@@ -176,8 +178,10 @@ def test_a_budget_is_what_the_cheapest_run_has_used():
     within = budgets(side(), training(), COSTS)
     ends = {at: rows.groupby("arm")["step"].unique().map(list).to_dict() for at, rows in within.items()}
     assert ends["steps"] == {"pretrainzero": [20], "sft": [20]}
-    # sft has used 200 tokens at its end, PretrainZero 500 at step 5 already
-    assert ends["tokens"] == {"pretrainzero": [0], "sft": [20]}
+    # sft has used 200 tokens at its end, PretrainZero as many after 2 steps of the 5 to its first evaluation
+    assert ends["tokens"] == {"pretrainzero": [2], "sft": [20]}
+    general = within["tokens"].query("arm == 'pretrainzero' and group == 'general'")["accuracy"]
+    assert general.tolist() == pytest.approx([0.6 + 2 / 5 * 0.1] * 2)
     assert ends["time"] == {"pretrainzero": [5], "sft": [20]}  # 10 seconds
 
 
@@ -186,7 +190,7 @@ def test_every_method_is_shown_at_every_budget_and_after_the_same_rlvr():
     after = side(arms, "rlvr ")
     table = side_by_side(side(), training(), COSTS, after)
     found = table[table["metric"] == "overall"].set_index(["method", "at"])["mean"]
-    assert found["PretrainZero"].to_dict() == pytest.approx({"steps": 80, "tokens": 50, "time": 60, "RLVR": 90})
+    assert found["PretrainZero"].to_dict() == pytest.approx({"steps": 80, "tokens": 54, "time": 60, "RLVR": 90})
     assert found["Base"].to_dict() == pytest.approx({"steps": 50, "tokens": 50, "time": 50, "RLVR": 75})
     assert found["Supervised fine-tuning"].to_dict() == pytest.approx({"steps": 40, "tokens": 40, "time": 40})
     general = table[(table["metric"] == "general") & (table["at"] == "steps")].set_index("method")["mean"]
@@ -198,7 +202,9 @@ def test_every_method_is_shown_at_every_budget_and_after_the_same_rlvr():
     told = [{"seed": seed, "change": change} for seed, change in ((0, -0.25), (1, -0.15))]
     beside = [{"way": "blank"}, {"measure": "nats"}, {"about": "reasoning"}, {"step": 0}]  # none of which counts
     probes = pd.DataFrame([one | row for row in told] + [one | told[0] | {"change": -9.0} | row for row in beside])
-    assert side_table(table, probes=probes).splitlines()[3].endswith("| -20.0 |")
+    silent = one | {"arm": "sft", "seed": 0, "n": 0, "change": None}  # asked, and no answer reasoned
+    lines = side_table(table, probes=pd.concat([probes, pd.DataFrame([silent])])).splitlines()
+    assert lines[3].endswith("| -20.0 |") and lines[4].endswith("| no answer reasons |")
 
 
 def test_the_overview_has_a_row_a_method():
@@ -210,6 +216,24 @@ def test_the_overview_has_a_row_a_method():
         "| PretrainZero | 2 | 90.0 | 70.0 | 80.0 | 0.0 | 0.7 | 90.0 |",
         "| Supervised fine-tuning | 2 | 50.0 | 30.0 | 40.0 | 0.0 | 0.2 | not run |",
     ]
+
+
+def test_the_overview_shows_the_new_methods_once_they_have_rows():
+    """Rows of real run ids: of `side`, then also of `side_new`, whose shared arms come once."""
+
+    def rows_of(*names):
+        runs = {(arm, run.seed): run for name in names for arm, run in studies.arms_of(name, "mini", [0, 1])}
+        ends = side({arm: SCORES["sft"] for arm, _ in runs})
+        ends["run_id"] = [runs[arm, seed].run_id for arm, seed in zip(ends["arm"], ends["seed"], strict=True)]
+        spent = [{"run_id": run.run_id, "step": 20, "tokens_prompt": 9.0, "tokens_completion": 1.0, "seconds": 1.0}
+                 for run in runs.values()]  # fmt: skip
+        return {"tinybench": ends.drop(columns="arm"), "training": pd.DataFrame(spent)}
+
+    old, both = (overview(rows_of(*names), "mini").splitlines() for names in (("side",), ("side", "side_new")))
+    assert both[: len(old)] == old and len(old) == 3 + len(STUDIES["side"].arms)
+    labels = [line.split(" | ")[0] for line in both[len(old) :]]
+    assert labels == ["| RLPT", "| Quiet-STaR", "| Random spans, logprob"]
+    assert both[-1].endswith("| 50.0 | 30.0 | 40.0 | 0.0 | 0.3 | not run |")  # 20 steps of a second, by its own clock
 
 
 def test_two_bases_are_two_numbers_and_no_part_of_an_interval():

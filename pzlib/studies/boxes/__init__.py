@@ -35,6 +35,7 @@ PZ, RANDOM, NEXT, ENTROPY = "pretrainzero", *MASKING[1:]
 SFT, PLAIN = BASELINES[2:]
 ABLATIONS = ("rlp_rollouts", "rlp_thoughts", "rlp_kl", "rlp_ema")
 OVERALL = ("overall",)
+NEW = ("rlpt", "quiet_star", "random_span, logprob")  # the arms of `side_new` that `side` has not
 CLEAN, OWN_RATE, SMALLER = "on clean text", "each at its own best rate", "on the smaller base"
 
 BOXES = {
@@ -83,7 +84,7 @@ BOXES = {
     ),
     "06": Box(
         "Which text, which occurrences of a word to hide, and when does a learned search beat chance?",
-        ("domain", "mask_rule", "map"),
+        ("domain", "mask_rule", "occurrences", "map"),
         (
             findings.searching,
             against("domain", "pretrainzero, TinyMath", PZ),
@@ -91,6 +92,7 @@ BOXES = {
             findings.real_text,
             against("mask_rule", "whole words", "all occurrences"),
             against("domain", "random spans, TinyMath", RANDOM),
+            against("occurrences", "one occurrence", "fewer than 8"),
         ),
         LIMITS + " Three seeds give no interval. A large model knows names and facts that are noise to a small one.",
     ),
@@ -106,7 +108,7 @@ BOXES = {
     ),
     "08": Box(
         "What does each reward make the generator mask, and how often must the generator be trained?",
-        ("generator_reward", "guessable_noise", "group", "balance"),
+        ("generator_reward", "guessable_noise", "group", "balance", "spice"),
         (
             level("balance", "noise masks", words="Masks that hide what nothing can tell, by how often it is trained"),
             level("generator_reward", "noise masks", words="The same, by reward"),
@@ -116,6 +118,8 @@ BOXES = {
             against("generator_reward", "min(p, 1 - p)", "eq. 9, zero rule"),
             against("group", "G = 4", "G = 8"),
             against("group", "G = 16", "G = 8"),
+            against("spice", "SPICE's bell", "eq. 9, zero rule"),
+            level("spice", "noise masks", words="The same masks, with SPICE's bell"),
         ),
         LIMITS + " Three seeds give no interval.",
     ),
@@ -187,11 +191,22 @@ BOXES = {
         LIMITS + " A base has no seeds; section 2 has intervals over questions, section 3 the paired test.",
         claims=False,
     ),
+    "15": Box(
+        "Do sentences, a thought after every token, or likelihoods teach more than random spans, from the same text?",
+        ("side_new", "likelihood"),
+        (
+            *(against("side_new", arm, RANDOM) for arm in NEW),
+            *(against("side_new", arm, "base") for arm in NEW),
+            level("side_new", "overall", words="All questions, after equal steps of every method"),
+        ),
+        LIMITS + " Steps are equal; section 4 compares at equal tokens and equal time.",
+    ),
 }
 
 
 def box(notebook: str, tier: str = "mini", settings=None) -> str:
-    """Markdown of the box of a notebook, "03" to "13", from the rows stored at a tier; at `smoke` from those at `mini`.
+    """Markdown of the box of a notebook of studies, "03" for instance, from the rows stored at a tier; at `smoke` from
+    those at `mini`.
 
     settings: that the tier's runs were given, as of `studies.arms_of`; not at `smoke`. What has no rows is named, with
     the command that makes them. Errors: ValueError for a notebook without a box.
@@ -200,7 +215,8 @@ def box(notebook: str, tier: str = "mini", settings=None) -> str:
         raise ValueError(f"notebook: {notebook!r} has no result box; {near_names(notebook, BOXES)}")
     own, at, settings = BOXES[notebook], *(("mini", None) if tier == "smoke" else (tier, settings))
     rows = findings.rows_at(at, settings)
-    seeds = {name: rows("tinybench", name)["seed"].nunique() for name in own.studies}
+    tables = {name: rows("tinybench", name) for name in own.studies}
+    seeds = {name: table["seed"].nunique() for name, table in tables.items()}
     found = [sentence for finding in own.found if (sentence := finding(rows))]
     counts = findings.verdicts(own.studies, at, settings) if own.claims else ""
     lines = [f"**Result** (stored runs at {at})", "", f"* **Asked.** {own.asked}"]
@@ -212,11 +228,13 @@ def box(notebook: str, tier: str = "mini", settings=None) -> str:
         lines += [f"* **Found.**{head}", *(f"    * {sentence}" for sentence in found[:FIRST])]
         lines += [f"    * Claims of the papers tested here: {counts} (notebook 12)."] if counts else []
         lines += [f"* **Not shown.** {own.limits if WORLDS[at].small else 'Other models, texts and questions.'}"]
-    for name, n in seeds.items():
-        if not n or dropped(name, at):  # of a dropped study an arm may be another study's run
-            command = f"pzlib study {name} --tier {at}{flags(settings)}"
-            left, words = studies.left_out(name, at), f"not run yet: `{command}`"
-            if len(left) == len(studies.study_of(name).arms):
+    for name, table in tables.items():
+        left, arms = studies.left_out(name, at), studies.study_of(name).arms
+        absent = [arm for arm in arms if arm not in left and arm not in set(table["arm"])]
+        if absent or len(left) == len(arms) or dropped(name, at):  # an arm may be another study's run
+            which = f"{', '.join(absent)}: " * (len(absent) < len(arms) - len(left))
+            words = f"not run yet: {which}`pzlib study {name} --tier {at}{flags(settings)}`"
+            if len(left) == len(arms):
                 words = f"left out at {at}: {next(iter(left.values()))}"
             lines.append(f"* `{name}`: {dropped(name, at) or words}")
     if rest := found[FIRST:]:
