@@ -69,7 +69,9 @@ def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini", set
         if not shown[study]:
             print(f"{figure.name}: not drawn, {study} has no arm at tier {tier}")
             continue
-        found = {one: [_rows(at_hand[name], one, arms, tier, settings) for name in names] for one, arms in shown.items()}
+        found = {
+            one: [_rows(at_hand[name], one, arms, tier, settings) for name in names] for one, arms in shown.items()
+        }
         rest = {one: rows for one, rows in found.items() if any(map(len, rows)) and not dropped(one, tier)}
         found = {study: found[study]} | rest
         if lacking := [words for one in found if (words := _lacking(found[one], one, shown[one]))]:
