@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, UseAppendAction, arg
 
 from pzlib.errors import parse_value, refuse_unknown
-from pzlib.paths import root
+from pzlib.paths import relative, root
 from pzlib.run import TIERS, Run
 
 APART = ("tier", "objective", "model")  # settings of a planned run that are options of their own
@@ -69,8 +69,8 @@ def run(
     if code == 0 and folders:
         from pzlib.studies.tables import before_and_after
 
-        print(before_and_after(folders[0]) or f"run: {folders[0].path}")
-        if (picture := folders[0].path / "view.png").is_file():
+        print(before_and_after(folders[0]) or f"run: {relative(folders[0].path)}")
+        if (picture := relative(folders[0].path / "view.png")).is_file():
             print(f"picture: {picture}\nnext: `make lab` opens the notebooks, `make mini` makes the core studies")
     return code
 
@@ -216,7 +216,7 @@ def evaluate(
         return 0
     for one in filter(None, (model, against)):
         folder, table = scores.evaluate(one, tasks, protocol, data, random_option, output)
-        print(f"\n{scores.shown(table)}\nsamples, prompts and scores: {folder}")
+        print(f"\n{scores.shown(table)}\nsamples, prompts and scores: {relative(folder)}")
         folders.append(folder)
     return _compared(*folders, table["task"].unique()) if against else 0
 
@@ -265,16 +265,17 @@ def gate(
 
 @command("pzlib probe RUN_ID --items 64")
 def probe(
-    run: Positional[given(str, "the id of a finished run", "RUN")], /,
+    run: Positional[given(str, "the id of a finished run, or a study: its runs that are not stored", "RUN")], /,
     items: given(int, "held-out passages or problems to ask about") = 64,
     samples: given(int, "answers per question") = 4,
+    tier: given(Literal[*TIERS], "the tier of the study's runs") = "mini",
     results: TABLES = None,
 ):  # fmt: skip
     """Check whether a run's reasoning does anything: replace it by another item's, by blanks, by a generic sentence."""
-    from pzlib.studies.results import collect_probes
+    from pzlib.studies.results import probe_all
     from pzlib.studies.tables import probe_table
 
-    print(probe_table(collect_probes(run, items, samples, results)))
+    print(probe_table(probe_all(run, tier, items, samples, results)))
     return 0
 
 
@@ -340,7 +341,7 @@ def export(
     if public and not push:
         raise ValueError("public: nothing is uploaded; give --push OWNER/NAME too, or leave --public out")
     folder = export(run, output)
-    print(f"model, settings and card: {folder}")
+    print(f"model, settings and card: {relative(folder)}")
     if push:
         print(f"uploaded: {upload(folder, push, public)}")
     return 0
@@ -381,8 +382,8 @@ def figures(
     readme, of_tier = root() / "README.md", folder_of(tier, results)
     with ProcessPoolExecutor(1, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as beside:
         tables = of_tier == root() / "data/results" and readme.is_file() and beside.submit(readme_tables)
-        drawn = redraw(of_tier, output or root() / "figures", tier)
-        print(f"{len({path.stem for path in drawn})} figures drawn into {output or root() / 'figures'}")
+        drawn = redraw(of_tier, output or root() / "figures", tier, shared_by(parameter))
+        print(f"{len({path.stem for path in drawn})} figures drawn into {relative(output or root() / 'figures')}")
         if tables:
             refresh(readme, tables.result())
     return 0

@@ -103,6 +103,16 @@ def parse_value(name, text, default, kind=None):
     return typed(name, value, kind) if default is None else fitted(name, value, default)
 
 
+def flags(settings):
+    """Settings of a run as a command is given them.
+
+    >>> flags({"use_vllm": True, "lora_rank": 32}), flags({})
+    (' -p use_vllm true -p lora_rank 32', '')
+    """
+    plain = {name: str(value).lower() if isinstance(value, bool) else value for name, value in (settings or {}).items()}
+    return "".join(f" -p {name} {value}" for name, value in plain.items())
+
+
 def duration(seconds):
     """Seconds as text.
 

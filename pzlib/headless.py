@@ -20,7 +20,7 @@ from rich.text import Text
 
 from pzlib.errors import duration, fitted, near_names, parse_value, refuse_unknown, typed
 from pzlib.hub import misspelt, of_hub
-from pzlib.paths import REPO, locate, root
+from pzlib.paths import REPO, locate, relative, root
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder, write_atomic
 
@@ -41,7 +41,7 @@ def find(name):
     """
     path = Path(name)
     if path.is_file():
-        return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+        return relative(path)
     folders = [path.parent, *(base / "notebooks" for base in (Path.cwd(), root(), REPO))]
     found = {p.stem: p for folder in reversed(folders) for p in sorted(folder.glob("*.ipynb"))}
     stem = path.name.partition(".")[0]
@@ -268,7 +268,7 @@ def run_notebook(path, parameters=None, output=None, announced=None):
             code, why = _execute(path, copy, parameters, announced, doing)
         folders, failures = announced_in(announced)
         problems = [*filter(None, [why, *map(_unfinished, folders)]), *failures]
-        kept = _keep(copy, output, folders)
+        kept = relative(_keep(copy, output, folders))
     if problems:
         print(f"{path}: {'; '.join(problems)}; executed copy: {kept}", file=sys.stderr)
         return code or 1

@@ -26,6 +26,12 @@ def locate(name):
     return name
 
 
+def relative(path):
+    """A path as a person reads it: from the working folder on where it is below that, else as it is."""
+    path = Path(path)
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
 def sha256(path):
     """The SHA-256 of a file's bytes, in hex."""
     with open(path, "rb") as file:

@@ -76,7 +76,7 @@ class Run:
     rpt_template: str = setting("v0", choices=tuple(f"v{n}" for n in range(7)))
     rpt_reward: str = setting("prefix", choices=("prefix", "first_token", "dense", "conditional_dense"))
     ema: float = setting(0.999, above=0, below=1)  # of rlp: how much of itself the baseline keeps at each step
-    # of a prediction: whether it is the target, or how likely that is after the reasoning (objectives/likelihood.py)
+    # of a prediction: whether it is right, or how likely the target is after the reasoning (objectives/likelihood.py)
     reward: str = setting("exact", by_tier=True, choices=("exact", *LIKELIHOODS, "random", "judge"))
     answer_term: bool = False  # with a likelihood reward, its own gradient on the target too (VeriFree, JEPO)
     debias: bool = False  # with prob or avg_prob, what the start gives the target unreasoned is taken off (RLPR)

@@ -86,13 +86,18 @@ SMALL_WORLD = World(
 )  # fmt: skip
 
 # Hub sets as their cards had them in 2025; what is None or "not known" was looked for and not found.
-WIKIPEDIA = Text("wikimedia/wikipedia", "20231101.en", note="which dump the paper cut, and how, is not stated")
+WIKIPEDIA = Text("wikimedia/wikipedia", "20231101.en", size=6_407_814,
+                 note="which dump the paper cut, and how, is not stated")
 MATHPILE = Text("GAIR/MathPile", note="gated: accept its licence (CC BY-NC-SA 4.0) on the hub; the paper's subset and "
                 "the number of documents are not known")  # fmt: skip
 OMNIMATH = Text("KbsdJames/Omni-MATH", split="test", column="problem+solution", size=4428,
                 note="its one split is called test; also: domain, difficulty, answer, source")  # fmt: skip
 WEBINSTRUCT = Questions("TIGER-Lab/WebInstruct-verified", size=None,
-                        note="about 230,000 rows; also: answer_type, category, difficulty")  # fmt: skip
+                        note="about 230,000 rows; also: answer_type, category, difficulty; questions without their "
+                        "options were amended, the rows as they were are its split train_legacy")  # fmt: skip
+# Of methods whose own text is another one: Quiet-STaR's code; what stands in for mixed SFT's solutions
+OPENWEBMATH = Text("open-web-math/open-web-math", size=6_315_233, note="also: url, date, metadata")
+LIMO = Questions("GAIR/LIMO", size=817, note="also: solution, the long one that is learned")
 NINE = ("mmlu_pro", "supergpqa", "bbeh", "math500", "olympiadbench", "minerva", "gsm8k", "amc23", "aime24")
 R1 = "deepseek-ai/DeepSeek-R1-Distill-Qwen-{}"
 
@@ -146,3 +151,15 @@ TIERS = {
                     "eval_every": 50, "keep_every": 25},
     "paper": PAPER,
 }  # fmt: skip
+
+
+def named_at(arm, tier: str):
+    """An arm's name, a text with such names, or a table with a column of them, by the text that is read at a tier.
+
+    >>> named_at("pretrainzero, TinyMath", "paper"), named_at("pretrainzero, TinyMath", "mini")
+    ('pretrainzero, MathPile', 'pretrainzero, TinyMath')
+    """
+    if not isinstance(arm, str):
+        return arm.assign(arm=[named_at(one, tier) for one in arm["arm"]]) if "arm" in arm else arm
+    world = WORLDS[tier]
+    return arm if world.small else arm.replace("TinyMath", world.mathematical.name.rpartition("/")[2])

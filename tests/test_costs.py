@@ -5,10 +5,11 @@ import shlex
 
 import pytest
 
-from pzlib.commands import run_of
+from pzlib.commands import run_of, shared_by
 from pzlib.engine.memory import GiB, memory, peak
-from pzlib.engine.plan import misfits, plan
+from pzlib.engine.plan import estimated, misfits, plan
 from pzlib.paths import REPO
+from pzlib.studies import runs_of
 
 PAGE = (REPO / "docs/gpu.md").read_text()
 ROWS = re.findall(r"^\| (.*) \| `pzlib plan (.*)` \| (.*) \| (.*) \| (.*) \|$", PAGE, re.MULTILINE)
@@ -35,6 +36,15 @@ def test_the_costs_of_the_papers_runs_are_those_of_plan(row):
     each = [" to ".join(f"{one * times:,.0f}" for one in hours) for times in (1, made.run.processes)]
     assert row[2:] == (*each, f"{most:.0f}")
     assert misfits(made.run, made.arch, made.device) == [] and made.run.processes == 8
+
+
+def test_the_study_that_the_page_starts_on_eight_gpus_fits():
+    lines = re.findall(r"^pzlib (study .*--tier paper.*)", PAGE, re.MULTILINE)
+    assert lines
+    for line in lines:
+        command, pairs = shlex.split(line, comments=True), re.findall(r"-p (\S+) (\S+)", line)
+        runs = runs_of([command[1]], "paper", [0], shared_by(pairs))
+        assert "as they are" not in estimated(runs)[1], line
 
 
 def test_every_papers_main_run_has_a_row():

@@ -15,6 +15,8 @@ from pzlib.commands import COMMANDS
 from pzlib.headless import find, parse_parameters
 from pzlib.objectives import METHODS
 from pzlib.run import Run
+from pzlib.studies.exhibits import EXHIBITS
+from pzlib.studies.papers import sources
 
 REPO = Path(__file__).resolve().parent.parent
 DOCS = [REPO / "README.md", *sorted(REPO.glob("docs/*.md"))]
@@ -135,6 +137,14 @@ def test_the_readme_names_every_method():
     text = (REPO / "README.md").read_text()
     assert [method.name for method in METHODS if f"`{method.name}`" not in text and method.name != "rlvr"] == []
     assert 'objective="rlvr"' in text
+
+
+def test_the_readme_names_the_commands_that_make_the_rows_of_each_paper():
+    """Of its figures and tables at the papers' settings, by the list that docs/papers_figures.md is written from."""
+    text = (REPO / "README.md").read_text()
+    for paper in {one.paper: one for one in EXHIBITS}:
+        rows = [name for one in EXHIBITS if one.paper == paper for name, _ in sources(one, "paper")]
+        assert f"`pzlib study {' '.join(dict.fromkeys(rows))} --tier paper`" in text, paper
 
 
 def prose(text):

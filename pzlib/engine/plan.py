@@ -4,6 +4,7 @@ No weights are read, and of an unknown model config.json alone. `tests/bench/pea
 import math
 from dataclasses import dataclass, replace
 from itertools import combinations
+from pathlib import Path
 from typing import NamedTuple
 
 from pzlib.engine.memory import (
@@ -25,6 +26,7 @@ from pzlib.tiers import WORLDS
 BANDWIDTH = 0.6  # of a device's, reached in decoding: an assumption, like the share of arithmetic that is reached
 LAUNCH = 4e-4  # seconds a layer and token of transformers' sampling, whose kernels are started one by one
 MOST_GPUS = 512
+UNSEEN_HOURS = 0.05  # of a small run, where none like it is stored
 
 
 class Work(NamedTuple):
@@ -203,6 +205,29 @@ def plan(run, hardware=None, gpus=None, prompt=None, completion=None, mfu=0.35):
     shares(run, gpus)
     prompt, completion = prompt or -(-run.max_prompt_tokens // 2), completion or -(-run.max_completion_tokens // 4)
     return Plan(run, hardware, device(hardware), Architecture.of(run.model_source), prompt, completion, mfu)
+
+
+def estimated(runs, hours=0.0):
+    """(hours of Runs, a GPU of the tier's for each process, on top of those given; words on how they are known).
+
+    A run of the small world counts 3 minutes; another is planned at mean lengths. One that starts from a run's model,
+    of which there may be no config yet, counts as the tier's base.
+    """
+    unknown, tight, real = 0, 0, [run for run in runs if not WORLDS[run.tier].small]
+    for run in real:
+        known = "/" in run.model or Path(run.model_source).is_dir()
+        try:
+            made = plan(run if known else replace(run, model=WORLDS[run.tier].base), gpus=run.processes)
+        except (ValueError, OSError):  # of a model that neither the hub nor this folder describes
+            unknown += 1
+            continue
+        hours += made.run.steps * made.work(made.prompt, made.completion).seconds / 3600
+        tight += bool(misfits(made.run, made.arch, made.device))
+    words = ", as `pzlib plan` estimates" if len(real) > unknown else ""
+    words += f", how long {unknown} of them take is not known" if unknown else ""
+    if tight:
+        words += f"; as they are {tight} do not fit: `pzlib plan --tier {real[0].tier}` names settings that do"
+    return hours + UNSEEN_HOURS * (len(runs) - len(real)), words
 
 
 def _head(p):

@@ -14,7 +14,7 @@ from pzlib.engine import processes
 from pzlib.evaluation import scores
 from pzlib.evaluation.benchmarks import CURVE, chosen, sources
 from pzlib.evaluation.harness import Protocol
-from pzlib.paths import root
+from pzlib.paths import relative, root
 from pzlib.runs.callbacks import kept
 from pzlib.runs.folder import RunFolder, write_atomic
 from pzlib.tiers import WORLDS
@@ -82,7 +82,8 @@ def shown(table: pd.DataFrame, run_id: str) -> str:
     for row in table.itertuples():
         points = f"{100 * row.difference:+.1f} points [{100 * row.low:+.1f}, {100 * row.high:+.1f}], p = {row.p:.2g}"
         lines.append(f"{row.task}: step {row.step} - start = {points} ({row.n} questions, paired)")
-    return "\n".join([*lines, f"rows: {root() / 'data/runs' / run_id / 'eval.csv'}; `pzlib results` collects them"])
+    path = relative(root() / "data/runs" / run_id / "eval.csv")
+    return "\n".join([*lines, f"rows: {path}; `pzlib results` collects them"])
 
 
 def _command(model, tasks, protocol, data, random_option, output):

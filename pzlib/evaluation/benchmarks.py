@@ -59,6 +59,7 @@ class Benchmark:
     group: str = "other"  # of the table of scores: "general" and "math" are the means of PretrainZero's Tables 1 and 2
     part_of: str = ""  # the benchmark of whose questions it is a fixed tenth
     category: tuple[str, ...] = ()  # column of the subject, by which RPT's Tables 6 and 7 list scores
+    size: int | None = None  # questions of the split on the hub; None: not known, or made here
 
 
 def _plain(value: object) -> str | None:
@@ -96,30 +97,31 @@ def _letter(value: object) -> str | None:
 
 _MATH = dict(kind="math", question=("problem", "question"), gold={"answer": _plain}, group="math")
 _MMLU_PRO = dict(kind="letter", hub="TIGER-Lab/MMLU-Pro", question=("question",), gold={"answer": _letter},
-                 source=("src",), group="general", category=("category",))  # fmt: skip
+                 source=("src",), group="general", category=("category",), size=12_032)  # fmt: skip
 # RLP's sets, whose hub names, columns and splits are those of lm-evaluation-harness. Its GPQA scores are multiples of
 # 1/198, so its subset is diamond (inferred). "1of4": four answers at temperature 1, RLP's @1[4].
-_MMLU = Benchmark("letter", "cais/mmlu:all", ("question",), {"answer": _letter})
-_GPQA = Benchmark("letter", "Idavidrein/gpqa:gpqa_diamond", ("question",), {"answer": _letter}, "train")
+_MMLU = Benchmark("letter", "cais/mmlu:all", ("question",), {"answer": _letter}, size=14_042)
+_GPQA = Benchmark("letter", "Idavidrein/gpqa:gpqa_diamond", ("question",), {"answer": _letter}, "train", size=198)
 
 # What shares a source, and so clusters the interval: MMLU-Pro's questions from one textbook or exam (`src`), BBEH's
 # from one task's template, Minerva's from one course. A topic (MATH-500's subject, SuperGPQA's field) is no source.
 BENCHMARKS = {
     "mmlu_pro": Benchmark(**_MMLU_PRO),
     "supergpqa": Benchmark("letter", "m-a-p/SuperGPQA", ("question",), {"answer_letter": _letter, "answer": _letter},
-                           "train", group="general", category=("discipline",)),
+                           "train", group="general", category=("discipline",), size=26_529),
     "bbeh": Benchmark("fuzzy", "BBEH/bbeh", ("input", "question"), {"target": _plain, "answer": _plain}, "train",
-                      ("task",), file="mini", group="general"),
-    "math500": Benchmark(**_MATH, hub="HuggingFaceH4/MATH-500"),
-    "gsm8k": Benchmark(**_MATH | {"gold": {"answer": _after_hashes}}, hub="openai/gsm8k:main"),
-    "aime24": Benchmark(**_MATH, hub="HuggingFaceH4/aime_2024", split="train", samples=32),
-    "amc23": Benchmark(**_MATH, hub="math-ai/amc23", samples=32),
+                      ("task",), file="mini", group="general", size=4_520),
+    "math500": Benchmark(**_MATH, hub="HuggingFaceH4/MATH-500", size=500),
+    "gsm8k": Benchmark(**_MATH | {"gold": {"answer": _after_hashes}}, hub="openai/gsm8k:main", size=1_319),
+    "aime24": Benchmark(**_MATH, hub="HuggingFaceH4/aime_2024", split="train", samples=32, size=30),
+    "amc23": Benchmark(**_MATH, hub="math-ai/amc23", samples=32, size=40),
     "minerva": Benchmark(**_MATH | {"gold": {"answer": _plain, "solution": _boxed}}, hub="math-ai/minervamath",
-                         source=("type",)),
+                         source=("type",), size=272),
     "olympiadbench": Benchmark(**_MATH | {"gold": {"final_answer": _plain, "answer": _plain}}, split="train",
                                hub="Hothan/OlympiadBench:OE_TO_maths_en_COMP"),
-    "aime25": Benchmark(**_MATH | {"group": "other"}, hub="math-ai/aime25", samples=32),  # PretrainZero has it not
-    CURVE: Benchmark(**_MMLU_PRO, file="mmlu_pro", part_of="mmlu_pro"),
+    # PretrainZero has it not
+    "aime25": Benchmark(**_MATH | {"group": "other"}, hub="math-ai/aime25", samples=32, size=30),
+    CURVE: Benchmark(**_MMLU_PRO | {"size": None}, file="mmlu_pro", part_of="mmlu_pro"),
     "mmlu": _MMLU, "gpqa": _GPQA, "mmlu_1of4": replace(_MMLU, file="mmlu", samples=4),
     "gpqa_1of4": replace(_GPQA, file="gpqa", samples=4),
     "mmlu_pro_1of4": Benchmark(**_MMLU_PRO | {"group": "other", "category": ()}, file="mmlu_pro", samples=4),

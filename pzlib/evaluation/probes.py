@@ -28,7 +28,18 @@ GENERIC = {
     "tiny": "Think : the word is here . ", "paper": "<think> Let me think about it step by step. </think> ",
     CLOSED: " Let me think about it step by step. ",  # in a thought that is open already
 }  # fmt: skip
+NUMBERS = ("n", "own", "mean", "change", "low", "high", "p")  # of `effects`
 BLANK = " ."  # one token of nearly every tokenizer; no model here was trained to go on after many of them
+
+
+class NothingToReplace(ValueError):
+    """No two answers reason about two words, so no reasoning can be replaced by another's."""
+
+
+def untold() -> pd.DataFrame:
+    """Rows as of `effects` for answers that raise `NothingToReplace`: n is 0 and there is no change."""
+    rows = [(way, measure, 0) for way, measure in product(REPLACED, ("right", "nats"))]
+    return pd.DataFrame(rows, columns=["way", "measure", "n"]).reindex(columns=["way", "measure", *NUMBERS])
 
 
 def reasoning(completion: str, opening: str = OPENING) -> str:
@@ -48,13 +59,13 @@ def replacements(reasonings: Sequence[str], targets: Sequence[str], lengths: Seq
     """{way: a reasoning for each item}: its own; that of the next item with another target, the first following the
     last; blanks, as many as the lengths say (tokens of its own); one that says nothing of the item.
 
-    Errors: ValueError where all targets are equal.
+    Errors: NothingToReplace, a ValueError, where all targets are equal.
 
     >>> replacements(["a ", "b ", "c "], ["x", "x", "y"], [1, 2, 3], "tiny")["another's"]
     ['c ', 'c ', 'a ']
     """
     if len(set(targets)) < 2:
-        raise ValueError("targets: all are equal, so nobody reasons about another word; ask more items")
+        raise NothingToReplace("targets: all are equal, so nobody reasons about another word; ask more items")
     items, n = [*zip(reasonings, targets, strict=True)], len(targets)
     following = ((target, (items[(i + k) % n] for k in range(1, n))) for i, target in enumerate(targets))
     others = [next(said for said, about in rest if about != target) for target, rest in following]
@@ -71,12 +82,12 @@ def probed(
     table: completions (`pzlib.evaluation.cases`) of one model; those that say nothing before their answer are left out.
     opening: what opens the answer. Columns case, sample, kind, way, right (whether the model's most likely answer is
     the target; one that is in no box, whether it begins with it) and nats (log-likelihood of the target there).
-    Errors: ValueError where no answer holds a reasoning.
+    Errors: NothingToReplace, a ValueError, where no answer holds a reasoning.
     """
     kept = table.assign(reasoning=[reasoning(text, opening) for text in table["completion"]])
     kept = kept[kept["reasoning"].str.strip() != ""]
     if kept.empty:
-        raise ValueError("completions: none says anything before its box, so there is no reasoning to replace")
+        raise NothingToReplace("completions: none says anything before its box, so there is no reasoning to replace")
     lengths = [len(ids) for ids in tokenizer(kept["reasoning"].tolist(), add_special_tokens=False)["input_ids"]]
     prompts, targets = tokenizer(kept["prompt"].tolist())["input_ids"], kept["target"].tolist()
     form, parts = opening if opening == CLOSED else template, []
@@ -123,7 +134,7 @@ def effects(rows: pd.DataFrame) -> pd.DataFrame:
         test = paired_test(other, own)
         numbers = (test["n"], own.mean(), other.mean(), test["difference"], *test["interval"], test["p"])
         found.append((way, measure, *numbers))
-    return pd.DataFrame(found, columns=["way", "measure", "n", "own", "mean", "change", "low", "high", "p"])
+    return pd.DataFrame(found, columns=["way", "measure", *NUMBERS])
 
 
 def asker(run, model, tokenizer, seed: int = 0, stop: Sequence[int] | None = None):
@@ -191,7 +202,7 @@ def probe(run, model: str, items: int = 64, samples: int = 4, seed: int = 0) -> 
 
     model: as `Run.model` names it, the run's own or another. Columns about ("all", and "reasoning" for the words that
     can be deduced, where the text says which they are) and those of `effects`.
-    Errors: ValueError where nothing is held out, or where no answer holds a reasoning; those of loading a model.
+    Errors: ValueError where nothing is held out, NothingToReplace where no answer reasons; those of loading a model.
     """
     from pzlib.engine.models import evaluating, to_ask
 

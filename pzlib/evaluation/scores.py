@@ -212,7 +212,9 @@ def evaluate(
                     lm = lm or harness.load(found, protocol)
                     if protocol.prompts == "stock" != job.settings["prompts"]:
                         say(f"{job.task}: the harness has no stock prompt for it; asked {job.settings['prompts']}")
-                    say(f"{job.task}: {len(job.items)} questions, {job.settings['samples']} answers to each")
+                    size = BENCHMARKS[job.task].size or 0
+                    of = f" of {size}" * (len(job.items) < size)
+                    say(f"{job.task}: {len(job.items)}{of} questions, {job.settings['samples']} answers to each")
                     job.ask(lm)
                 job.grade(verifier)
             table = pd.read_csv(job.folder / "scores.csv")

@@ -12,11 +12,14 @@ from typing import NamedTuple
 import pandas as pd
 
 from pzlib import studies
+from pzlib.errors import NothingToDraw
 from pzlib.runs.folder import write_atomic
 from pzlib.studies import claims
 from pzlib.studies.metrics import LEAST
 from pzlib.studies.records import LEDGER
 from pzlib.studies.results import read, with_marks
+from pzlib.studies.tables import costs_of
+from pzlib.tiers import WORLDS, named_at
 
 
 def form_of(name: str) -> Callable:
@@ -38,13 +41,14 @@ def tables_of(form: Callable) -> list[str]:
     return [one.name for one in inspect.signature(form).parameters.values() if one.default is one.empty]
 
 
-def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> list[Path]:
+def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini", settings=None) -> list[Path]:
     """Draw the ledger of each paper's claims, and every figure whose arms all have rows of `tier` in `results_dir`, of
     equal seeds, and the two galleries that show them; print what the others lack. Of the further studies that a figure
     shows, those without any rows are left out of it.
 
-    Main figures go to `out_dir`, all others to its folder `appendix`, without a PDF. Two processes draw. Returns the
-    files of the figures. Raises FileNotFoundError if there is no such folder.
+    settings: that the tier's runs were given, as of `studies.arms_of`. Main figures go to `out_dir`, all others to its
+    folder `appendix`, without a PDF. Two processes draw. Returns the files of the figures. Raises FileNotFoundError if
+    there is no such folder.
     """
     results_dir, out_dir = Path(results_dir), Path(out_dir)
     if not results_dir.is_dir():
@@ -52,22 +56,26 @@ def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> 
     stored = {path.stem: with_marks(read(path), results_dir) for path in sorted(results_dir.glob("*.csv"))}
     jobs, missing = [], {}
     if {"training", "tinybench"} <= set(stored):  # first, since it takes longest
-        jobs.append((_ledger, [stored, tier], {}, LEDGER, out_dir))
+        jobs.append((_ledger, [stored, tier, settings], {}, LEDGER, out_dir))
     for study, figure in [(name, figure) for name, record in studies.STUDIES.items() for figure in record.figures]:
         form = form_of(figure.form)
         names = tables_of(form)
-        if lacking := [f"{name}.csv" for name in names if name not in stored]:
+        at_hand = _timed(stored, study, tier, results_dir, settings) if "costs" in names else stored
+        if lacking := [f"{name}.csv" for name in names if name not in at_hand]:
             missing.setdefault(f"{results_dir} has no {' and no '.join(lacking)}", []).append(figure.name)
             continue
         shown = {one: _shown(one, figure.arms, tier) for one in (study, *figure.others)}
         if not shown[study]:
             missing.setdefault(studies.leaving_out([study], tier).strip(), []).append(figure.name)
             continue
-        found = {one: [_rows(stored[name], one, arms, tier) for name in names] for one, arms in shown.items()}
+        found = {
+            one: [_rows(at_hand[name], one, arms, tier, settings) for name in names] for one, arms in shown.items()
+        }
         found = {study: found[study]} | {one: rows for one, rows in found.items() if any(map(len, rows))}
         if lacking := [words for one in found if (words := _lacking(found[one], one, shown[one]))]:
             missing.setdefault(f"{' and '.join(lacking)} lack runs at tier {tier}", []).append(figure.name)
             continue
+        found = {one: [named_at(table, tier) for table in own] for one, own in found.items()}
         tables, source = found[study], {}
         if figure.others:
             tables = [dict(zip(found, tables, strict=True)) for tables in zip(*found.values(), strict=True)]
@@ -78,7 +86,9 @@ def redraw(results_dir: str | Path, out_dir: str | Path, tier: str = "mini") -> 
         print(f"{', '.join(names)}: not drawn, {why}")
     # without the collector, which would look again and again through what is gone with the processes anyway
     with ProcessPoolExecutor(2, initializer=gc.disable) as pool:
-        drawn = [one for found in pool.map(_drawn, jobs) for one in found]
+        done = [*pool.map(_drawn, jobs)]
+    print("".join(f"{words}\n" for words in done if isinstance(words, str)), end="")
+    drawn = [one for found in done if not isinstance(found, str) for one in found]
     drawn.sort(key=lambda one: one.paths[0].stem.startswith(LEDGER.name.format("")))  # the claims last
     for main, folder in ((True, out_dir), (False, out_dir / "appendix")):
         own = [one for one in drawn if one.main == main]
@@ -123,7 +133,8 @@ def gallery(drawn: list[Drawn], tier: str, main: bool) -> str:
         pdf = f" ([PDF]({name}.pdf))" if len(one.paths) > 1 else ""
         lines.append(f"## {name.replace('_', ' ')}\n\n![{one.headline or name}]({name}.png)\n")
         notes = " ".join(f"{note.rstrip('.')}." for note in one.notes)
-        lines.append(f"{one.what}{pdf} {notes}".rstrip() + "\n")
+        what = one.what if WORLDS[tier].small else one.what.replace("TinyBench", "benchmarks")
+        lines.append(f"{what}{pdf} {notes}".rstrip() + "\n")
     return "\n".join(line for line in lines if line).rstrip() + "\n"
 
 
@@ -133,9 +144,17 @@ def _shown(study: str, arms: tuple, tier: str) -> tuple:
     return tuple(arm for arm in arms or studies.STUDIES[study].arms if arm not in out)
 
 
-def _rows(table: pd.DataFrame, study: str, arms: tuple, tier: str) -> pd.DataFrame:
+def _timed(stored: dict[str, pd.DataFrame], study: str, tier: str, folder: Path, settings) -> dict[str, pd.DataFrame]:
+    """The tables with the study's own costs: of another study than `side` they are in another file, or in none."""
+    if "training" not in stored:
+        return stored
+    training = studies.select(stored["training"], study, tier, settings=settings)
+    return stored | {"costs": costs_of(training, tier, study, folder)}
+
+
+def _rows(table: pd.DataFrame, study: str, arms: tuple, tier: str, settings) -> pd.DataFrame:
     """The rows of these arms of the study; a table that is not of runs as it is."""
-    rows = studies.select(table, study, tier) if "run_id" in table else table
+    rows = studies.select(table, study, tier, settings=settings) if "run_id" in table else table
     return rows[rows["arm"].isin(arms)]
 
 
@@ -147,17 +166,21 @@ def _lacking(tables: list[pd.DataFrame], study: str, arms: tuple) -> str:
     return f"{len(absent)} of {len(arms)} arms of {study}" if absent else ""
 
 
-def _ledger(tables: dict[str, pd.DataFrame], tier: str) -> dict:
+def _ledger(tables: dict[str, pd.DataFrame], tier: str, settings=None) -> dict:
     """{file: figure} of every paper's claims, judged once."""
-    ledger = claims.ledger(claims.load(), tables, tier)
+    ledger = claims.ledger(claims.load(), tables, tier, settings=settings)
     return {LEDGER.name.format(paper): form_of(LEDGER.form)(ledger, paper) for paper in claims.PAPERS}
 
 
-def _drawn(job: tuple) -> list[Drawn]:
+def _drawn(job: tuple) -> list[Drawn] | str:
+    """What a job drew, or why it drew nothing."""
     from pzlib.figures.style import save
 
     form, tables, source, figure, folder = job
-    made = form(*tables, **source)
+    try:
+        made = form(*tables, **source)
+    except NothingToDraw as error:  # rows are there, and hold nothing of what is shown
+        return f"{figure.name}: not drawn, {str(error).partition(';')[0]}"
     folder = folder if figure.main else folder / "appendix"
     what = " ".join(inspect.getdoc(form_of(figure.form)).split("\n\n")[0].split())
     return [

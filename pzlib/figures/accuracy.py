@@ -101,9 +101,10 @@ def by_tokens(tinybench: pd.DataFrame, training: pd.DataFrame, source: str = BOT
 @styled
 def by_time(tinybench: pd.DataFrame, costs: pd.DataFrame, source: str = f"{TINYBENCH}, {COSTS}") -> Picture:
     """As `by_tokens`, by time: steps times the seconds of a step, measured method by method on one machine."""
-    table = tinybench.assign(used=tables.seconds_used(tinybench, costs) / 60)
-    look = {"x": "used", "label": "CPU minutes", "budget": True, "words": f"On {costs['device'].iloc[0]}."}
-    return _curves({"": table}, ACCURACY, source, **look)
+    table, device = tinybench.assign(used=tables.seconds_used(tinybench, costs) / 60), costs["device"].iloc[0]
+    own = device == tables.OWN_CLOCK  # which no file of costs has
+    look = {"x": "used", "label": "Minutes" if own else "CPU minutes", "budget": True, "words": f"On {device}."}
+    return _curves({"": table}, ACCURACY, source.replace(COSTS, "training.csv") if own else source, **look)
 
 
 @styled

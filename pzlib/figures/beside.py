@@ -1,6 +1,7 @@
 """The papers' tables and curves beside ours, of whatever a tier asks: printed values always, ours where there are rows.
 Left out: the papers' layouts; what `pzlib.figures.paper` draws of the small world in forms of its own."""
 
+import contextlib
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from string import ascii_lowercase
@@ -8,6 +9,7 @@ from string import ascii_lowercase
 import numpy as np
 import pandas as pd
 
+from pzlib.errors import NothingToDraw
 from pzlib.evaluation.benchmarks import BENCHMARKS
 from pzlib.figures import form_of, forms, tables_of
 from pzlib.figures.forms import BAND, INTERVAL, SEEDS, TINYBENCH, TRAINING, folded
@@ -19,7 +21,7 @@ from pzlib.studies import metrics, select, study_of
 from pzlib.studies.exhibits import EXHIBITS, PAGE, commands, markdown, title
 from pzlib.studies.papers import Curve, Exhibit, beside, printed_end, sources, stops
 from pzlib.studies.results import folder_of, read, stored
-from pzlib.tiers import WORLDS
+from pzlib.tiers import WORLDS, named_at
 
 ABREAST, ROW, HEAD = 5, 0.33, 0.62  # panels in a row; inches of a row of a panel, and of what is above and below them
 NOT_RUN, GREY = "not run", "#737373"
@@ -62,10 +64,9 @@ def draw(exhibit: Exhibit, tables: dict[str, pd.DataFrame], tier: str, settings:
         rows = [select(tables[name], study, tier, settings=own) for name in tables_of(form) if name in tables]
         rows = [own[own["arm"].isin(arms)] if arms else own for own in rows]
         if len(rows) == len(tables_of(form)) and not any(own.empty for own in rows):
-            several = len(exhibit.studies) > 1
-            found[f"{exhibit.name}_{study}" if several else exhibit.name] = form(
-                *([{study: own} for own in rows] if form is ablations else rows)
-            )
+            name = f"{exhibit.name}_{study}" if len(exhibit.studies) > 1 else exhibit.name
+            with contextlib.suppress(NothingToDraw):  # such as rows of benchmarks alone, where next tokens are shown
+                found[name] = form(*([{study: own} for own in rows] if form is ablations else rows))
     if exhibit.printed and not found:
         table = beside(exhibit, tables, tier, settings)
         found[exhibit.name] = table_beside(table, f"data/paper/{exhibit.paper}.csv; {made}", exhibit.note)
@@ -158,7 +159,7 @@ def curves_beside(exhibit: Exhibit, tables: dict[str, pd.DataFrame], tier: str, 
     """
     figure, axes = grid(2.7, 1, len(exhibit.curves), squeeze=False)
     printed, seen, marked, world = [], [], "", WORLDS[tier]
-    marks = marks_of(_named(arm, tier) for curve in exhibit.curves for arm in curve.arms)
+    marks = marks_of(named_at(arm, tier) for curve in exhibit.curves for arm in curve.arms)
     for ax, letter, curve in zip(axes[0], ascii_lowercase, exhibit.curves, strict=False):
         own = dict(sources(exhibit, tier, settings)).get(curve.study, {})
         rows = {name: _of(tables, name, curve, tier, own) for name in ("tinybench", "training")}
@@ -168,7 +169,7 @@ def curves_beside(exhibit: Exhibit, tables: dict[str, pd.DataFrame], tier: str, 
         title = f"({letter}) {curve.title}{unit}"
         ax.set(title=title, xlabel="Step")
         ends = {
-            marks[_named(arm, tier)].label: printed_end(*curve.printed[arm])
+            marks[named_at(arm, tier)].label: printed_end(*curve.printed[arm])
             for arm in curve.arms
             if arm in curve.printed
         }
@@ -188,7 +189,7 @@ def curves_beside(exhibit: Exhibit, tables: dict[str, pd.DataFrame], tier: str, 
     words = f"On {what}. {marked}".strip()
     ends = f"Printed at the end: {'; '.join(dict.fromkeys(printed))}" if printed else "No printed values"
     notes = [f"{exhibit.note[0].upper()}{exhibit.note[1:]}"] if exhibit.note else []
-    origin = f"{TINYBENCH}{f' and {TRAINING}' * bool(marked)}, tier {tier}: "
+    origin = forms.of_tier(f"{TINYBENCH}{f' and {TRAINING}' * bool(marked)}, tier {tier}: ", tier)
     if not seen:
         return caption(figure, ends, words, f"{origin}not run.", notes)
     table = pd.concat(seen).drop_duplicates(["run_id", "step"])
@@ -205,17 +206,7 @@ def _of(tables: dict, name: str, curve: Curve, tier: str, settings: dict) -> pd.
         return pd.DataFrame(columns=["arm", "step"])
     rows = select(tables[name], curve.study, tier, settings=settings)
     rows = rows[rows["arm"].isin(curve.arms)]
-    return rows.assign(arm=[_named(arm, tier) for arm in rows["arm"]])
-
-
-def _named(arm: str, tier: str) -> str:
-    """An arm's name, which holds that of its text, at a tier.
-
-    >>> _named("pretrainzero, TinyMath", "paper")
-    'pretrainzero, MathPile'
-    """
-    world = WORLDS[tier]
-    return arm if world.small else arm.replace("TinyMath", world.mathematical.name.rpartition("/")[2])
+    return rows.assign(arm=[named_at(arm, tier) for arm in rows["arm"]])
 
 
 def asked(tinybench: pd.DataFrame, what: str, tier: str) -> pd.DataFrame:

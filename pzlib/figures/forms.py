@@ -68,6 +68,15 @@ def checked(table: pd.DataFrame, name: str, columns: list[str]) -> pd.DataFrame:
     return table
 
 
+def of_tier(source: str, tier: str) -> str:
+    """What a figure says it is made from, at a tier, whose tables are in a folder of its name (those of mini are not).
+
+    >>> of_tier("data/results/tinybench.csv, study rlvr", "gpu"), of_tier("data/results/tinybench.csv", "mini")
+    ('data/results/gpu/tinybench.csv, study rlvr', 'data/results/tinybench.csv')
+    """
+    return source if tier == "mini" else source.replace("data/results/", f"data/results/{tier}/")
+
+
 def ends(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows of each run's last step, and those of step 0."""
     last = table["step"] == table.groupby("run_id")["step"].transform("max")
@@ -334,5 +343,6 @@ def explain(
     words += f" {MARK} degenerated: {runs}." * bool(found)
     each = averaged(table)[1] if lines and "task" not in table else ""
     few = f", but {others}" if others and len(others) < 40 else ", fewer of some arms" if others else ""
-    origin = f"{source}, tier {table['tier'].iloc[0]}, {usual} seed{'s' * (usual != 1)} per arm{few}."
+    tier = table["tier"].iloc[0]
+    origin = f"{of_tier(source, tier)}, tier {tier}, {usual} seed{'s' * (usual != 1)} per arm{few}."
     return caption(figure, headline, " ".join(f"{how} {words}".split()), origin, [each, *found] if each else found)

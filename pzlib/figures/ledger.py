@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 
 from pzlib.figures import style
-from pzlib.figures.forms import TINYBENCH, legend_of
+from pzlib.figures.forms import TINYBENCH, legend_of, of_tier
 from pzlib.figures.style import Picture, caption, sheet, styled
 from pzlib.studies.claims import CLAIMS, NAMES, needed, verdicts
 
@@ -25,7 +25,7 @@ def ledger_figure(ledger: pd.DataFrame, paper: str, source: str = f"{CLAIMS} on 
     ledger: of `pzlib.studies.claims.ledger`, of one tier. A margin is the smallest difference that matters, so that all
     metrics share an axis.
     """
-    own = ledger[ledger["paper"] == paper]
+    own, tier = ledger[ledger["paper"] == paper], ledger["tier"].iloc[0]
     tested = own[own["effect"].notna() & (own["margin"] > 0)]
     order = {word: place for place, word in enumerate(style.VERDICT_LOOKS)}
     words = tested["verdict"].map(verdicts.word_of)
@@ -38,11 +38,11 @@ def ledger_figure(ledger: pd.DataFrame, paper: str, source: str = f"{CLAIMS} on 
     looks = {word: _look(word) for word in order if word in set(words)}
     legend_of(figure, looks | {"printed by the paper": {"color": "black", "marker": "|", "markersize": 9}}, 3)
     counts = ", ".join(f"{n} {word}" for word in order if (n := int((words == word).sum())))
-    headline = f"{NAMES[paper]}: of {len(own)} claims {counts or 'none is tested'} at {ledger['tier'].iloc[0]}"
+    headline = f"{NAMES[paper]}: of {len(own)} claims {counts or 'none is tested'} at {tier}"
     how = (
         "Right of zero: as claimed; 1: the margin, the least that matters. Bars: 95 % t intervals. Right: seeds needed."
     )
-    return caption(figure, headline, how, f"{source}, tier {ledger['tier'].iloc[0]}.")
+    return caption(figure, headline, how, f"{of_tier(source, tier)}, tier {tier}.")
 
 
 def forest(ax, rows: list[dict], height: int) -> None:

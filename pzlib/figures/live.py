@@ -8,6 +8,7 @@ import pandas as pd
 
 from pzlib.errors import duration
 from pzlib.figures.inspector import sample_episodes
+from pzlib.paths import relative
 from pzlib.prompts import TEMPLATES
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder, write_atomic
@@ -65,7 +66,7 @@ class LiveView:
         if self.notebook:
             self._show(png)
         else:
-            print(f"the last view is saved as {folder.path / 'view.png'}", flush=True)
+            print(f"the last view is saved as {relative(folder.path / 'view.png')}", flush=True)
 
     def _show(self, png: bytes) -> None:
         from IPython.display import Image, display

@@ -21,8 +21,10 @@ from pzlib.studies import metrics
 from pzlib.studies.boxes import headlines
 from pzlib.studies.claims import reported
 from pzlib.studies.metrics import METRICS, SPLITS, over_seeds, values
+from pzlib.tiers import WORLDS
 
 SIZES = {"baselines_small": "tinybase\nsmall", "baselines": "tinybase\n(default)"}
+ROLES = {"baselines_small": "smaller base", "baselines": "base"}  # at a real tier, where any model can be given
 OTHERS = ("Qwen3-1.7B-Base", "R1-Distill-Qwen-14B")  # RPT-14B is trained from the second
 MODELS = ("SmolLM3-3B-Base", "Qwen3-4B-Base", "Qwen3-8B-Base", "Qwen3-30B-A3B-Base")
 # {metric: (table and columns whose mean is its like, the same before)}, {arm: (printed method after, before)}
@@ -105,7 +107,9 @@ def baselines_beside(tinybench: dict[str, pd.DataFrame], source: str = TINYBENCH
 
     tinybench: study of `SIZES` -> its rows, of one tier. Errors: ValueError where no study has rows.
     """
-    ours = {words: tinybench[name] for name, words in SIZES.items() if len(tinybench.get(name, ()))}
+    there = {name: rows for name in SIZES if len(rows := tinybench.get(name, ()))}
+    small = all(WORLDS[tier].small for rows in there.values() for tier in rows["tier"].unique())
+    ours = {SIZES[name] if small else ROLES[name]: rows for name, rows in there.items()}
     if not ours:
         raise NothingToDraw("tinybench: no study has rows; run the baselines, then `python -m pzlib results`")
     headline = headlines.against_base(metrics.armed([*ours.values()][-1]), ("overall",))

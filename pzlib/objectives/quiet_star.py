@@ -6,12 +6,13 @@ import time
 from pzlib.engine.generation import seed_of
 from pzlib.objectives.pretrainzero import PretrainZero
 from pzlib.objectives.supervised import Supervised
+from pzlib.tiers import OPENWEBMATH
 
 # The code's defaults: 12 tokens, 4 true ones, 2 thoughts, 8 texts of open-web-math, rate 1e-6 after 20 steps, decay
 # 0.001, the policy's weight 1e6, the marks' scale 100. Its 1,000 texts are 125 steps. The small sizes are ours.
 _SMALL = {"group": 2, "max_completion_tokens": 4, "passages": 8, "micro_batch_rows": 1}
 _CODE = {
-    "model": "mistralai/Mistral-7B-v0.1", "corpus": "open-web-math/open-web-math", "corpus_config": "",
+    "model": "mistralai/Mistral-7B-v0.1", **OPENWEBMATH.settings(),
     "corpus_limit": 1000, "steps": 125, "group": 2, "max_completion_tokens": 12, "passages": 8, "max_tokens": 255,
     "max_prompt_tokens": 512, "micro_batch_rows": 1, "learning_rate": 1e-6, "schedule": "constant",
     "warmup_steps": 20, "weight_decay": 0.001, "policy_weight": 1e6, "thought_scale": 100.0,

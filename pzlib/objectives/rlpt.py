@@ -1,12 +1,14 @@
 """RLPT (arXiv:2509.19249): a sentence predicted from those before it (ASR), or from both sides of it (MSR).
-Leaves out the cold start. The weight of MSR and the judging model are not stated; reward by likelihood is ours."""
+Leaves out the cold start, NLTK's sentences. MSR's weight and the judge are not stated; reward by likelihood is ours."""
 
 import json
 import re
 import urllib.request
 from dataclasses import replace
+from itertools import chain
 
 from pzlib.engine.generation import in_turn
+from pzlib.engine.memory import ROLLOUT_TOKENS
 from pzlib.game import Block, Row
 from pzlib.masking import MASK, MaskedPassage
 from pzlib.objectives import likelihood
@@ -33,10 +35,12 @@ JUDGE = (
 )
 AHEAD = 3  # sentences of the reference that a judged prediction may be a beginning of
 SHORT = 3  # words that a sentence has at least, to be asked for
+SCORE, TOLD = re.compile(r"Score:\s*([01])"), 16  # what a judge says, within so many tokens
+PATIENCE = 16  # predictions that a judge may read without scoring one, before the run is stopped
 
 
 def sentence_spans(text: str) -> list[tuple[int, int]]:
-    """(start, end) of each sentence: it ends after ., ! or ? and a blank, or with the text.
+    """(start, end) of each sentence: it ends after ., ! or ? and a blank, or with the text (the paper takes NLTK's).
 
     >>> text = "It was old . Who knew ? Nobody"
     >>> [text[start:end] for start, end in sentence_spans(text)]
@@ -83,6 +87,10 @@ class RLPT(likelihood.ByLikelihood):
     @classmethod
     def prompts(cls, run, item):
         return [_prompt(item.text, "", run.template), _prompt("", item.text, run.template)]
+
+    @classmethod
+    def frozen(cls, run):
+        return super().frozen(run) | ({"judge": run.judge} if run.judge and "://" not in run.judge else {})
 
     @classmethod
     def stop_words(cls, run):
@@ -144,29 +152,42 @@ class RLPT(likelihood.ByLikelihood):
         if run.reward == "judge":
             pairs = [(ahead, p) for (_, _, ahead), group in zip(asked, found, strict=True) for p in group]
             verdicts = iter(self.judge.scores(pairs))
-            right = [[float(next(verdicts)) for _ in group] for group in found]
+            right = [[next(verdicts) for _ in group] for group in found]
         rewards = right
         if run.reward in likelihood.LIKELIHOODS:
             rewards, answers = likelihood.rewards_of(self, targets, answers, read)
-        return likelihood.scored(answers, found, rewards, right)
+        scored = likelihood.scored(answers, found, rewards, right)
+        for *_, reward, why in chain(*scored):
+            if reward is None:  # the row has no reward, and its group the others'
+                why["verdict"] = "not judged"
+        return scored
 
 
 class Judge:
     """Whether predictions begin their references, by `Run.judge`: a model's folder or name, or http://host:port/NAME of
-    an endpoint that speaks OpenAI's completions, as vLLM's does. Raises RuntimeError where it does not answer."""
+    an endpoint that speaks OpenAI's completions, as vLLM's does. Raises RuntimeError where it does not answer, or gives
+    none of the first PATIENCE predictions a score."""
 
     def __init__(self, run):
-        self.run, self.model = run, None
+        self.run, self.model, self.unscored = run, None, 0  # predictions since the beginning; None: it has scored one
 
     def scores(self, pairs):
-        """0 or 1 for each (reference, prediction); a prediction that is None is 0 without being asked."""
+        """1.0 or 0.0 for each (reference, prediction), None where the judge says neither; a prediction that is None is
+        0.0 without being asked."""
         asked = [JUDGE.format(reference=r, prediction=p) for r, p in pairs if p is not None]
-        answers = iter((self._by_endpoint if "://" in self.run.judge else self._by_model)(asked) if asked else ())
-        return [0 if p is None else int("Score: 1" in next(answers)) for _, p in pairs]
+        said = (self._by_endpoint if "://" in self.run.judge else self._by_model)(asked) if asked else []
+        found = [SCORE.search(text) for text in said]
+        if self.unscored is not None:
+            self.unscored = None if any(found) else self.unscored + len(found)
+        if (self.unscored or 0) >= PATIENCE:
+            told = f"none of {self.unscored} predictions a score, but says such as {said[-1].strip()!r}"
+            raise RuntimeError(f"judge: {self.run.judge} gives {told}; name a model that follows instructions")
+        scores = (None if one is None else float(one[1]) for one in found)
+        return [0.0 if p is None else next(scores) for _, p in pairs]
 
     def _by_endpoint(self, prompts):
         base, _, name = self.run.judge.rpartition("/")
-        body = {"model": name, "prompt": prompts, "max_tokens": 16, "temperature": 0}
+        body = {"model": name, "prompt": prompts, "max_tokens": TOLD, "temperature": 0}
         request = urllib.request.Request(f"{base}/v1/completions", json.dumps(body).encode())
         request.add_header("Content-Type", "application/json")
         try:
@@ -182,15 +203,21 @@ class Judge:
     def _by_model(self, prompts):
         import torch
 
-        from pzlib.engine.models import to_ask
+        from pzlib.engine.models import from_source
         from pzlib.engine.sampling import sample
 
         if self.model is None:
-            self.model, self.tokenizer = to_ask(replace(self.run, model=self.run.judge))
+            source = replace(self.run, model=self.run.judge).model_source
+            try:
+                self.model, self.tokenizer = from_source(source, self.run.judge)
+            except (ValueError, FileNotFoundError) as error:
+                raise type(error)(f"judge: {str(error).removeprefix('model: ')}") from error
+            self.model.to("cuda" if torch.cuda.is_available() else "cpu")
+        ids = self.tokenizer(prompts)["input_ids"]
         drawn = sample(
-            self.model, self.tokenizer(prompts)["input_ids"], 1, max_new_tokens=16,
-            eos_ids=[self.tokenizer.eos_token_id], pad_id=self.tokenizer.pad_token_id, temperature=0,
-            generator=torch.Generator(),
+            self.model, ids, 1, max_new_tokens=TOLD, eos_ids=[self.tokenizer.eos_token_id],
+            pad_id=self.tokenizer.pad_token_id, temperature=0, generator=torch.Generator(),
+            max_rows=max(1, ROLLOUT_TOKENS // (max(map(len, ids)) + TOLD)),
         )  # fmt: skip
         return self.tokenizer.batch_decode(drawn.completion_ids)
 

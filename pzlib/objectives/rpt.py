@@ -4,7 +4,9 @@ Leaves out chat templates. The paper says neither how many positions a passage g
 from collections.abc import Collection, Sequence
 
 from pzlib.engine.generation import in_turn
-from pzlib.game import Block, Objective, Row
+from pzlib.game import Block, Row
+from pzlib.masking import fits_a_box
+from pzlib.objectives import likelihood
 from pzlib.objectives.targets import ByEntropy, cut, facts_of, pieces, target_at, token_offsets, uncertain
 from pzlib.prompts import RPT_V0, TINY, next_token_prompt, parse_boxed
 from pzlib.tiers import OMNIMATH, PAPERS_WORLD, R1
@@ -174,8 +176,9 @@ def draw(places, count, rng):
     return [shuffled[i % len(shuffled)] for i in range(count)] if shuffled else []
 
 
-class RPT(ByEntropy, Objective):
-    """G positions of a passage, G predictions each, rewarded by `rpt_reward` or one of RPT's alternatives (App. A).
+class RPT(ByEntropy, likelihood.ByLikelihood):
+    """G positions of a passage, G predictions each, rewarded by `rpt_reward` or one of RPT's alternatives (App. A); or
+    by how likely the true token is in the box (ours), of tokens that a box can hold.
 
     Boundaries are those of the policy's tokenizer. A passage without a position keeps its place with rows that teach
     nothing, counted in the metric `fillers`. Raises ValueError in the first `fill` where no passage has a position.
@@ -193,6 +196,10 @@ class RPT(ByEntropy, Objective):
     def check(cls, run):
         if run.template == "tiny" and run.rpt_template != "v0":
             raise ValueError(f"rpt_template: {run.rpt_template!r} is of template 'paper'; 'tiny' has one wording only")
+        if run.reward != "exact" and run.rpt_reward != "prefix":
+            given = f"{run.rpt_reward!r} is of reward 'exact', not of {run.reward!r}"
+            raise ValueError(f"rpt_reward: {given}; leave one out")
+        super().check(run)
 
     @classmethod
     def prompts(cls, run, item):
@@ -224,6 +231,9 @@ class RPT(ByEntropy, Objective):
             self._refuse_without_positions(read)
         ids, offsets = token_offsets(self.tokenizer, [p.text for p in passages])
         fit = self._positions(ids, offsets, read)
+        if run.reward != "exact":
+            fit = [[place for place in places if _boxable(target_at(p.text, own, place).token)]
+                   for p, own, places in zip(passages, offsets, fit, strict=True)]  # fmt: skip
         with in_turn(rng):
             chosen = [draw(places, G, rng) for places in fit]
         drawn = [
@@ -236,7 +246,11 @@ class RPT(ByEntropy, Objective):
         for b, (block, targets) in enumerate(zip(played, drawn, strict=True)):
             groups = [next(answers) for _ in targets]
             predictions = [[predicted(answer.text, run.template) for answer in group] for group in groups]
-            rewards = self._rewards(ids[b], targets, predictions, read)
+            if run.reward == "exact":
+                rewards = self._rewards(ids[b], targets, predictions, read)
+            else:
+                tokens = [target.token.strip() if run.template == "tiny" else target.token for target in targets]
+                rewards, groups = likelihood.rewards_of(self, tokens, groups, read)
             for g, target in enumerate(targets):
                 facts = _facts(block.item, target)
                 for answer, prediction, reward in zip(groups[g], predictions[g], rewards[g], strict=True):
@@ -284,6 +298,10 @@ class RPT(ByEntropy, Objective):
         (ids,), (offsets,) = token_offsets(self.tokenizer, [prediction], start=False)
         found = pieces(offsets)
         return (ids[0], prediction[: found[0][2]]) if found else (None, None)
+
+
+def _boxable(token):
+    return bool(token.strip()) and fits_a_box(token.strip())
 
 
 def _facts(passage, target):

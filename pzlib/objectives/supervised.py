@@ -12,6 +12,7 @@ from pzlib.objectives.likelihood import boxed
 from pzlib.objectives.pretrainzero import PretrainZero
 from pzlib.paths import locate
 from pzlib.prompts import TEMPLATES, predictor_prompt, question_prompt
+from pzlib.tiers import LIMO
 
 
 class Supervised(Method):
@@ -118,7 +119,7 @@ class MixedSFT(Supervised):
     name, label, paper = "mixed_sft", "Mixed SFT", "arXiv:2608.23256"
     tiers = {
         "smoke": {"solutions": "tinybench"}, "mini": {"solutions": "tinybench"},
-        "gpu": {"solutions": "GAIR/LIMO"}, "paper": {"solutions": "GAIR/LIMO"},
+        "gpu": {"solutions": LIMO.name}, "paper": {"solutions": LIMO.name},
     }  # fmt: skip
 
     @classmethod

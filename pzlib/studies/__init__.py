@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from pzlib import objectives
-from pzlib.errors import NothingToDraw, near_names, refuse_unknown
+from pzlib.errors import NothingToDraw, flags, near_names, refuse_unknown
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
 from pzlib.studies import queue, results
 from pzlib.studies.records import MAIN, STUDIES, SUPERVISED_ROWS, Study
-from pzlib.tiers import TIERS, WORLDS
+from pzlib.tiers import TIERS, WORLDS, named_at
 from pzlib.world import tinywiki
 
 OF_TEXT = ("corpus", "corpus_config", "corpus_split", "corpus_column", "corpus_limit", "min_tokens", "max_tokens")
@@ -224,10 +224,17 @@ def finished(name: str, tier: str, settings=None) -> list[str]:
 def select(table: pd.DataFrame, name: str, tier: str = "mini", seeds=None, settings=None) -> pd.DataFrame:
     """The rows of `table` (runs, training or tinybench) that are of the study's runs, with a first column `arm`.
 
-    A run belongs to every study that names its settings, and to each arm: one table serves all, in the arms' order.
+    A run belongs to every study that names its settings, and to each arm: one table serves all, in the arms' order. Of
+    a study with an arm that `settings` do not go with there is none.
     """
-    arms, order = {}, list(study_of(name).arms)
-    for arm, run in arms_of(name, tier, seeds, settings):  # at a tier's own sizes two arms can be the same runs
+    arms, order, given = {}, list(study_of(name).arms), _given(settings)
+    try:
+        made = arms_of(name, tier, seeds, given)
+    except ValueError:
+        if not given:
+            raise
+        made = []
+    for arm, run in made:  # at a tier's own sizes two arms can be the same runs
         arms.setdefault(run.run_id, []).append(arm)
     rows = table[table["run_id"].isin(arms)].copy()  # in one piece: a table of many columns is slow to add to otherwise
     rows = rows.assign(arm=rows["run_id"].map(arms)).explode("arm", ignore_index=True)
@@ -264,10 +271,12 @@ class Opened:
         if found.empty and len(left_out(study, self.tier)) == len(study_of(study).arms):
             print(leaving_out([study], self.tier), end="")
         elif found.empty:
-            own = f"pzlib study {study} --tier {self.tier}"
+            given = flags(self.settings)
             if table == "tinybench" and self._made(study):  # real benchmarks are asked when a run has ended
-                print(f"scores of {study}: not asked yet: `pzlib evaluate RUN_ID --along`, then `pzlib results`")
+                along = f"pzlib evaluate {study} --along --tier {self.tier}{given}"
+                print(f"scores of {study}: not asked yet: `{along}`, then `pzlib results`")
             else:
+                own = f"pzlib study {study} --tier {self.tier}{given}"
                 made_by = own if table in results.TABLES else results.MADE_BY[table]
                 print(f"{table} of {study}: not run yet: `{made_by}`")
         return found
@@ -288,7 +297,7 @@ class Opened:
         rows = [self.rows(name, study, arms) for name in tables]
         if not any(table.empty for table in rows):
             try:
-                display(form(*rows))
+                display(form(*(named_at(table, self.tier) for table in rows)))
             except NothingToDraw as error:
                 print(f"{form.__name__} of {study or self.names[0]} is not drawn: {str(error).partition(';')[0]}")
 
@@ -310,11 +319,13 @@ def _where(names, tier: str, settings) -> str:
     world = WORLDS[tier]
     if world.small:
         return ""
-    roles = {"base": world.base, "smaller base": world.smaller, "text": world.general.name,
+    given = settings or {}
+    roles = {"base": given.get("model", world.base), "smaller base": world.smaller,
+             "text": given.get("corpus", world.general.name),
              "TinyMath": world.mathematical.name, "clean text": world.clean.name}  # fmt: skip
     lines = [f"at {tier}: " + ", ".join(f"{role} is {what}" for role, what in roles.items())]
     asked = {own.get("objective", MAIN[0]) for name in names for own in study_of(name).arms.values()}
-    if "corpus" in (settings or {}) and any(objectives.method(one).reads_problems for one in asked):
+    if "corpus" in given and any(objectives.method(one).reads_problems for one in asked):
         lines.append(f"corpus: is the text; arms that answer problems keep {world.problems.name}")
     return "\n".join(lines) + "\n"
 

@@ -2,6 +2,7 @@
 Left out: pictures of ideas and prompts (PretrainZero's Figs. 1, 2, 4, 5, RPT's 1 to 3, RLP's 1), and RLP's Fig. S.1 and
 Table S.7, whose content is not known to us."""
 
+from pzlib.errors import flags
 from pzlib.studies import study_of
 from pzlib.studies.claims import NAMES
 from pzlib.studies.papers import ALL, EQUAL, OUTRIGHT, Curve, Exhibit, sources
@@ -222,7 +223,7 @@ def commands(exhibit: Exhibit, tier: str = "paper") -> list[str]:
         return []
     lines, small = [], WORLDS[tier].small
     for study, own in sources(exhibit, tier):
-        given = "".join(f" -p {name} {value}" for name, value in own.items())
+        given = flags(own)
         lines.append(f"pzlib study {study} --tier {tier}{given}")
         if exhibit.asked and not small:
             lines.append(f"pzlib evaluate {study} --along --tier {tier}{given} --tasks {' '.join(exhibit.asked)}")
@@ -246,7 +247,9 @@ settings, `pzlib figures --papers --tier paper`. It writes this page too. Every 
 rows for is marked *not run*. Curves that the papers show as images only have no printed values.
 
 An entry takes three steps: the commands of its row, `pzlib results`, and `pzlib figures --papers --tier paper`. Add
-`--seeds 0` for one seed, as the papers have; `--tier gpu` for one GPU; `--jobs 8` to use eight. In the small world
+`--seeds 0` for one seed, as the papers have; `--tier gpu` for one GPU; `--jobs 8` to use eight. What a run needs to fit
+([gpu.md](gpu.md#what-the-papers-main-runs-cost)) is given to each of these commands, such as `-p use_vllm true`, since
+it is part of the run; `-p processes 8` and `-p sharding fsdp` are only given to `study`. In the small world
 (`--tier mini`) the first command of a row is enough, and TinyBench replaces the benchmarks.
 *Not run*: every entry at the tiers `gpu` and `paper`.
 

@@ -31,8 +31,7 @@ class Metric:
 LEAST = 5  # seeds below which no interval is shown
 SPLITS = ("easy", "medium", "hard")  # of next tokens
 GROUPS = ("general", "math", "spans")  # of TinyBench, each a metric
-ACCURACIES = ("overall", *GROUPS)
-QUESTIONS = ("general", "math")
+ACCURACIES, QUESTIONS = ("overall", *GROUPS), ("general", "math")
 
 _EVALUATED = {
     "overall": Metric("accuracy", "points", "Overall", QUESTIONS),
@@ -45,10 +44,7 @@ _EVALUATED = {
     "answer length": Metric("length", "tokens", "Answer length", QUESTIONS),
     "reasoned": Metric("reasoned", "points", "Reasoned first", QUESTIONS),
     "next token": Metric("accuracy", "points", "Next-token accuracy", ("next token",)),
-    **{
-        f"next token, {split}": Metric("accuracy", "points", split.capitalize(), (f"next token, {split}",))
-        for split in SPLITS
-    },
+    **{f"next token, {s}": Metric("accuracy", "points", s.capitalize(), (f"next token, {s}",)) for s in SPLITS},
     "perplexity": Metric("perplexity", "perplexity", "Perplexity", ("text",), "perplexity"),
     # among answers that reason: over all answers the share that reasons would move the mean
     "reasoned length": Metric("length_reasoned", "tokens", "Length of reasoned answers", QUESTIONS),
@@ -298,16 +294,22 @@ def equal_tokens(tinybench: pd.DataFrame, training: pd.DataFrame) -> pd.DataFram
     return at_equal(tinybench.assign(tokens=tokens_used(tinybench, training)), "tokens")
 
 
-def at_equal(tinybench: pd.DataFrame, used: str) -> pd.DataFrame:
+def at_equal(tinybench: pd.DataFrame, used: str, between: bool = False) -> pd.DataFrame:
     """The rows of each run's last evaluation within a column `budget`: the least that a run had used by its end.
 
-    used: the column that says how much of it a run had used by a row's step.
+    used: the column that says how much of it a run had used by a row's step. between: rows at the budget itself, with
+    the accuracy on the line between the evaluations before and after it.
 
     >>> rows = {"run_id": list("aaabb"), "step": [0, 1, 2, 0, 1], "seconds": [0, 5, 10, 0, 6]}
     >>> at_equal(pd.DataFrame(rows), "seconds")[["run_id", "step", "budget"]].to_numpy().tolist()
     [['a', 1, 6], ['b', 1, 6]]
     """
     table = tinybench.assign(budget=tinybench.groupby("run_id")[used].max().min())
+    if between and len(table):
+        at, keys = table["budget"].iloc[0], ["arm", "run_id", "seed", "group", "task"]
+        curves = comparable(table).sort_values("step", kind="stable").groupby(keys, sort=False)
+        ends = {key: {n: np.interp(at, own[used], own[n]) for n in ("step", "accuracy")} for key, own in curves}
+        return pd.DataFrame([dict(zip(keys, key, strict=True)) | end for key, end in ends.items()]).assign(budget=at)
     table = table[table[used] <= table["budget"]]
     return table[table["step"] == table.groupby("run_id")["step"].transform("max")]
 

@@ -19,6 +19,7 @@ from typing import Protocol
 import pandas as pd
 from filelock import FileLock
 
+from pzlib.engine.plan import estimated
 from pzlib.engine.processes import FAILED, as_child, how_it_ended, start, stop, visible_gpus
 from pzlib.errors import duration
 from pzlib.headless import announce_failures, progress
@@ -29,7 +30,6 @@ from pzlib.studies.results import bring, folder_of, read
 
 STATES = ("done", "skipped", "failed", "running", "queued")  # skipped: done before
 RETRIES = 3  # of a job whose machine is lost: after so many it is perhaps the job that brings machines down
-UNSEEN_HOURS = 0.05  # a run's time where none like it is stored
 CHILD = """
 import json, sys
 from {module} import {kind}
@@ -357,8 +357,8 @@ def _gpus_of(runs, address) -> int | None:
 def plan(runs, jobs: int = 2, results=None, starts=()) -> str:
     """A line: how many of `runs` are stored, how many are to be made, how many of `starts` first, how long it takes.
 
-    The time is that of stored runs of the same objective and model, by step, on the same text where there are such;
-    others count as 3 minutes.
+    The time is that of stored runs of the same objective and model, by step, on the same text where there are such; of
+    others it is `pzlib.engine.plan.estimated`.
     """
     if not runs:
         return "0 runs"
@@ -367,9 +367,10 @@ def plan(runs, jobs: int = 2, results=None, starts=()) -> str:
     if not missing:
         return text
     stored = _stored(results)
-    hours = sum(_hours(run, stored) for run in [*missing, *first]) / jobs
+    each = [(run, _hours(run, stored)) for run in [*missing, *first]]
+    hours, how = estimated([run for run, known in each if known is None], sum(known or 0 for _, known in each))
     text += f", and {len(first)} that they start from" if first else ""
-    return f"{text}, about {duration(3600 * hours)} at {jobs} at a time"
+    return text + f", about {duration(3600 * hours / jobs)} at {jobs} at a time" * bool(hours) + how
 
 
 def _lacking(runs, results, starts) -> tuple[list[Run], list[Run], list[Run], Path]:
@@ -388,11 +389,11 @@ def _stored(results: Path) -> pd.DataFrame:
     return read(path) if path.exists() else pd.DataFrame(columns=["run_id", "objective", "model", "tier", "hours"])
 
 
-def _hours(run: Run, stored: pd.DataFrame) -> float:
+def _hours(run: Run, stored: pd.DataFrame) -> float | None:
     like = stored[(stored[["objective", "model", "tier"]] == [run.objective, run.model, run.tier]).all(axis=1)]
     like = like.dropna(subset="hours")
     if like.empty:
-        return UNSEEN_HOURS
+        return None
     same = like[like["corpus"] == run.corpus]  # clean text is dearer: few groups are dead, so most rows are trained
     like = like if same.empty else same
     return float((like["hours"] / like["steps"]).median() * run.steps)

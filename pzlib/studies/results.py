@@ -168,11 +168,11 @@ def keep_gate(run, found, out_dir=None):
 
 def collect_probes(run_id, items=64, samples=4, out_dir=None):
     """Probe the reasoning of the model that a run started from (step 0) and of the one it ended with, and bring the
-    rows into probes.csv of its tier; returns them. A model without any reasoning has no rows, which is printed.
+    rows into probes.csv of its tier; returns them. Those of a model without any reasoning count 0 questions.
 
     Errors: FileNotFoundError for no such run; ValueError for one that is not complete, and as `probes.probe`.
     """
-    from pzlib.evaluation.probes import probe
+    from pzlib.evaluation.probes import NothingToReplace, probe, untold
 
     folder = RunFolder(root() / "data/runs" / run_id)
     if not (folder.path / "params.json").is_file():
@@ -183,18 +183,30 @@ def collect_probes(run_id, items=64, samples=4, out_dir=None):
     run = Run.from_dict({name: params[name] for name in Run(tier=params["tier"]).to_dict() if name in params})
     for step, model in ((0, run.model), (run.steps, run_id)):
         try:
-            parts.append(_keyed(folder, probe(run, model, items, samples).assign(step=step)))
-        except ValueError as error:
-            if "no reasoning to replace" not in str(error):
-                raise
-            print(f"step {step}: no answer reasons, so there is nothing to replace")
-    if not parts:
-        return pd.DataFrame(columns=[*KEY, "about", "way", "measure", "n", "own", "mean", "change", "low", "high", "p"])
+            found = probe(run, model, items, samples)
+        except NothingToReplace as error:
+            print(f"step {step}: {error}")
+            found = untold().assign(about="all")
+        parts.append(_keyed(folder, found.assign(step=step)))
     out = folder_of(run.tier, out_dir)
     out.mkdir(parents=True, exist_ok=True)
     with FileLock(out / ".lock"):
         merge(out / "probes.csv", parts, ["step", "about", "way", "measure"])
     return pd.concat(parts, ignore_index=True)
+
+
+def probe_all(name, tier="mini", items=64, samples=4, out_dir=None):
+    """`collect_probes` of one run, or of each finished run of a study that has no rows yet, one after the other."""
+    from pzlib.studies import finished
+
+    found, path = finished(name, tier), folder_of(tier, out_dir) / "probes.csv"
+    stored = set(pd.read_csv(path)["run_id"]) if path.is_file() and found != [name] else set()
+    parts = []
+    for run_id in (run_id for run_id in found if run_id not in stored):
+        if found != [name]:
+            print(run_id, flush=True)
+        parts.append(collect_probes(run_id, items, samples, out_dir))
+    return pd.concat(parts, ignore_index=True) if parts else blank("probes")
 
 
 def _settings(folder):

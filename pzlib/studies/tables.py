@@ -13,11 +13,13 @@ from pzlib.studies.claims import as_markdown
 from pzlib.studies.claims.verdicts import word_of
 from pzlib.studies.metrics import GROUPS, LEAST, armed, at_equal, label_of, over_seeds, values
 from pzlib.studies.results import blank, load, notes, stored
+from pzlib.tiers import WORLDS
 
 TITLES = ("general", "math", "masked words")  # of GROUPS, on a terminal
 OURS = "pretrainzero"  # what the others are compared with
 ARMS = ("continued_pretraining", "sft", "random_span", OURS)  # the rows of the paper's Tables 1 and 2, below "Base"
-NOT_RUN = "*Not run*: {}: `pzlib study side side_rlvr` makes the rows of this table."
+NOT_RUN = "*Not run*: {}: `pzlib study {}` makes the rows of this table."
+OWN_CLOCK, SILENT = "each run's own clock", "no answer reasons"  # in place of a machine that timed steps, of a change
 START, END = "<!-- {}: python -m pzlib figures writes this -->", "<!-- end of {} -->"
 
 
@@ -85,15 +87,15 @@ def noted(table: str, rows: pd.DataFrame) -> str:
 
 
 def before_and_after(folder) -> str:
-    """What a finished RunFolder scored before and after, beside the stored runs of its method at `mini`, in lines; ""
-    where it was not evaluated."""
+    """What a finished RunFolder scored before and after, in a line, of the small world beside the stored runs of its
+    method at `mini`; "" where it was not evaluated."""
     found, params = folder.evals(), folder.params()
     if found.empty or found["step"].nunique() < 2:
         return ""
     short = ", a smoke test, too short to learn much" if params["tier"] == "smoke" else ""
     rows = {f"this run, {params['steps']} steps at {params['tier']}{short}": found.assign(seed=params["seed"])}
     try:
-        known = select(load("tinybench"), "baselines")
+        known = select(load("tinybench"), "baselines") if WORLDS[params["tier"]].small else blank("tinybench")
         own = known[known["objective"] == params["objective"]]
         if len(own):
             rows[f"stored, {own['seed'].nunique()} seeds of {own['step'].max()} steps at mini"] = own
@@ -102,7 +104,7 @@ def before_and_after(folder) -> str:
     lines = []
     for name, table in rows.items():
         means = [[values(table, group, moment).mean() for moment in ("base", "end")] for group in GROUPS]
-        parts = [f"{g} {a:.1f} → {b:.1f}" for g, (a, b) in zip(TITLES, means, strict=True)]
+        parts = [f"{g} {a:.1f} → {b:.1f}" for g, (a, b) in zip(TITLES, means, strict=True) if a == a and b == b]
         lines.append(f"accuracy, % ({name}): {', '.join(parts)}")
     return "\n".join(lines)
 
@@ -182,15 +184,15 @@ def follow_on_table(tinybench: pd.DataFrame) -> str:
     return noted(as_markdown(heads, lines), tinybench) if lines else ""
 
 
-def costs_of(training: pd.DataFrame, tier: str = "mini", study: str = "side") -> pd.DataFrame:
-    """Seconds per step of each arm: columns arm, seconds, device; from the tier's costs.csv, which `make bench` makes,
-    of another study from costs_STUDY.csv, or where there is none from the runs' own clocks, which other
-    work on the machine slows."""
+def costs_of(training: pd.DataFrame, tier: str = "mini", study: str = "side", folder=None) -> pd.DataFrame:
+    """Seconds per step of each arm: columns arm, seconds, device; from costs.csv of the tier or in `folder`, which
+    `make bench` makes, of another study from costs_STUDY.csv, or where there is none from the runs' own clocks, which
+    other work on the machine slows."""
     try:
-        return load("costs" if study == "side" else f"costs_{study}", tier)
+        return load("costs" if study == "side" else f"costs_{study}", tier, folder)
     except FileNotFoundError:
         own = training.groupby("arm", sort=False)["seconds"].mean().reset_index()
-        return own.assign(device="each run's own clock")
+        return own.assign(device=OWN_CLOCK)
 
 
 def seconds_used(tinybench: pd.DataFrame, costs: pd.DataFrame) -> pd.Series:
@@ -207,13 +209,13 @@ def seconds_used(tinybench: pd.DataFrame, costs: pd.DataFrame) -> pd.Series:
 
 
 def budgets(tinybench: pd.DataFrame, training: pd.DataFrame, costs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """{"steps", "tokens", "time"} -> the rows of each run's last evaluation within the least that any run has used.
+    """{"steps", "tokens", "time"} -> rows of each run at the least that any run has used, as of `at_equal` (between).
 
     tinybench, training: rows of one study, with a column `arm`. Errors as in `tokens_used` and `seconds_used`.
     """
     tokens, time = metrics.tokens_used(tinybench, training), seconds_used(tinybench, costs)
     table = tinybench.assign(steps=tinybench["step"], tokens=tokens, time=time)
-    return {used: at_equal(table, used) for used in ("steps", "tokens", "time")}
+    return {used: at_equal(table, used, used != "steps") for used in ("steps", "tokens", "time")}
 
 
 def after_rlvr(follow_on: pd.DataFrame, study: str = "side_rlvr") -> dict[str, pd.DataFrame]:
@@ -260,13 +262,15 @@ def probe_table(rows: pd.DataFrame) -> str:
     for row in rows.itertuples():
         scale, unit = (100, "points") if row.measure == "right" else (1, "nats")
         own, low, high = (f"{scale * x:+.2f}" for x in (row.change, row.low, row.high))
-        lines.append((row.objective, row.seed, row.step, row.about, row.way, row.n, f"{own} [{low}, {high}] {unit}"))
+        change = f"{own} [{low}, {high}] {unit}" if row.n else SILENT
+        lines.append((row.objective, row.seed, row.step, row.about, row.way, row.n, change))
     heads = ["method", "seed", "step", "targets", "own reasoning replaced by", "questions", "change"]
     return as_markdown(heads, lines) if lines else "not run"
 
 
 def lost_without(probes: pd.DataFrame | None, way: str = "another's") -> dict[str, str]:
-    """{label of an arm: accuracy that it loses with another reasoning, in points, mean over seeds [interval]}.
+    """{label of an arm: change of its accuracy with another reasoning, in points, mean over seeds [interval]};
+    or that no answer of its models reasons.
 
     probes: rows of probes.csv with a column `arm`; None: not run.
     """
@@ -274,7 +278,7 @@ def lost_without(probes: pd.DataFrame | None, way: str = "another's") -> dict[st
         return {}
     kept = probes[(probes["way"] == way) & (probes["measure"] == "right") & (probes["about"] == "all")]
     found = {label_of(arm): 100 * own.set_index("seed")["change"] for arm, own in kept[kept["step"] > 0].groupby("arm")}
-    return {label: interval(changes) for label, changes in found.items()}
+    return {label: interval(own.dropna()) if own.notna().any() else SILENT for label, own in found.items()}
 
 
 def side_table(table: pd.DataFrame, metric: str = "overall", probes: pd.DataFrame | None = None) -> str:
@@ -328,6 +332,25 @@ def overview_table(
     return as_markdown(heads, lines)
 
 
+def overview(tables: dict[str, pd.DataFrame], tier: str = "mini") -> str:
+    """`overview_table` of a tier's tables: the arms of `side`, then those of `side_new` that it has not; below it those
+    without rows."""
+    made_by = {"side": "side side_rlvr", "side_new": "side_new"}
+    found = {name: tables.get(name, blank(name)) for name in ("tinybench", "training")}
+    own = {name: [select(table, study, tier) for study in made_by] for name, table in found.items()}
+    scores, spent = (pd.concat(parts, ignore_index=True).drop_duplicates() for parts in own.values())
+    costs = pd.concat([costs_of(part, tier, study) for part, study in zip(own["training"], made_by, strict=True)])
+    after, parts = select(found["tinybench"], "side_rlvr", tier), []
+    if len(scores):
+        shown = overview_table(scores, spent, costs.drop_duplicates("arm"), after)
+        parts = [noted(shown, pd.concat([scores, after]))]
+    lacking = {study: [arm for arm in study_of(study).arms if arm not in {*scores["arm"]}] for study in made_by}
+    if absent := [arm for arms in lacking.values() for arm in arms]:
+        commands = " ".join(made_by[study] for study, arms in lacking.items() if arms)
+        parts.append(NOT_RUN.format("; ".join(dict.fromkeys(map(label_of, absent))), commands))
+    return "\n\n".join(parts)
+
+
 def tiers_table(ledgers: dict[str, pd.DataFrame]) -> str:
     """Markdown: a row a claim, a column a tier with its verdict and effect; "not run" where there are no rows.
 
@@ -345,17 +368,11 @@ def tiers_table(ledgers: dict[str, pd.DataFrame]) -> str:
 
 def readme_tables() -> dict[str, str]:
     """Markdown of every table in the README, by the name between its marks, from the rows stored at `mini`."""
-    tables, overview = stored(), []
-    scores, after = (select(tables.get("tinybench", blank("tinybench")), study) for study in ("side", "side_rlvr"))
-    if len(scores):
-        spent = select(tables["training"], "side")
-        overview = [noted(overview_table(scores, spent, costs_of(spent), after), pd.concat([scores, after]))]
-    if absent := [label_of(arm) for arm in study_of("side").arms if arm not in {*scores["arm"]}]:
-        overview.append(NOT_RUN.format(", ".join(absent)))
+    tables = stored()
     ledger = claims.ledger(claims.load(), tables)
     early = int(ledger["note"].str.endswith(claims.PLANNED).sum())
     return {
-        "overview": "\n\n".join(overview),
+        "overview": overview(tables),
         "claims": claims.summary(ledger) + f"\n\n{early} verdicts rest on a part of the planned seeds." * bool(early),
         "real": f"{real_text.gate_sentence()}\n\n{real_text.curve_summary()}",
     }

@@ -59,6 +59,17 @@ def against_spans(run, home):
 
 
 
+def text_rate(run, home):
+    """Tokens of text that Quiet-STaR reads, thinks on and learns a second: of the clock, so on a quiet machine."""
+    same = {name: getattr(run, name) for name in ("tier", "model", "corpus", "steps", "save_every")}
+    trainer, folder = build(Run(objective="quiet_star", **same), home)
+    trainer.train()
+    metrics = folder.metrics()[WARM:]
+    rate = (metrics["tokens_prompt"] / metrics["seconds"]).median()
+    return [("tokens of text a second", "Quiet-STaR, on the clock", rate, ">= 300")]
+
+
+
 def thinking(run, home):
     """RLP's step over the same step without what GRPO has not: the likelihoods it reads, and its moving average.
 

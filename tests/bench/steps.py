@@ -19,7 +19,7 @@ from pzlib.paths import root
 from pzlib.run import Run
 from pzlib.runs.folder import write_atomic
 from pzlib.train import trl_arguments
-from tests.bench.costs import against_spans, costed, methods, thinking
+from tests.bench.costs import against_spans, costed, methods, text_rate, thinking
 from tests.bench.equality import gradient_changes
 from tests.bench.stopwatch import WARM, Clock, Stopwatch, build, device, timed
 
@@ -37,7 +37,7 @@ def main():
     results.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as home, less_noise(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
-        for measure in (measure_step, against_plain, against_spans, thinking, scaling):
+        for measure in (measure_step, against_plain, against_spans, thinking, text_rate, scaling):
             found = measure(run, home)
             print("\n".join(f"{what}; {setting}: {value:.3g}" for what, setting, value, _ in found), flush=True)
             rows += found

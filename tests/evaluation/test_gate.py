@@ -62,6 +62,9 @@ def test_a_model_that_was_taught_the_form_plays_and_a_random_one_does_not(tiny_m
     assert taught.numbers["legal"] > 0.5 > random.numbers["legal"]
     assert set(taught.rules["rule"]) == set(RULES) and len(taught.rules) == 3 * len(RULES)
     assert "its own masks" in str(random) and "cannot yet play" in random.verdict
+    can, cannot = (found.checks.set_index("check")["value"] for found in (taught, random))
+    assert can["masks that parse"] == taught.numbers["parsed"] > cannot["masks that parse"]
+    assert {"masks that parse", "legal masks", "answers that parse", "answers cut off"} <= set(cannot.index)
     assert random.numbers[f"{GENERATOR}/alive"] == 0 and taught.numbers["tokens a second"] > 0
     with pytest.raises(ValueError, match="passages: 1 give no interval"):
         gate(Run(tier="smoke", model=str(tiny_model), corpus=str(corpus), **SIZES), passages=1)

@@ -231,6 +231,7 @@ def test_every_benchmark_from_its_file_to_its_score(ask):
     # J is no option of three, and no more is said: one unparsed answer of two, as is told.
     assert means.loc["mmlu_pro", "unparsed"] == 1
     assert "mmlu_pro: 1 of 2 completions give no answer" in told
+    assert "mmlu_pro: 2 of 12032 questions, 1 answers to each" in told and "olympiadbench: 2 questions, " in str(told)
     assert list(means.loc[["mmlu_pro", "bbeh", "minerva"], "sources"]) == [1, 2, 2]
     assert table.loc[table["task"] == "aime24", "metric"].tolist() == ["mean@32", "pass@8", "pass@32"]
     records = scores.samples(folder / "gsm8k")

@@ -168,6 +168,20 @@ def test_other_forms_are_drawn_from_rows_and_without_them_the_table():
     assert draw(exhibit("pretrainzero_fig_6"), {}, "paper") == {}
 
 
+def test_what_the_rows_of_an_exhibit_do_not_hold_stops_no_other(home, capsys, monkeypatch):
+    """RPT's Fig. 4 needs next tokens: rows of benchmarks alone are no reason to draw nothing at all."""
+    monkeypatch.setattr(beside, "EXHIBITS", tuple(map(exhibit, ("rpt_fig_4", "rpt_fig_5", "rpt_table_3"))))
+    folder = home / "data/results/paper"
+    folder.mkdir(parents=True)
+    tables = tables_of(["rpt"], "paper", {"mmlu_pro": "general"})
+    for name, rows in (tables | {"runs": tables["training"].drop_duplicates("run_id")}).items():
+        rows.to_csv(folder / f"{name}.csv", index=False)
+    draw_all("paper", home / "out", home / "data/results")
+    names = {path.stem for path in (home / "out").iterdir()}
+    assert names == {"rpt_fig_4", "rpt_table_3"}  # of the first what is printed
+    assert "RPT Fig. 5" in capsys.readouterr().out
+
+
 def real_perplexity():
     table = synthetic.perplexity(("rlp", "continued_pretraining"), seeds=1)
     runs = {arm: run.run_id for arm, run in arms_of("rlp", "gpu", [0])}

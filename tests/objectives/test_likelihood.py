@@ -233,6 +233,18 @@ def test_the_loss_has_verifrees_gradient(run, unsure, reward):  # noqa: F811
     assert wanted.norm() > 0 and (ours - wanted).norm() < 2e-5 * wanted.norm()
 
 
+@pytest.mark.slow
+def test_dead_groups_vanish_so_that_the_filter_has_nothing_to_drop(home):
+    """On the small base: the same masks, paid by being right and by likelihood. Equal reasonings stay a dead group."""
+    found = {}
+    for reward in ("exact", "logprob"):
+        sizes = {"steps": 1, "passages": 2, "group": 8, "name": reward}
+        found[reward] = train(Run(tier="smoke", objective="random_span", reward=reward, **sizes)).metrics().iloc[0]
+    exact, likely = found["exact"], found["logprob"]
+    assert exact["predictor/dead_groups"] > 0.3 and exact["rows_trained"] < 0.7 * exact["rows"]
+    assert likely["predictor/dead_groups"] <= 1 / 16 and likely["rows_trained"] >= 15 / 16 * likely["rows"]
+
+
 def test_a_learned_row_ends_with_the_target_in_the_place_of_its_answer(tokenizer):
     sizes = {"tier": "smoke", "objective": "random_span", "passages": 1, "group": 2, "span_words": 1}
     settings = Run(**sizes, reward="prob", answer_term=True, filter="none")

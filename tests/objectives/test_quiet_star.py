@@ -167,6 +167,15 @@ def test_what_it_cannot_do_is_refused_in_words(quiet):
         quiet(talk_tokens=0)
 
 
+def test_the_paper_tier_is_the_papers_code():
+    """n_ahead 12, n_ahead_talk 4, n_passes 2, batch 8, 1,000 texts, 1e-6 after 20 steps, decay 0.001, norm 1."""
+    code = Run(tier="paper", objective="quiet_star")
+    assert (code.max_completion_tokens, code.talk_tokens, code.group, code.passages) == (12, 4, 2, 8)
+    assert code.model == "mistralai/Mistral-7B-v0.1" and code.corpus_limit == code.steps * code.passages == 1000
+    assert (code.learning_rate, code.warmup_steps, code.weight_decay, code.max_grad_norm) == (1e-6, 20, 0.001, 1.0)
+    assert (code.policy_weight, code.thought_scale, REINFORCE_TEMPERATURE) == (1e6, 100.0, 3.0)
+
+
 def test_a_plan_counts_every_thoughts_tokens():
     few, many = (plan(Run(tier="mini", objective="quiet_star", group=g)).work() for g in (2, 4))
     width = 4 + 1 + 4

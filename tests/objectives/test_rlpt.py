@@ -11,8 +11,9 @@ from transformers import AutoTokenizer
 
 from pzlib.engine.generation import Answer
 from pzlib.masking import Passage
-from pzlib.objectives.rlpt import CLOSING, OPENING, Judge, parse_prediction, sentence_spans
+from pzlib.objectives.rlpt import ASR, CLOSING, MSR, OPENING, Judge, parse_prediction, sentence_spans
 from pzlib.run import Run
+from pzlib.runs.episodes import summary
 from pzlib.train import train
 
 TEXT = "Anna lives in Rome . Dora has two cats . The river is old ."
@@ -99,8 +100,30 @@ def test_settings_that_do_not_fit_are_refused():
             Run(**BASE | settings)
 
 
+def test_the_papers_prompts_word_by_word():
+    """Of the second as far as it is quoted."""
+    assert ASR.format(before="It rained.") == (
+        "Complete the text provided under ### Context by predicting the next most probable sentence. Please reason "
+        "step by step to determine the best possible continuation, and then enclose your final answer within "
+        "<|startofprediction|> and <|endofprediction|> tags.\n### Context\nIt rained."
+    )
+    asked = MSR.format(before="It rained.", after="So we left.")
+    assert asked.startswith("## Text Material ##:\nIt rained. <MASK> So we left.\n## Task ##: Fill in the <MASK> ")
+    assert asked.endswith("for the <MASK> part within <|startofprediction|> and <|endofprediction|>.")
+
+
+def test_the_paper_tier_is_the_papers():
+    """Batch 512, 8 samples, T 1.0, 8192 tokens, 1e-6 constant, no KL, on-policy."""
+    run = Run(tier="paper", objective="rlpt")
+    assert (run.passages * run.groups_per_block, run.group, run.temperature, run.kl) == (512, 8, 1.0, 0.0)
+    assert (run.learning_rate, run.schedule, run.max_completion_tokens) == (1e-6, "constant", 8192)
+    assert (run.updates_per_batch, run.template, run.reward) == (1, "paper", "avg_logprob")
+
+
 @pytest.mark.parametrize("changes", [{}, {"reward": "judge", "judge": "data/tinybase_a"}, {"reward": "exact"}])
-def test_two_steps_of_every_reward(changes, home):
+def test_two_steps_of_every_reward(changes, home, monkeypatch):
+    said = iter(["Score: 1", "Score:0"] * 999)
+    monkeypatch.setattr(Judge, "_by_model", lambda self, prompts: [next(said) for _ in prompts])
     run = Run(tier="smoke", objective="rlpt", steps=2, max_completion_tokens=12, name="rlpt", **changes)
     episodes = train(run).episodes()
     assert episodes["reward"].notna().all() and set(episodes["verdict"]) <= {"right", "wrong", "no answer"}
@@ -125,6 +148,36 @@ def test_a_judge_reads_the_next_three_sentences_and_its_word_is_the_reward(token
         assert [row.score for row in block.rows] == [1.0, 0.0] * 2
         assert [row.episode["verdict"] for row in block.rows] == ["right", "wrong"] * 2
     assert set(seen) == {" ".join(sentences[i : i + 3]) for i in range(1, 5)}
+
+
+def test_what_a_judge_does_not_score_has_no_reward_and_is_counted(tokenizer):
+    run = Run(**BASE | {"reward": "judge", "judge": "none/such", "group": 4, "middle_weight": 0.0})
+    method = run.method(run, [Passage("p", "", TEXT, 14)], tokenizer)
+    words = ["Score: 1", "Score: 0", "It may be."]
+    method.judge._by_model = lambda prompts: [words[i % 3] for i in range(len(prompts))]
+
+    def ask(texts):
+        return [[Answer([5], [6, 1], said, 0.1, False) for said in ["\\boxed{ a }"] * 3 + ["a"]] for _ in texts]
+
+    (block,) = method.play(method.items, ask, random.Random(0))
+    assert [row.score for row in block.rows[:4]] == [1.0, 0.0, None, 0.0]
+    assert [row.episode["verdict"] for row in block.rows[:4]] == ["right", "wrong", "not judged", "no answer"]
+    assert block.rows[2].episode["advantage"] == 0 < block.rows[0].episode["advantage"]
+    found = summary([([row.episode for row in block.rows], [1] * 16, 16, 0, 9)], 4)
+    assert found["predictor/reward"] == pytest.approx(1 / 3) and found["verdict/not judged"] == 0.25
+
+
+def test_a_judge_that_never_scores_or_is_not_there_is_named():
+    judge = Judge(Run(**BASE, reward="judge", judge="data/tinybase_a"))
+    assert judge.scores([("It rained.", "It")] * 9 + [("It rained.", None)]) == [None] * 9 + [0.0]
+    with pytest.raises(RuntimeError, match="judge: data/tinybase_a gives none of 18 predictions a score, .*; name"):
+        judge.scores([("It rained.", "It")] * 9)
+    with pytest.raises(FileNotFoundError, match="judge: cannot load 'no/such/model'"):
+        Judge(Run(**BASE, reward="judge", judge="no/such/model")).scores([("a", "b")])
+    run = Run(**BASE, reward="judge", judge="Qwen/Qwen3-0.6B-Base")
+    assert run.method.frozen(run) == {"judge": "Qwen/Qwen3-0.6B-Base"}  # which `plan` counts
+    at_an_endpoint = Run(**BASE, reward="judge", judge="http://127.0.0.1:1/any")
+    assert at_an_endpoint.method.frozen(at_an_endpoint) == {}
 
 
 def test_a_judge_behind_an_endpoint_and_one_that_does_not_answer():

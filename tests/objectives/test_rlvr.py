@@ -93,3 +93,13 @@ def test_a_run_reads_the_items_of_its_seed(objective, corpus, tokenizer):
     runs = [Run(tier="smoke", objective=objective, corpus=corpus, corpus_limit=20, seed=seed) for seed in (0, 0, 1)]
     first, again, other = (run.method.load_items(run, tokenizer).digest for run in runs)
     assert first == again != other
+
+
+def test_the_paper_tier_is_general_reasoners_recipe_at_an_eighth():
+    """400 steps of 128 prompts, 8 rollouts, four mini-batches, clip 0.3 (dual 10), KL 1e-4, entropy 1e-3, 5e-7."""
+    run = Run(tier="paper", objective="rlvr")
+    assert (run.steps, run.passages * run.groups_per_block, run.group, run.updates_per_batch) == (400, 128, 8, 4)
+    assert (run.clip_low, run.clip_high, run.clip_dual, run.kl, run.entropy_bonus) == (0.3, 0.3, 10.0, 1e-4, 1e-3)
+    assert (run.learning_rate, run.max_prompt_tokens, run.max_completion_tokens) == (5e-7, 1024, 8192)
+    assert (run.corpus, run.length_penalty, run.no_answer_reward) == ("TIGER-Lab/WebInstruct-verified", 0.05, -0.5)
+    assert Run(tier="paper").updates_per_batch == 1, "of other methods one, as RPT and RLPT state"

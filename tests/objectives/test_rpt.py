@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from pzlib.engine.generation import Answer
 from pzlib.masking import Passage
+from pzlib.objectives.likelihood import UNANSWERED
 from pzlib.objectives.rpt import RPT, draw, predicted, rpt_prompt, rpt_reward, verdict
 from pzlib.objectives.targets import frozen_scorer, pieces, target_at, token_offsets
 from pzlib.run import Run
@@ -184,6 +186,44 @@ def test_the_rewards_of_a_group(tokenizer, rule, rewards):
     assert [row.episode["verdict"] for row in block.rows[:4]] == ["right", "no answer", "wrong", "wrong"]
 
 
+def test_a_true_token_is_paid_by_its_likelihood_in_the_box(tokenizer):
+    """ln 1/2, 1/4, 1/8 behind the reasonings; the one that opens no box gets what such answers get."""
+    run = Run(tier="smoke", objective="rpt", group=4, passages=1, min_context=2, reward="logprob")
+    method, seen = RPT(run, [Passage("p", "", TEXT, 9)], tokenizer), []
+    said = ["near \\boxed{ Oslo }", "Rome", "\\boxed{ Rome }", "the \\boxed{ Lima }"]
+    ask, entropies = made_up(said)
+
+    def tokenized(texts):
+        return [[replace(a, ids=[*tokenizer(a.text)["input_ids"], 1]) for a in group] for group in ask(texts)]
+
+    def read(what, by="read"):
+        if by == "read":
+            return entropies(what)
+        seen.extend(what)
+        return [[[math.log(2.0**-n)] for n in (1, 2, 3)] for _ in what]
+
+    (block,) = method.play(method.items, tokenized, random.Random(0), read=read)
+    assert [row.score for row in block.rows[:4]] == pytest.approx([-math.log(2), UNANSWERED, -2 * math.log(2),
+                                                                   -3 * math.log(2)])  # fmt: skip
+    assert [row.episode["verdict"] for row in block.rows[:4]] == ["wrong", "no answer", "right", "wrong"]
+    branches = [[tokenizer.decode(ids) for ids in pair] for pair in seen[0][1]]
+    assert branches == [["near \\boxed{", "Rome"], ["\\boxed{", "Rome"], ["the \\boxed{", "Rome"]]
+
+
+def test_a_token_that_no_box_holds_is_not_asked_for_where_its_likelihood_is_the_reward(tokenizer):
+    asked = {}
+    for reward in ("exact", "logprob"):
+        run = Run(tier="smoke", objective="rpt", group=2, passages=1, min_context=2, reward=reward, entropy_threshold=0)
+        method, seen = RPT(run, [Passage("p", "", "Anna lives in } Rome", 5)], tokenizer), []
+        ask, _ = made_up(["no", "box"], seen)
+        read = lambda what, by="read": [[9.0] * len(x) for x in what] if by == "read" else [[] for _ in what]  # noqa: E731
+        for seed in range(9):
+            method.play(method.items, ask, random.Random(seed), read=read)
+        asked[reward] = set(seen)
+    hidden = "Passage : Anna lives in [mask] Answer :"
+    assert hidden in asked["exact"] and asked["logprob"] == asked["exact"] - {hidden}
+
+
 def test_a_group_without_a_hit_is_dense_in_one_scheme_only(tokenizer):
     said = ["\\boxed{ Oslo }", "\\boxed{ Lima }", "Oslo", "\\boxed{ }"]
     for rule, rewards in (("dense", [0.25, 0.25, 0.0, 0.0]), ("conditional_dense", [0.0] * 4)):
@@ -221,6 +261,8 @@ def test_a_proxy_of_another_tokenizer_or_a_wording_of_another_template_is_refuse
     assert frozen_scorer(run, model, tokenizer) is not model  # "base": a copy that stays as it is
     with pytest.raises(ValueError, match="entropy_model: 'data/tinybase_a' has another tokenizer"):
         frozen_scorer(Run(**run.to_dict() | {"entropy_model": "data/tinybase_a"}), model, tokenizer)
+    with pytest.raises(ValueError, match="rpt_reward: 'dense' is of reward 'exact', not of 'prob'; leave one out"):
+        Run(tier="smoke", objective="rpt", rpt_reward="dense", reward="prob")
     with pytest.raises(ValueError, match="rpt_template: 'v3' is of template 'paper'"):
         RPT(Run(tier="smoke", objective="rpt", rpt_template="v3"), [], tokenizer)
 
@@ -285,6 +327,9 @@ def test_stopped_and_started_again_it_ends_bit_for_bit_as_if_never_stopped(setti
         {"rpt_reward": "conditional_dense", "entropy_model": "policy"},
         {"filter": "none", "dynamic_from": 2},
         {"template": "paper", "rpt_template": "v6", "max_prompt_tokens": 200},
+        {"reward": "avg_logprob"},
+        {"reward": "prob", "answer_term": True, "filter": "none"},
+        {"reward": "avg_prob", "debias": True, "std_filter": 0.5},
     ],
 )
 def test_every_variant_runs(settings, changes):

@@ -8,15 +8,17 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from pzlib.engine import plan as planning
+from pzlib.errors import duration
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
-from pzlib.studies import queue
+from pzlib.studies import queue, runs_of
 from pzlib.studies.queue import Here, Row, headline, seconds_left, work
 from pzlib.studies.results import folder_of, load
 
@@ -157,6 +159,22 @@ def test_a_plan_goes_by_the_time_of_stored_runs_alike(home):
     clean = Run(tier="mini", seed=7, corpus="tinywiki_clean")
     for each, said in ((run, "6 min 0 s"), (clean, "12 min 0 s"), (Run(corpus="tinymath"), "9 min 0 s")):
         assert queue.plan([each], jobs=1).endswith(f"about {said} at 1 at a time")
+
+
+def test_a_plan_of_runs_that_no_one_has_made_on_gpus_is_that_of_pzlib_plan_and_says_what_does_not_fit(home):
+    runs = runs_of(["baselines"], "paper", [0])
+    made = [planning.plan(run, gpus=1) for run in runs]
+    seconds = sum(one.run.steps * one.work(one.prompt, one.completion).seconds for one in made)
+    said = queue.plan(runs, jobs=2)
+    assert seconds > 3600 * 1000
+    assert f"4 to make, about {duration(seconds / 2)} at 2 at a time, as `pzlib plan` estimates" in said
+    assert said.endswith("; as they are 4 do not fit: `pzlib plan --tier paper` names settings that do")
+    fits = runs_of(["baselines"], "paper", [0], {"processes": 8, "sharding": "fsdp", "use_vllm": True})
+    assert "fit" not in queue.plan(fits[:2], jobs=1)
+    after = runs_of(["rlvr"], "gpu", [0])  # from runs, of whose models there is no config yet
+    assert "about 0 s" not in queue.plan(after, jobs=1) and "not known" not in queue.plan(after, jobs=1)
+    unknown = [replace(run, model="someone/model-of-no-hub") for run in runs[:1]]
+    assert queue.plan(unknown, jobs=1) == "1 runs: 0 stored, 1 to make, how long 1 of them take is not known"
 
 
 @pytest.mark.slow

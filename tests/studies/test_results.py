@@ -14,7 +14,18 @@ from pzlib.paths import REPO
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
 from pzlib.studies.metrics import values
-from pzlib.studies.results import KEY, TABLES, collect, collect_perplexity, load, other_seeds, read, stored
+from pzlib.studies.results import (
+    KEY,
+    TABLES,
+    collect,
+    collect_perplexity,
+    collect_probes,
+    load,
+    other_seeds,
+    probe_all,
+    read,
+    stored,
+)
 from pzlib.tiers import WORLDS
 from pzlib.train import train
 
@@ -98,6 +109,51 @@ def test_a_run_that_is_not_complete_is_left_out_and_named(make_run, home):
     make_run(seed=1)
     collected(home)
     assert list(load("training")["seed"].unique()) == [1]
+
+
+def test_a_model_that_does_not_reason_is_kept_as_asked(make_run, home, monkeypatch, capsys):
+    """Its rows count no question: without them a table would say of it *not run*."""
+    from pzlib.evaluation import probes
+    from pzlib.studies.tables import probe_table
+
+    run_id = make_run(seed=0).params()["run_id"]
+
+    def probe(run, model, items, samples):
+        if model == run_id:
+            raise probes.NothingToReplace("completions: none says anything before its box")
+        return probes.untold().assign(about="all", n=9, change=-0.25, low=-0.5, high=0.0)
+
+    monkeypatch.setattr(probes, "probe", probe)
+    rows = collect_probes(run_id)
+    stored = pd.read_csv(home / "data/results/probes.csv")
+    assert len(rows) == len(stored) == 12 and stored[stored["step"] > 0]["n"].eq(0).all()
+    assert stored[stored["step"] > 0]["change"].isna().all() and stored[stored["step"] == 0]["change"].eq(-0.25).all()
+    lines = probe_table(stored).splitlines()
+    assert lines[2].endswith("| 9 | -0.25 [-0.50, +0.00] nats |") and lines[-1].endswith("| 0 | no answer reasons |")
+    assert "none says anything" in capsys.readouterr().out
+
+
+def test_a_study_is_probed_run_by_run_and_what_is_stored_is_not_probed_again(make_run, home, monkeypatch, capsys):
+    from pzlib import studies
+    from pzlib.evaluation import probes
+    from pzlib.studies.tables import probe_table
+
+    asked = []
+
+    def probe(run, model, items, samples):
+        asked.append(model)
+        return probes.untold().assign(about="all", n=items, change=0.0, low=0.0, high=0.0)
+
+    monkeypatch.setattr(probes, "probe", probe)
+    run = dict(studies.arms_of("side_new", "mini", [1]))["rlpt"]
+    make_run(name="alone")
+    folder = RunFolder(run.folder).open(run)
+    folder.set_status("complete", step=run.steps, steps=run.steps)
+    rows = probe_all("side_new", items=7)
+    assert set(rows["run_id"]) == {run.run_id} and asked == [run.model, run.run_id]
+    assert "side_new: 1 of 25 runs are complete" in capsys.readouterr().out
+    assert probe_table(probe_all("side_new")) == "not run" and len(asked) == 2, "its rows are stored"
+    assert set(probe_all("alone", items=7)["run_id"]) == {"alone"} and len(asked) == 4
 
 
 def test_a_run_without_evaluations_is_no_error(make_run, home):

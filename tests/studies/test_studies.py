@@ -95,8 +95,17 @@ def test_a_run_that_nobody_has_scored_is_told_from_one_that_is_not_made(home, ca
     capsys.readouterr()
     assert study.rows("tinybench", "mask_rule").empty and study.rows("tinybench", "occurrences").empty
     first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith("scores of mask_rule: not asked yet: `pzlib evaluate RUN_ID --along`")
+    assert first.startswith("scores of mask_rule: not asked yet: `pzlib evaluate mask_rule --along --tier smoke`")
     assert second == "tinybench of occurrences: not run yet: `pzlib study occurrences --tier smoke`"
+
+
+def test_the_command_that_is_named_has_the_settings_that_were_given(home, capsys):
+    study = studies.open("mask_rule", "gpu", settings={"use_vllm": True, "lora_rank": 8})
+    assert study.rows("training").empty
+    command = "`pzlib study mask_rule --tier gpu -p use_vllm true -p lora_rank 8`"
+    assert capsys.readouterr().out.splitlines()[-1] == f"training of mask_rule: not run yet: {command}"
+    studies.open("mask_rule", "gpu", settings={"model": "my/model", "corpus": "my.jsonl"})
+    assert "at gpu: base is my/model, " in (said := capsys.readouterr().out) and ", text is my.jsonl, " in said
 
 
 def test_settings_are_given_to_all_runs_of_a_study_under_what_its_arms_name():

@@ -5,12 +5,16 @@ import pandas as pd
 import pytest
 import synthetic
 
+from pzlib import studies
 from pzlib.paths import REPO
-from pzlib.studies import STUDIES
+from pzlib.run import Run
+from pzlib.runs.folder import RunFolder
+from pzlib.studies import STUDIES, arms_of
 from pzlib.studies.tables import (
     END,
     START,
     after_rlvr,
+    before_and_after,
     beside_seeds,
     budgets,
     by_task,
@@ -19,6 +23,7 @@ from pzlib.studies.tables import (
     costs_of,
     follow_on_table,
     main_table,
+    overview,
     overview_table,
     per_step,
     rank_correlation,
@@ -173,8 +178,10 @@ def test_a_budget_is_what_the_cheapest_run_has_used():
     within = budgets(side(), training(), COSTS)
     ends = {at: rows.groupby("arm")["step"].unique().map(list).to_dict() for at, rows in within.items()}
     assert ends["steps"] == {"pretrainzero": [20], "sft": [20]}
-    # sft has used 200 tokens at its end, PretrainZero 500 at step 5 already
-    assert ends["tokens"] == {"pretrainzero": [0], "sft": [20]}
+    # sft has used 200 tokens at its end, PretrainZero as many after 2 steps of the 5 to its first evaluation
+    assert ends["tokens"] == {"pretrainzero": [2], "sft": [20]}
+    general = within["tokens"].query("arm == 'pretrainzero' and group == 'general'")["accuracy"]
+    assert general.tolist() == pytest.approx([0.6 + 2 / 5 * 0.1] * 2)
     assert ends["time"] == {"pretrainzero": [5], "sft": [20]}  # 10 seconds
 
 
@@ -183,7 +190,7 @@ def test_every_method_is_shown_at_every_budget_and_after_the_same_rlvr():
     after = side(arms, "rlvr ")
     table = side_by_side(side(), training(), COSTS, after)
     found = table[table["metric"] == "overall"].set_index(["method", "at"])["mean"]
-    assert found["PretrainZero"].to_dict() == pytest.approx({"steps": 80, "tokens": 50, "time": 60, "RLVR": 90})
+    assert found["PretrainZero"].to_dict() == pytest.approx({"steps": 80, "tokens": 54, "time": 60, "RLVR": 90})
     assert found["Base"].to_dict() == pytest.approx({"steps": 50, "tokens": 50, "time": 50, "RLVR": 75})
     assert found["Supervised fine-tuning"].to_dict() == pytest.approx({"steps": 40, "tokens": 40, "time": 40})
     general = table[(table["metric"] == "general") & (table["at"] == "steps")].set_index("method")["mean"]
@@ -195,7 +202,9 @@ def test_every_method_is_shown_at_every_budget_and_after_the_same_rlvr():
     told = [{"seed": seed, "change": change} for seed, change in ((0, -0.25), (1, -0.15))]
     beside = [{"way": "blank"}, {"measure": "nats"}, {"about": "reasoning"}, {"step": 0}]  # none of which counts
     probes = pd.DataFrame([one | row for row in told] + [one | told[0] | {"change": -9.0} | row for row in beside])
-    assert side_table(table, probes=probes).splitlines()[3].endswith("| -20.0 |")
+    silent = one | {"arm": "sft", "seed": 0, "n": 0, "change": None}  # asked, and no answer reasoned
+    lines = side_table(table, probes=pd.concat([probes, pd.DataFrame([silent])])).splitlines()
+    assert lines[3].endswith("| -20.0 |") and lines[4].endswith("| no answer reasons |")
 
 
 def test_the_overview_has_a_row_a_method():
@@ -207,6 +216,28 @@ def test_the_overview_has_a_row_a_method():
         "| PretrainZero | 2 | 90.0 | 70.0 | 80.0 | 0.0 | 0.7 | 90.0 |",
         "| Supervised fine-tuning | 2 | 50.0 | 30.0 | 40.0 | 0.0 | 0.2 | not run |",
     ]
+
+
+def test_the_overview_shows_the_new_methods_once_they_have_rows():
+    """Rows of real run ids: of `side`, then also of `side_new`, whose shared arms come once."""
+
+    def rows_of(*names):
+        runs = {(arm, run.seed): run for name in names for arm, run in studies.arms_of(name, "mini", [0, 1])}
+        ends = side({arm: SCORES["sft"] for arm, _ in runs})
+        ends["run_id"] = [runs[arm, seed].run_id for arm, seed in zip(ends["arm"], ends["seed"], strict=True)]
+        spent = [{"run_id": run.run_id, "step": 20, "tokens_prompt": 9.0, "tokens_completion": 1.0, "seconds": 1.0}
+                 for run in runs.values()]  # fmt: skip
+        return {"tinybench": ends.drop(columns="arm"), "training": pd.DataFrame(spent)}
+
+    old, both = (overview(rows_of(*names)) for names in (("side",), ("side", "side_new")))
+    shown, lines = old.partition("\n\n")[0].splitlines(), both.splitlines()
+    assert lines[: len(shown)] == shown and len(shown) == 3 + len(STUDIES["side"].arms)
+    labels = [line.split(" | ")[0].removeprefix("| ") for line in lines[len(shown) :]]
+    assert labels == ["RLPT", "Quiet-STaR", "Random spans, logprob"]
+    assert f"*Not run*: {'; '.join(labels)}: `pzlib study side_new` makes the rows" in old and "*Not run*" not in both
+    assert lines[-1].endswith("| 50.0 | 30.0 | 40.0 | 0.0 | 0.3 | not run |")  # 20 steps of a second, by its own clock
+    some = {name: rows.iloc[:0] for name, rows in rows_of("side").items()}
+    assert overview(some).startswith("*Not run*: ") and "`pzlib study side side_rlvr side_new`" in overview(some)
 
 
 def test_two_bases_are_two_numbers_and_no_part_of_an_interval():
@@ -284,6 +315,19 @@ def test_a_runs_scores_before_and_after_by_task_and_group():
     assert by_task(evals.iloc[:0]).empty and change_by_group(evals.iloc[:0]).empty
     once = by_task(a_run(general={0: 0.5}))
     assert once.loc[("general", "general task"), ("accuracy", "after")] == "–"
+
+
+def test_a_run_of_a_real_tier_is_shown_by_what_it_was_asked_and_not_beside_the_small_world(home):
+    known = synthetic.tinybench(("pretrainzero",), seeds=5)
+    ids = {run.seed: run.run_id for _, run in arms_of("baselines", "mini", [0, 1, 2, 3, 4]) if run.method.has_generator}
+    (home / "data/results").mkdir(parents=True)
+    known.assign(run_id=known["seed"].map(ids)).to_csv(home / "data/results/tinybench.csv", index=False)
+    for tier, lines in (("gpu", 1), ("mini", 2)):
+        folder = RunFolder(home / "data/runs" / tier).open(Run(tier=tier, steps=9))
+        folder.append_eval(a_run(general={0: 0.5, 9: 0.75}).assign(group="general").to_dict("records"))
+        said = before_and_after(folder)
+        assert f"(this run, 9 steps at {tier}): general 50.0 → 75.0" in said.splitlines()[0], said
+        assert "nan" not in said and len(said.splitlines()) == lines and ("at mini)" in said) == (tier == "mini")
 
 
 def test_a_run_beside_the_stored_seeds():

@@ -6,13 +6,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pzlib import studies
-from pzlib.errors import near_names
+from pzlib.errors import flags, near_names
 from pzlib.studies import results
 from pzlib.studies.boxes import findings
 from pzlib.studies.boxes.findings import Finding, against, level, meeting
 from pzlib.studies.metrics import LEAST
 from pzlib.studies.records import BASELINES, MASKING
-from pzlib.tiers import WORLDS
+from pzlib.tiers import WORLDS, named_at
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ LIMITS = "A real model, real text, longer runs."
 PZ, RANDOM, NEXT, ENTROPY = "pretrainzero", *MASKING[1:]
 SFT, PLAIN = BASELINES[2:]
 OVERALL = ("overall",)
+NEW = ("rlpt", "quiet_star", "random_span, logprob")  # the arms of `side_new` that `side` has not
 CLEAN, SMALLER = "on clean text", "on the smaller base"
 GUESSED = tuple(f"{PZ}, {n} values" for n in (2, 4))
 
@@ -83,13 +84,14 @@ BOXES = {
     ),
     "06": Box(
         "Which text, and which occurrences of a word to hide?",
-        ("domain", "mask_rule"),
+        ("domain", "mask_rule", "occurrences"),
         (
             against("domain", "pretrainzero, TinyMath", PZ),
             against("mask_rule", "one mask", "all occurrences"),
             findings.real_text,
             against("mask_rule", "whole words", "all occurrences"),
             against("domain", "random spans, TinyMath", RANDOM),
+            against("occurrences", "one occurrence", "fewer than 8"),
         ),
         LIMITS + " Rules have three seeds, so no interval. A large model knows names that are noise to a small one.",
     ),
@@ -106,7 +108,7 @@ BOXES = {
     ),
     "08": Box(
         "What does each reward make the generator mask?",
-        ("generator_reward", "spice", "occurrences", "collapse_noise"),
+        ("generator_reward", "spice", "collapse_noise"),
         (
             level("generator_reward", "noise masks", words="Masks that hide what nothing can tell, by reward"),
             level("collapse_noise", "noise masks", GUESSED, words="The same masks, where a noise word has few values"),
@@ -114,9 +116,8 @@ BOXES = {
             against("generator_reward", "min(p, 1 - p)", "eq. 9, zero rule"),
             level("spice", "noise masks", words="Masks that hide what nothing can tell, with SPICE's bell"),
             against("spice", "SPICE's bell", "eq. 9, zero rule"),
-            against("occurrences", "one occurrence", "fewer than 8"),
         ),
-        LIMITS + " SPICE's bell and rare words have three seeds, which give no interval.",
+        LIMITS + " SPICE's bell has three seeds, which give no interval.",
     ),
     "09": Box(
         "Is the next token better predicted after a reasoning, and does learning that carry over?",
@@ -184,21 +185,34 @@ BOXES = {
         LIMITS + " A base has no seeds; section 2 has intervals over questions, section 3 the paired test.",
         claims=False,
     ),
+    "15": Box(
+        "Do sentences, a thought after every token, or likelihoods teach more than random spans, from the same text?",
+        ("side_new", "likelihood"),
+        (
+            *(against("side_new", arm, RANDOM) for arm in NEW),
+            *(against("side_new", arm, "base") for arm in NEW),
+            level("side_new", "overall", words="All questions, after equal steps of every method"),
+        ),
+        LIMITS + " Steps are equal; section 4 compares at equal tokens and equal time.",
+    ),
 }
 
 
-def box(notebook: str, tier: str = "mini") -> str:
-    """Markdown of the box of a notebook, "03" to "13", from the rows stored at a tier; at `smoke` from those at `mini`.
+def box(notebook: str, tier: str = "mini", settings=None) -> str:
+    """Markdown of the box of a notebook of studies, "03" for instance, from the rows stored at a tier; at `smoke` from
+    those at `mini`.
 
-    What has no rows is named, with the command that makes them. Errors: ValueError for a notebook without a box.
+    settings: that the tier's runs were given, as of `studies.arms_of`; not at `smoke`. What has no rows is named, with
+    the command that makes them. Errors: ValueError for a notebook without a box.
     """
     if notebook not in BOXES:
         raise ValueError(f"notebook: {notebook!r} has no result box; {near_names(notebook, BOXES)}")
-    own, at = BOXES[notebook], "mini" if tier == "smoke" else tier
-    rows = findings.rows_at(at)
-    seeds = {name: rows("tinybench", name)["seed"].nunique() for name in own.studies}
+    own, at, settings = BOXES[notebook], *(("mini", None) if tier == "smoke" else (tier, settings))
+    rows = findings.rows_at(at, settings)
+    tables = {name: rows("tinybench", name) for name in own.studies}
+    seeds = {name: table["seed"].nunique() for name, table in tables.items()}
     found = [sentence for finding in own.found if (sentence := finding(rows))]
-    counts = findings.verdicts(own.studies, at) if own.claims else ""
+    counts = findings.verdicts(own.studies, at, settings) if own.claims else ""
     lines = [f"**Result** (stored runs at {at})", "", f"* **Asked.** {own.asked}"]
     if found or not own.studies:
         fewest, most = min((n for n in seeds.values() if n), default=0), max(seeds.values(), default=0)
@@ -208,23 +222,27 @@ def box(notebook: str, tier: str = "mini") -> str:
         lines += [f"* **Found.**{head}", *(f"    * {sentence}" for sentence in found[:FIRST])]
         lines += [f"    * Claims of the papers tested here: {counts} (notebook 12)."] if counts else []
         lines += [f"* **Not shown.** {own.limits if WORLDS[at].small else 'Other models, texts and questions.'}"]
-    lines += [f"* `{name}`: {words}" for name in own.studies if (words := _lacking(rows("tinybench", name), name, at))]
-    for table in own.tables:
-        if rows(table, own.studies[0]).empty:
-            lines.append(f"* `{table}.csv`: not run yet: `{results.MADE_BY[table]} -p tier {at}`")
+    given = f"{at}{flags(settings)}"
+    lines += [f"* `{name}`: {words}" for name, table in tables.items() if (words := _lacking(table, name, at, given))]
+    for name in own.tables:
+        if rows(name, own.studies[0]).empty:
+            lines.append(f"* `{name}.csv`: not run yet: `{results.MADE_BY[name]} -p tier {given}`")
     if rest := found[FIRST:]:
         lines += ["", "<details><summary>More numbers</summary>", "", *(f"* {one}" for one in rest), "", "</details>"]
-    return "\n".join(lines)
+    return named_at("\n".join(lines), at)
 
 
-def _lacking(rows, study: str, tier: str) -> str:
-    """Which arms of a study have no rows, and what makes them; "" where all have some. Some may be another's runs."""
+def _lacking(table, study: str, tier: str, given: str) -> str:
+    """Which arms of a study have no rows, and what makes them; "" where all have some. Some may be another's runs.
+
+    given: the tier with the settings that runs were given, as the command takes them.
+    """
     left, every = studies.left_out(study, tier), studies.study_of(study).arms
     if len(left) == len(every):
         return f"left out at {tier}: {next(iter(left.values()))}"
-    absent = len({*every} - {*left, *rows["arm"]})
-    some = f"{absent} of {len(every)} arms " if absent < len(every) - len(left) else ""
-    return f"{some}not run yet: `pzlib study {study} --tier {tier}`" if absent else ""
+    absent = [arm for arm in every if arm not in {*left, *table["arm"]}]
+    some = f"{'; '.join(absent)}: " * (len(absent) < len(every) - len(left))
+    return f"not run yet: {some}`pzlib study {study} --tier {given}`" if absent else ""
 
 
 def candidates(tier: str = "mini") -> str:
@@ -245,8 +263,8 @@ def shown_by(names) -> str:
     return f"shown by: {words}; `pzlib figures` draws the figures again" if words else "`pzlib figures` draws them"
 
 
-def result(notebook: str, tier: str = "mini"):
+def result(notebook: str, tier: str = "mini", settings=None):
     """`box` as a notebook shows it."""
     from IPython.display import Markdown
 
-    return Markdown(box(notebook, tier))
+    return Markdown(box(notebook, tier, settings))

@@ -131,17 +131,17 @@ def bases(rows: Rows) -> str:
     return f"Before any training: {'; '.join(parts)}." if parts else ""
 
 
-def verdicts(names: tuple[str, ...], tier: str) -> str:
+def verdicts(names: tuple[str, ...], tier: str, settings=None) -> str:
     """How many claims of the papers these studies test, by verdict; "" where they test none. names: () for all."""
-    ledger = claims.ledger(claims.load(), results.stored(tier), tier)
+    ledger = claims.ledger(claims.load(), results.stored(tier), tier, settings=settings)
     own = ledger[ledger["study"].str.partition(",")[0].isin(names)] if names else ledger  # "side, size 1" is of side
     counts = own["verdict"].str.replace(r" at .*", "", regex=True).value_counts()
     order = sorted(counts.index, key=lambda word: [*claims.VERDICTS, word].index(word))
     return ", ".join(f"{counts[word]} {word}" for word in order)
 
 
-def rows_at(tier: str) -> Rows:
-    """The stored rows of a tier, by table and study."""
+def rows_at(tier: str, settings=None) -> Rows:
+    """The stored rows of a tier, by table and study; settings: that its runs were given, as of `studies.arms_of`."""
 
     @cache
     def table_of(table):
@@ -154,7 +154,7 @@ def rows_at(tier: str) -> Rows:
     def rows(table, study):
         found = table_of(table)
         if study and "run_id" in found:
-            return studies.select(found, study, tier)
+            return studies.select(found, study, tier, settings=settings)
         return found if "arm" in found else found.assign(arm=None)
 
     return rows

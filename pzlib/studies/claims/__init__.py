@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pzlib import studies
-from pzlib.errors import near_names
+from pzlib.errors import flags, near_names
 from pzlib.paths import locate
 from pzlib.stats import stratified_t
 from pzlib.studies import results
@@ -91,17 +91,18 @@ def _side(claim: dict, end: str) -> tuple[str | None, str | float]:
 
 
 def ledger(
-    claims: pd.DataFrame, tables: dict[str, pd.DataFrame], tier: str = "mini", select: Callable = studies.select
-) -> pd.DataFrame:
+    claims: pd.DataFrame, tables: dict[str, pd.DataFrame], tier: str = "mini", select: Callable = studies.select,
+    settings=None,
+) -> pd.DataFrame:  # fmt: skip
     """The claims with what was measured and judged by `pzlib.studies.claims.verdicts.RULE`.
 
     tables: {"tinybench": ..., "training": ..., "runs": ...}, those that there are; select(table, study, tier) gives a
-    study's rows with their `arm`. Further columns: tier, unit, n (pairs), effect (mean of a - b), low, high, p (against
-    nothing), margin, p_margin, effect_along, low_along, high_along, p_along (of the curves' means), the three p as
-    adjusted (p_holm, p_margin_holm, p_along_holm), spread, shared, signs, bases, twin, failed, verdict, small, along,
-    seeds, note.
+    study's rows with their `arm`; settings: that all runs were given, as of `studies.arms_of`. Further columns: tier,
+    unit, n (pairs), effect (mean of a - b), low, high, p (against nothing), margin, p_margin, effect_along, low_along,
+    high_along, p_along (of the curves' means), the three p as adjusted (p_holm, p_margin_holm, p_along_holm), spread,
+    shared, signs, bases, twin, failed, verdict, small, along, seeds, note.
     """
-    source = _Source(tables, tier, select)
+    source = _Source(tables, tier, select, settings)
     blank = dict.fromkeys(["effect", "low", "high", "p", "p_margin", *ALONG], float("nan"))
     blank |= {"margin": float("nan"), "spread": float("nan"), "shared": 0.0, "signs": True, "bases": 1, "failed": ""}
     rows, first, blank = [], {}, blank | {"n": 0, "twin": ""}
@@ -113,7 +114,7 @@ def ledger(
             row["failed"] = _failed(claim["needs"], source)
         rows.append(row)
     table = verdicts.judge(pd.DataFrame(rows), tier)
-    notes = [_note(row, tier) for row in table.to_dict("records")]
+    notes = [_note(row, tier, settings) for row in table.to_dict("records")]
     return table.assign(note=notes)
 
 
@@ -127,16 +128,18 @@ def _model_of(size: str, tier: str) -> str:
     return sizes[int(size) - 1] if size and int(size) <= len(sizes) else ""
 
 
-def every_tier(claims: pd.DataFrame, stored: Callable[[str], dict], tier: str = "mini") -> dict[str, pd.DataFrame]:
-    """{tier: `ledger`} of this tier and every other but `smoke`; stored(tier) gives a tier's tables."""
-    return {name: ledger(claims, stored(name), name) for name in TIERS if name == tier or name != "smoke"}
+def every_tier(claims: pd.DataFrame, stored: Callable, tier: str = "mini", settings=None) -> dict[str, pd.DataFrame]:
+    """{tier: `ledger`} of this tier, whose runs were given `settings`, and every other but `smoke`; stored(tier) gives
+    a tier's tables."""
+    tiers = [name for name in TIERS if name == tier or name != "smoke"]
+    return {name: ledger(claims, stored(name), name, settings=settings if name == tier else None) for name in tiers}
 
 
 class _Source:
     """The rows and values that claims ask for, each read once."""
 
-    def __init__(self, tables: dict[str, pd.DataFrame], tier: str, select: Callable):
-        self.tables, self.tier, self.select = tables, tier, select
+    def __init__(self, tables: dict[str, pd.DataFrame], tier: str, select: Callable, settings=None):
+        self.tables, self.tier, self.select, self.settings = tables, tier, select, settings or {}
         self.bases = _bases(tables["runs"]) if "runs" in tables else {}
         self.rows, self.values = cache(self._rows), cache(self._values)
 
@@ -149,8 +152,8 @@ class _Source:
         model = _model_of(size, self.tier)
         if table not in self.tables or (size and not model):
             return pd.DataFrame(columns=["arm", "seed", "step", "run_id", "group", "task"])
-        more = {"settings": {"model": model}} if size else {}
-        rows = self.select(self.tables[table], study, self.tier, **more)
+        given = self.settings | ({"model": model} if size else {})
+        rows = self.select(self.tables[table], study, self.tier, **({"settings": given} if given else {}))
         if self.bases and "run_id" in rows:
             own = rows["run_id"].map(self.bases).fillna("")
             if own.groupby(rows["arm"]).nunique().max() > 1:
@@ -285,7 +288,7 @@ def _failed(needs: str, source: _Source) -> str:
 _left_out = cache(studies.left_out)
 
 
-def _note(row: dict, tier: str) -> str:
+def _note(row: dict, tier: str, settings) -> str:
     """What a reader must know beside the verdict, or why there is none."""
     study, _, size = row["study"].partition(OF_SIZE)
     if not row["verdict"].startswith("not run"):
@@ -294,7 +297,7 @@ def _note(row: dict, tier: str) -> str:
         return "; ".join(filter(None, (row["failed"] or ("" if row["signs"] else "the bases differ in sign"), part)))
     if not row["study"] or row["twin"]:
         return row["why_not"] or f"at this tier its runs are those of {row['twin']}"
-    command = f"`pzlib study {study} --tier {tier}`"
+    command = f"`pzlib study {study} --tier {tier}{flags(settings)}`"
     if tier not in WORLDS:
         return command
     if size and not (model := _model_of(size, tier)):
