@@ -288,7 +288,7 @@ def _failed(needs: str, source: _Source) -> str:
 _left_out = cache(studies.left_out)
 
 
-def _note(row: dict, tier: str, settings) -> str:
+def _note(row: dict, tier: str, settings=None) -> str:
     """What a reader must know beside the verdict, or why there is none."""
     study, _, size = row["study"].partition(OF_SIZE)
     if not row["verdict"].startswith("not run"):
