@@ -97,6 +97,8 @@ def test_a_run_that_nobody_has_scored_is_told_from_one_that_is_not_made(home, ca
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("scores of mask_rule: not asked yet: `pzlib evaluate mask_rule --along --tier smoke`")
     assert second == "tinybench of occurrences: not run yet: `pzlib study occurrences --tier smoke`"
+    assert study.rows("probes", "mask_rule").empty
+    assert capsys.readouterr().out == "probes of mask_rule: not run yet: `pzlib probe mask_rule --tier smoke`\n"
 
 
 def test_the_command_that_is_named_has_the_settings_that_were_given(home, capsys):
