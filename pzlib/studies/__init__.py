@@ -277,7 +277,8 @@ class Opened:
                 print(f"scores of {study}: not asked yet: `{along}`, then `pzlib results`")
             else:
                 own = f"pzlib study {study} --tier {self.tier}{given}"
-                made_by = own if table in results.TABLES else results.MADE_BY[table].replace("RUN_ID", f"{study} --tier {self.tier}")
+                runs = f"{study} --tier {self.tier}"
+                made_by = own if table in results.TABLES else results.MADE_BY[table].replace("RUN_ID", runs)
                 print(f"{table} of {study}: not run yet: `{made_by}`")
         return found
 
