@@ -6,6 +6,7 @@ import sys
 import pandas as pd
 
 from pzlib import studies
+from pzlib.engine.plan import UNSEEN_HOURS
 from pzlib.paths import root
 from pzlib.run import Run
 from pzlib.studies import queue
@@ -75,7 +76,7 @@ def hours_of(run: Run, stored: pd.DataFrame) -> float:
     for column, value in (("tier", run.tier), ("passages", run.passages)):
         same = own[own[column] == value]
         own = same if len(same) else own
-    return float((own["hours"] / own["steps"]).median() * run.steps) if len(own) else queue.UNSEEN_HOURS
+    return float((own["hours"] / own["steps"]).median() * run.steps) if len(own) else UNSEEN_HOURS
 
 
 def _known(tier: str) -> pd.DataFrame:
