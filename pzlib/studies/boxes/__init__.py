@@ -111,7 +111,7 @@ BOXES = {
         ("generator_reward", "guessable_noise", "group", "balance", "spice"),
         (
             level("balance", "noise masks", words="Masks that hide what nothing can tell, by how often it is trained"),
-            level("generator_reward", "noise masks", words="The same, by reward"),
+            level("generator_reward", "noise masks", words="Masks that hide what nothing can tell, by reward"),
             level("guessable_noise", "noise masks", words="The same, by how many values a noise word can have"),
             against("balance", "never", "every step"),
             against("generator_reward", "eq. 9, no zero rule", "eq. 9, zero rule"),
@@ -119,7 +119,7 @@ BOXES = {
             against("group", "G = 4", "G = 8"),
             against("group", "G = 16", "G = 8"),
             against("spice", "SPICE's bell", "eq. 9, zero rule"),
-            level("spice", "noise masks", words="The same masks, with SPICE's bell"),
+            level("spice", "noise masks", words="Masks that hide what nothing can tell, with SPICE's bell"),
         ),
         LIMITS + " Three seeds give no interval.",
     ),
