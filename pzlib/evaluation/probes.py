@@ -36,7 +36,7 @@ class NothingToReplace(ValueError):
     """No two answers reason about two words, so no reasoning can be replaced by another's."""
 
 
-def untold() -> pd.DataFrame:
+def no_effects() -> pd.DataFrame:
     """Rows as of `effects` for answers that raise `NothingToReplace`: n is 0 and there is no change."""
     rows = [(way, measure, 0) for way, measure in product(REPLACED, ("right", "nats"))]
     return pd.DataFrame(rows, columns=["way", "measure", "n"]).reindex(columns=["way", "measure", *NUMBERS])

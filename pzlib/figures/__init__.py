@@ -144,7 +144,7 @@ def _shown(study: str, arms: tuple, tier: str) -> tuple:
     return tuple(arm for arm in arms or studies.STUDIES[study].arms if arm not in out)
 
 
-def _timed(stored: dict[str, pd.DataFrame], study: str, tier: str, folder: Path, settings=None) -> dict:
+def _timed(stored: dict, study: str, tier: str, folder: Path, settings=None) -> dict[str, pd.DataFrame]:
     """The tables with the study's own costs: of another study than `side` they are in another file, or in none."""
     if "training" not in stored:
         return stored

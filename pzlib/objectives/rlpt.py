@@ -35,7 +35,7 @@ JUDGE = (
 )
 AHEAD = 3  # sentences of the reference that a judged prediction may be a beginning of
 SHORT = 3  # words that a sentence has at least, to be asked for
-SCORE, TOLD = re.compile(r"Score:\s*([01])"), 16  # what a judge says, within so many tokens
+SCORE, JUDGE_TOKENS = re.compile(r"Score:\s*([01])"), 16  # what a judge says, within so many tokens
 PATIENCE = 16  # predictions that a judge may read without scoring one, before the run is stopped
 
 
@@ -180,14 +180,14 @@ class Judge:
         if self.unscored is not None:
             self.unscored = None if any(found) else self.unscored + len(found)
         if (self.unscored or 0) >= PATIENCE:
-            told = f"none of {self.unscored} predictions a score, but says such as {said[-1].strip()!r}"
-            raise RuntimeError(f"judge: {self.run.judge} gives {told}; name a model that follows instructions")
+            words = f"none of {self.unscored} predictions a score, but answers {said[-1].strip()!r}"
+            raise RuntimeError(f"judge: {self.run.judge} gives {words}; name a model that follows instructions")
         scores = (None if one is None else float(one[1]) for one in found)
         return [0.0 if p is None else next(scores) for _, p in pairs]
 
     def _by_endpoint(self, prompts):
         base, _, name = self.run.judge.rpartition("/")
-        body = {"model": name, "prompt": prompts, "max_tokens": TOLD, "temperature": 0}
+        body = {"model": name, "prompt": prompts, "max_tokens": JUDGE_TOKENS, "temperature": 0}
         request = urllib.request.Request(f"{base}/v1/completions", json.dumps(body).encode())
         request.add_header("Content-Type", "application/json")
         try:
@@ -196,8 +196,8 @@ class Judge:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RuntimeError(f"judge: {self.run.judge} does not answer ({error!r}); is the server up?") from error
         if len(found) != len(prompts):
-            told = f"{len(found)} of {len(prompts)} questions"
-            raise RuntimeError(f"judge: {self.run.judge} answers {told}; name an endpoint that completes prompts")
+            words = f"{len(found)} of {len(prompts)} questions"
+            raise RuntimeError(f"judge: {self.run.judge} answers {words}; name an endpoint that completes prompts")
         return found
 
     def _by_model(self, prompts):
@@ -215,9 +215,9 @@ class Judge:
             self.model.to("cuda" if torch.cuda.is_available() else "cpu")
         ids = self.tokenizer(prompts)["input_ids"]
         drawn = sample(
-            self.model, ids, 1, max_new_tokens=TOLD, eos_ids=[self.tokenizer.eos_token_id],
+            self.model, ids, 1, max_new_tokens=JUDGE_TOKENS, eos_ids=[self.tokenizer.eos_token_id],
             pad_id=self.tokenizer.pad_token_id, temperature=0, generator=torch.Generator(),
-            max_rows=max(1, ROLLOUT_TOKENS // (max(map(len, ids)) + TOLD)),
+            max_rows=max(1, ROLLOUT_TOKENS // (max(map(len, ids)) + JUDGE_TOKENS)),
         )  # fmt: skip
         return self.tokenizer.batch_decode(drawn.completion_ids)
 

@@ -172,7 +172,7 @@ def collect_probes(run_id, items=64, samples=4, out_dir=None):
 
     Errors: FileNotFoundError for no such run; ValueError for one that is not complete, and as `probes.probe`.
     """
-    from pzlib.evaluation.probes import NothingToReplace, probe, untold
+    from pzlib.evaluation.probes import NothingToReplace, no_effects, probe
 
     folder = RunFolder(root() / "data/runs" / run_id)
     if not (folder.path / "params.json").is_file():
@@ -186,7 +186,7 @@ def collect_probes(run_id, items=64, samples=4, out_dir=None):
             found = probe(run, model, items, samples)
         except NothingToReplace as error:
             print(f"step {step}: {error}")
-            found = untold().assign(about="all")
+            found = no_effects().assign(about="all")
         parts.append(_keyed(folder, found.assign(step=step)))
     out = folder_of(run.tier, out_dir)
     out.mkdir(parents=True, exist_ok=True)

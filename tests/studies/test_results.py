@@ -121,7 +121,7 @@ def test_a_model_that_does_not_reason_is_kept_as_asked(make_run, home, monkeypat
     def probe(run, model, items, samples):
         if model == run_id:
             raise probes.NothingToReplace("completions: none says anything before its box")
-        return probes.untold().assign(about="all", n=9, change=-0.25, low=-0.5, high=0.0)
+        return probes.no_effects().assign(about="all", n=9, change=-0.25, low=-0.5, high=0.0)
 
     monkeypatch.setattr(probes, "probe", probe)
     rows = collect_probes(run_id)
@@ -142,7 +142,7 @@ def test_a_study_is_probed_run_by_run_and_what_is_stored_is_not_probed_again(mak
 
     def probe(run, model, items, samples):
         asked.append(model)
-        return probes.untold().assign(about="all", n=items, change=0.0, low=0.0, high=0.0)
+        return probes.no_effects().assign(about="all", n=items, change=0.0, low=0.0, high=0.0)
 
     monkeypatch.setattr(probes, "probe", probe)
     run = dict(studies.arms_of("side_new", "mini", [1]))["rlpt"]
