@@ -20,7 +20,7 @@ import pandas as pd
 from filelock import FileLock
 
 from pzlib.engine.plan import estimated
-from pzlib.engine.processes import FAILED, as_child, how_it_ended, start, stop, visible_gpus
+from pzlib.engine.processes import FAILED, KEEP_PAGES, as_child, how_it_ended, start, stop, visible_gpus
 from pzlib.errors import duration
 from pzlib.headless import announce_failures, progress
 from pzlib.paths import root
@@ -98,11 +98,12 @@ class Here:
         self.gpus = _whole(gpus, count)
         fit = count // self.gpus if self.gpus else at_once or 2  # a step of the small model gains little from a third
         self.at_once = min(at_once or fit, fit)
-        self.threads = str(max(1, (os.cpu_count() or 1) // self.at_once))
+        self.environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // self.at_once))}
+        self.environment |= {} if self.gpus else {name: os.environ.get(name, kept) for name, kept in KEEP_PAGES.items()}
 
     def start(self, job: Job) -> tuple[subprocess.Popen, list[str]]:
         own = [self.free.pop() for _ in range(self.gpus)]
-        return _process(job, {"OMP_NUM_THREADS": self.threads, "CUDA_VISIBLE_DEVICES": ",".join(own)}), own
+        return _process(job, self.environment | {"CUDA_VISIBLE_DEVICES": ",".join(own)}), own
 
     def poll(self, handle) -> int | str | None:
         """None while the job runs, then its exit code, or why there is none."""
@@ -130,8 +131,8 @@ class Cluster:
             raise ValueError(f"address: no Ray cluster answers at {address} ({error}); {remedy}") from error
         most = max(int(node["Resources"].get("GPU", 0)) for node in ray.nodes() if node["Alive"])
         self.gpus, self.most = _whole(gpus, most), at_once
-        options = {"max_retries": RETRIES, "num_cpus": 1, "num_gpus": self.gpus, "scheduling_strategy": "SPREAD"}
-        self.task = ray.remote(_on_ray).options(**options)
+        alike = {"num_cpus": 1, "num_gpus": self.gpus, "scheduling_strategy": "SPREAD"}
+        self.task = ray.remote(_on_ray).options(max_retries=RETRIES, **alike)
 
     @property
     def at_once(self) -> int:

@@ -114,6 +114,22 @@ def test_each_job_has_its_own_gpus(toy, monkeypatch):
     assert Here(None, None).gpus == 0
 
 
+def test_jobs_on_cores_keep_the_pages_of_freed_tensors_unless_the_user_says_so(toy, monkeypatch):
+    see = "import os; job.path('.seen').write_text(os.environ.get('MALLOC_MMAP_MAX_', 'unset'))"
+
+    def seen(name):
+        work([toy(name, see)], lambda: Here(1, None))
+        return toy(name).path(".seen").read_text()
+
+    monkeypatch.delenv("MALLOC_MMAP_MAX_", raising=False)
+    assert seen("cores") == "0"
+    monkeypatch.setenv("MALLOC_MMAP_MAX_", "65536")
+    assert seen("own") == "65536"
+    monkeypatch.delenv("MALLOC_MMAP_MAX_")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    assert seen("gpu") == "unset"
+
+
 def test_a_study_goes_to_the_cluster_that_is_named_with_a_gpu_for_each_process_of_a_run(home, monkeypatch):
     def cluster(*asked):
         raise ValueError(f"cluster: {asked}")
