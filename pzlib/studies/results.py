@@ -336,8 +336,8 @@ def collect_case(runs, folder, samples=8, out_dir=None):
     its masks (no completion), and what its base and the last model of each run answer to one of them. None where no
     mask was legal, or a model is gone.
 
-    Of each passage the best predicted mask that takes reasoning, or else of any kind, is asked; the passage is kept on
-    which the first run gained most over its base. folder: where answers are kept, as by `cases.answers`.
+    Of each passage its best predicted mask is asked, of masks that take reasoning where any does; the passage is kept
+    on which the first run gained most over its base. folder: where answers are kept, as by `cases.answers`.
     """
     from pzlib.evaluation.cases import answers, case_of, models_of
     from pzlib.prompts import TEMPLATES
@@ -351,7 +351,7 @@ def collect_case(runs, folder, samples=8, out_dir=None):
     if masks.empty or not all((one.folder / "model").is_dir() for one in runs):
         return None
     reasons = masks["kind"].map(kind_class) == "reasoning"
-    order = masks.assign(reasons=reasons).sort_values(["reasons", "mean"], ascending=False, kind="stable")
+    order = (masks[reasons] if reasons.any() else masks).sort_values("mean", ascending=False, kind="stable")
     asked = order.drop_duplicates("passage_id").rename(columns={"mask": "target"})
     asked = asked.assign(case=asked["prompt"].map(case_of)).drop_duplicates("case", ignore_index=True)
     found = []
