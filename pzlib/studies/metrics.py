@@ -156,6 +156,26 @@ def bases_of(seeds: Sequence[int]) -> np.ndarray:
     return tens if len({*tens}) <= 2 else np.zeros_like(tens)
 
 
+def one_sign(gaps: pd.Series) -> bool:
+    """Whether the means of differences by seed have one sign on all bases: the rule of the claims' verdicts.
+
+    >>> one_sign(pd.Series({0: 9.0, 1: 7.0, 10: 1.0})), one_sign(pd.Series({0: 9.0, 1: 7.0, 10: -1.0}))
+    (True, False)
+    """
+    means = gaps.groupby(bases_of(gaps.index)).mean()
+    return bool((means > 0).all() or (means < 0).all())
+
+
+def on_fewer_bases(seeds: dict[str, Sequence[int]]) -> set[str]:
+    """Of {name: its seeds} the names with runs from fewer bases than another: their means are not comparable.
+
+    >>> on_fewer_bases({"a": [0, 1, 10], "b": [0, 1, 2], "c": []})
+    {'b'}
+    """
+    bases = {name: len({*bases_of(own)}) for name, own in seeds.items() if len(own)}
+    return {name for name, n in bases.items() if n < max(bases.values())}
+
+
 def over_seeds(values: pd.Series, errors: pd.Series | None = None) -> tuple[float, float, float]:
     """The mean of values by seed with its 95 % t interval: the mean over bases of their means, the base being a factor.
     Where no base has two, the interval has no width. errors: as of `stratified_t`.

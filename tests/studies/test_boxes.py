@@ -11,7 +11,7 @@ from pzlib import studies
 from pzlib.headless import read_parameters
 from pzlib.paths import REPO
 from pzlib.studies import STUDIES, boxes
-from pzlib.studies.boxes import BOXES, box, findings
+from pzlib.studies.boxes import BOXES, box, findings, headlines
 from pzlib.studies.boxes.findings import against, level, meeting
 
 
@@ -46,6 +46,34 @@ def test_under_five_seeds_there_is_no_interval_but_whether_all_agree():
     assert "[" not in level("baselines", "general", ("sft",))(rows)
 
 
+def on_two_bases(seeds, **arms):
+    """`rows_of` with these seeds, of which those from 10 on are from a second base."""
+    table = rows_of(**arms)("", "")
+    table = table[table["seed"] < len(seeds)]
+    return lambda *names: table.assign(seed=table["seed"].map(dict(enumerate(seeds))))
+
+
+def test_what_the_bases_do_not_agree_on_is_no_finding():
+    """As of a claim: clear of 0 on the mean is not enough."""
+    seeds = (0, 1, 2, 10, 11)
+    apart = on_two_bases(seeds, sft=(0.5, 0.7, 0.7, 0.7, 0.49, 0.49))
+    sentence = against("x", "sft", "base", ASKED)(apart)
+    assert "of another sign on each base, and so not clearly different, on general questions (+9.5 [+" in sentence
+    alike = on_two_bases(seeds, sft=(0.5, 0.7, 0.7, 0.7, 0.51, 0.51))
+    assert ": above on general questions (+10.5 [+" in against("x", "sft", "base", ASKED)(alike)
+    heads = [headlines.against_base(rows("", ""), ASKED) for rows in (apart, alike)]
+    assert ["above" in head for head in heads] == [False, True]
+
+
+def test_a_level_says_of_how_few_seeds_and_bases_it_is():
+    rows = on_two_bases((0, 1, 2, 10, 11), sft=GOOD, random_span=BAD[:4])
+    words = level("baselines", "general", ("sft", "random_span"))(rows)
+    assert words.startswith("General questions: Supervised fine-tuning 70.2 % [68.")
+    assert words.endswith("], Random spans 41.0 % (3 seeds and one base).")
+    few = level("baselines", "general", ("sft", "random_span"))(rows_of(sft=GOOD[:4], random_span=BAD[:4]))
+    assert few.endswith(": Supervised fine-tuning 71.0 %, Random spans 41.0 % (3 seeds each).")
+
+
 def test_levels_and_how_far_starts_are_apart():
     rows = rows_of(pretrainzero=GOOD, sft=BAD)
     words = level("baselines", "general", ("sft",), words="After")(rows)
@@ -62,10 +90,14 @@ def test_every_sentence_has_rows_at_mini_or_its_study_is_named(notebook):
     for name in BOXES[notebook].studies:
         arms, there = {arm for arm, _ in studies.arms_of(name, "mini")}, set(rows("tinybench", name)["arm"])
         absent = "; ".join(arm for arm in studies.study_of(name).arms if arm in arms - there)
-        which = f"{absent}: " if there & arms else ""
-        line = f"* `{name}`: not run yet: {which}`pzlib study {name} --tier mini`"
-        named = absent or not arms  # a study that is left out says why
-        assert (line in text) == bool(absent) and (f"* `{name}`" in text) == bool(named)
+        made = {(arm, run.run_id) for arm, run in studies.arms_of(name, "mini")}
+        stored = rows("tinybench", name)[["arm", "run_id"]].drop_duplicates()
+        part = f"{len(stored)} of {len(made)} runs are stored"
+        which = f"not run yet: {absent}; {part}" if there & arms and absent else "not run yet" if absent else part
+        line = f"* `{name}`: {which}: `pzlib study {name} --tier mini`"
+        lacks = len(stored) < len(made)
+        named = lacks or not arms  # a study that is left out says why
+        assert (line in text) == lacks and (f"* `{name}`" in text) == bool(named)
         whole[name] = not absent
     absent = {table for table in BOXES[notebook].tables if rows(table, BOXES[notebook].studies[0]).empty}
     assert {*re.findall(r"`(\w+).csv`: not run yet: `pzlib run", text)} == absent
@@ -117,7 +149,8 @@ def test_of_a_study_that_is_run_in_part_the_rest_is_named(home, monkeypatch):
     monkeypatch.setattr(findings, "rows_at", only)
     text = box("08")
     rest = "eq. 9, no zero rule; min(p, 1 - p)"
-    assert f"* `generator_reward`: not run yet: {rest}: `pzlib study generator_reward --tier mini`" in text
+    part = f"{rest}; 5 of 15 runs are stored"
+    assert f"* `generator_reward`: not run yet: {part}: `pzlib study generator_reward --tier mini`" in text
     assert "* `collapse_noise`: not run yet" in text and "Masks that hide" not in text
 
 

@@ -210,13 +210,13 @@ def box(notebook: str, tier: str = "mini", settings=None) -> str:
     own, at, settings = BOXES[notebook], *(("mini", None) if tier == "smoke" else (tier, settings))
     rows = findings.rows_at(at, settings)
     tables = {name: rows("tinybench", name) for name in own.studies}
-    seeds = {name: table["seed"].nunique() for name, table in tables.items()}
+    seeds = [n for table in tables.values() for n in table.groupby("arm")["seed"].nunique()]
     found = [sentence for finding in own.found if (sentence := finding(rows))]
     counts = findings.verdicts(own.studies, at, settings) if own.claims else ""
     lines = [f"**Result** (stored runs at {at})", "", f"* **Asked.** {own.asked}"]
     if found or not own.studies:
-        fewest, most = min((n for n in seeds.values() if n), default=0), max(seeds.values(), default=0)
-        of = f"{fewest} to {most} seeds" if fewest < most else f"{most} seeds"
+        fewest, most = min(seeds, default=0), max(seeds, default=0)
+        of = f"{fewest} to {most} seeds an arm" if fewest < most else f"{most} seeds"
         rule = f"in brackets 95 % t intervals over seeds and bases, from {LEAST} seeds on; a base is a sample too."
         head = f" {of[0].upper()}{of[1:]}; {rule}" if most else ""
         lines += [f"* **Found.**{head}", *(f"    * {sentence}" for sentence in found[:FIRST])]
@@ -233,7 +233,7 @@ def box(notebook: str, tier: str = "mini", settings=None) -> str:
 
 
 def _lacking(table, study: str, tier: str, given: str) -> str:
-    """Which arms of a study have no rows, and what makes them; "" where all have some. Some may be another's runs.
+    """Which arms of a study have no rows, how many runs are stored, and what makes the rest; "" where all are.
 
     given: the tier with the settings that runs were given, as the command takes them.
     """
@@ -241,8 +241,12 @@ def _lacking(table, study: str, tier: str, given: str) -> str:
     if len(left) == len(every):
         return f"left out at {tier}: {next(iter(left.values()))}"
     absent = [arm for arm in every if arm not in {*left, *table["arm"]}]
-    some = f"{'; '.join(absent)}: " * (len(absent) < len(every) - len(left))
-    return f"not run yet: {some}`pzlib study {study} --tier {given}`" if absent else ""
+    planned = (len(every) - len(left)) * len(studies.seeds_of(studies.study_of(study), tier))
+    found = len(table[["arm", "seed"]].drop_duplicates())  # some may be another study's runs
+    which = ["not run yet"] * bool(absent) + ["; ".join(absent)] * bool(absent and found)
+    part = f"{found} of {planned} runs are stored" * bool(found)
+    words = "; ".join(filter(None, [": ".join(which), part]))
+    return f"{words}: `pzlib study {study} --tier {given}`" if found < planned else ""
 
 
 def candidates(tier: str = "mini") -> str:

@@ -38,7 +38,13 @@ def _compared(first: pd.Series, second: pd.Series, errors: pd.Series | None = No
         same = f" in {'all ' * (n > 1)}{n} seed{'s' * (n > 1)}" if way != "not clearly different" else ""
         return way + same, amount
     way = "above" if low > 0 else "below" if high < 0 else "not clearly different"
+    if way != "not clearly different" and not metrics.one_sign(gaps):
+        way = "of another sign on each base, and so not clearly different,"
     return way, f"{amount} {_interval(low, high)}"
+
+
+def _seeds(means: pd.Series) -> str:
+    return f"{len(means)} seed{'s' * (len(means) > 1)}"
 
 
 def _name(arm: str) -> str:
@@ -73,17 +79,25 @@ def against(study: str, a: str, b: str, asked=ASKED, at: str = "end", b_at: str 
 
 
 def level(study: str, metric: str, arms=(), at: str = "end", words: str = "") -> Finding:
-    """A sentence with the mean of a metric of each arm. arms: () for all; words: its beginning, else the metric's."""
+    """A sentence with the mean of a metric of each arm, marked where it has runs from fewer bases than another's.
+
+    arms: () for all; words: its beginning, else the metric's."""
 
     def sentence(rows: Rows) -> str:
         table, parts = rows(METRICS[metric].table, study), []
         unit = " %" if METRICS[metric].unit == "points" else ""
-        for arm in arms or studies.study_of(study).arms:
-            own = table[table["arm"] == arm]
-            if len(own) and len(means := values(own, metric, at)):
-                mean, *ends = metrics.over_seeds(means)
-                more = f" {_interval(*ends, sign='')}" if len(means) >= LEAST and ends[0] < ends[1] else ""
-                parts.append(f"{_name(arm)} {mean:.1f}{unit}{more}")
+        own = {arm: table[table["arm"] == arm] for arm in arms or studies.study_of(study).arms}
+        found = {arm: values(part, metric, at) for arm, part in own.items() if len(part)}
+        found = {arm: means for arm, means in found.items() if len(means)}
+        fewer = metrics.on_fewer_bases({arm: means.index for arm, means in found.items()})
+        alike = len({len(means) for means in found.values()}) == 1  # of how many seeds they are, is said once
+        for arm, means in found.items():
+            mean, *ends = metrics.over_seeds(means)
+            more = f" {_interval(*ends, sign='')}" if len(means) >= LEAST and ends[0] < ends[1] else ""
+            marks = [_seeds(means)] * (len(means) < LEAST and not alike) + ["one base"] * (arm in fewer)
+            parts.append(f"{_name(arm)} {mean:.1f}{unit}{more}{f' ({listed(marks)})' * bool(marks)}")
+        if alike and len(means) < LEAST:
+            parts[-1] += f" ({_seeds(means)} each)" if len(found) > 1 else f" ({_seeds(means)})"
         some = len(parts) > (not arms)  # of a study that is not run, one arm may be another's run
         return f"{words or WORDS[metric].capitalize()}: {', '.join(parts)}." if some else ""
 

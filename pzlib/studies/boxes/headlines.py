@@ -35,8 +35,8 @@ def listed(items: list[str]) -> str:
 def judged(pairs: dict[str, pd.DataFrame], metric: str) -> dict[str, str]:
     """{name: a key of `WAYS`} of pairs (columns a, b and perhaps error, by seed): in which way a differs from b.
 
-    By a t test and by two against the metric's margin, each by Holm's correction over the names; under `LEAST` seeds
-    by whether all of at least three agree.
+    By a t test and by two against the metric's margin, each by Holm's correction over the names, where the means of all
+    bases have one sign; under `LEAST` seeds by whether all of at least three agree.
 
     >>> pairs = pd.DataFrame({"a": [5.0, 6, 7, 6, 6], "b": 1.0})
     >>> judged({"one": pairs, "two": pairs[:3], "three": pairs[:2]}, "math")
@@ -55,7 +55,8 @@ def judged(pairs: dict[str, pd.DataFrame], metric: str) -> dict[str, str]:
     differ, level = ([*holm([test[p] for test in tests.values()])] for p in ("p", "level")) if tests else ((), ())
     for (name, test), p, q in zip(tests.items(), differ, level, strict=True):
         way = "above" if test["difference"] > 0 else "below"
-        ways[name] = way if p < verdicts.ALPHA else "level" if q < verdicts.ALPHA else "open"
+        apart = p < verdicts.ALPHA and metrics.one_sign(pairs[name]["a"] - pairs[name]["b"])
+        ways[name] = way if apart else "level" if q < verdicts.ALPHA else "open"
     return {name: ways[name] for name in pairs}
 
 
@@ -232,7 +233,7 @@ def above_base(studies: dict[str, pd.DataFrame], metric: str = "overall") -> str
     pairs = {}
     for table in studies.values():
         for arm, own in _arms(table).items():
-            parts = {"a": values(own, metric), "b": values(own, metric, "base")}
+            parts = {"a": values(own, metric), "b": values(own, metric, "base"), "error": base_error(own, metric)}
             pairs[label_of(arm)] = pd.concat(parts, axis=1).dropna()
     every = pd.concat(studies.values())
     ways = judged(pairs, metric)
