@@ -166,14 +166,14 @@ def one_sign(gaps: pd.Series) -> bool:
     return bool((means > 0).all() or (means < 0).all())
 
 
-def on_fewer_bases(seeds: dict[str, Sequence[int]]) -> set[str]:
+def on_fewer_bases(seeds: dict[str, Sequence[int]]) -> list[str]:
     """Of {name: its seeds} the names with runs from fewer bases than another: their means are not comparable.
 
     >>> on_fewer_bases({"a": [0, 1, 10], "b": [0, 1, 2], "c": []})
-    {'b'}
+    ['b']
     """
     bases = {name: len({*bases_of(own)}) for name, own in seeds.items() if len(own)}
-    return {name for name, n in bases.items() if n < max(bases.values())}
+    return [name for name, n in bases.items() if n < max(bases.values())]
 
 
 def over_seeds(values: pd.Series, errors: pd.Series | None = None) -> tuple[float, float, float]:

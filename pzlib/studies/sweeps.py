@@ -95,24 +95,29 @@ def runs_at(name: str, rate: float) -> tuple[Run, ...]:
 
 def scores_of(name: str) -> dict[float, float]:
     """{rate: mean over `GROUPS` and both bases, in points, after training} of the rates whose runs are all stored."""
+    return {rate: sum(own) / len(own) for rate, own in by_base(name).items()}
+
+
+def by_base(name: str, trained: bool = True) -> dict[float, list[float]]:
+    """As `scores_of`, the score of the run from each base of the world in turn; or, not trained, of the base itself."""
     path = Path(locate(f"{SWEEP}/tinybench.csv"))
-    return _scores(name, path, path.stat().st_mtime_ns) if path.is_file() else {}
+    return _scores(name, path, path.stat().st_mtime_ns, trained) if path.is_file() else {}
 
 
 @functools.lru_cache(maxsize=4 * len(SWEPT))  # every run of a study asks for its rate
-def _scores(name, path, changed):
-    scores, found = _read(path, changed), {}
+def _scores(name, path, changed, trained):
+    scores, found = _read(path, changed, trained), {}
     for rate in LADDER:
         own = [scores.get(run.run_id) for run in runs_at(name, rate)]
         if None not in own:
-            found[rate] = 100 * sum(own) / len(own)
+            found[rate] = [100 * score for score in own]
     return found
 
 
 @functools.lru_cache(maxsize=4)
-def _read(path, changed):
+def _read(path, changed, trained):
     table = results.read(path)
-    rows = table[table["group"].isin(GROUPS) & (table["step"] > 0)]
+    rows = table[table["group"].isin(GROUPS) & ((table["step"] > 0) == trained)]
     return rows.groupby(["run_id", "group"])["accuracy"].mean().groupby("run_id").mean().to_dict()
 
 
@@ -172,11 +177,24 @@ def widen(jobs: int = 2, names=tuple(SWEPT), stream=None, play: Callable = queue
     return found
 
 
+def without_gain(names) -> list[str]:
+    """Those of the names, as far as they are in `SWEPT`, that are above their bases at none of the rates tried."""
+    names = [name for name in names if name in SWEPT]
+    before = {name: [sum(own) / len(own) for own in by_base(name, trained=False).values()] for name in names}
+    return [name for name in names if before[name] and max(scores_of(name).values()) <= max(before[name])]
+
+
 def shown(names=tuple(SWEPT)) -> str:
-    """A line a method: its best rate, what is known of it, and the scores by rate."""
+    """A line a method: its best rate, what is known of it, the scores by rate, and where one base would have another
+    rate, by `FLAT` points or more. Each score is of one run from each base."""
     lines = []
     for name in names:
-        sweep = sweep_of(name)
+        sweep, rates = sweep_of(name), by_base(name)
         points = ", ".join(f"{rate:g} {score:.1f}" for rate, score in scores_of(name).items())
-        lines.append(f"{name}: {rate_of(name):g}, {sweep.verdict}{f' ({points})' if points else ''}")
+        line = f"{name}: {rate_of(name):g}, {sweep.verdict}{f' ({points})' if points else ''}"
+        for i, base in enumerate(WORLDS["mini"].bases if rates else ()):
+            own = max(rates, key=lambda rate: rates[rate][i])
+            if (more := rates[own][i] - rates[sweep.best][i]) >= FLAT:
+                line += f"; from {Path(base).name} {own:g} is {more:.1f} points above it"
+        lines.append(line + "; not above the bases at any rate" * bool(without_gain([name])))
     return "\n".join(lines)

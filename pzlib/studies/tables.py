@@ -8,7 +8,7 @@ import pandas as pd
 
 from pzlib.evaluation.benchmarks import BENCHMARKS
 from pzlib.runs.folder import write_atomic
-from pzlib.studies import claims, metrics, real_text, select, study_of
+from pzlib.studies import claims, metrics, real_text, select, study_of, sweeps
 from pzlib.studies.claims import as_markdown
 from pzlib.studies.claims.verdicts import word_of
 from pzlib.studies.metrics import GROUPS, LEAST, armed, at_equal, label_of, over_seeds, values
@@ -19,6 +19,9 @@ TITLES = ("general", "math", "masked words")  # of GROUPS, on a terminal
 OURS = "pretrainzero"  # what the others are compared with
 ARMS = ("continued_pretraining", "sft", "random_span", OURS)  # the rows of the paper's Tables 1 and 2, below "Base"
 NOT_RUN = "*Not run*: {}: `pzlib study {}` makes the rows of this table."
+ONE_BASE = "*One base* so far, not comparable with means over two: {}."
+CLOCKS = "*Minutes* are by the runs' own clocks, beside other work; `make bench` measures CPU minutes."
+NO_GAIN = "*No learning rate of its sweep gains anything*, so it trains at the one that loses least: {}."
 OWN_CLOCK, SILENT = "each run's own clock", "no answer reasons"  # in place of a machine that timed steps, of a change
 START, END = "<!-- {}: python -m pzlib figures writes this -->", "<!-- end of {} -->"
 
@@ -82,8 +85,9 @@ def main_table(tinybench: pd.DataFrame, tier: str = "mini", arms: Sequence[str] 
 
 
 def noted(table: str, rows: pd.DataFrame) -> str:
-    """The markdown table with a line below for each run of its rows that degenerated."""
-    return "\n".join([table, *(f"\n{note}" for note in notes(rows, label_of))])
+    """The markdown table with a line below for arms that lack a base, and for each run that degenerated."""
+    alone = ", ".join(map(label_of, metrics.on_fewer_bases(dict(iter(rows.groupby("arm", sort=False)["seed"])))))
+    return "\n".join([table, *(f"\n{note}" for note in [ONE_BASE.format(alone)] * bool(alone) + notes(rows, label_of))])
 
 
 def before_and_after(folder) -> str:
@@ -319,7 +323,7 @@ def overview_table(
     Arguments and errors as in `side_by_side`.
     """
     after, spent = after_rlvr(follow_on), budgets(tinybench, training, costs)["steps"]
-    lines = []
+    lines, alone = [], metrics.on_fewer_bases(dict(iter(tinybench.groupby("arm")["seed"])))
     for arm in dict.fromkeys(["base", *tinybench["arm"]]):
         rows, moment = (tinybench, "base") if arm == "base" else (tinybench[tinybench["arm"] == arm], "end")
         own = spent[spent["arm"] == arm]
@@ -327,9 +331,10 @@ def overview_table(
         later = values(after[arm], "overall") if len(after.get(arm, ())) else pd.Series(dtype=float)
         shown = each_base if arm == "base" else spread
         scores = [shown(values(rows, group, moment)) for group in GROUPS]
-        lines.append((label_of(arm), rows["seed"].nunique(), *scores, *used, spread(later)))
-    heads = ["method", "seeds", *TITLES, "M tokens", "CPU minutes", "general and math after RLVR"]
-    return as_markdown(heads, lines)
+        seeds = f"{rows['seed'].nunique()}{', one base' * (arm in alone)}"
+        lines.append((label_of(arm), seeds, *scores, *used, spread(later)))
+    clock = "minutes" if OWN_CLOCK in {*costs.get("device", ())} else "CPU minutes"
+    return as_markdown(["method", "seeds", *TITLES, "M tokens", clock, "general and math after RLVR"], lines)
 
 
 def overview(tables: dict[str, pd.DataFrame], tier: str = "mini") -> str:
@@ -343,12 +348,14 @@ def overview(tables: dict[str, pd.DataFrame], tier: str = "mini") -> str:
     after, parts = select(found["tinybench"], "side_rlvr", tier), []
     if len(scores):
         shown = overview_table(scores, spent, costs.drop_duplicates("arm"), after)
-        parts = [noted(shown, pd.concat([scores, after]))]
+        still = ", ".join(map(label_of, sweeps.without_gain(scores["arm"].unique())))
+        shown = noted(shown, pd.concat([scores, after]))
+        parts = [shown, NO_GAIN.format(still) * bool(still), CLOCKS * ("| minutes |" in shown)]
     lacking = {study: [arm for arm in study_of(study).arms if arm not in {*scores["arm"]}] for study in made_by}
     if absent := [arm for arms in lacking.values() for arm in arms]:
         commands = " ".join(made_by[study] for study, arms in lacking.items() if arms)
         parts.append(NOT_RUN.format("; ".join(dict.fromkeys(map(label_of, absent))), commands))
-    return "\n\n".join(parts)
+    return "\n\n".join(filter(None, parts))
 
 
 def tiers_table(ledgers: dict[str, pd.DataFrame]) -> str:

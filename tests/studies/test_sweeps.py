@@ -70,6 +70,22 @@ def test_the_sweep_adds_arms_itself_goes_on_where_it_ended_and_then_gives_the_ra
     assert {run.learning_rate for _, run in arms_of("baselines", "mini") if run.objective == "random_span"} == {1e-4}
 
 
+def test_a_sweep_says_where_the_bases_disagree_and_what_gains_nothing(home):
+    """RLPT in the second round: the best rate of one base breaks the other, and the mean hides it."""
+    rates = dict(zip((1e-5, 3e-5, 1e-4), ((58, 48), (62, 51), (79, 33)), strict=True))
+    for rate, scores in rates.items():
+        own = dict(zip(WORLDS["mini"].bases, scores, strict=True))
+        stored(sweeps.runs_at("rlpt", rate), lambda run, own=own: own[run.model], folder_of("mini") / "sweep")
+    low = "; not above the bases at any rate"  # which have 99
+    line = "rlpt: 3e-05, bracketed (1e-05 53.0, 3e-05 56.5, 0.0001 56.0); from tinybase_a 0.0001 is 17.0 points above it"
+    assert sweeps.shown(["rlpt"]) == line + low and sweeps.without_gain(["rlpt", "sft"]) == ["rlpt"]
+    path = folder_of("mini") / "sweep/tinybench.csv"
+    table = pd.read_csv(path)
+    table.assign(accuracy=table["accuracy"].where(table["step"] > 0, 0.56)).to_csv(path, index=False)
+    sweeps._read.cache_clear(), sweeps._scores.cache_clear()
+    assert sweeps.shown(["rlpt"]) == line
+
+
 def test_a_run_that_fails_ends_the_sweep_and_not_the_others(home, monkeypatch):
     monkeypatch.setattr(sweeps, "start_of", lambda name: 1e-4)
     def play(runs, *_, **__):

@@ -24,6 +24,7 @@ from pzlib.studies.tables import (
     follow_on_table,
     main_table,
     overview,
+    noted,
     overview_table,
     per_step,
     rank_correlation,
@@ -230,7 +231,9 @@ def test_the_overview_shows_the_new_methods_once_they_have_rows():
         return {"tinybench": ends.drop(columns="arm"), "training": pd.DataFrame(spent)}
 
     old, both = (overview(rows_of(*names)) for names in (("side",), ("side", "side_new")))
-    shown, lines = old.partition("\n\n")[0].splitlines(), both.splitlines()
+    assert "*Minutes* are by the runs' own clocks" in both and "| M tokens | minutes |" in both
+    assert "so it trains at the one that loses least: Continued pretraining, Supervised" in both  # as its sweep is stored
+    shown, lines = (text.partition("\n\n")[0].splitlines() for text in (old, both))
     assert lines[: len(shown)] == shown and len(shown) == 3 + len(STUDIES["side"].arms)
     labels = [line.split(" | ")[0].removeprefix("| ") for line in lines[len(shown) :]]
     assert labels == ["RLPT", "Quiet-STaR", "Random spans, logprob"]
@@ -249,6 +252,12 @@ def test_two_bases_are_two_numbers_and_no_part_of_an_interval():
             for arm in TOKENS for seed in seeds]  # fmt: skip
     lines = overview_table(rows, pd.concat(runs), COSTS, rows[:0]).splitlines()
     assert lines[2].startswith("| Base | 5 | 60.0 and 70.0 | 40.0 and 50.0 |")
+    first = rows[(rows["seed"] < 10) | (rows["arm"] == "sft")]
+    some = overview_table(first, pd.concat(runs), COSTS, rows[:0]).splitlines()
+    assert "| CPU minutes |" in some[0] and some[3].startswith("| PretrainZero | 3, one base | 91.0 |")
+    assert some[4].startswith("| Supervised fine-tuning | 5 |")
+    assert noted("", first) == "\n\n*One base* so far, not comparable with means over two: PretrainZero."
+    assert noted("", rows) == ""
     # the mean of 91.0 and 100.5; within bases 0, 1, 2 and 0, 1: s² = 2.5 / 3, an error of sqrt(s² (1/3 + 1/2)) / 2
     assert lines[3].startswith("| PretrainZero | 5 | 95.8 ± 1.3 |")
 
