@@ -100,7 +100,7 @@ def by_tokens(tinybench: pd.DataFrame, training: pd.DataFrame, source: str = BOT
 
 @styled
 def by_time(tinybench: pd.DataFrame, costs: pd.DataFrame, source: str = f"{TINYBENCH}, {COSTS}") -> Picture:
-    """As `by_tokens`, by time: steps times the seconds of a step, measured method by method on one machine."""
+    """As `by_tokens`, by time: steps times the seconds of a step of its method, on the machine named below it."""
     table, device = tinybench.assign(used=tables.seconds_used(tinybench, costs) / 60), costs["device"].iloc[0]
     own = device == tables.OWN_CLOCK  # which no file of costs has
     look = {"x": "used", "label": "Minutes" if own else "CPU minutes", "budget": True, "words": f"On {device}."}

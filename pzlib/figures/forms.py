@@ -22,7 +22,7 @@ TRAINING, TINYBENCH = "data/results/training.csv", "data/results/tinybench.csv" 
 RUN = ["run_id", "objective", "tier", "seed", "step"]
 BAND, ALONE = "Line: mean over seeds{}; thin: seeds.", "One seed, no interval."
 SEEDS, INTERVAL = "Large marks: means{}; small: seeds.", ", with 95 % intervals"
-BASE = "Dotted: the base."
+BASE = "Dotted: each base."
 BASE_LOOK = {"color": "#595959", "linestyle": ":", "linewidth": 1.1, "zorder": 1}
 
 

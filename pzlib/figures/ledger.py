@@ -7,7 +7,7 @@ import pandas as pd
 from pzlib.figures import style
 from pzlib.figures.forms import TINYBENCH, legend_of, of_tier
 from pzlib.figures.style import Picture, caption, sheet, styled
-from pzlib.studies.claims import CLAIMS, NAMES, needed, verdicts
+from pzlib.studies.claims import CLAIMS, NAMES, PLANNED, needed, verdicts
 
 ROW = 0.168  # inches a claim
 LEAST = 8  # rows of the smallest page
@@ -39,9 +39,9 @@ def ledger_figure(ledger: pd.DataFrame, paper: str, source: str = f"{CLAIMS} on 
     legend_of(figure, looks | {"printed by the paper": {"color": "black", "marker": "|", "markersize": 9}}, 3)
     counts = ", ".join(f"{n} {word}" for word in order if (n := int((words == word).sum())))
     headline = f"{NAMES[paper]}: of {len(own)} claims {counts or 'none is tested'} at {tier}"
-    how = (
-        "Right of zero: as claimed; 1: the margin, the least that matters. Bars: 95 % t intervals. Right: seeds needed."
-    )
+    how = "Right of zero: as claimed; 1: the margin, the least that matters. Bars: 95 % intervals. Right: seeds needed."
+    early = int(tested["note"].str.endswith(PLANNED).sum())
+    how += f" {early} of {len(tested)} are on a part of the planned seeds." * bool(early)
     return caption(figure, headline, how, f"{of_tier(source, tier)}, tier {tier}.")
 
 

@@ -338,8 +338,7 @@ def overview_table(
 
 
 def overview(tables: dict[str, pd.DataFrame], tier: str = "mini") -> str:
-    """`overview_table` of a tier's tables: the arms of `side`, then those of `side_new` that it has not; below it those
-    without rows."""
+    """`overview_table` of the arms of `side`, then of `side_new`; below it what is to be known, and those without rows."""
     made_by = {"side": "side side_rlvr", "side_new": "side_new"}
     found = {name: tables.get(name, blank(name)) for name in ("tinybench", "training")}
     own = {name: [select(table, study, tier) for study in made_by] for name, table in found.items()}
@@ -348,8 +347,8 @@ def overview(tables: dict[str, pd.DataFrame], tier: str = "mini") -> str:
     after, parts = select(found["tinybench"], "side_rlvr", tier), []
     if len(scores):
         shown = overview_table(scores, spent, costs.drop_duplicates("arm"), after)
-        still = ", ".join(map(label_of, sweeps.without_gain(scores["arm"].unique())))
         shown = noted(shown, pd.concat([scores, after]))
+        still = ", ".join(map(label_of, sweeps.without_gain(scores["arm"].unique())))
         parts = [shown, NO_GAIN.format(still) * bool(still), CLOCKS * ("| minutes |" in shown)]
     lacking = {study: [arm for arm in study_of(study).arms if arm not in {*scores["arm"]}] for study in made_by}
     if absent := [arm for arms in lacking.values() for arm in arms]:
@@ -377,10 +376,12 @@ def readme_tables() -> dict[str, str]:
     """Markdown of every table in the README, by the name between its marks, from the rows stored at `mini`."""
     tables = stored()
     ledger = claims.ledger(claims.load(), tables)
-    early = int(ledger["note"].str.endswith(claims.PLANNED).sum())
+    early = ledger.loc[ledger["note"].str.endswith(claims.PLANNED), "note"]
+    part = f"\n\n{len(early)} verdicts rest on a part of the planned seeds"
+    part += f", {early.str.contains(claims.ONE_BASE).sum()} of them on one base of two."
     return {
         "overview": overview(tables),
-        "claims": claims.summary(ledger) + f"\n\n{early} verdicts rest on a part of the planned seeds." * bool(early),
+        "claims": claims.summary(ledger) + part * bool(len(early)),
         "real": f"{real_text.gate_sentence()}\n\n{real_text.curve_summary()}",
     }
 

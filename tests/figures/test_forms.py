@@ -107,7 +107,7 @@ def test_accuracies_are_compared_with_a_base_line(name):
             places = {value for line in dotted for value in (*line.get_xdata(), *line.get_ydata())}
             assert any(value == pytest.approx(40) for value in places), title
             assert len(ax.patches) == 1, "the band of its answers"
-    assert "Dotted: the base" in " ".join(figure.texts[-1].get_text().split())
+    assert "Dotted: each base" in " ".join(figure.texts[-1].get_text().split())
 
 
 def test_every_form_of_a_record_is_checked():

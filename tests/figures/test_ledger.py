@@ -46,5 +46,14 @@ def test_effects_are_in_margins_and_turned_the_claims_way():
     assert marks(far)["next-token-above-span"][0] == FURTHEST
 
 
+def test_a_ledger_of_few_seeds_says_so():
+    table = judged_claims(LEDGER)
+    made = [ledger_figure(some, "ncr") for some in (table, table.assign(note=f"3 of 10 {claims.PLANNED}"))]
+    words = [" ".join(figure.texts[-1].get_text().split()) for figure in made]
+    assert_readable(made[1])
+    n = ((table["paper"] == "ncr") & table["effect"].notna() & (table["margin"] > 0)).sum()
+    assert "planned" not in words[0] and f"{n} of {n} are on a part of the planned seeds." in words[1]
+
+
 def test_a_ledger_without_runs_is_an_empty_page():
     assert_readable(ledger_figure(claims.ledger(LEDGER, {}), "ncr"))

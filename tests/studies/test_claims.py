@@ -337,7 +337,9 @@ def test_with_no_results_nothing_is_run_and_no_verdict_is_made():
     assert notes["rpt-general-mmlu-pro"] == "the small world does not ask MMLU-Pro"
     assert notes["guesses-less"].startswith("0 of 3 pairs: `pzlib run notebooks/07") and "mini" in notes["guesses-less"]
     some = {"study": "baselines", "verdict": "reproduced at mini", "n": 3, "failed": "", "signs": True}
-    assert claims._note(some, "mini") == "3 of 10 planned pairs" and claims._note(some | {"n": 10}, "mini") == ""
+    both = some | {"bases": 2}
+    assert claims._note(some, "mini") == "one base, 3 of 10 planned pairs"
+    assert claims._note(both, "mini") == "3 of 10 planned pairs" and claims._note(both | {"n": 10}, "mini") == ""
     assert notes["rpt-after-rlvr"] == "from RPT: only at real tiers: side_rlvr has RLVR after both"
     real = claims.ledger(LEDGER, {}, "paper").set_index("id")["note"]
     assert real["8b-pz-random-overall"] == (

@@ -77,7 +77,8 @@ def test_a_sweep_says_where_the_bases_disagree_and_what_gains_nothing(home):
         own = dict(zip(WORLDS["mini"].bases, scores, strict=True))
         stored(sweeps.runs_at("rlpt", rate), lambda run, own=own: own[run.model], folder_of("mini") / "sweep")
     low = "; not above the bases at any rate"  # which have 99
-    line = "rlpt: 3e-05, bracketed (1e-05 53.0, 3e-05 56.5, 0.0001 56.0); from tinybase_a 0.0001 is 17.0 points above it"
+    line = "rlpt: 3e-05, bracketed (1e-05 53.0, 3e-05 56.5, 0.0001 56.0)"
+    line += "; from tinybase_a 0.0001 is 17.0 points above it"
     assert sweeps.shown(["rlpt"]) == line + low and sweeps.without_gain(["rlpt", "sft"]) == ["rlpt"]
     path = folder_of("mini") / "sweep/tinybench.csv"
     table = pd.read_csv(path)

@@ -23,8 +23,8 @@ from pzlib.studies.tables import (
     costs_of,
     follow_on_table,
     main_table,
-    overview,
     noted,
+    overview,
     overview_table,
     per_step,
     rank_correlation,
@@ -232,7 +232,7 @@ def test_the_overview_shows_the_new_methods_once_they_have_rows():
 
     old, both = (overview(rows_of(*names)) for names in (("side",), ("side", "side_new")))
     assert "*Minutes* are by the runs' own clocks" in both and "| M tokens | minutes |" in both
-    assert "so it trains at the one that loses least: Continued pretraining, Supervised" in both  # as its sweep is stored
+    assert "so it trains at the one that loses least: Continued pretraining, Supervised" in both  # by stored sweeps
     shown, lines = (text.partition("\n\n")[0].splitlines() for text in (old, both))
     assert lines[: len(shown)] == shown and len(shown) == 3 + len(STUDIES["side"].arms)
     labels = [line.split(" | ")[0].removeprefix("| ") for line in lines[len(shown) :]]

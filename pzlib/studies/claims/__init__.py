@@ -26,7 +26,7 @@ from pzlib.studies.claims.verdicts import (
     metric_of,
     sampling_variance,
 )
-from pzlib.studies.metrics import MOMENTS, equal_tokens, values
+from pzlib.studies.metrics import MOMENTS, bases_of, equal_tokens, values
 from pzlib.tiers import TIERS, WORLDS
 
 __all__ = ["PAPERS", "errata", "printed_tables", "reported"]  # from `printed`, for those who import claims
@@ -38,6 +38,7 @@ BASE = " · "  # between a base and a seed, where a study has more than one base
 NEEDS = re.compile(r"([\w ]+):([^:]+): (.+)@([\w ]+) > (-?[\d.]+)")
 OF_SIZE = ", size "  # in a claim's study: with another base of the tier, by its place among `World.sizes`
 PLANNED = "planned pairs"  # ends the note of a claim that is judged before all its seeds are run
+ONE_BASE = "one base"  # in it: those of the other are not there
 OF_BENCHMARKS = ("MMLU-Pro",)  # metrics that the small world does not ask
 EQUAL_TOKENS = "equal tokens"  # after "arm@": a and that arm, both at the tokens that the cheaper of them has used
 
@@ -292,8 +293,10 @@ def _note(row: dict, tier: str, settings=None) -> str:
     """What a reader must know beside the verdict, or why there is none."""
     study, _, size = row["study"].partition(OF_SIZE)
     if not row["verdict"].startswith("not run"):
-        planned = len(studies.seeds_of(studies.study_of(study), tier)) if tier in WORLDS else 0
-        part = f"{row['n']} of {planned} {PLANNED}" if verdicts.LEAST_PAIRS <= row["n"] < planned else ""
+        seeds = studies.seeds_of(studies.study_of(study), tier) if tier in WORLDS else ()
+        alone = f"{ONE_BASE}, " * (row.get("bases", 1) < len({*bases_of(seeds)}))
+        some = verdicts.LEAST_PAIRS <= row["n"] < len(seeds)
+        part = f"{alone}{row['n']} of {len(seeds)} {PLANNED}" if some else ""
         return "; ".join(filter(None, (row["failed"] or ("" if row["signs"] else "the bases differ in sign"), part)))
     if not row["study"] or row["twin"]:
         return row["why_not"] or f"at this tier its runs are those of {row['twin']}"
