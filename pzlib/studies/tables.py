@@ -87,7 +87,7 @@ def main_table(tinybench: pd.DataFrame, tier: str = "mini", arms: Sequence[str] 
 def noted(table: str, rows: pd.DataFrame) -> str:
     """The markdown table with a line below for arms that lack a base, and for each run that degenerated."""
     alone = ", ".join(map(label_of, metrics.on_fewer_bases(dict(iter(rows.groupby("arm", sort=False)["seed"])))))
-    return "\n".join([table, *(f"\n{note}" for note in [ONE_BASE.format(alone)] * bool(alone) + notes(rows, label_of))])
+    return "\n\n".join([table, *[ONE_BASE.format(alone)] * bool(alone), *notes(rows, label_of)])
 
 
 def before_and_after(folder) -> str:
@@ -338,7 +338,7 @@ def overview_table(
 
 
 def overview(tables: dict[str, pd.DataFrame], tier: str = "mini") -> str:
-    """`overview_table` of the arms of `side`, then of `side_new`; below it what is to be known, and those without rows."""
+    """`overview_table` of the arms of `side`, then of `side_new`; below it what to know of them, what is not run."""
     made_by = {"side": "side side_rlvr", "side_new": "side_new"}
     found = {name: tables.get(name, blank(name)) for name in ("tinybench", "training")}
     own = {name: [select(table, study, tier) for study in made_by] for name, table in found.items()}
@@ -347,9 +347,9 @@ def overview(tables: dict[str, pd.DataFrame], tier: str = "mini") -> str:
     after, parts = select(found["tinybench"], "side_rlvr", tier), []
     if len(scores):
         shown = overview_table(scores, spent, costs.drop_duplicates("arm"), after)
-        shown = noted(shown, pd.concat([scores, after]))
         still = ", ".join(map(label_of, sweeps.without_gain(scores["arm"].unique())))
-        parts = [shown, NO_GAIN.format(still) * bool(still), CLOCKS * ("| minutes |" in shown)]
+        parts = [noted(shown, pd.concat([scores, after])), NO_GAIN.format(still) * bool(still)]
+        parts += [CLOCKS] * ("| minutes |" in shown)
     lacking = {study: [arm for arm in study_of(study).arms if arm not in {*scores["arm"]}] for study in made_by}
     if absent := [arm for arms in lacking.values() for arm in arms]:
         commands = " ".join(made_by[study] for study, arms in lacking.items() if arms)
@@ -376,12 +376,11 @@ def readme_tables() -> dict[str, str]:
     """Markdown of every table in the README, by the name between its marks, from the rows stored at `mini`."""
     tables = stored()
     ledger = claims.ledger(claims.load(), tables)
-    early = ledger.loc[ledger["note"].str.endswith(claims.PLANNED), "note"]
-    part = f"\n\n{len(early)} verdicts rest on a part of the planned seeds"
-    part += f", {early.str.contains(claims.ONE_BASE).sum()} of them on one base of two."
+    some, alone = (int(ledger["note"].str.contains(words).sum()) for words in (claims.PLANNED, claims.ONE_BASE))
+    part = f"\n\n{some} verdicts rest on a part of the planned seeds, {alone} of them on one base of two." * bool(some)
     return {
         "overview": overview(tables),
-        "claims": claims.summary(ledger) + part * bool(len(early)),
+        "claims": claims.summary(ledger) + part,
         "real": f"{real_text.gate_sentence()}\n\n{real_text.curve_summary()}",
     }
 
