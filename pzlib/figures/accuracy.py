@@ -81,7 +81,8 @@ def _curves(
     said = {name: headlines.against_base(own, asked) for name, own in studies.items()}
     parts = [f"{forms.title_of(name).capitalize()}, {own.partition(', ')[2]}" for name, own in said.items()]
     headline = f"{'. '.join(parts)} (all questions)" if len(said) > 1 else next(iter(said.values()))
-    return explain(figure, table, source, headline, f"{BASE} {words}")
+    few = forms.few_draws(table, [one for one in wanted if one in GROUPS])
+    return explain(figure, table, source, headline, " ".join(filter(None, (BASE, words, few))))
 
 
 def _title(one: str) -> str:

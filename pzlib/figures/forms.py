@@ -2,7 +2,7 @@
 Left out of the papers: nothing of theirs, since they show single runs; seeds and intervals are ours."""
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from string import ascii_lowercase
 from typing import NamedTuple
@@ -15,7 +15,8 @@ from pzlib import studies
 from pzlib.errors import NothingToDraw
 from pzlib.figures.style import Mark, Picture, caption, marks_of
 from pzlib.studies.boxes.headlines import base_error
-from pzlib.studies.metrics import LEAST, METRICS, armed, bases_of, comparable, label_of, over_seeds, values
+from pzlib.studies.claims.verdicts import sampling_variance
+from pzlib.studies.metrics import GROUPS, LEAST, METRICS, armed, bases_of, comparable, label_of, over_seeds, values
 from pzlib.studies.results import MARK, notes
 
 TRAINING, TINYBENCH = "data/results/training.csv", "data/results/tinybench.csv"  # what a figure says it is made from
@@ -75,6 +76,20 @@ def of_tier(source: str, tier: str) -> str:
     ('data/results/gpu/tinybench.csv, study rlvr', 'data/results/tinybench.csv')
     """
     return source if tier == "mini" else source.replace("data/results/", f"data/results/{tier}/")
+
+
+def few_draws(tinybench: pd.DataFrame, groups: Sequence[str] = GROUPS) -> str:
+    """The caption's words where fewer answers are drawn along training than at its ends: by how much a point may err
+    in some of the groups (1.96 standard errors). All runs share the random numbers, so that no spread of seeds shows
+    it; "" where as many are drawn, or it is not known.
+    """
+    own = tinybench[tinybench["run_id"] == tinybench["run_id"].iloc[0]]
+    between = own[(own["step"] > 0) & (own["step"] < own["step"].max())]
+    if "n" not in own or between.empty or between["n"].median() >= own.loc[own["step"] == 0, "n"].median():
+        return ""
+    first = between[between["step"] == between["step"].min()]
+    found = [sampling_variance(first, group) for group in groups if group in {*first["group"]}]
+    return f"Points between the ends: few draws, up to ±{1.96 * max(found) ** 0.5:.0f} points, alike in all runs."
 
 
 def ends(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -227,6 +227,24 @@ def test_the_base_is_a_measurement_too():
     assert own["shared"] == 0 and own["low"] == own["high"] == pytest.approx(10.0)
 
 
+def test_few_answers_along_training_are_an_error_that_all_runs_share():
+    """Runs near their base erred alike in the second round, by up to two points, which no spread of seeds shows."""
+    rows = curve({0: 0.4, 10: 0.5, 20: 0.5}, "baselines/a", 5, n=1600)
+    rows.loc[rows["step"] == 0, "accuracy"], rows.loc[rows["step"] == 10, "n"] = 0.4, 100
+    it = judged(rows, claim("it", "a", "base")).loc["it"]
+    base, few, many = (100 * math.sqrt(p * (1 - p) / n) for p, n in ((0.4, 1600), (0.5, 100), (0.5, 1600)))
+    expected = stratified_t([10.0, 11, 12, 13, 14], errors=[math.hypot(base, (few + many) / 2)] * 5)
+    assert [it["low_along"], it["high_along"]] == pytest.approx(expected["interval"])
+    assert it["high_along"] - it["low_along"] > it["high"] - it["low"] + 3
+    wild = rows.assign(accuracy=rows["accuracy"] + rows["seed"].map([0.0, 0.2, 0.0, 0.0, 0.0].__getitem__))
+    wild.loc[wild["step"] == 0, "accuracy"] = 0.4
+    drawn = [wild.assign(n=wild["n"].where(wild["step"] != 10, n)) for n in (300, 1e9)]
+    asked = [judged(own, claim("it", "a", "base")) for own in drawn]
+    assert asked[0].loc["it", "p_along"] >= asked[1].loc["it", "p_along"]  # a bound gives no degrees of freedom
+    between = pd.concat([rows, rows.assign(arm="baselines/b", accuracy=rows["accuracy"] + 0.1)])
+    assert judged(between, claim("it", "b", "a")).loc["it", "high_along"] == pytest.approx(10)  # both are asked alike
+
+
 def test_the_most_likely_token_is_not_drawn():
     rows = curve({0: 0.3, 20: 0.5}, "baselines/a", 5, n=100)
     rows = rows[rows["group"] == "general"].assign(group="next token", task="next token, hard")

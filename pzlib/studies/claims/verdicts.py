@@ -47,6 +47,7 @@ equal to it (=), each within a margin.
   claim rests on does not hold here, so nothing is tested. **Not run**: fewer than {LEAST_PAIRS} pairs.
 * *Size*: a verdict is about the sign. The paper's size is beside ours; an effect below the margin is called small.
 * *Along training*: curves that meet at the end are compared by their means over all steps too, the area under them.
+  Against the base the error of drawing few answers at each step is added, as if all runs shared it.
 * *Seeds needed* for an inconclusive claim: pairs that would settle it with {POWER:.0%} power if its effect and spread
   are what they seem, at the level that the correction left it."""
 
