@@ -10,16 +10,18 @@ from pzlib.evaluation.benchmarks import BENCHMARKS
 from pzlib.runs.folder import write_atomic
 from pzlib.studies import claims, metrics, real_text, select, study_of, sweeps
 from pzlib.studies.claims import as_markdown
-from pzlib.studies.claims.verdicts import word_of
+from pzlib.studies.claims.verdicts import sampling_variance, word_of
 from pzlib.studies.metrics import GROUPS, LEAST, armed, at_equal, label_of, over_seeds, values
 from pzlib.studies.results import blank, load, notes, stored
 from pzlib.tiers import WORLDS
 
+WHEN = ("before", "after")
 TITLES = ("general", "math", "masked words")  # of GROUPS, on a terminal
 OURS = "pretrainzero"  # what the others are compared with
 ARMS = ("continued_pretraining", "sft", "random_span", OURS)  # the rows of the paper's Tables 1 and 2, below "Base"
 NOT_RUN = "*Not run*: {}: `pzlib study {}` makes the rows of this table."
 ONE_BASE = "*One base* so far, not comparable with means over two: {}."
+DRAWN = "Drawing the answers leaves up to ±{:.1f} points in each score too, the base's included."
 CLOCKS = "*Minutes* are by the runs' own clocks, beside other work; `make bench` measures CPU minutes."
 NO_GAIN = "*No learning rate of its sweep gains anything*, so it trains at the one that loses least: {}."
 OWN_CLOCK, SILENT = "each run's own clock", "no answer reasons"  # in place of a machine that timed steps, of a change
@@ -128,9 +130,6 @@ def per_step(training: pd.DataFrame) -> pd.DataFrame:
     table = training.assign(tokens=training["tokens_prompt"] + training["tokens_completion"])
     means = table.groupby("arm", sort=False)[["tokens", "seconds", "rows_trained"]].mean()
     return means.rename(columns=lambda name: f"{name.replace('_', ' ')} per step")
-
-
-WHEN = ("before", "after")
 
 
 def _ends(evals: pd.DataFrame) -> pd.DataFrame:
@@ -253,8 +252,7 @@ def side_by_side(
 
 
 def rank_correlation(table: pd.DataFrame, metric: str = "overall") -> tuple[float, int]:
-    """Spearman's rank correlation over methods of their means before RLVR (at equal steps) and after it, and how many
-    methods. `table` of `side_by_side`."""
+    """Spearman's rank correlation over methods of means before (equal steps) and after RLVR, and how many they are."""
     means = table[table["metric"] == metric].pivot(index="method", columns="at", values="mean")
     means = means.reindex(columns=["steps", "RLVR"]).dropna()
     return float(means.corr(method="spearman").loc["steps", "RLVR"]), len(means)
@@ -348,7 +346,9 @@ def overview(tables: dict[str, pd.DataFrame], tier: str = "mini") -> str:
     if len(scores):
         shown = overview_table(scores, spent, costs.drop_duplicates("arm"), after)
         still = ", ".join(map(label_of, sweeps.without_gain(scores["arm"].unique())))
-        parts = [noted(shown, pd.concat([scores, after])), NO_GAIN.format(still) * bool(still)]
+        base = scores[(scores["run_id"] == scores["run_id"].iloc[0]) & (scores["step"] == 0)]
+        drawn = 1.96 * max(sampling_variance(base, group) for group in GROUPS) ** 0.5
+        parts = [noted(shown, pd.concat([scores, after])), DRAWN.format(drawn), NO_GAIN.format(still) * bool(still)]
         parts += [CLOCKS] * ("| minutes |" in shown)
     lacking = {study: [arm for arm in study_of(study).arms if arm not in {*scores["arm"]}] for study in made_by}
     if absent := [arm for arms in lacking.values() for arm in arms]:

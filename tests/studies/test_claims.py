@@ -266,6 +266,17 @@ def test_two_bases_are_a_factor_and_both_must_agree():
     assert not table.loc["it", "signs"] and table.loc["it", "verdict"] == "inconclusive at tiny"
     assert table.loc["it", "effect"] == pytest.approx(4.0) and table.loc["it", "note"] == "the bases differ in sign"
     assert table.loc["also", "signs"]
+    # nor may the curves differ in sign, which are apart here along training and meet at the end
+    two.loc[two["arm"].str.endswith("/a"), "accuracy"] += 0.12
+    some = {"on both": (0.1, 0.1), "on one": (0.2, -0.05)}
+    for name, gaps in some.items():
+        between = [own[own["step"] == 0].assign(step=10) for own in (one, two)]
+        for own, gap in zip(between, gaps, strict=True):
+            own["accuracy"] += gap * own["arm"].str.endswith("/a")
+        meet = pd.concat([own.assign(accuracy=own["accuracy"].where(own["step"] == 0, 0.6)) for own in (one, two)])
+        curves = pd.concat([meet, *between])
+        some[name] = judged(curves, claim("it", "a", "b"), runs=runs).loc["it", "along"]
+    assert some == {"on both": "as claimed", "on one": ""}
     # a run that goes on from a run is of that run's base
     later = pd.DataFrame({"run_id": ["latest", "later", "first"], "model": ["later", "first@100", "data/base"]})
     assert claims._bases(later) == dict.fromkeys(["latest", "later", "first"], "data/base")

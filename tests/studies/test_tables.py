@@ -224,13 +224,14 @@ def test_the_overview_shows_the_new_methods_once_they_have_rows():
 
     def rows_of(*names):
         runs = {(arm, run.seed): run for name in names for arm, run in studies.arms_of(name, "mini", [0, 1])}
-        ends = side({arm: SCORES["sft"] for arm, _ in runs})
+        ends = side({arm: SCORES["sft"] for arm, _ in runs}).assign(n=2500)
         ends["run_id"] = [runs[arm, seed].run_id for arm, seed in zip(ends["arm"], ends["seed"], strict=True)]
         spent = [{"run_id": run.run_id, "step": 20, "tokens_prompt": 9.0, "tokens_completion": 1.0, "seconds": 1.0}
                  for run in runs.values()]  # fmt: skip
         return {"tinybench": ends.drop(columns="arm"), "training": pd.DataFrame(spent)}
 
     old, both = (overview(rows_of(*names)) for names in (("side",), ("side", "side_new")))
+    assert "up to ±2.0 points in each score too" in both  # masked words, 0.5 of 2,500 answers
     assert "*Minutes* are by the runs' own clocks" in both and "| M tokens | minutes |" in both
     assert "so it trains at the one that loses least: Continued pretraining, Supervised" in both  # by stored sweeps
     shown, lines = (text.partition("\n\n")[0].splitlines() for text in (old, both))

@@ -33,7 +33,7 @@ __all__ = ["PAPERS", "errata", "printed_tables", "reported"]  # from `printed`, 
 
 CLAIMS = "data/paper/claims.csv"
 NAMES = {"pretrainzero": "PretrainZero", "rpt": "RPT", "rlp": "RLP", "ncr": "NCR"}
-ALONG = ["effect_along", "low_along", "high_along", "p_along"]
+ALONG, SIGNS = ["effect_along", "low_along", "high_along", "p_along"], "signs_along"
 BASE = " · "  # between a base and a seed, where a study has more than one base
 NEEDS = re.compile(r"([\w ]+):([^:]+): (.+)@([\w ]+) > (-?[\d.]+)")
 OF_SIZE = ", size "  # in a claim's study: with another base of the tier, by its place among `World.sizes`
@@ -51,8 +51,7 @@ def load(path: str | Path = CLAIMS) -> pd.DataFrame:
     an arm at one of `MOMENTS`; b may be a moment of a's own runs, or a number. "arm@equal tokens" is that arm, and a
     with it, after as many tokens as both have used. A study may end in ", size 2": with the tier's second further base.
     needs: what a claim rests on, as "study:arm: metric@moment > number". No study: no tier can
-    test it, and `why_not` says why.
-    Errors: ValueError naming the claim.
+    test it, and `why_not` says why. Errors: ValueError naming the claim.
     """
     table = pd.read_csv(locate(str(path)), dtype={"b": str})
     words = table.columns.difference(["reported_a", "reported_b"])
@@ -106,7 +105,7 @@ def ledger(
     source = _Source(tables, tier, select, settings)
     blank = dict.fromkeys(["effect", "low", "high", "p", "p_margin", *ALONG], float("nan"))
     blank |= {"margin": float("nan"), "spread": float("nan"), "shared": 0.0, "signs": True, "bases": 1, "failed": ""}
-    rows, first, blank = [], {}, blank | {"n": 0, "twin": ""}
+    rows, first, blank = [], {}, blank | {"n": 0, "twin": "", SIGNS: True}
     for claim in claims.to_dict("records"):
         row = claim | {"tier": tier, "unit": ""} | blank
         if claim["study"]:
@@ -272,18 +271,19 @@ def _along(claim: dict, b: pd.Series, source: _Source, errors: pd.Series) -> dic
         return {}
     errors = errors.reindex(pairs.index).fillna(0.0)
     more = (errors**2 + _drawn_along(claim, source, pairs.index) ** 2) ** 0.5 if moments[1] == "base" else errors
-    tests = [stratified_t(pairs[0] - pairs[1], [*_of_base(pairs.index)], [*each]) for each in (errors, more)]
+    gaps, base = pairs[0] - pairs[1], _of_base(pairs.index)
+    tests = [stratified_t(gaps, [*base], [*each]) for each in (errors, more)]
     test = max(tests, key=lambda test: test["p"])  # an error taken as known gives degrees of freedom; a bound must not
-    return dict(zip(ALONG, (test["difference"], *test["interval"], test["p"]), strict=True))
+    signs = bool((gaps.groupby(base).mean() * test["difference"] > 0).all())
+    return dict(zip([*ALONG, SIGNS], (test["difference"], *test["interval"], test["p"], signs), strict=True))
 
 
 def _drawn_along(claim: dict, source: _Source, index: pd.Index) -> pd.Series:
     """The standard error that drawing leaves in the mean along training, for each pair: at most, as if all runs and
     steps erred alike, since the same random numbers serve them all."""
-    rows = source.rows(claim["study"], "tinybench", _side(claim, "a")[0])
-    rows, found = rows[rows["step"] > 0], pd.Series(0.0, index)
+    rows, found = source.rows(claim["study"], "tinybench", _side(claim, "a")[0]), pd.Series(0.0, index)
     for _, own in _of_base(index).groupby(_of_base(index)):
-        each = rows[rows["seed"] == own.index[0]].groupby("step")
+        each = rows[(rows["seed"] == own.index[0]) & (rows["step"] > 0)].groupby("step")
         drawn = pd.Series({step: sampling_variance(part, claim["metric"]) for step, part in each}, dtype=float).dropna()
         if len(drawn) > 1:
             found[own.index] = np.trapezoid(drawn**0.5, drawn.index) / np.ptp(drawn.index)

@@ -173,7 +173,8 @@ def judge(table: pd.DataFrame, tier: str) -> pd.DataFrame:
 
     table: a row a claim: paper, direction, effect, margin, spread (of the pairs' differences), shared (variance),
     p (against nothing), p_margin, p_along and effect_along (NaN where there is no curve), signs (whether all bases
-    agree), bases (how many; else one), failed (the precondition that does not hold, or ""). Rows without p are not run.
+    agree), signs_along (the same of the curves), bases (how many; else one), failed (the precondition that does not
+    hold, or ""). Rows without p are not run.
     """
     tests = ("p", "p_margin", "p_along")
     table = table.assign(**{f"{p}_holm": float("nan") for p in tests}, **{f"{p}_left": 1 for p in tests})
@@ -205,7 +206,7 @@ def _verdict(row: dict, tier: str) -> dict:
         word = "reproduced" if within else "contradicted" if differs and beyond else "inconclusive"
     small = row["direction"] in "<>" and differs and abs(row["effect"]) < row["margin"]
     along = ""
-    if row["p_along_holm"] < ALPHA and word in ("no difference", "inconclusive"):
+    if row["p_along_holm"] < ALPHA and row.get("signs_along", True) and word in ("no difference", "inconclusive"):
         along = "as claimed" if way * row["effect_along"] > 0 else "the other way"
     seeds = None
     if word == "inconclusive":
