@@ -60,7 +60,10 @@ def test_what_the_bases_do_not_agree_on_is_no_finding():
     sentence = against("x", "sft", "base", ASKED)(apart)
     assert "of another sign on each base, and so not clearly different, on general questions (+9.5 [+" in sentence
     alike = on_two_bases(seeds, sft=(0.5, 0.7, 0.7, 0.7, 0.51, 0.51))
+    assert sentence.endswith("; by base +20.0 and −1.0).")  # of both alone, which the interval of their mean leaves out
     assert ": above on general questions (+10.5 [+" in against("x", "sft", "base", ASKED)(alike)
+    near = on_two_bases(seeds, sft=(0.5, 0.6, 0.7, 0.65, 0.6, 0.69))
+    assert "by base" not in against("x", "sft", "base", ASKED)(near)
     heads = [headlines.against_base(rows("", ""), ASKED) for rows in (apart, alike)]
     assert ["above" in head for head in heads] == [False, True]
 

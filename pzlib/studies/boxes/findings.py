@@ -27,7 +27,8 @@ def _interval(low: float, high: float, sign: str = "+") -> str:
 
 
 def _compared(first: pd.Series, second: pd.Series, errors: pd.Series | None = None) -> tuple[str, str] | None:
-    """(in which way the first differs from the second, by how much) over the seeds that both have; errors: of b."""
+    """(in which way the first differs from the second, by how much) over the seeds that both have, and by base where a
+    base is outside the interval, which is of the mean over both; errors: of b."""
     gaps = (first - second).dropna()
     if gaps.empty:
         return None
@@ -40,7 +41,9 @@ def _compared(first: pd.Series, second: pd.Series, errors: pd.Series | None = No
     way = "above" if low > 0 else "below" if high < 0 else "not clearly different"
     if way != "not clearly different" and not metrics.one_sign(gaps):
         way = "of another sign on each base, and so not clearly different,"
-    return way, f"{amount} {_interval(low, high)}"
+    own = gaps.groupby(metrics.bases_of(gaps.index)).mean()
+    apart = f"; by base {listed([f'{x:+.1f}' for x in own])}".replace("-", "−")
+    return way, f"{amount} {_interval(low, high)}{apart * bool(own.min() < low or own.max() > high)}"
 
 
 def _seeds(means: pd.Series) -> str:
