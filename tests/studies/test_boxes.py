@@ -50,6 +50,8 @@ def test_levels_and_how_far_starts_are_apart():
     rows = rows_of(pretrainzero=GOOD, sft=BAD)
     words = level("baselines", "general", ("sft",), words="After")(rows)
     assert words.startswith("After: Supervised fine-tuning 40.4 % [39.") and words.endswith("].")
+    thoughts = pd.DataFrame({"arm": "rlp", "seed": [0, 1], "step": 9, "predictor/reward": [-0.03, -0.05]})
+    assert level("left", "gain", ("rlp",), words="Pays")(lambda table, study: thoughts) == "Pays: RLP −0.04."  # in nats
     apart = meeting("rlvr", "general")(rows)
     assert apart == "2 starts are 0.0 points apart before RLVR and 30.0 after it (means on general questions)."
     assert meeting("rlvr", "spans")(rows) == ""  # which these rows were not asked

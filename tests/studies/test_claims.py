@@ -35,8 +35,10 @@ RPT_NAMES = {
 # RLP's, of our arms, by the claim: the text and the lengths of ours are other ones
 RLP_NAMES = {
     "rlp-cpt": {"continued_pretraining": "cpt"},
-    "rlp-post-base": {"from RLP": "rlp + post", "from the base": "base + post"},
-    "rlp-post-cpt": {"from RLP": "rlp + post", "from continued pretraining": "cpt + post"},
+    **dict.fromkeys(
+        ("rlp-post-base", "rlp-post-cpt", "rlp-post-base-side", "rlp-post-cpt-side"),
+        {"from RLP": "rlp + post", "from the base": "base + post", "from continued pretraining": "cpt + post"},
+    ),
     "rlp-rpt-flops": {"rlp": "rlp, FLOP-matched", "rpt": "rpt, FLOP-matched"},
     "rlp-rpt-tokens": {"rlp": "rlp, token-matched", "rpt": "rpt, token-matched"},
     "rlp-cpt-base-math": {"continued_pretraining, mathematics": "cpt"},

@@ -77,13 +77,13 @@ def level(study: str, metric: str, arms=(), at: str = "end", words: str = "") ->
 
     def sentence(rows: Rows) -> str:
         table, parts = rows(METRICS[metric].table, study), []
-        unit = " %" if METRICS[metric].unit == "points" else ""
+        unit, digits = " %" if METRICS[metric].unit == "points" else "", 1 + (METRICS[metric].unit == "nats")
         for arm in arms or studies.study_of(study).arms:
             own = table[table["arm"] == arm]
             if len(own) and len(means := values(own, metric, at)):
                 mean, *ends = metrics.over_seeds(means)
                 more = f" {_interval(*ends, sign='')}" if len(means) >= LEAST and ends[0] < ends[1] else ""
-                parts.append(f"{_name(arm)} {mean:.1f}{unit}{more}")
+                parts.append(f"{_name(arm)} {mean:.{digits}f}{unit}{more}".replace(" -", " −"))
         some = len(parts) > (not arms)  # of a study that is not run, one arm may be another's run
         return f"{words or WORDS[metric].capitalize()}: {', '.join(parts)}." if some else ""
 
