@@ -369,12 +369,10 @@ def tiers_table(ledgers: dict[str, pd.DataFrame]) -> str:
 def readme_tables() -> dict[str, str]:
     """Markdown of every table in the README, by the name between its marks, from the rows stored at `mini`."""
     tables = stored()
-    ledger = claims.ledger(claims.load(), tables)
-    early = int(ledger["note"].str.endswith(claims.PLANNED).sum())
     return {
         "overview": overview(tables),
-        "claims": claims.summary(ledger) + f"\n\n{early} verdicts rest on a part of the planned seeds." * bool(early),
-        "real": f"{real_text.gate_sentence()}\n\n{real_text.curve_summary()}",
+        "claims": claims.counted(claims.ledger(claims.load(), tables)),
+        "real": f"{real_text.gate_sentence()} {real_text.curve_sentences()}",
     }
 
 

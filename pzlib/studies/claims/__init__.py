@@ -339,6 +339,19 @@ def summary(ledger: pd.DataFrame) -> str:
     return as_markdown(["claims of", *VERDICTS, "all"], lines)
 
 
+def counted(ledger: pd.DataFrame) -> str:
+    """How many claims have which verdict, in a sentence, and how many verdicts do not rest on all planned seeds.
+
+    >>> rows = {"verdict": ["not run at this tier", "reproduced at mini"], "note": ["", f"3 of 5 {PLANNED}"]}
+    >>> counted(pd.DataFrame(rows))
+    'Of 2 claims of the papers: 1 reproduced, 1 not run. Of these verdicts 1 rests on a part of the planned seeds.'
+    """
+    words, early = ledger["verdict"].map(verdicts.word_of), int(ledger["note"].str.endswith(PLANNED).sum())
+    counts = ", ".join(f"{n} {word}" for word in VERDICTS if (n := (words == word).sum()))
+    rest = f" Of these verdicts {early} rest{'s' * (early == 1)} on a part of the planned seeds."
+    return f"Of {len(ledger)} claims of the papers: {counts}." + rest * bool(early)
+
+
 def in_words(row: dict, ends: Sequence[str] = ("effect", "low", "high")) -> str:
     """An effect of the ledger with its interval and unit.
 
