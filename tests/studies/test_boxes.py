@@ -50,8 +50,6 @@ def test_levels_and_how_far_starts_are_apart():
     rows = rows_of(pretrainzero=GOOD, sft=BAD)
     words = level("baselines", "general", ("sft",), words="After")(rows)
     assert words.startswith("After: Supervised fine-tuning 40.4 % [39.") and words.endswith("].")
-    thoughts = pd.DataFrame({"arm": "rlp", "seed": [0, 1], "step": 9, "predictor/reward": [-0.03, -0.05]})
-    assert level("left", "gain", ("rlp",), words="Pays")(lambda table, study: thoughts) == "Pays: RLP −0.04."  # in nats
     apart = meeting("rlvr", "general")(rows)
     assert apart == "2 starts are 0.0 points apart before RLVR and 30.0 after it (means on general questions)."
     assert meeting("rlvr", "spans")(rows) == ""  # which these rows were not asked
@@ -128,6 +126,13 @@ def test_the_candidates_for_the_readme_name_their_evidence(monkeypatch):
     lines = boxes.candidates().splitlines()
     assert len(lines) > 20 and all(re.fullmatch(r"\* .+ \(notebook \d\d\)", line) for line in lines)
     assert any("[" in line and "**PretrainZero** against its base" in line for line in lines)
+
+
+def test_what_a_thought_pays_is_in_nats_from_first_to_last():
+    rows = {"arm": "rlp", "seed": [0, 1] * 2, "step": [1, 1, 9, 9], "predictor/reward": [-0.03, -0.05, 0.1, 0.12]}
+    sentence = findings.gains("left", ("rlp", "rlp, left 1"))(lambda table, study: pd.DataFrame(rows))
+    assert sentence.endswith("from the first to the last fifth of training: RLP −0.04 → +0.11 (2 seeds).")
+    assert findings.gains("left", ("rlp, left 1",))(lambda table, study: pd.DataFrame(rows)) == ""
 
 
 def test_a_notebook_without_a_box_is_refused():

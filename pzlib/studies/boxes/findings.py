@@ -77,15 +77,31 @@ def level(study: str, metric: str, arms=(), at: str = "end", words: str = "") ->
 
     def sentence(rows: Rows) -> str:
         table, parts = rows(METRICS[metric].table, study), []
-        unit, digits = " %" if METRICS[metric].unit == "points" else "", 1 + (METRICS[metric].unit == "nats")
+        unit = " %" if METRICS[metric].unit == "points" else ""
         for arm in arms or studies.study_of(study).arms:
             own = table[table["arm"] == arm]
             if len(own) and len(means := values(own, metric, at)):
                 mean, *ends = metrics.over_seeds(means)
                 more = f" {_interval(*ends, sign='')}" if len(means) >= LEAST and ends[0] < ends[1] else ""
-                parts.append(f"{_name(arm)} {mean:.{digits}f}{unit}{more}".replace(" -", " −"))
+                parts.append(f"{_name(arm)} {mean:.1f}{unit}{more}")
         some = len(parts) > (not arms)  # of a study that is not run, one arm may be another's run
         return f"{words or WORDS[metric].capitalize()}: {', '.join(parts)}." if some else ""
+
+    return sentence
+
+
+def gains(study: str, arms) -> Finding:
+    """A sentence with what a thought pays, by arm: the means over seeds of the first and the last fifth of training."""
+
+    def sentence(rows: Rows) -> str:
+        table, parts = rows("training", study), []
+        for arm in arms:
+            ends = [values(table[table["arm"] == arm], "gain", at) for at in ("start", "end")]
+            if len(ends[0]):
+                start, end = (f"{own.mean():+.2f}".replace("-", "−") for own in ends)
+                parts.append(f"{_name(arm)} {start} → {end} ({len(ends[0])} seeds)")
+        said = f"What a thought pays, in nats, from the first to the last fifth of training: {', '.join(parts)}."
+        return said * bool(parts)
 
     return sentence
 
