@@ -243,6 +243,7 @@ def test_two_bases_are_a_factor_and_both_must_agree():
     two = one.assign(run_id=one["run_id"].str.replace("one", "two"))
     two.loc[two["arm"].str.endswith("/a"), "accuracy"] -= 0.12  # on the second base a is below b
     rows = pd.concat([one, two])
+    rows = pd.concat([rows, rows[rows["step"] == 20].assign(step=10)])
     runs = pd.DataFrame({"run_id": rows["run_id"].unique()})
     runs["model"] = runs["run_id"].str.rpartition("/")[2]
     table = judged(rows, claim("it", "a", "b"), claim("also", "b", "a@base"), runs=runs)
@@ -250,6 +251,9 @@ def test_two_bases_are_a_factor_and_both_must_agree():
     assert not table.loc["it", "signs"] and table.loc["it", "verdict"] == "inconclusive at tiny"
     assert table.loc["it", "effect"] == pytest.approx(4.0) and table.loc["it", "note"] == "the bases differ in sign"
     assert table.loc["also", "signs"]
+    # more seeds of bases that differ settle nothing, at the end or along training
+    assert pd.isna(table.loc["it", "seeds"]) and claims.needed(table.loc["it"].to_dict()) == "the bases differ"
+    assert table.loc["it", "p_along_holm"] < 0.05 and table.loc["it", "along"] == ""
     # a run that goes on from a run is of that run's base
     later = pd.DataFrame({"run_id": ["latest", "later", "first"], "model": ["later", "first@100", "data/base"]})
     assert claims._bases(later) == dict.fromkeys(["latest", "later", "first"], "data/base")

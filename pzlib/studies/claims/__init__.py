@@ -105,7 +105,7 @@ def ledger(
     source = _Source(tables, tier, select, settings)
     blank = dict.fromkeys(["effect", "low", "high", "p", "p_margin", *ALONG], float("nan"))
     blank |= {"margin": float("nan"), "spread": float("nan"), "shared": 0.0, "signs": True, "bases": 1, "failed": ""}
-    rows, first, blank = [], {}, blank | {"n": 0, "twin": ""}
+    rows, first, blank = [], {}, blank | {"n": 0, "twin": "", "signs_along": True}
     for claim in claims.to_dict("records"):
         row = claim | {"tier": tier, "unit": ""} | blank
         if claim["study"]:
@@ -270,8 +270,10 @@ def _along(claim: dict, b: pd.Series, source: _Source, errors: pd.Series) -> dic
     if len(pairs) < verdicts.LEAST_PAIRS:
         return {}
     errors = errors.reindex(pairs.index).fillna(0.0)
-    test = stratified_t(pairs[0] - pairs[1], [*_of_base(pairs.index)], [*errors])
-    return dict(zip(ALONG, (test["difference"], *test["interval"], test["p"]), strict=True))
+    gaps, base = pairs[0] - pairs[1], _of_base(pairs.index)
+    test = stratified_t(gaps, [*base], [*errors])
+    found = dict(zip(ALONG, (test["difference"], *test["interval"], test["p"]), strict=True))
+    return found | {"signs_along": bool((gaps.groupby(base).mean() * test["difference"] > 0).all())}
 
 
 def _failed(needs: str, source: _Source) -> str:
@@ -392,4 +394,5 @@ def needed(row: dict) -> str:
     """
     if not row["verdict"].startswith("inconclusive"):
         return ""
-    return "over 1000" if pd.isna(row["seeds"]) else f"{row['seeds']:.0f}"
+    none = "over 1000" if row.get("signs", True) else "the bases differ"
+    return none if pd.isna(row["seeds"]) else f"{row['seeds']:.0f}"

@@ -48,7 +48,7 @@ equal to it (=), each within a margin.
 * *Size*: a verdict is about the sign. The paper's size is beside ours; an effect below the margin is called small.
 * *Along training*: curves that meet at the end are compared by their means over all steps too, the area under them.
 * *Seeds needed* for an inconclusive claim: pairs that would settle it with {POWER:.0%} power if its effect and spread
-  are what they seem, at the level that the correction left it."""
+  are what they seem, at the level that the correction left it. Where bases differ in sign, no number of seeds does."""
 
 
 def word_of(verdict: str) -> str:
@@ -144,14 +144,14 @@ def within(difference: float, interval: tuple[float, float], df: float, margin: 
 
 def seeds_needed(
     difference: float, spread: float, margin: float, shared: float = 0.0, alpha: float = ALPHA, level: float = ALPHA,
-    bases: int = 1, most: int = 1000,
+    bases: int = 1, most: int = 1000, signs: bool = True,
 ) -> int | None:  # fmt: skip
     """The fewest pairs that settle a comparison with `POWER`, if difference and spread are what they seem.
 
     To settle: the t test tells the difference from 0, or `within` puts it inside the margin. spread: of the pairs'
     differences within a base, s; shared: variance of errors that no number of pairs makes less; alpha, level: those
-    that correction for the family leaves to the two tests; bases: each takes a degree of freedom. None where `most`
-    pairs do not settle it.
+    that correction for the family leaves to the two tests; bases: each takes a degree of freedom; signs: whether they
+    agree in sign, without which only the margin can be settled. None where `most` pairs do not settle it.
 
     >>> seeds_needed(2.0, 1.5, margin=2), seeds_needed(0.0, 1.5, margin=2), seeds_needed(1.0, 1.5, margin=2, shared=9)
     (7, 7, None)
@@ -162,7 +162,7 @@ def seeds_needed(
         # chances to miss: the difference; that it is above -margin; that it is below margin
         sizes = np.array([abs(difference), margin + difference, margin - difference]) / (math.sqrt(own + shared) or 1)
         misses = nctdtr(df, sizes.clip(-30, 30), -stdtrit(df, [alpha / 2, level, level]))
-        if 1 - misses[0] >= POWER or 1 - misses[1:].sum() >= POWER:
+        if signs and 1 - misses[0] >= POWER or 1 - misses[1:].sum() >= POWER:
             return n
     return None
 
@@ -171,8 +171,9 @@ def judge(table: pd.DataFrame, tier: str) -> pd.DataFrame:
     """The claims with p_holm, p_margin_holm, p_along_holm, verdict, small, along and seeds.
 
     table: a row a claim: paper, direction, effect, margin, spread (of the pairs' differences), shared (variance),
-    p (against nothing), p_margin, p_along and effect_along (NaN where there is no curve), signs (whether all bases
-    agree), bases (how many; else one), failed (the precondition that does not hold, or ""). Rows without p are not run.
+    p (against nothing), p_margin, p_along and effect_along (NaN where there is no curve), signs and signs_along
+    (whether all bases agree), bases (how many; else one), failed (the precondition that does not hold, or ""). Rows
+    without p are not run.
     """
     tests = ("p", "p_margin", "p_along")
     table = table.assign(**{f"{p}_holm": float("nan") for p in tests}, **{f"{p}_left": 1 for p in tests})
@@ -204,12 +205,13 @@ def _verdict(row: dict, tier: str) -> dict:
         word = "reproduced" if within else "contradicted" if differs and beyond else "inconclusive"
     small = row["direction"] in "<>" and differs and abs(row["effect"]) < row["margin"]
     along = ""
-    if row["p_along_holm"] < ALPHA and word in ("no difference", "inconclusive"):
+    if row["p_along_holm"] < ALPHA and row.get("signs_along", True) and word in ("no difference", "inconclusive"):
         along = "as claimed" if way * row["effect_along"] > 0 else "the other way"
     seeds = None
     if word == "inconclusive":
         levels, bases = [ALPHA / row[f"{p}_left"] for p in ("p", "p_margin")], row.get("bases", 1)
-        seeds = seeds_needed(row["effect"], row["spread"], row["margin"], row["shared"], *levels, bases)
+        agree = row["signs"] or row["direction"] not in "<>"
+        seeds = seeds_needed(row["effect"], row["spread"], row["margin"], row["shared"], *levels, bases, signs=agree)
     return {"verdict": f"{word} at {tier}", "small": bool(small), "along": along, "seeds": seeds}
 
 
