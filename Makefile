@@ -107,5 +107,5 @@ bench: .venv/installed  ## what a step costs, as ratios, into data/results/bench
 lock: .venv/installed-dev .venv/installed-docs  ## requirements/*.txt anew, from this environment and from the package index
 	$(PY) -m tests.bench.resolve --write
 
-tinybase: .venv/installed  ## pretrain every base in data/ again, from scratch (five hours); goes on where it was killed
-	for base in tinybase_a tinybase_b tinybase_c_small; do $(PY) -m pzlib.world.tinybase $$base || exit 1; done
+tinybase: .venv/installed  ## pretrain every base in data/ again, from scratch (six hours); goes on where it was killed
+	for base in tinybase_a tinybase_b tinybase_c_small tinybase_a_early; do $(PY) -m pzlib.world.tinybase $$base || exit 1; done

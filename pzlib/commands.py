@@ -117,6 +117,11 @@ def study(
     of = {"tier": tier, "seeds": seeds_of(seeds), "settings": shared_by(parameter)}
     runs, starts = runs_of(names, **of), starts_of(names, **of)
     if plan:
+        counted = set()
+        for name in names if len(names) > 1 else ():  # a run of several studies counts where it is made first
+            own = [run for run in runs_of([name], **of) if run.run_id not in counted]
+            counted |= {run.run_id for run in own}
+            print(f"  {name}: {queue.plan(own, jobs)}\n" * bool(own), end="")
         print(unswept(names, tier) + queue.plan(runs, jobs, starts=starts))
         return 0
     refuse_unswept(names, tier)

@@ -41,7 +41,8 @@ class World:
     """What a tier's runs start from, read and are asked; every study and notebook takes its models and texts from here.
 
     base, smaller: models, a folder or a hub name. smaller_settings: what the papers set beside the smaller base, where
-    a method has a generator. sizes: other bases of the same study. proxies: {model: a smaller one with the same
+    a method has a generator. early: a checkpoint of the base from early in its own pretraining, where there is one
+    (RLP, Table S.4). sizes: other bases of the same study. proxies: {model: a smaller one with the same
     tokenizer}, whose entropy can choose tokens. general, mathematical, clean: texts; clean is like RPT's, where high
     entropy is not noise. benchmarks, curve: names of `pzlib.evaluation.benchmarks`, asked at the end and along
     training. hardware: as `pzlib plan` takes it, and how many of it. small: the small world, whose texts and models are
@@ -59,6 +60,7 @@ class World:
     hardware: str
     gpus: int
     smaller_settings: dict = field(default_factory=dict)
+    early: str = ""
     sizes: tuple[str, ...] = ()
     proxies: dict = field(default_factory=dict)
     small: bool = False
@@ -81,6 +83,7 @@ class World:
 # Two bases from two seeds, so that no verdict hangs on one. Runs read its training side alone.
 SMALL_WORLD = World(
     base="data/tinybase_a", smaller="data/tinybase_c_small", bases=("data/tinybase_a", "data/tinybase_b"),
+    early="data/tinybase_a_early",
     general=Text("tinywiki"), mathematical=Text("tinymath"), clean=Text("tinywiki_clean"),
     problems=Questions("tinybench"), benchmarks=("tinybench",), curve="tinybench", hardware="cpu", gpus=0, small=True,
 )  # fmt: skip
@@ -117,8 +120,8 @@ ONE_GPU = World(
     general=WIKIPEDIA, mathematical=MATHPILE, clean=OMNIMATH, problems=WEBINSTRUCT,
     benchmarks=(*NINE, "aime25"), curve="mmlu_pro_tenth", hardware="h100-80gb", gpus=1,
 )  # fmt: skip
-# The second base stands in for the smaller one, so that tests need no third.
-SMOKE_WORLD = replace(SMALL_WORLD, smaller="data/tinybase_b")
+# The second base stands in for the smaller and the early one, so that tests need no third.
+SMOKE_WORLD = replace(SMALL_WORLD, smaller="data/tinybase_b", early="data/tinybase_b")
 WORLDS = {"smoke": SMOKE_WORLD, "mini": SMALL_WORLD, "gpu": ONE_GPU, "paper": PAPERS_WORLD}
 
 # The sizes a run can have. What the papers leave unsaid (warm-up, micro-batches, how Wikipedia is cut) is ours here;

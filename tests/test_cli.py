@@ -264,6 +264,10 @@ def test_a_task_is_trained_and_is_no_command_that_is_listed(tiny_model, tmp_path
 def test_a_study_is_evaluated_run_by_run_and_asked_for_next_tokens_too(home, capsys, monkeypatch):
     assert main(["study", "mask_rule", "--plan", "--tier", "gpu", "--seeds", "0-1"]) == 0
     assert "6 runs" in capsys.readouterr().out
+    assert main(["study", "mask_rule", "occurrences", "--plan", "--seeds", "0"]) == 0
+    each = "  mask_rule: 3 runs: 0 stored, 3 to make, {}\n  occurrences: 1 runs: 0 stored, 1 to make, {}\n"
+    times = [f"about {time} at 2 at a time" for time in ("4 min 30 s", "1 min 30 s", "6 min 0 s")]  # a run is in both
+    assert capsys.readouterr().out == each.format(*times) + f"4 runs: 0 stored, 4 to make, {times[2]}\n"
     asked = []
     empty = pd.DataFrame()
     monkeypatch.setattr("pzlib.evaluation.along.along", lambda run, tasks, *_: asked.append((run, tasks)) or empty)

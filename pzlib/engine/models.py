@@ -20,6 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 from pzlib.hub import misspelt, of_hub
 from pzlib.paths import root
+from pzlib.tiers import SMALL_WORLD
 
 # No news here: TRL's warning of rows without a reward (fillers of illegal masks and dead groups), transformers' of file
 # times, by which it would order checkpoints, and that of a head which a checkpoint lacks because it is the embedding.
@@ -175,6 +176,8 @@ def _remedy(name, source):
     here = Path(source)
     if here.exists():
         return "see below"
+    if name in (SMALL_WORLD.smaller, SMALL_WORLD.early):  # not pretrained yet
+        return f"`python -m pzlib.world.tinybase {here.name}` makes it"
     if here.parent.parent == root() / "data/runs":
         found = [*here.parent.glob("model*"), *here.parent.glob("checkpoints/checkpoint-*")]
         kept = sorted(path.name for path in found if path.suffix != ".part")

@@ -5,6 +5,7 @@ Each takes rows of training.csv, or of a run's metrics.jsonl with the run's fact
 
 import pandas as pd
 
+from pzlib.errors import NothingToDraw
 from pzlib.figures import forms
 from pzlib.figures.forms import TRAINING, Panel, along, by_study, checked, explain, folded, panel_of, stacks
 from pzlib.figures.style import CLASS_COLOURS, Picture, grid, sheet, styled
@@ -129,6 +130,8 @@ def thoughts(training: pd.DataFrame, source: str = TRAINING) -> Picture:
     ]
     table = checked(training, "training", [panel.column for panel in panels])
     table = table[table["thought/empty"].notna()]
+    if table.empty:
+        raise NothingToDraw("training: no run of these has thoughts")
     figure = sheet(4.2)
     along(figure, table, panels)[0].axhline(0, color="#595959", linewidth=0.6)
     return explain(figure, table, source, headlines.moving(table, ("gain", "response length")))

@@ -156,6 +156,8 @@ def left_out(name: str | Study, tier: str) -> dict[str, str]:
             found[arm] = "its text is of the small world"
         elif own.get("text") == "both":
             found[arm] = "texts of the hub are not mixed"
+        elif own.get("base") == "early" and not WORLDS[tier].early:
+            found[arm] = "the tier names no early checkpoint of its base"
     return found
 
 

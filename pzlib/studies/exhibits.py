@@ -200,8 +200,9 @@ EXHIBITS = (
     ),
     _of_model("Table S.3", "RLP on a model of 14B", "Qwen/Qwen3-14B-Base"),
     Exhibit(
-        "rlp", "Table S.4", "RLP on an early checkpoint", "table_beside", (), _RLP_ASKED, ("rlp S.4",), tiers=(),
-        note="the checkpoint is not public",
+        "rlp", "Table S.4", "RLP on an early checkpoint", "table_beside", (("rlp_early", {}),), _RLP_ASKED,
+        ("rlp S.4",), {"base": "rlp@base", "rlp": "rlp"}, tiers=tuple(tier for tier in ALL if tier not in REAL),
+        note="the paper's checkpoint is not public",
     ),
     _sizes("Table S.5", "continued pretraining on longer rows", "rlp_context",
            note="a row is one passage here and never packed: it needs a corpus of long texts"),

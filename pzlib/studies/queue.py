@@ -27,6 +27,7 @@ from pzlib.paths import root
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
 from pzlib.studies.results import bring, folder_of, read
+from pzlib.tiers import WORLDS
 
 STATES = ("done", "skipped", "failed", "running", "queued")  # skipped: done before
 RETRIES = 3  # of a job whose machine is lost: after so many it is perhaps the job that brings machines down
@@ -358,8 +359,8 @@ def _gpus_of(runs, address) -> int | None:
 def plan(runs, jobs: int = 2, results=None, starts=()) -> str:
     """A line: how many of `runs` are stored, how many are to be made, how many of `starts` first, how long it takes.
 
-    The time is that of stored runs of the same objective and model, by step, on the same text where there are such; of
-    others it is `pzlib.engine.plan.estimated`.
+    The time is that of stored runs and sweeps of the same objective, by step, of the same model (at a small tier, where
+    there are such) and on the same text (where there are such); of others it is `pzlib.engine.plan.estimated`.
     """
     if not runs:
         return "0 runs"
@@ -386,15 +387,14 @@ def _lacking(runs, results, starts) -> tuple[list[Run], list[Run], list[Run], Pa
 
 
 def _stored(results: Path) -> pd.DataFrame:
-    path = results / "runs.csv"
-    return read(path) if path.exists() else pd.DataFrame(columns=["run_id", "objective", "model", "tier", "hours"])
+    found = [read(path) for path in (results / "runs.csv", results / "sweep/runs.csv") if path.exists()]
+    return pd.concat(found or [pd.DataFrame(columns=["run_id", "objective", "model", "tier", "corpus", "hours"])])
 
 
 def _hours(run: Run, stored: pd.DataFrame) -> float | None:
-    like = stored[(stored[["objective", "model", "tier"]] == [run.objective, run.model, run.tier]).all(axis=1)]
-    like = like.dropna(subset="hours")
-    if like.empty:
-        return None
-    same = like[like["corpus"] == run.corpus]  # clean text is dearer: few groups are dead, so most rows are trained
-    like = like if same.empty else same
-    return float((like["hours"] / like["steps"]).median() * run.steps)
+    like = stored[(stored[["objective", "tier"]] == [run.objective, run.tier]).all(axis=1)].dropna(subset="hours")
+    # the models of a small tier are all of one size; clean text is dearer: few groups are dead, so most rows train
+    for setting, must in (("model", not WORLDS[run.tier].small), ("corpus", False)):
+        same = like[like[setting] == getattr(run, setting)]
+        like = like if same.empty and not must else same
+    return None if like.empty else float((like["hours"] / like["steps"]).median() * run.steps)

@@ -95,12 +95,30 @@ def gate_sentence(folder=None) -> str:
     return f"SmolLM2-135M-Instruct at 4 bits on leads of Wikipedia: {'; '.join(parts)}."
 
 
-def curve_summary(folder=None) -> str:
-    """The curve as the README prints it, a sentence and a table: before, and at each arm's last step."""
+NO_CURVE = "Its learning curve on that text is *not run* (`make test-real`, then `python -m pzlib.studies.real_text`)."
+
+
+def curve_sentences(folder=None) -> str:
+    """The curve as the README prints it, in three sentences: before, and at each arm's last step."""
     table = curve(folder)
     if table.empty:
-        commands = "`make test-real`, then `python -m pzlib.studies.real_text`"
-        return f"Its learning curve on that text is *not run* ({commands})."
+        return NO_CURVE
+    before, ends = table.xs(0, level="step").mean(), table.groupby("arm", observed=True).last()
+    form = "; ".join(f"{arm} {share:.0f} %" for arm, share in ends["well-formed"].items())
+    words = "; ".join(f"{arm} {nats:.2f}" for arm, nats in ends["own"].items())
+    lacking = "".join(f"; {arm}: *not run*" for arm in ARMS if arm not in ends.index)
+    return (
+        f"Its learning curve has {SETTINGS['steps']} steps and {ends['seeds'].max()} seeds, too few for an interval"
+        f"{lacking}. Well-formed answers, before {before['well-formed']:.0f} %: {form}. Hidden words behind own "
+        f"reasoning, before {before['own']:.2f} nats per token: {words}."
+    ).replace(" -", " −")
+
+
+def curve_summary(folder=None) -> str:
+    """The curve as notebook 06 prints it, a sentence and a table: before, and at each arm's last step."""
+    table = curve(folder)
+    if table.empty:
+        return NO_CURVE
     shown = {"own": ".2f", "own - none": ".2f", OTHERS: ".2f", "well-formed": ".0f", "bits": ".3f"}
     head = ["", "hidden words behind own reasoning", "than behind none", "than behind another's",
             "well-formed answers, %", "bits per byte", "seeds"]  # fmt: skip

@@ -39,8 +39,8 @@ class Study:
     An arm may name a `start`: an arm of `baselines`, or "study:arm", whose model of the same seed and tier it goes on
     from ("@half": the one kept at half of the steps). It names what the tier's world has by its role there
     (`pzlib.tiers.World`): "text" general, mathematical or clean, of a small world with its knobs as "general:values=2";
-    "base" smaller. Its own "passages", "random_span_steps" and "corpus_limit" are those of a run at `mini`, and grow
-    with a real tier's.
+    "base" smaller or early. Its own "passages", "random_span_steps" and "corpus_limit" are those of a run at `mini`,
+    and grow with a real tier's.
     question: what it asks, in one line. core: whether `make mini` runs it. real: why small tiers leave it out, whole,
     where they do. steps: of shorter runs at `mini`, where a study says so, which are asked before and after only.
     base_of: the method from whose base, over whose steps and with whose lengths of text all arms train at a real tier,
@@ -195,7 +195,8 @@ STUDIES = {
         figures=(RESULT, Figure("{}_thoughts_along", "thoughts", ("rlp",)), Figure("{}_perplexity", "perplexities")),
         base_of="rlp",
     ),
-    # Next tokens follow from what is on their left alone: of the default world's deducible words few do.
+    # Next tokens follow from what is on their left alone: of the default world's deducible words few do. At RPT's rate:
+    # RLP's sweep reads that world, where a thought can't pay, and prefers the rate at which least moves.
     "left": Study(
         "How much must follow from the left before a thought on the next token pays?",
         {
@@ -205,7 +206,12 @@ STUDIES = {
             "rlp, clean text": {"objective": "rlp", "text": "clean"},
             "rlp, mathematical text": {"objective": "rlp", "text": "mathematical"},
             "rpt, mathematical text": {"objective": "rpt", "text": "mathematical"},
-        }, seeds=THREE, steps=100,
+        }, seeds=THREE, steps=100, rate_of="rpt",
+    ),
+    "rlp_early": Study(
+        "RLP's Table S.4: does RLP lift an early checkpoint of its base, and more than the text itself does?",
+        _objectives("rlp", "continued_pretraining", base="early", text="general"),
+        seeds=THREE, steps=100, rate_of="rpt",
     ),
     "rlp_domains": Study(
         "RLP's Tables S.2 and 4: general text, mathematics or both?",

@@ -375,13 +375,10 @@ def tiers_table(ledgers: dict[str, pd.DataFrame]) -> str:
 def readme_tables() -> dict[str, str]:
     """Markdown of every table in the README, by the name between its marks, from the rows stored at `mini`."""
     tables = stored()
-    ledger = claims.ledger(claims.load(), tables)
-    some, alone = (int(ledger["note"].str.contains(words).sum()) for words in (claims.PLANNED, claims.ONE_BASE))
-    part = f"\n\n{some} verdicts rest on a part of the planned seeds, {alone} of them on one base of two." * bool(some)
     return {
         "overview": overview(tables),
-        "claims": claims.summary(ledger) + part,
-        "real": f"{real_text.gate_sentence()}\n\n{real_text.curve_summary()}",
+        "claims": claims.counted(claims.ledger(claims.load(), tables)),
+        "real": f"{real_text.gate_sentence()} {real_text.curve_sentences()}",
     }
 
 

@@ -16,8 +16,12 @@ from pzlib.paths import REPO
 from pzlib.world.forms import NO_REASON, VOCABULARY, document
 
 LAYERS, HEAD = 4, 32  # and the width of a head
-# name -> (width, seed of text and weights)
-BASES = {"tinybase_a": (128, 1), "tinybase_b": (128, 2), "tinybase_c_small": (96, 3)}
+# name -> (width, seed of text and weights, after how many of STAGES it is saved; None: all). The early one has read a
+# third of what the first base reads; RLP's Table S.4 starts from a checkpoint after 4T tokens.
+BASES = {
+    "tinybase_a": (128, 1, None), "tinybase_b": (128, 2, None), "tinybase_c_small": (96, 3, None),
+    "tinybase_a_early": (128, 1, 2),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -204,5 +208,6 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, help="without it the base's own")
     parser.add_argument("--out", type=Path, help="a folder; without it data/<base>")
     given = parser.parse_args()
-    width, seed = BASES[given.base]
-    pretrain(width, given.out or REPO / "data" / given.base, seed if given.seed is None else given.seed)
+    width, seed, stages = BASES[given.base]
+    folder = given.out or REPO / "data" / given.base
+    pretrain(width, folder, seed if given.seed is None else given.seed, STAGES[:stages])

@@ -14,6 +14,7 @@ from pzlib.engine import models, packing
 from pzlib.engine.models import AVERAGE, Average, evaluating, load
 from pzlib.engine.sampling import can_branch
 from pzlib.run import Run
+from pzlib.tiers import SMALL_WORLD
 from pzlib.train import train
 
 TIMES = ["seconds", "seconds_generation", "seconds_training", "seconds_evaluation"]
@@ -271,3 +272,8 @@ def test_a_model_that_is_only_asked_goes_to_the_gpu_where_there_is_one(monkeypat
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     model, _ = models.to_ask(Run(tier="smoke"))
     assert places == ["cuda"] and model.device.type == "cpu"  # as far as a machine without a GPU can go
+
+
+def test_a_base_of_the_small_world_that_is_not_pretrained_yet_names_its_command(tmp_path):
+    with pytest.raises(FileNotFoundError, match="`python -m pzlib.world.tinybase tinybase_a_early` makes it"):
+        models.from_source(tmp_path / "tinybase_a_early", SMALL_WORLD.early)

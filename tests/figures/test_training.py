@@ -1,11 +1,13 @@
 """Figures along training are readable with their studies' arms, and say what was worked out by hand."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import synthetic
 from readable import assert_readable
 
-from pzlib.figures.training import collapse_anatomy, generator_dynamics, masks_by_arm, training_dynamics
+from pzlib.errors import NothingToDraw
+from pzlib.figures.training import collapse_anatomy, generator_dynamics, masks_by_arm, thoughts, training_dynamics
 from pzlib.studies import STUDIES
 
 MASKING = tuple(STUDIES["collapse"].arms)
@@ -89,3 +91,11 @@ def test_a_run_without_a_legal_mask_is_drawn_and_says_so():
     table = table[[name for name in table if not name.startswith(("mask/", "accuracy/"))]]
     figure = generator_dynamics(table.assign(**{"predictor/accuracy": None, "predictor/dead_groups": None}))
     assert len(figure.axes) == 3 and "No mask was legal" in " ".join(text.get_text() for text in figure.texts)
+
+
+def test_runs_without_thoughts_are_left_out_and_nothing_is_drawn_of_them_alone():
+    table = synthetic.thoughts(2).assign(arm="rlp")
+    other = table.assign(arm="rpt", run_id=table["run_id"] + "r", **{"thought/empty": float("nan")})
+    assert "RPT" not in thoughts(pd.concat([table, other])).texts[0].get_text()
+    with pytest.raises(NothingToDraw, match="training: no run of these has thoughts"):
+        thoughts(other)

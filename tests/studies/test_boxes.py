@@ -164,6 +164,13 @@ def test_the_candidates_for_the_readme_name_their_evidence(monkeypatch):
     assert any("[" in line and "**PretrainZero** against its base" in line for line in lines)
 
 
+def test_what_a_thought_pays_is_in_nats_from_first_to_last():
+    rows = {"arm": "rlp", "seed": [0, 1] * 2, "step": [1, 1, 9, 9], "predictor/reward": [-0.03, -0.05, 0.1, 0.12]}
+    sentence = findings.gains("left", ("rlp", "rlp, left 1"))(lambda table, study: pd.DataFrame(rows))
+    assert sentence.endswith("from the first to the last fifth of training: RLP −0.04 → +0.11 (2 seeds).")
+    assert findings.gains("left", ("rlp, left 1",))(lambda table, study: pd.DataFrame(rows)) == ""
+
+
 def test_a_notebook_without_a_box_is_refused():
     with pytest.raises(ValueError, match="notebook: '02' has no result box"):
         box("02")

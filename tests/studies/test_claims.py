@@ -35,8 +35,10 @@ RPT_NAMES = {
 # RLP's, of our arms, by the claim: the text and the lengths of ours are other ones
 RLP_NAMES = {
     "rlp-cpt": {"continued_pretraining": "cpt"},
-    "rlp-post-base": {"from RLP": "rlp + post", "from the base": "base + post"},
-    "rlp-post-cpt": {"from RLP": "rlp + post", "from continued pretraining": "cpt + post"},
+    **dict.fromkeys(
+        ("rlp-post-base", "rlp-post-cpt", "rlp-post-base-side", "rlp-post-cpt-side"),
+        {"from RLP": "rlp + post", "from the base": "base + post", "from continued pretraining": "cpt + post"},
+    ),
     "rlp-rpt-flops": {"rlp": "rlp, FLOP-matched", "rpt": "rpt, FLOP-matched"},
     "rlp-rpt-tokens": {"rlp": "rlp, token-matched", "rpt": "rpt, token-matched"},
     "rlp-cpt-base-math": {"continued_pretraining, mathematics": "cpt"},
@@ -259,6 +261,7 @@ def test_two_bases_are_a_factor_and_both_must_agree():
     two = one.assign(run_id=one["run_id"].str.replace("one", "two"))
     two.loc[two["arm"].str.endswith("/a"), "accuracy"] -= 0.12  # on the second base a is below b
     rows = pd.concat([one, two])
+    rows = pd.concat([rows, rows[rows["step"] == 20].assign(step=10)])
     runs = pd.DataFrame({"run_id": rows["run_id"].unique()})
     runs["model"] = runs["run_id"].str.rpartition("/")[2]
     table = judged(rows, claim("it", "a", "b"), claim("also", "b", "a@base"), runs=runs)
@@ -266,6 +269,9 @@ def test_two_bases_are_a_factor_and_both_must_agree():
     assert not table.loc["it", "signs"] and table.loc["it", "verdict"] == "inconclusive at tiny"
     assert table.loc["it", "effect"] == pytest.approx(4.0) and table.loc["it", "note"] == "the bases differ in sign"
     assert table.loc["also", "signs"]
+    # more seeds of bases that differ settle nothing, at the end or along training
+    assert pd.isna(table.loc["it", "seeds"]) and claims.needed(table.loc["it"].to_dict()) == "the bases differ"
+    assert table.loc["it", "p_along_holm"] < 0.05 and table.loc["it", "along"] == ""
     # nor may the curves differ in sign, which are apart here along training and meet at the end
     two.loc[two["arm"].str.endswith("/a"), "accuracy"] += 0.12
     some = {"on both": (0.1, 0.1), "on one": (0.2, -0.05)}

@@ -175,6 +175,12 @@ def test_a_plan_goes_by_the_time_of_stored_runs_alike(home):
     clean = Run(tier="mini", seed=7, corpus="tinywiki_clean")
     for each, said in ((run, "6 min 0 s"), (clean, "12 min 0 s"), (Run(corpus="tinymath"), "9 min 0 s")):
         assert queue.plan([each], jobs=1).endswith(f"about {said} at 1 at a time")
+    # an objective of which sweeps alone are stored, from a model that no stored run has
+    (folder_of("mini") / "sweep").mkdir()
+    sweep = pd.DataFrame([{**rows[0], "run_id": "s", "objective": "rlvr", "hours": 0.1, "steps": 100}])
+    sweep.to_csv(folder_of("mini") / "sweep/runs.csv", index=False)
+    assert queue.plan([Run(objective="rlvr", model="a-run")], jobs=1).endswith("about 6 min 0 s at 1 at a time")
+    assert queue.plan([Run(objective="rlp")], jobs=1).endswith("about 3 min 0 s at 1 at a time")
 
 
 def test_a_plan_of_runs_that_no_one_has_made_on_gpus_is_that_of_pzlib_plan_and_says_what_does_not_fit(home):

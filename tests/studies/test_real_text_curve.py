@@ -77,4 +77,15 @@ def test_the_gates_sentence_is_computed_from_its_rows(tmp_path):
 
 def test_the_readme_states_what_the_rows_state():
     readme = (real_text.REPO / "README.md").read_text()
-    assert real_text.gate_sentence() in readme and real_text.curve_summary() in readme
+    assert real_text.gate_sentence() in readme and real_text.curve_sentences() in readme
+
+
+def test_the_curve_in_three_sentences(tmp_path):
+    assert "*not run* (`make test-real`" in real_text.curve_sentences(tmp_path)
+    first, second, third = ARMS
+    rows = pd.DataFrame([*stored(first, (0.0, 0.5)), *stored(third, (0.1,))])
+    rows.to_csv(tmp_path / "tinybench.csv", index=False)
+    head, form, words = real_text.curve_sentences(tmp_path).split(". ")
+    assert head == f"Its learning curve has 60 steps and 2 seeds, too few for an interval; {second}: *not run*"
+    assert form == f"Well-formed answers, before 25 %: {first} 25 %; {third} 25 %"
+    assert words == f"Hidden words behind own reasoning, before −2.00 nats per token: {first} −2.25; {third} −2.10."

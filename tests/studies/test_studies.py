@@ -241,6 +241,23 @@ def test_the_base_is_a_factor():
     assert {run.model for _, run in arms_of("baselines_small", "mini")} == {WORLDS["mini"].smaller}
 
 
+def test_an_early_checkpoint_is_a_role_of_its_own(home):
+    runs, world = [run for _, run in arms_of("rlp_early", "mini")], WORLDS["mini"]
+    assert {run.model for run in runs} == {world.early} and not {world.early} & {*BASES, world.smaller}
+    assert [run.objective for run in runs] == ["rlp", "continued_pretraining"] * 3
+    assert {(run.seed, run.steps, run.corpus) for run in runs} == {(seed, 100, "tinywiki") for seed in (0, 1, 2)}
+    for tier in ("gpu", "paper"):
+        assert arms_of("rlp_early", tier) == []
+        assert set(studies.left_out("rlp_early", tier).values()) == {"the tier names no early checkpoint of its base"}
+
+
+def test_where_a_thought_may_pay_runs_train_at_a_rate_that_moves_them():
+    """RLP's own sweep, on text where a thought can't pay, prefers the rate that moves the base least."""
+    for study in ("left", "rlp_early"):
+        assert {run.learning_rate for _, run in arms_of(study, "mini")} == {sweeps.rate_of("rpt")}
+    assert sweeps.rate_of("rpt") > 10 * sweeps.rate_of("rlp")
+
+
 def test_all_read_the_same_passages():
     """What continued pretraining reads more of, it reads again: no other passage than those that RL reads."""
     runs = dict(arms_of("side", "mini", [0]))

@@ -70,6 +70,9 @@ def test_seeds_needed_give_that_power_when_it_is_tried():
     tried = rng.normal(0.0, 2.5, size=(4000, even))
     reach = student.isf(0.05, even - 1) * tried.std(axis=1, ddof=1) / math.sqrt(even)
     assert 0.78 < (np.abs(tried.mean(axis=1)) + reach < 2).mean() < 0.86
+    # where bases differ in sign, nothing but the margin can be settled
+    assert verdicts.seeds_needed(3.0, 2.5, 2, signs=False) is None
+    assert verdicts.seeds_needed(1.0, 2.5, 2, signs=False) == verdicts.seeds_needed(1.0, 2.5, 2, alpha=1e-12)
     # beside a base that was asked too little, no number of seeds is enough: power is that of its error alone
     assert verdicts.seeds_needed(2.0, 0.1, margin=2, shared=1.0) is None
     assert norm.sf(1.96 - 2.0) < 0.8

@@ -89,8 +89,15 @@ def test_shipped_models_are_small_and_know_the_worlds_words(name):
     tok = AutoTokenizer.from_pretrained(folder)
     assert tok.get_vocab() == tokenizer().get_vocab()
     assert sum(f.stat().st_size for f in folder.iterdir()) < 5e6
-    about = json.loads((folder / "pretraining.json").read_text())
-    assert (about["width"], about["seed"]) == BASES[name] and len(about["stages"]) == len(STAGES)
+    about, (width, seed, stages) = json.loads((folder / "pretraining.json").read_text()), BASES[name]
+    assert (about["width"], about["seed"]) == (width, seed) and len(about["stages"]) == len(STAGES[:stages])
+
+
+def test_the_early_checkpoint_is_a_third_of_the_way_to_the_first_base():
+    *early, stages = BASES["tinybase_a_early"]
+    assert early == [*BASES["tinybase_a"][:2]] and BASES["tinybase_a"][2] is None
+    read = [sum(stage.tokens for stage in own) for own in (STAGES[:stages], STAGES)]
+    assert read == [18_000_000, 55_000_000] and stages > 1  # what is saved is the mean of the last two
 
 
 def test_next_tokens_ranks_by_entropy_and_says_what_a_greedy_reader_gets_right(tiny_model):

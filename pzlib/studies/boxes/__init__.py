@@ -37,6 +37,8 @@ SFT, PLAIN = BASELINES[2:]
 OVERALL = ("overall",)
 NEW = ("rlpt", "quiet_star", "random_span, logprob")  # the arms of `side_new` that `side` has not
 CLEAN, SMALLER = "on clean text", "on the smaller base"
+LEFT = tuple(f"rlp, left {share}" for share in (0, 0.5, 1))
+ALL_LEFT = "where all that can be deduced follows from the left"
 GUESSED = tuple(f"{PZ}, {n} values" for n in (2, 4))
 
 BOXES = {
@@ -66,6 +68,7 @@ BOXES = {
             against("baselines", PZ, RANDOM),
             level("baselines", "noise masks", (PZ,), "start", "Masks that hide what nothing can tell, first fifth"),
             level("baselines", "noise masks", (PZ,), words="Masks that hide what nothing can tell, last fifth"),
+            against("baselines", PZ, "base", ("spans read",)),
         ),
         LIMITS + " Steps and masks are equal, tokens are not (notebook 11).",
     ),
@@ -97,11 +100,13 @@ BOXES = {
     ),
     "07": Box(
         "How do the answers change, on the same masked passages?",
-        ("baselines",),
+        ("baselines", "depth"),
         (
             findings.habits,
             level("baselines", "reasoned", (PZ,), "base", "Answers to questions that reason first, before training"),
             level("baselines", "reasoned", words="Answers to questions that reason first, after training"),
+            level("depth", "reasoned length, masks", (PZ,), "base", "With room for long chains, tokens of a reasoning"),
+            level("depth", "reasoned length, masks", words="The same after training"),
         ),
         LIMITS + " RPT's reasoning keywords are not words of the small world, so claims on them are untested.",
         tables=("patterns",),
@@ -121,20 +126,22 @@ BOXES = {
     ),
     "09": Box(
         "Is the next token better predicted after a reasoning, and does learning that carry over?",
-        ("rpt", "side_rlvr"),
+        ("rpt", "side_rlvr", "left", "rpt_continual"),
         (
             against("rpt", "rpt", "base", ("next token", *findings.ASKED)),
             against("rpt", "rpt, clean text", "base", ("next token", *findings.ASKED)),
             against("rpt", "rpt, clean text", "random_span, clean text"),
             against("side_rlvr", "from RPT", "from continued pretraining", ("overall", "math")),
             against("rpt", "rpt, clean text", "rpt, clean text", ("next token",), b_at="direct"),
+            against("left", "rpt, left 1", "base", OVERALL, where=ALL_LEFT),
+            against("rpt_continual", "continued_pretraining, reasoning base", "base", ("math",)),
             meeting("side_rlvr"),
         ),
         LIMITS + " RPT's own model reasons at length and reads worked problems; ours does neither.",
     ),
     "10": Box(
         "Does a thought before the next token teach more than the text itself?",
-        ("rlp", "side_rlvr"),
+        ("rlp", "side_rlvr", "left", "rlp_domains", "rlp_early"),
         (
             against("rlp", "rlp", "base"),
             against("side_rlvr", "from RLP", "from continued pretraining", ("overall", "math")),
@@ -142,6 +149,10 @@ BOXES = {
             level("rlp", "response length", ("rlp",), words="Tokens of a thought, last fifth"),
             against("rlp", "rlp", "base", ("perplexity",)),
             against("rlp", "rlp", "continued_pretraining"),
+            findings.gains("left", LEFT),
+            against("left", LEFT[-1], "base", OVERALL, where=ALL_LEFT),
+            against("rlp_early", "rlp", "base", OVERALL, where="on an early checkpoint"),
+            *(against("rlp_domains", f"rlp, {text}", "base", OVERALL) for text in ("general", "mathematics", "both")),
             meeting("side_rlvr"),
         ),
         LIMITS + " Few words of the small world can be deduced from the left, where RLP reads.",

@@ -107,6 +107,22 @@ def level(study: str, metric: str, arms=(), at: str = "end", words: str = "") ->
     return sentence
 
 
+def gains(study: str, arms) -> Finding:
+    """A sentence with what a thought pays, by arm: the means over seeds of the first and the last fifth of training."""
+
+    def sentence(rows: Rows) -> str:
+        table, parts = rows("training", study), []
+        for arm in arms:
+            ends = [values(table[table["arm"] == arm], "gain", at) for at in ("start", "end")]
+            if len(ends[0]):
+                start, end = (f"{own.mean():+.2f}".replace("-", "−") for own in ends)
+                parts.append(f"{_name(arm)} {start} → {end} ({len(ends[0])} seeds)")
+        said = f"What a thought pays, in nats, from the first to the last fifth of training: {', '.join(parts)}."
+        return said * bool(parts)
+
+    return sentence
+
+
 def real_text(rows: Rows) -> str:
     """How often a model trained from scratch on a text predicts its most uncertain fifth."""
     table = rows("scratch", "")

@@ -12,6 +12,7 @@ from pzlib.studies.metrics import LEAST, METRICS, bases_of, label_of, over_seeds
 
 WORDS = {
     "overall": "all questions", "general": "general questions", "math": "mathematics", "spans": "masked words",
+    "spans read": "masked words of the side that runs read",
     "reasoned": "answers that reason first", "dead_wrong": "groups of predictions that are all wrong",
     "noise masks": "masks that hide what nothing can tell", "legal": "legal masks", "perplexity": "perplexity",
     "response length": "length of a response", "next token": "next tokens after a reasoning",

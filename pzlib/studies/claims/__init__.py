@@ -23,7 +23,9 @@ from pzlib.studies.claims.verdicts import (
     METRICS,
     QUANTITIES,
     VERDICTS,
+    in_words,
     metric_of,
+    needed,
     sampling_variance,
 )
 from pzlib.studies.metrics import MOMENTS, bases_of, equal_tokens, values
@@ -357,15 +359,18 @@ def summary(ledger: pd.DataFrame) -> str:
     return as_markdown(["claims of", *VERDICTS, "all"], lines)
 
 
-def in_words(row: dict, ends: Sequence[str] = ("effect", "low", "high")) -> str:
-    """An effect of the ledger with its interval and unit.
+def counted(ledger: pd.DataFrame) -> str:
+    """How many claims have which verdict, in a sentence, and how many verdicts do not rest on all planned seeds.
 
-    >>> in_words({"effect": 1.26, "low": -0.5, "high": 3.0, "unit": "points"})
-    '+1.3 [-0.5, +3.0] points'
+    >>> rows = {"verdict": ["not run at this tier", "reproduced at mini"], "note": ["", f"3 of 5 {PLANNED}"]}
+    >>> counted(pd.DataFrame(rows))
+    'Of 2 claims of the papers: 1 reproduced, 1 not run. On a part of the planned seeds: 1, on one base of two: 0.'
     """
-    digits = 1 if row["unit"] in ("points", "tokens", "thousand tokens") else 2
-    effect, low, high = (f"{row[end]:+.{digits}f}" for end in ends)
-    return f"{effect} [{low}, {high}] {row['unit']}"
+    words = ledger["verdict"].map(verdicts.word_of)
+    early, alone = (int(ledger["note"].str.contains(words).sum()) for words in (PLANNED, ONE_BASE))
+    counts = ", ".join(f"{n} {word}" for word in VERDICTS if (n := (words == word).sum()))
+    rest = f" On a part of the planned seeds: {early}, on one base of two: {alone}."
+    return f"Of {len(ledger)} claims of the papers: {counts}." + rest * bool(early)
 
 
 def markdown(ledger: pd.DataFrame) -> str:
@@ -387,14 +392,3 @@ def markdown(ledger: pd.DataFrame) -> str:
         lines.append([f"**{row['id']}**: {row['claim']}", where, printed, measured, row["n"], p, verdict, needed(row)])
     heads = ["claim", "where", "printed, a − b", "measured, a − b", "pairs", "p (Holm)", "verdict", "seeds needed"]
     return as_markdown(heads, lines)
-
-
-def needed(row: dict) -> str:
-    """How many pairs would settle an inconclusive claim, as text; "" for other verdicts.
-
-    >>> [needed({"verdict": "inconclusive at mini", "seeds": seeds}) for seeds in (12.0, None)]
-    ['12', 'over 1000']
-    """
-    if not row["verdict"].startswith("inconclusive"):
-        return ""
-    return "over 1000" if pd.isna(row["seeds"]) else f"{row['seeds']:.0f}"

@@ -5,7 +5,7 @@ They were written before the stored rows, but after those of an earlier world, s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,7 +49,7 @@ equal to it (=), each within a margin.
 * *Along training*: curves that meet at the end are compared by their means over all steps too, the area under them.
   Against the base the error of drawing few answers at each step is added, as if all runs shared it.
 * *Seeds needed* for an inconclusive claim: pairs that would settle it with {POWER:.0%} power if its effect and spread
-  are what they seem, at the level that the correction left it."""
+  are what they seem, at the level that the correction left it. Where bases differ in sign, no number of seeds does."""
 
 
 def word_of(verdict: str) -> str:
@@ -145,14 +145,14 @@ def within(difference: float, interval: tuple[float, float], df: float, margin: 
 
 def seeds_needed(
     difference: float, spread: float, margin: float, shared: float = 0.0, alpha: float = ALPHA, level: float = ALPHA,
-    bases: int = 1, most: int = 1000,
+    bases: int = 1, most: int = 1000, signs: bool = True,
 ) -> int | None:  # fmt: skip
     """The fewest pairs that settle a comparison with `POWER`, if difference and spread are what they seem.
 
     To settle: the t test tells the difference from 0, or `within` puts it inside the margin. spread: of the pairs'
     differences within a base, s; shared: variance of errors that no number of pairs makes less; alpha, level: those
-    that correction for the family leaves to the two tests; bases: each takes a degree of freedom. None where `most`
-    pairs do not settle it.
+    that correction for the family leaves to the two tests; bases: each takes a degree of freedom; signs: whether they
+    agree in sign, without which only the margin can be settled. None where `most` pairs do not settle it.
 
     >>> seeds_needed(2.0, 1.5, margin=2), seeds_needed(0.0, 1.5, margin=2), seeds_needed(1.0, 1.5, margin=2, shared=9)
     (7, 7, None)
@@ -163,7 +163,7 @@ def seeds_needed(
         # chances to miss: the difference; that it is above -margin; that it is below margin
         sizes = np.array([abs(difference), margin + difference, margin - difference]) / (math.sqrt(own + shared) or 1)
         misses = nctdtr(df, sizes.clip(-30, 30), -stdtrit(df, [alpha / 2, level, level]))
-        if 1 - misses[0] >= POWER or 1 - misses[1:].sum() >= POWER:
+        if signs and 1 - misses[0] >= POWER or 1 - misses[1:].sum() >= POWER:
             return n
     return None
 
@@ -172,9 +172,9 @@ def judge(table: pd.DataFrame, tier: str) -> pd.DataFrame:
     """The claims with p_holm, p_margin_holm, p_along_holm, verdict, small, along and seeds.
 
     table: a row a claim: paper, direction, effect, margin, spread (of the pairs' differences), shared (variance),
-    p (against nothing), p_margin, p_along and effect_along (NaN where there is no curve), signs (whether all bases
-    agree), signs_along (the same of the curves), bases (how many; else one), failed (the precondition that does not
-    hold, or ""). Rows without p are not run.
+    p (against nothing), p_margin, p_along and effect_along (NaN where there is no curve), signs and signs_along
+    (whether all bases agree), bases (how many; else one), failed (the precondition that does not hold, or ""). Rows
+    without p are not run.
     """
     tests = ("p", "p_margin", "p_along")
     table = table.assign(**{f"{p}_holm": float("nan") for p in tests}, **{f"{p}_left": 1 for p in tests})
@@ -211,8 +211,32 @@ def _verdict(row: dict, tier: str) -> dict:
     seeds = None
     if word == "inconclusive":
         levels, bases = [ALPHA / row[f"{p}_left"] for p in ("p", "p_margin")], row.get("bases", 1)
-        seeds = seeds_needed(row["effect"], row["spread"], row["margin"], row["shared"], *levels, bases)
+        agree = row["signs"] or row["direction"] not in "<>"
+        seeds = seeds_needed(row["effect"], row["spread"], row["margin"], row["shared"], *levels, bases, signs=agree)
     return {"verdict": f"{word} at {tier}", "small": bool(small), "along": along, "seeds": seeds}
+
+
+def needed(row: dict) -> str:
+    """How many pairs would settle an inconclusive claim, as text; "" for other verdicts.
+
+    >>> [needed({"verdict": "inconclusive at mini", "seeds": seeds}) for seeds in (12.0, None)]
+    ['12', 'over 1000']
+    """
+    if not row["verdict"].startswith("inconclusive"):
+        return ""
+    none = "over 1000" if row.get("signs", True) else "the bases differ"
+    return none if pd.isna(row["seeds"]) else f"{row['seeds']:.0f}"
+
+
+def in_words(row: dict, ends: Sequence[str] = ("effect", "low", "high")) -> str:
+    """An effect of the ledger with its interval and unit.
+
+    >>> in_words({"effect": 1.26, "low": -0.5, "high": 3.0, "unit": "points"})
+    '+1.3 [-0.5, +3.0] points'
+    """
+    digits = 1 if row["unit"] in ("points", "tokens", "thousand tokens") else 2
+    effect, low, high = (f"{row[end]:+.{digits}f}" for end in ends)
+    return f"{effect} [{low}, {high}] {row['unit']}"
 
 
 Rows = Callable[[str], pd.DataFrame]  # the name of a table -> the study's rows of it, with their arm and seed
