@@ -19,7 +19,7 @@ from pzlib.rewards import predictor_reward
 from pzlib.stats import clustered_ci, pass_at_k
 from pzlib.words import kind_of
 from pzlib.world.facts import GENERAL, MATH, TASKS
-from pzlib.world.tinywiki import exam, held_out, kind_class
+from pzlib.world.tinywiki import exam, held_out, kind_class, unread
 
 THINK, DIRECT = "Think :", "\\boxed{"  # how tinybase's text begins an answer with a reasoning, and one without
 MAX_TOKENS = 32
@@ -190,7 +190,7 @@ def span_accuracy(
 
 def position_kinds(name: str, limit: int = 300, seed: int = 99) -> pd.Series:
     """Share of the positions of a world that are of each kind."""
-    counts = Counter(kind for passage in held_out(name, limit, seed=seed) for _, _, kind in passage.kinds)
+    counts = Counter(kind for passage in unread(name, limit, seed) for _, _, kind in passage.kinds)
     return pd.Series(counts).sort_values(ascending=False) / sum(counts.values())
 
 
@@ -218,7 +218,7 @@ def next_token_entropy(model, tokenizer, name: str, limit: int = 100, seed: int 
 
     Read from the left, what only follows from both sides can't be deduced either: it counts as irreducible here.
     """
-    shown = held_out(name, limit, seed=seed)
+    shown = unread(name, limit, seed)
     kinds = [kind for passage in shown for _, _, kind in passage.kinds[1:]]
     seen = ["irreducible" if kind.endswith("_inverse") else kind_class(kind) for kind in kinds]
     return next_tokens(model, tokenizer, [p.text for p in shown]).assign(kind=kinds, from_left=seen)

@@ -323,6 +323,6 @@ def case(case: pd.DataFrame, source: str = "data/results/case.csv") -> Picture:
     for place, (words, colour, weight) in enumerate(lines):
         lower.text(0, place + 1.7, words, color=colour, weight=weight, **MONO)
     seed, tier = case[["seed", "tier"]].iloc[0]
-    how = "Dashed: all predictions right, or all wrong: nothing is learned. Asked: of its step's masks, of those that take "
-    how += "reasoning where there are any, the one with the largest gain."
+    how = "Dashed: all predictions right, or all wrong: nothing is learned. Asked: of its step's masks, first of those "
+    how += "that take reasoning, the one with the largest gain."
     return caption(figure, headlines.case(answers), how, f"{source}, tier {tier}, seed {seed}.")

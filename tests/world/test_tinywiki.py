@@ -14,8 +14,10 @@ from pzlib.world.tinywiki import (
     WORLDS,
     deducible,
     exam,
+    held_out,
     kind_class,
     passages,
+    unread,
     vocabulary,
     words,
     world,
@@ -55,6 +57,14 @@ def test_sides_share_no_sentence_but_set_phrases(name):
     for side in ("validation", "test"):
         both = train & sentences(name, 200, -1, side)
         assert both <= {*PLAIN, "This is a short account ."}
+
+
+def test_noise_of_few_values_has_no_held_out_side_and_is_shown_by_what_no_run_reads():
+    with pytest.raises(ValueError, match="corpus: of noise with 2 values no sentence is on the side 'test'; give more"):
+        held_out("tinywiki:values=2", 1)
+    shown, of_a_run = unread("tinywiki:values=2", 20), passages("tinywiki:values=2", 200, 0)
+    assert len(shown) == 20 and not {p.text for p in shown} & {p.text for p in of_a_run}
+    assert unread("tinywiki", 3) == held_out("tinywiki", 3, seed=99)
 
 
 @pytest.mark.parametrize("task", STATED)
