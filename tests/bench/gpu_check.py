@@ -140,8 +140,8 @@ def apart(here, there):
     same = both[0]["completion"] == both[1]["completion"]
     ours, theirs = (load_file(each["weights"]) for each in (here, there))
     base = load_file(REPO / "data/tinybase_a/model.safetensors")
-    moved = max(float((theirs[name] - base[name]).abs().max()) for name in base)
-    off = max(float((ours[name] - theirs[name]).abs().max()) for name in base)
+    moved = max(float((theirs[name] - base[name]).abs().max()) for name in ours)
+    off = max(float((ours[name] - theirs[name]).abs().max()) for name in ours)
     first = same[both[0]["step"] == 1]
     return [
         ("equal completions, step 1", float(first.mean())),

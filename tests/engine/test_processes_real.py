@@ -38,7 +38,7 @@ VARIANTS = {
     "lora": {"lora_rank": 2},
     "random_span": {"objective": "random_span"},
     "random_next_token": {"objective": "random_next_token"},
-    "entropy_next_token": {"objective": "entropy_next_token", "passages": 8},
+    "entropy_next_token": {"objective": "entropy_next_token", "passages": 8, "corpus": "tinywiki_clean"},
     "rlvr": {"objective": "rlvr", "passages": 8},
     "rpt": {"objective": "rpt", "dynamic_from": 2},
     "rlp": {"objective": "rlp", "passages": 8, "ema": 0.5},
@@ -106,7 +106,8 @@ def test_two_processes_play_reward_and_learn_what_one_does(homes, sizes, name):
         assert len(list((two.path / "episodes").iterdir())) == 2 * len(list((one.path / "episodes").iterdir())) == 4
         assert len(ours) > 0
     pd.testing.assert_frame_equal(ours.drop(columns=REAL), theirs.drop(columns=REAL))
-    least = 1e-4 if name in ("rlp", "likelihood") else 1e-5
+    # an advantage divides by the deviation of its group, which is small where answers are about as likely
+    least = {"rlp": 1e-4, "likelihood": 1e-3}.get(name, 1e-5)
     pd.testing.assert_frame_equal(ours[REAL], theirs[REAL], rtol=0, atol=least)
     metrics = [folder.metrics().drop(columns=TIMES) for folder in (two, one)]
     pd.testing.assert_frame_equal(*metrics, rtol=1e-3, atol=1e-5)
