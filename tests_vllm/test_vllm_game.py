@@ -56,7 +56,7 @@ def test_a_broken_sync_is_seen(monkeypatch):
     metrics = train(run()).metrics()
     apart = seen.differences()
     print("with the sync broken:", apart)
-    assert apart[1] < 1e-4 < 1e-2 < apart[2] < apart[3]
+    assert apart[1] < 1e-4 and min(apart[2], apart[3]) > 1e-2
     assert (metrics["sampling/sampling_logp_difference/max"][1:] > 1e-2).all()
 
 
@@ -127,7 +127,8 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(monkeypatch):
 def test_the_engine_computes_in_the_dtype_of_the_run(dtype, bound, monkeypatch):
     seen = watch(monkeypatch)
     train(run(steps=1, dtype=dtype))
-    assert seen.config.dtype == getattr(torch, dtype) and seen.config.max_model_len == run().max_prompt_tokens + 24
+    length = run().max_prompt_tokens + run().max_completion_tokens
+    assert seen.config.dtype == getattr(torch, dtype) and seen.config.max_model_len == length
     assert seen.differences()[1] < bound
 
 
