@@ -53,11 +53,13 @@ class Job(Protocol):
 
 @dataclass(frozen=True)
 class RunJob:
-    """A run as notebook 04 makes it, without pictures. run: of `Run.to_dict`; after: the run that it goes on from."""
+    """A run as notebook 04 makes it, without pictures. run: of `Run.to_dict`; after: the run that it goes on from;
+    asked: whether it answers questions along the way; the weights are the same."""
 
     name: str
     run: dict
     after: str = ""
+    asked: bool = True
 
     def path(self, end: str) -> Path:
         return root() / "data/runs" / self.name / {".log": "log.txt", ".lock": "job.lock"}[end]
@@ -73,7 +75,7 @@ class RunJob:
         from pzlib.train import train
 
         run = Run.from_dict(self.run)
-        train(run, evaluate=evaluation_of(run))
+        train(run, evaluate=evaluation_of(run) if self.asked else None)
         return 0
 
 
@@ -147,10 +149,8 @@ class Cluster:
         return self.task.remote(job, around, os.getcwd())
 
     def poll(self, handle) -> int | str | None:
-        if not self.ray.wait([handle], timeout=0)[0]:
-            return None
         try:
-            return self.ray.get(handle)
+            return self.ray.get(handle) if self.ray.wait([handle], timeout=0)[0] else None
         except self.ray.exceptions.RayError as error:
             return f"{type(error).__name__}: {' '.join(str(error).split())[-300:]}"
 
@@ -219,8 +219,8 @@ def seconds_left(rows: list[Row]) -> float | None:
     210.0
     """
     running = [row for row in rows if row.state == "running"]
-    took = [row.seconds for row in rows if row.state == "done" and row.seconds]
     paced = [row for row in running if row.seconds and (row.step or 0) > row.begun]
+    took = [row.seconds for row in rows if row.state == "done" and row.seconds]
     took = took or [row.seconds * row.steps / (row.step - row.begun) for row in paced]
     if not took:
         return None
@@ -327,9 +327,9 @@ def play(runs, jobs: int = 2, results=None, starts=(), stream=None, address: str
     A run that is stored, or complete in data/runs, is not run again; one that was killed goes on from its checkpoint;
     one that fails does not stop the others, and a headless notebook then fails at its end. `jobs` processes at a time
     share the cores, here or of the Ray cluster at `address`; with 0 nothing is run. what: "stored", "complete",
-    "failed: why" or "not run". starts: Runs whose models some of `runs` go on from: each is made first, though its rows
-    be stored, where such a run is to be made and the model is not in data/runs. Raises KeyboardInterrupt after stopping
-    the processes; started again, they go on.
+    "failed: why" or "not run". starts: Runs whose models some of `runs` go on from: each is made first where such a run
+    is to be made and the model is not in data/runs; one whose rows are stored is not asked again and they stay. Raises
+    KeyboardInterrupt after stopping the processes; started again, they go on.
     """
     if not runs:  # every arm is left out at the tier
         return {}
@@ -339,8 +339,9 @@ def play(runs, jobs: int = 2, results=None, starts=(), stream=None, address: str
         print(f"{len(runs)} runs: {len(runs) - len(missing)} stored, {len(missing)} not run", file=stream)
         return found
     print(plan(runs, jobs, results, starts), file=stream, flush=True)
-    each = [RunJob(run.run_id, run.to_dict(), run.model.partition("@")[0]) for run in [*first, *missing]]
-    gpus = _gpus_of([*first, *missing], address)
+    known, todo = set(_stored(results)["run_id"]), [*first, *missing]
+    each = [RunJob(one.run_id, one.to_dict(), one.model.partition("@")[0], one.run_id not in known) for one in todo]
+    gpus = _gpus_of(todo, address)
     on = (lambda: Cluster(address, jobs, gpus)) if address else (lambda: Here(jobs, gpus))
     for row in work(each, on, stream, lambda job: bring(job.runs(), results)):
         found[row.name] = f"failed: {row.why}" if row.state == "failed" else "complete"
@@ -352,7 +353,7 @@ def _gpus_of(runs, address) -> int | None:
     """The GPUs of each job: as many as its run has processes, here as far as there are any; None: one, if there is."""
     import torch
 
-    most = max((run.processes for run in runs), default=1)
+    most = max(run.processes for run in runs)
     return None if most == 1 else most if address else min(most, torch.cuda.device_count())
 
 
@@ -371,7 +372,7 @@ def plan(runs, jobs: int = 2, results=None, starts=()) -> str:
     stored = _stored(results)
     each = [(run, _hours(run, stored)) for run in [*missing, *first]]
     hours, how = estimated([run for run, known in each if known is None], sum(known or 0 for _, known in each))
-    text += f", and {len(first)} that they start from" if first else ""
+    text += f", and {len(first)} that they start from" * bool(first)
     return text + f", about {duration(3600 * hours / jobs)} at {jobs} at a time" * bool(hours) + how
 
 
@@ -380,8 +381,7 @@ def _lacking(runs, results, starts) -> tuple[list[Run], list[Run], list[Run], Pa
     runs = list({run.run_id: run for run in runs}.values())
     results = Path(results or folder_of(runs[0].tier))
     stored = set(_stored(results)["run_id"])
-    missing = [run for run in runs if run.run_id not in stored]
-    before = {run.run_id: run for run in starts}
+    missing, before = [run for run in runs if run.run_id not in stored], {run.run_id: run for run in starts}
     first = [before.get(run.model.partition("@")[0]) for run in missing if not Path(run.model_source).is_dir()]
     return runs, missing, [start for start in dict.fromkeys(first) if start and start not in missing], results
 

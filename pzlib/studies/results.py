@@ -82,9 +82,16 @@ def collect(runs_dir, out_dir):
 
 
 def bring(folders, out_dir):
-    """Bring complete RunFolders of one tier into the tables in `out_dir`, as `collect` does."""
+    """Bring complete RunFolders of one tier into the tables in `out_dir`, as `collect` does.
+
+    A run that was made again for its model alone, without scores, leaves the rows that are stored of it as they are."""
     Path(out_dir).mkdir(parents=True, exist_ok=True)
     with FileLock(Path(out_dir) / ".lock"):  # two grids may end a run at the same moment
+        path = Path(out_dir) / "tinybench.csv"
+        scored = set(pd.read_csv(path, usecols=["run_id"])["run_id"]) if path.is_file() else set()
+        folders = [folder for folder in folders if folder.path.name not in scored or len(folder.evals())]
+        if not folders:
+            return
         tables = {
             "training": lambda folder: _keyed(folder, binned(folder.metrics())),
             "tinybench": lambda folder: _keyed(folder, folder.evals().reindex(columns=EVAL_COLUMNS)),

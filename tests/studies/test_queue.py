@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,11 +17,12 @@ import pytest
 
 from pzlib.engine import plan as planning
 from pzlib.errors import duration
+from pzlib.paths import root
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
 from pzlib.studies import queue, runs_of
 from pzlib.studies.queue import Here, Row, headline, seconds_left, work
-from pzlib.studies.results import folder_of, load
+from pzlib.studies.results import collect, folder_of, load
 
 SMOKE = {"tier": "smoke", "steps": 2, "passages": 1, "group": 2, "eval_items": 4, "learning_rate": 1e-3}
 
@@ -248,3 +250,18 @@ def test_a_study_makes_starts_first_and_goes_on_from_their_models(home):
     assert said.getvalue().startswith(plan) and set(load("runs", "smoke")["run_id"]) == set(found)
     prints = {run: RunFolder(run.folder).params()["model_fingerprint"] for run in (start, half, full)}
     assert len(set(prints.values())) == 3  # the base, the start at half of its steps, the start
+    tables = {path.name: path.read_bytes() for path in folder_of("smoke").glob("*.csv")}
+    lost, model = RunFolder(start.folder), start.folder / "model/model.safetensors"
+    weights = model.read_bytes()
+    shutil.rmtree(lost.path)
+    more = Run(**after | {"seed": 1}, model=start.run_id)
+    found = queue.play([full, more], stream=io.StringIO(), starts=[start])
+    assert found[more.run_id] == "complete" and found[full.run_id] == "stored"
+    assert model.read_bytes() == weights and lost.evals().empty  # made again for its model, not asked again
+    for name, before in tables.items():  # and what is stored of it stays
+        before, left = pd.read_csv(io.BytesIO(before)), pd.read_csv(folder_of("smoke") / name)
+        kept = left[left["run_id"] != more.run_id].reset_index(drop=True)
+        pd.testing.assert_frame_equal(kept[list(before)], before, check_dtype=False)
+    collect(root() / "data/runs", root() / "data/results")  # nor does `pzlib results` take it for news
+    again = pd.read_csv(folder_of("smoke") / "runs.csv").set_index("run_id").loc[start.run_id, "hours"]
+    assert again == pd.read_csv(io.BytesIO(tables["runs.csv"])).set_index("run_id").loc[start.run_id, "hours"]
