@@ -84,6 +84,9 @@ def test_levels_and_how_far_starts_are_apart():
     apart = meeting("rlvr", "general")(rows)
     assert apart == "2 starts are 0.0 points apart before RLVR and 30.0 after it (means on general questions)."
     assert meeting("rlvr", "spans")(rows) == ""  # which these rows were not asked
+    few = rows_of(pretrainzero=GOOD, sft=BAD[:3])  # a mean over other seeds, and perhaps other bases, is no distance
+    both = rows_of(pretrainzero=GOOD[:3], sft=BAD[:3])
+    assert meeting("rlvr", "general")(few) == meeting("rlvr", "general")(both)
 
 
 @pytest.mark.parametrize("notebook", BOXES)

@@ -181,8 +181,10 @@ def perplexity(table: pd.DataFrame) -> str:
 
 
 def meeting(table: pd.DataFrame, wanted=("overall",)) -> str:
-    """How far the means of the starts of RLVR are apart before and after it; "" of one start, or not asked."""
-    found, arms = {}, _arms(table).values()
+    """How far the means of the starts of RLVR are apart before and after it, over the seeds that all of them have; ""
+    of one start, of none such, or not asked."""
+    shared = set.intersection(set(table["seed"]), *(set(own["seed"]) for own in _arms(table).values()))
+    found, arms = {}, _arms(table[table["seed"].isin(shared)]).values()
     for metric in _asked(table, wanted):
         ends = [[over_seeds(values(own, metric, at))[0] for own in arms] for at in ("base", "end")]
         found[metric] = [max(means) - min(means) for means in ends]
