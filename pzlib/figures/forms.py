@@ -354,7 +354,9 @@ def explain(
     how = how.format(("; band: 95 % interval" if lines else INTERVAL) * bool(count.max() >= LEAST))
     found = notes(table, label_of)
     sick = table[table["degenerate"].fillna("") != ""] if found else table[:0]
-    runs = ", ".join(f"{label_of(arm)} {own}" for arm, own in sick.groupby("arm", sort=False)["seed"].nunique().items())
+    sick = sick.groupby("arm", sort=False)["seed"].nunique()
+    runs = ", ".join(f"{label_of(arm)} {own}" for arm, own in sick.items())
+    runs = f"{sick.sum()} runs of {len(sick)} arms" if len(sick) > 3 else runs
     words += f" {MARK} degenerated: {runs}." * bool(found)
     each = averaged(table)[1] if lines and "task" not in table else ""
     few = f", but {others}" if others and len(others) < 40 else ", fewer of some arms" if others else ""

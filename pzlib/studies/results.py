@@ -279,7 +279,7 @@ def degenerate(training: pd.DataFrame) -> pd.Series:
 
 def notes(table: pd.DataFrame, label=str) -> list[str]:
     """A line for each run that degenerated, as its arm's label, seed and words, by the column `degenerate` of the table
-    (`with_marks`); [] for one without it.
+    (`with_marks`); [] for one without it. More than three by one sign share a line, with how many they are by arm.
 
     >>> row = {"arm": "rlp", "seed": 1, "degenerate": "every completion at the cut from step 11 to 30"}
     >>> notes(pd.DataFrame([row]))
@@ -288,7 +288,14 @@ def notes(table: pd.DataFrame, label=str) -> list[str]:
     if "degenerate" not in table:
         return []
     runs = table[table["degenerate"].fillna("") != ""].drop_duplicates(["arm", "seed"])
-    return [f"{MARK} {label(row.arm)}, seed {row.seed}: {row.degenerate}" for row in runs.itertuples()]
+    lines = []
+    for sign, own in runs.groupby(runs["degenerate"].str.split(" from step ").str[0], sort=False):
+        if len(own) <= 3:
+            lines += [f"{MARK} {label(row.arm)}, seed {row.seed}: {row.degenerate}" for row in own.itertuples()]
+        else:
+            each = ", ".join(f"{label(arm)} {n}" for arm, n in own["arm"].value_counts(sort=False).items())
+            lines.append(f"{MARK} {len(own)} runs: {sign} for {SICK_STEPS} steps or more ({each})")
+    return lines
 
 
 def _keyed(folder, table):
