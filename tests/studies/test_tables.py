@@ -240,6 +240,12 @@ def test_the_overview_shows_the_new_methods_once_they_have_rows():
     assert labels == ["RLPT", "Quiet-STaR", "Random spans, logprob"]
     assert f"*Not run*: {'; '.join(labels)}: `pzlib study side_new` makes the rows" in old and "*Not run*" not in both
     assert lines[-1].endswith("| 50.0 | 30.0 | 40.0 | 0.0 | 0.3 | not run |")  # 20 steps of a second, by its own clock
+    later = rows_of("side_rlvr")["tinybench"]
+    fewer, whole = (
+        overview(some | {"tinybench": pd.concat([some["tinybench"], rows])})
+        for some, rows in ((rows_of("side"), later[later["seed"] == 0]), (rows_of("side"), later))
+    )
+    assert "*After RLVR*: 1 of 2 seeds so far." in fewer and "After RLVR*" not in whole + both
     some = {name: rows.iloc[:0] for name, rows in rows_of("side").items()}
     assert overview(some).startswith("*Not run*: ") and "`pzlib study side side_rlvr side_new`" in overview(some)
 
