@@ -107,8 +107,8 @@ def enter(tier, world):
 
 
 def work(jobs, on, stream=None, done=lambda job: None):
-    """`pzlib.studies.queue.work` in this process, one job after the other."""
-    from pzlib.studies.queue import Row
+    """`pzlib.studies.queue.jobs.work` in this process, one job after the other."""
+    from pzlib.studies.queue.jobs import Row
 
     rows = []
     for job in jobs:

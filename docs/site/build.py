@@ -21,6 +21,7 @@ PACKAGES = {  # of the API: title, and what is in it
     "pzlib.world": "The small world",
     "pzlib.evaluation": "Scores of a model",
     "pzlib.studies": "Studies, tables, claims",
+    "pzlib.studies.queue": "Many runs and notebooks",
     "pzlib.studies.boxes": "Result boxes",
     "pzlib.studies.claims": "Claims and their verdicts",
     "pzlib.figures": "Figures and views",

@@ -1,4 +1,4 @@
-"""One notebook executed for every combination of its parameters, as jobs of `pzlib.studies.queue`.
+"""One notebook executed for every combination of its parameters, as jobs of `pzlib.studies.queue.jobs`.
 Leaves out sweeps that choose what comes next: all combinations are known at the start."""
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pzlib.errors import duration
 from pzlib.headless import REST, announced_in, find, parse_parameters, run_notebook
 from pzlib.paths import root
 from pzlib.runs.folder import RunFolder, write_atomic
-from pzlib.studies.queue import Cluster, Here, counts, work
+from pzlib.studies.queue.jobs import Cluster, Here, counts, work
 
 LONGEST = 120  # characters of a job's name: it becomes that of files
 LET_GO = 60  # seconds in which the kernel of a lost process must have ended; it looks once a second

@@ -287,9 +287,10 @@ def notes(table: pd.DataFrame, label=str) -> list[str]:
     """
     if "degenerate" not in table:
         return []
-    runs = table[table["degenerate"].fillna("") != ""].drop_duplicates(["arm", "seed"])
+    runs = table[table["degenerate"].astype(object).fillna("") != ""].drop_duplicates(["arm", "seed"])
     lines = []
-    for sign, own in runs.groupby(runs["degenerate"].str.split(" from step ").str[0], sort=False):
+    signs = runs["degenerate"].map(lambda words: words.split(" from step ")[0])
+    for sign, own in runs.groupby(signs, sort=False):
         if len(own) <= 3:
             lines += [f"{MARK} {label(row.arm)}, seed {row.seed}: {row.degenerate}" for row in own.itertuples()]
         else:

@@ -6,7 +6,7 @@ import pytest
 
 from pzlib.figures.training import collapse_anatomy
 from pzlib.paths import REPO
-from pzlib.studies.results import degenerate, load
+from pzlib.studies.results import degenerate, load, notes
 from pzlib.studies.tables import main_table
 from tests import synthetic
 
@@ -50,6 +50,13 @@ def test_its_rows_carry_the_mark_in_every_table_of_runs(tmp_path):
     for name in ("runs", "training", "tinybench"):
         table = load(name, folder=tmp_path)
         assert set(table.loc[table["degenerate"] != "", "run_id"]) == {"a"}
+
+
+def test_where_none_degenerated_none_is_noted_whatever_the_type_of_the_column():
+    row = {"arm": ["rlp"], "seed": [1]}
+    for none in ("", None, np.nan):
+        assert notes(pd.DataFrame({**row, "degenerate": [none]})) == []
+    assert notes(pd.DataFrame({**row, "degenerate": [np.nan]})[:0]) == notes(pd.DataFrame(row)) == []
 
 
 def test_its_figures_and_tables_say_so():

@@ -21,7 +21,7 @@ from pzlib.paths import root
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
 from pzlib.studies import queue, runs_of
-from pzlib.studies.queue import Here, Row, headline, seconds_left, work
+from pzlib.studies.queue.jobs import Here, Row, headline, seconds_left, work
 from pzlib.studies.results import collect, folder_of, load
 
 SMOKE = {"tier": "smoke", "steps": 2, "passages": 1, "group": 2, "eval_items": 4, "learning_rate": 1e-3}
@@ -162,6 +162,14 @@ def test_a_study_without_jobs_runs_nothing_and_says_so(home, capsys):
     assert capsys.readouterr().out == "1 runs: 0 stored, 1 not run\n" and not run.folder.exists()
 
 
+def test_a_study_whose_rows_are_all_stored_makes_nothing(home):
+    run, said = Run(**SMOKE), io.StringIO()
+    folder_of("smoke").mkdir(parents=True)
+    pd.DataFrame([{"run_id": run.run_id}]).to_csv(folder_of("smoke") / "runs.csv", index=False)
+    assert queue.play([run], stream=said) == {run.run_id: "stored"}
+    assert said.getvalue() == "1 runs: 1 stored, 0 to make\n" and not run.folder.exists()
+
+
 def test_a_plan_goes_by_the_time_of_stored_runs_alike(home):
     run = Run(tier="mini", seed=7, learning_rate=1e-3)
     assert queue.plan([run, run], jobs=1) == "1 runs: 0 stored, 1 to make, about 3 min 0 s at 1 at a time"
@@ -265,3 +273,7 @@ def test_a_study_makes_starts_first_and_goes_on_from_their_models(home):
     collect(root() / "data/runs", root() / "data/results")  # nor does `pzlib results` take it for news
     again = pd.read_csv(folder_of("smoke") / "runs.csv").set_index("run_id").loc[start.run_id, "hours"]
     assert again == pd.read_csv(io.BytesIO(tables["runs.csv"])).set_index("run_id").loc[start.run_id, "hours"]
+    for path in folder_of("smoke").glob("*.csv"):  # its rows gone, it is not taken for a run with scores
+        path.unlink()
+    said = queue.play([start], stream=io.StringIO())[start.run_id]
+    assert "has no scores, and its stored rows are gone; remove data/runs/" in said and lost.state() == "complete"
