@@ -259,7 +259,7 @@ def gate(
 ):  # fmt: skip
     """Check in minutes whether a model can play at all: a few passages under every rule, with bounds and remedies."""
     from pzlib.evaluation.gate import gate
-    from pzlib.studies.results import keep_gate
+    from pzlib.studies.measured import keep_gate
 
     run = run_of(parameter, tier=tier, objective="random_span", model=model, corpus=corpus)
     found = gate(run, passages)
@@ -277,7 +277,7 @@ def probe(
     results: TABLES = None,
 ):  # fmt: skip
     """Check whether a run's reasoning does anything: replace it by another item's, by blanks, by a generic sentence."""
-    from pzlib.studies.results import probe_all
+    from pzlib.studies.measured import probe_all
     from pzlib.studies.tables import probe_table
 
     print(probe_table(probe_all(run, tier, items, samples, results)))

@@ -7,7 +7,7 @@ from readable import assert_readable, texts
 from pzlib.figures.paper import case
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
-from pzlib.studies.results import collect_case
+from pzlib.studies.measured import collect_case
 from pzlib.train import train
 from pzlib.world.tinywiki import kind_class
 

@@ -13,16 +13,14 @@ from skilled import write_corpus
 from pzlib.paths import REPO
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
+from pzlib.studies.measured import collect_perplexity, collect_probes, probe_all
 from pzlib.studies.metrics import values
 from pzlib.studies.results import (
     KEY,
     TABLES,
     collect,
-    collect_perplexity,
-    collect_probes,
     load,
     other_seeds,
-    probe_all,
     read,
     stored,
 )
