@@ -3,6 +3,7 @@ Left out: which sentences a notebook shows, which is in `pzlib.studies.boxes`; a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 
@@ -22,8 +23,18 @@ ASKED = ("spans", "general", "math")
 BEFORE = {"direct": "the prediction without reasoning, before training, of {}"}  # of a moment: what is compared with
 
 
-def _interval(low: float, high: float, sign: str = "+") -> str:
-    return f"[{low:{sign}.1f}, {high:{sign}.1f}]".replace("-", "−")
+def _interval(low: float, high: float, sign: str = "+", digits: int = 1) -> str:
+    return f"[{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]".replace("-", "−")
+
+
+def _digits(*numbers: float) -> int:
+    """Behind the point: one, or as many as the largest of the numbers needs to show two that are not 0.
+
+    >>> _digits(-0.3, 12), _digits(-0.0019, -0.0024), _digits(0.0)
+    (1, 4, 1)
+    """
+    most = max(map(abs, numbers))
+    return 1 if most >= 0.05 or not most else 1 - math.floor(math.log10(most))
 
 
 def _compared(first: pd.Series, second: pd.Series, errors: pd.Series | None = None) -> tuple[str, str] | None:
@@ -33,7 +44,8 @@ def _compared(first: pd.Series, second: pd.Series, errors: pd.Series | None = No
     if gaps.empty:
         return None
     mean, low, high = metrics.over_seeds(gaps, errors)
-    amount, n = f"{mean:+.1f}".replace("-", "−"), len(gaps)
+    n, digits = len(gaps), _digits(mean, *([] if len(gaps) < LEAST else [low, high]))
+    amount = f"{mean:+.{digits}f}".replace("-", "−")
     if n < LEAST:
         way = "above" if gaps.min() > 0 else "below" if gaps.max() < 0 else "not clearly different"
         same = f" in {'all ' * (n > 1)}{n} seed{'s' * (n > 1)}" if way != "not clearly different" else ""
@@ -42,8 +54,8 @@ def _compared(first: pd.Series, second: pd.Series, errors: pd.Series | None = No
     if way != "not clearly different" and not metrics.one_sign(gaps):
         way = "of another sign on each base, and so not clearly different,"
     own = gaps.groupby(metrics.bases_of(gaps.index)).mean()
-    apart = f"; by base {listed([f'{x:+.1f}' for x in own])}".replace("-", "−")
-    return way, f"{amount} {_interval(low, high)}{apart * bool(own.min() < low or own.max() > high)}"
+    apart = f"; by base {listed([f'{x:+.{digits}f}' for x in own])}".replace("-", "−")
+    return way, f"{amount} {_interval(low, high, digits=digits)}{apart * bool(own.min() < low or own.max() > high)}"
 
 
 def _seeds(means: pd.Series) -> str:
@@ -116,7 +128,7 @@ def gains(study: str, arms) -> Finding:
             ends = [values(table[table["arm"] == arm], "gain", at) for at in ("start", "end")]
             if len(ends[0]):
                 start, end = (f"{own.mean():+.2f}".replace("-", "−") for own in ends)
-                parts.append(f"{_name(arm)} {start} → {end} ({len(ends[0])} seeds)")
+                parts.append(f"{_name(arm)} {start} → {end} ({_seeds(ends[0])})")
         said = f"What a thought pays, in nats, from the first to the last fifth of training: {', '.join(parts)}."
         return said * bool(parts)
 
