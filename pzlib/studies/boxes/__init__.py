@@ -38,7 +38,7 @@ OVERALL = ("overall",)
 NEW = ("rlpt", "quiet_star", "random_span, logprob")  # the arms of `side_new` that `side` has not
 CLEAN, SMALLER = "on clean text", "on the smaller base"
 LEFT = tuple(f"rlp, left {share}" for share in (0, 0.5, 1))
-ALL_LEFT = "where all that can be deduced follows from the left"
+ALL_LEFT = "where all sentences that can be deduced are running counts"
 GUESSED = tuple(f"{PZ}, {n} values" for n in (2, 4))
 
 BOXES = {
