@@ -202,10 +202,6 @@ STUDIES = {
         {
             f"{method}, left {left}": {"objective": method, "text": f"general:density=0.5,left={left}"}
             for method in ("rlp", "rpt") for left in (0, 0.5, 1)
-        } | {
-            "rlp, clean text": {"objective": "rlp", "text": "clean"},
-            "rlp, mathematical text": {"objective": "rlp", "text": "mathematical"},
-            "rpt, mathematical text": {"objective": "rpt", "text": "mathematical"},
         }, seeds=THREE, steps=100, rate_of="rpt",
     ),
     "rlp_early": Study(

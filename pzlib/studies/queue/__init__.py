@@ -1,5 +1,5 @@
 """A study's runs as jobs (`pzlib.studies.queue.jobs`): those whose rows are not stored are made; what a plan costs.
-Leaves out which runs a study has (`pzlib.studies`) and how rows are kept (`pzlib.studies.results`)."""
+Leaves out which runs are of a study (`pzlib.studies`) and how rows are kept (`pzlib.studies.results`)."""
 
 from __future__ import annotations
 
