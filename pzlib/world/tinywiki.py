@@ -49,6 +49,7 @@ WORLDS = {
     "tinymath": World(density=0.9, noise=0.0, tasks=MATH),
 }
 FEW = 16  # values of noise: below so many, all its sentences can be on the side of training
+REFUSED = 300  # sentences on end that repeat a word that must not come again: the passage ends before them
 LONGEST = 80  # words that a passage has at most: `max_tokens` of the small tiers
 KNOBS = {"density": (float, 0, 1), "noise": (float, 0, 1), "values": (int, 2, 120), "left": (float, 0, 1)}
 NOISY = [
@@ -105,7 +106,8 @@ def words(rng: random.Random, world: World, side: str = "train") -> list[Word]:
     """The words of one passage. What can be deduced occurs once, for the default rule masks every occurrence.
 
     side: "train", "validation" or "test", whose passages share no sentence but set phrases of `PLAIN` and the clean
-    world's first. A passage ends before a sentence that would make it longer than LONGEST words.
+    world's first. A passage ends before a sentence that would make it longer than LONGEST words,
+    and where no further one is found that repeats nothing.
     """
 
     def elsewhere(more: list[Word]) -> bool:
@@ -126,7 +128,8 @@ def words(rng: random.Random, world: World, side: str = "train") -> list[Word]:
     flat = drawn(LEAD[world.noise == 0])
     once, told = set(), set()
     spoken = {word for word, _, _ in flat}
-    while len(told) < world.sentences:
+    refused = 0
+    while len(told) < world.sentences and refused < REFUSED:
         if rng.random() < world.density:
             running = world.left and rng.random() < world.left
             fact = STATED["tally" if running else rng.choice(world.tasks)](rng, side)
@@ -137,9 +140,11 @@ def words(rng: random.Random, world: World, side: str = "train") -> list[Word]:
         deducible = [word for word, _, reason in more if reason]
         repeated = any(said.count(word) > 1 or word in spoken for word in deducible)
         if repeated or once & set(said) or " ".join(said) in told:
+            refused += 1
             continue  # this sentence, not the passage, is drawn again
         if len(flat) + len(more) > LONGEST:
             break
+        refused = 0
         told.add(" ".join(said))
         once |= set(deducible)
         spoken |= set(said)
