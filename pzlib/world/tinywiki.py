@@ -49,7 +49,7 @@ WORLDS = {
     "tinymath": World(density=0.9, noise=0.0, tasks=MATH),
 }
 FEW = 16  # values of noise: below so many, all its sentences can be on the side of training
-REFUSED = 300  # sentences on end that repeat a word that must not come again: the passage ends before them
+REFUSED = 100  # sentences on end that repeat a word that must not come again: the passage ends before them
 LONGEST = 80  # words that a passage has at most: `max_tokens` of the small tiers
 KNOBS = {"density": (float, 0, 1), "noise": (float, 0, 1), "values": (int, 2, 120), "left": (float, 0, 1)}
 NOISY = [
