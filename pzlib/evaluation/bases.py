@@ -107,7 +107,8 @@ def properties(model, tokenizer, seed: int = 99) -> pd.DataFrame:
 def where_a_thought_pays(
     model, tokenizer, text: str = "tinywiki", lefts=LEFTS, limit: int = 60, repeats: int = 8, seed: int = 99
 ) -> pd.DataFrame:
-    """RLP's reward of the base's own thoughts, in nats, by how much of a text follows from its left: a row a `left`.
+    """RLP's reward of the base's own thoughts, in nats, by the share of deductions that are running counts: a row a
+    `left`.
 
     Columns: from the left (share of positions), gain (mean over thoughts and random positions: what RLP starts from),
     reasoned and empty (that of thoughts which say something, and nothing), deducible and elsewhere (of the first,

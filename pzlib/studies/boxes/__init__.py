@@ -38,7 +38,7 @@ OVERALL = ("overall",)
 NEW = ("rlpt", "quiet_star", "random_span, logprob")  # the arms of `side_new` that `side` has not
 CLEAN, SMALLER = "on clean text", "on the smaller base"
 LEFT = tuple(f"rlp, left {share}" for share in (0, 0.5, 1))
-ALL_LEFT = "where all sentences that can be deduced are running counts"
+ALL_LEFT = "where all deductions are running counts"
 GUESSED = tuple(f"{PZ}, {n} values" for n in (2, 4))
 
 BOXES = {
@@ -134,6 +134,7 @@ BOXES = {
             against("side_rlvr", "from RPT", "from continued pretraining", ("overall", "math")),
             against("rpt", "rpt, clean text", "rpt, clean text", ("next token",), b_at="direct"),
             against("left", "rpt, left 1", "base", OVERALL, where=ALL_LEFT),
+            against("left", "rpt, counts alone", "base", OVERALL),
             against("rpt_continual", "continued_pretraining, reasoning base", "base", ("math",)),
             meeting("side_rlvr"),
         ),
@@ -151,7 +152,7 @@ BOXES = {
             against("rlp", "rlp", "continued_pretraining"),
             findings.gains("left", (*LEFT, "rlp, counts alone")),
             against("left", LEFT[-1], "base", OVERALL, where=ALL_LEFT),
-            *(against("left", f"{method}, counts alone", "base", OVERALL) for method in ("rlp", "rpt")),
+            against("left", "rlp, counts alone", "base", OVERALL),
             against("rlp_early", "rlp", "base", OVERALL, where="on an early checkpoint"),
             *(against("rlp_domains", f"rlp, {text}", "base", OVERALL) for text in ("general", "mathematics", "both")),
             meeting("side_rlvr"),

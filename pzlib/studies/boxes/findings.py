@@ -27,14 +27,14 @@ def _interval(low: float, high: float, sign: str = "+", digits: int = 1) -> str:
     return f"[{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]".replace("-", "−")
 
 
-def _digits(*numbers: float) -> int:
-    """Behind the point: one, or as many as the largest of the numbers needs to show two that are not 0.
+def _digits(low: float, high: float) -> int:
+    """Behind the point: one, or as many as it takes to see that an interval without 0 in it has none.
 
-    >>> _digits(-0.3, 12), _digits(-0.0019, -0.0024), _digits(0.0)
-    (1, 4, 1)
+    >>> _digits(-0.9, 0.01), _digits(0.03, 0.4), _digits(-0.0024, -0.0013)
+    (1, 2, 3)
     """
-    most = max(map(abs, numbers))
-    return 1 if most >= 0.05 or not most else 1 - math.floor(math.log10(most))
+    nearest = min(abs(low), abs(high))
+    return max(1, -math.floor(math.log10(nearest))) if low * high > 0 else 1
 
 
 def _compared(first: pd.Series, second: pd.Series, errors: pd.Series | None = None) -> tuple[str, str] | None:
@@ -44,7 +44,7 @@ def _compared(first: pd.Series, second: pd.Series, errors: pd.Series | None = No
     if gaps.empty:
         return None
     mean, low, high = metrics.over_seeds(gaps, errors)
-    n, digits = len(gaps), _digits(mean, *([] if len(gaps) < LEAST else [low, high]))
+    n, digits = len(gaps), _digits(gaps.min(), gaps.max()) if len(gaps) < LEAST else _digits(low, high)
     amount = f"{mean:+.{digits}f}".replace("-", "−")
     if n < LEAST:
         way = "above" if gaps.min() > 0 else "below" if gaps.max() < 0 else "not clearly different"

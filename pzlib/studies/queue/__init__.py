@@ -44,13 +44,13 @@ class RunJob:
 
         run = Run.from_dict(self.run)
         if self._unscored():
-            why = "was made for its model alone and has no scores, and its stored rows are gone"
+            why = "is complete without scores, and no rows of it are stored"
             raise ValueError(f"{self.name} {why}; remove data/runs/{self.name}, and the same command makes it whole")
         train(run, evaluate=evaluation_of(run) if self.asked else None)
         return 0
 
     def _unscored(self) -> bool:
-        """Whether it ended without the scores that are asked of it: it was a start made again, then its rows went."""
+        """Whether it ended without the scores that are asked of it, as a start made again for its model does."""
         from pzlib.evaluation import evaluation_of
 
         folder = self.runs()[0]
