@@ -83,6 +83,7 @@ def collect_perplexity(runs, tier="mini", texts=None):
     from pzlib.evaluation.cases import held_out_passages
     from pzlib.evaluation.next_tokens import perplexity
 
+    runs = {run.run_id: run for run in runs}.values()  # a run can be two arms of a study
     there, before, tables = [run for run in runs if (run.folder / "model").is_dir()], {}, []
     try:
         texts = texts or (held_out_passages(there, PERPLEXITY_TEXTS) if there else [])

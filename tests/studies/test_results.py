@@ -206,7 +206,7 @@ def test_perplexity_is_measured_before_and_after_on_text_that_no_run_reads_and_s
     whole.folder.joinpath("model").mkdir(parents=True)
     collect_perplexity([whole], "smoke")
     assert "perplexity.csv: not measured: corpus: the runs read all of" in capsys.readouterr().out
-    collect_perplexity([run, missing], "smoke")
+    collect_perplexity([run, missing, run], "smoke")  # a run can be two arms of a study
     assert "1 runs measured" in capsys.readouterr().out
     table = load("perplexity", "smoke")
     assert table["step"].tolist() == [0, 3] and set(table["run_id"]) == {run.run_id}
