@@ -202,8 +202,7 @@ STUDIES = {
         {
             f"{method}, left {left}": {"objective": method, "text": f"general:density=0.5,left={left}"}
             for method in ("rlp", "rpt") for left in (0, 0.5, 1)
-        } | {f"{method}, counts alone": {"objective": method, "text": "general:density=1,left=1"}
-             for method in ("rlp", "rpt")}, seeds=THREE, steps=100, rate_of="rpt",
+        }, seeds=THREE, steps=100, rate_of="rpt",
     ),
     "rlp_early": Study(
         "RLP's Table S.4: does RLP lift an early checkpoint of its base, and more than the text itself does?",
