@@ -179,6 +179,8 @@ def test_what_a_thought_pays_is_in_nats_from_first_to_last():
     sentence = findings.gains("left", ("rlp", "rlp, left 1"))(lambda table, study: pd.DataFrame(rows))
     assert sentence.endswith("from the first to the last fifth of training: RLP −0.04 → +0.11 (2 seeds).")
     assert findings.gains("left", ("rlp, left 1",))(lambda table, study: pd.DataFrame(rows)) == ""
+    one = pd.DataFrame(rows).query("seed == 0")
+    assert findings.gains("left", ("rlp",))(lambda table, study: one).endswith("RLP −0.03 → +0.10 (1 seed).")
 
 
 def test_a_notebook_without_a_box_is_refused():

@@ -28,13 +28,13 @@ def _interval(low: float, high: float, sign: str = "+", digits: int = 1) -> str:
 
 
 def _digits(low: float, high: float) -> int:
-    """Behind the point: one, or as many as it takes to see that an interval without 0 in it has none.
+    """Behind the point: one, or as many as it takes to see that an interval without 0 in it has none; four at most.
 
     >>> _digits(-0.9, 0.01), _digits(0.03, 0.4), _digits(-0.0024, -0.0013)
     (1, 2, 3)
     """
     nearest = min(abs(low), abs(high))
-    return max(1, -math.floor(math.log10(nearest))) if low * high > 0 else 1
+    return min(4, max(1, -math.floor(math.log10(nearest)))) if low * high > 0 else 1
 
 
 def _compared(first: pd.Series, second: pd.Series, errors: pd.Series | None = None) -> tuple[str, str] | None:
