@@ -66,6 +66,14 @@ def test_the_result_takes_arms_and_their_order_from_the_table():
     np.testing.assert_allclose(means, rows[arms])
 
 
+def test_runs_that_go_on_from_runs_show_where_each_began():
+    table = synthetic.tinybench()
+    began = table["accuracy"] + 0.01 * table["seed"] * (table["step"] == 0)
+    captions = [accuracy.main_result(each).texts[-1].get_text() for each in (table, table.assign(accuracy=began))]
+    assert ["from the mean of the starts" in caption for caption in captions] == [False, True]
+    assert ["Dotted" in caption for caption in captions] == [True, False]
+
+
 def test_after_rlvr_every_start_has_its_tick_and_the_headline_says_how_they_meet():
     figure = accuracy.follow_on(synthetic.follow_on(STUDIES["rlvr"].arms, seeds=3))
     ax = figure.axes[1]  # math
