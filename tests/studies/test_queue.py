@@ -165,7 +165,10 @@ def test_a_study_without_jobs_runs_nothing_and_says_so(home, capsys):
 def test_a_study_whose_rows_are_all_stored_makes_nothing(home):
     run, said = Run(**SMOKE), io.StringIO()
     folder_of("smoke").mkdir(parents=True)
-    pd.DataFrame([{"run_id": run.run_id}]).to_csv(folder_of("smoke") / "runs.csv", index=False)
+    row = pd.DataFrame([run.to_dict() | {"run_id": run.run_id, "hours": 0.1}])
+    row.to_csv(folder_of("smoke") / "runs.csv", index=False)
+    assert queue.plan([run]).startswith("1 runs: 0 stored, 1 to make")  # its rows have no scores
+    row.to_csv(folder_of("smoke") / "tinybench.csv", index=False)
     assert queue.play([run], stream=said) == {run.run_id: "stored"}
     assert said.getvalue() == "1 runs: 1 stored, 0 to make\n" and not run.folder.exists()
 
@@ -278,3 +281,6 @@ def test_a_study_makes_starts_first_and_goes_on_from_their_models(home):
     said = queue.play([start], stream=io.StringIO())[start.run_id]
     assert "is complete without scores, and no rows of it are stored; remove data/runs/" in said
     assert lost.state() == "complete"
+    collect(root() / "data/runs", root() / "data/results")
+    assert start.run_id in set(load("runs", "smoke")["run_id"])  # its settings and training are; a study wants scores
+    assert "is complete without scores" in queue.play([start], stream=io.StringIO())[start.run_id]

@@ -90,15 +90,15 @@ def test_at_real_tiers_a_study_says_what_its_roles_are_and_what_a_given_text_doe
 
 
 def test_a_run_that_nobody_has_scored_is_told_from_one_that_is_not_made(home, capsys):
-    runs = dict(arms_of("mask_rule", "smoke"))
-    study = opened(home, runs=pd.DataFrame({"run_id": [runs["one mask"].run_id]}))
+    runs = dict(arms_of("mask_rule", "gpu"))  # where runs are scored afterwards
+    study = opened(home, "gpu", runs=pd.DataFrame({"run_id": [runs["one mask"].run_id]}))
     capsys.readouterr()
     assert study.rows("tinybench", "mask_rule").empty and study.rows("tinybench", "occurrences").empty
     first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith("scores of mask_rule: not asked yet: `pzlib evaluate mask_rule --along --tier smoke`")
-    assert second == "tinybench of occurrences: not run yet: `pzlib study occurrences --tier smoke`"
+    assert first.startswith("scores of mask_rule: not asked yet: `pzlib evaluate mask_rule --along --tier gpu`")
+    assert second == "tinybench of occurrences: not run yet: `pzlib study occurrences --tier gpu`"
     assert study.rows("probes", "mask_rule").empty
-    assert capsys.readouterr().out == "probes of mask_rule: not run yet: `pzlib probe mask_rule --tier smoke`\n"
+    assert capsys.readouterr().out == "probes of mask_rule: not run yet: `pzlib probe mask_rule --tier gpu`\n"
 
 
 def test_the_command_that_is_named_has_the_settings_that_were_given(home, capsys):
@@ -158,12 +158,12 @@ def test_a_shorter_study_is_shorter_at_mini_only():
     assert arms_of(study, "paper")[0][1].steps == 2000 and arms_of(study, "mini")[0][1].steps == 100
 
 
-def opened(tmp_path, **tables):
-    """The studies mask_rule and occurrences at tier smoke, opened over these stored rows; nothing is run."""
-    folder_of("smoke").mkdir(parents=True)
+def opened(tmp_path, tier="smoke", **tables):
+    """The studies mask_rule and occurrences at a tier, opened over these stored rows; nothing is run."""
+    folder_of(tier).mkdir(parents=True)
     for name, table in tables.items():
-        table.to_csv(folder_of("smoke") / f"{name}.csv", index=False)
-    return studies.open(["mask_rule", "occurrences"], "smoke")
+        table.to_csv(folder_of(tier) / f"{name}.csv", index=False)
+    return studies.open(["mask_rule", "occurrences"], tier)
 
 
 def test_a_notebook_opens_studies_and_sees_rows_and_what_was_not_run(home, capsys):

@@ -360,17 +360,22 @@ def summary(ledger: pd.DataFrame) -> str:
 
 
 def counted(ledger: pd.DataFrame) -> str:
-    """How many claims have which verdict, in a sentence, and how many verdicts do not rest on all planned seeds.
+    """How many claims have which verdict, in a sentence; of how many the effect is small (`verdicts.RULE`); how many
+    verdicts do not rest on all planned seeds.
 
     >>> rows = {"verdict": ["not run at this tier", "reproduced at mini"], "note": ["", f"3 of 5 {PLANNED}"]}
-    >>> counted(pd.DataFrame(rows))
-    'Of 2 claims of the papers: 1 reproduced, 1 not run. On a part of the planned seeds: 1, on one base of two: 0.'
+    >>> counted(pd.DataFrame(rows | {"small": [False, True]})).split(". ")[0]
+    'Of 2 claims of the papers: 1 reproduced (1 small), 1 not run'
     """
     words = ledger["verdict"].map(verdicts.word_of)
     early, alone = (int(ledger["note"].str.contains(words).sum()) for words in (PLANNED, ONE_BASE))
-    counts = ", ".join(f"{n} {word}" for word in VERDICTS if (n := (words == word).sum()))
+    counts = []
+    for word in VERDICTS:
+        if n := int((words == word).sum()):
+            small = int(ledger.loc[words == word, "small"].sum())
+            counts.append(f"{n} {word}" + f" ({small} small)" * bool(small))
     rest = f" On a part of the planned seeds: {early}, on one base of two: {alone}."
-    return f"Of {len(ledger)} claims of the papers: {counts}." + rest * bool(early)
+    return f"Of {len(ledger)} claims of the papers: {', '.join(counts)}." + rest * bool(early)
 
 
 def markdown(ledger: pd.DataFrame) -> str:

@@ -204,7 +204,7 @@ def _verdict(row: dict, tier: str) -> dict:
     else:
         beyond = abs(row["effect"]) > row["margin"] and way * row["effect"] <= 0
         word = "reproduced" if within else "contradicted" if differs and beyond else "inconclusive"
-    small = row["direction"] in "<>" and differs and abs(row["effect"]) < row["margin"]
+    small = row["direction"] in "<>" and word in ("reproduced", "contradicted") and abs(row["effect"]) < row["margin"]
     along = ""
     if row["p_along_holm"] < ALPHA and row.get("signs_along", True) and word in ("no difference", "inconclusive"):
         along = "as claimed" if way * row["effect_along"] > 0 else "the other way"

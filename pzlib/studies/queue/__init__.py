@@ -76,7 +76,8 @@ def play(runs, jobs: int = 2, results=None, starts=(), stream=None, address: str
         print(f"{len(runs)} runs: {len(runs) - len(missing)} stored, {len(missing)} not run", file=stream)
         return found
     print(plan(runs, jobs, results, starts), file=stream, flush=True)
-    known, todo = set(_stored(results)["run_id"]), [*first, *missing]
+    todo = [*first, *missing]
+    known = _whole(todo, results)
     each = [RunJob(one.run_id, one.to_dict(), one.model.partition("@")[0], one.run_id not in known) for one in todo]
     gpus = _gpus_of(todo, address)
     on = (lambda: Cluster(address, jobs, gpus)) if address else (lambda: Here(jobs, gpus))
@@ -117,10 +118,20 @@ def _lacking(runs, results, starts) -> tuple[list[Run], list[Run], list[Run], Pa
     """Each run once; those that are not stored; those of `starts` whose model one of them needs and data/runs lacks."""
     runs = list({run.run_id: run for run in runs}.values())
     results = Path(results or folder_of(runs[0].tier))
-    stored = set(_stored(results)["run_id"])
+    stored = _whole(runs, results)
     missing, before = [run for run in runs if run.run_id not in stored], {run.run_id: run for run in starts}
     first = [before.get(run.model.partition("@")[0]) for run in missing if not Path(run.model_source).is_dir()]
     return runs, missing, [start for start in dict.fromkeys(first) if start and start not in missing], results
+
+
+def _whole(runs, results: Path) -> set[str]:
+    """The ids of those of `runs` whose rows are stored, with scores where a run is asked for them."""
+    from pzlib.evaluation import evaluation_of
+
+    stored, path = set(_stored(results)["run_id"]), results / "tinybench.csv"
+    scored = set(pd.read_csv(path, usecols=["run_id"])["run_id"]) if path.exists() else set()
+    own = [run for run in runs if run.run_id in stored]
+    return {run.run_id for run in own if run.run_id in scored or evaluation_of(run) is None}
 
 
 def _stored(results: Path) -> pd.DataFrame:
