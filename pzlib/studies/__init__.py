@@ -58,7 +58,7 @@ def arms_of(name: str | Study, tier: str, seeds=None, settings=None) -> list[tup
             if "start" in own:
                 own["model"] = start_of(own.pop("start"), tier, seed, settings)[1]
             if WORLDS[tier].small:
-                rate = sweeps.rate_of(study.rate_of or sweeps.swept_as(own))
+                rate = sweeps.rate_of(sweeps.swept_as(own, study.rate_of))
                 own = {"model": WORLDS[tier].base_of(seed), "learning_rate": rate} | short | own
             found.append((arm, Run(**{"tier": tier, "seed": seed, **own})))
     return found

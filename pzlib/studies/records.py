@@ -45,7 +45,7 @@ class Study:
     where they do. steps: of shorter runs at `mini`, where a study says so, which are asked before and after only.
     base_of: the method from whose base, over whose steps and with whose lengths of text all arms train at a real tier,
     so that they compare. rate_of: the method whose learning rate all arms take, where arms should differ in nothing
-    else; None: each method that of its own sweep. figures: the files that show it; a study without any is in
+    else, or {method: whose}; the others, with None all, have that of their own sweep. figures: the files that show it; a study without any is in
     `pzlib.studies.papers`. on_each_base: all its seeds are run from each base of a small tier; else more than three are
     shared out, as `pzlib.studies.seeds_of` does. title: in a joint figure.
     """
@@ -56,7 +56,7 @@ class Study:
     core: bool = False
     real: str = ""
     steps: int | None = None
-    rate_of: str | None = None
+    rate_of: str | dict[str, str] | None = None
     base_of: str | None = None
     figures: tuple[Figure, ...] = (RESULT,)
     on_each_base: bool = False
@@ -195,18 +195,19 @@ STUDIES = {
         figures=(RESULT, Figure("{}_thoughts_along", "thoughts", ("rlp",)), Figure("{}_perplexity", "perplexities")),
         base_of="rlp",
     ),
-    # Next tokens follow from what is on their left alone: of the default world's deducible words few do. At RPT's rate:
-    # RLP's sweep reads that world, where a thought can't pay, and prefers the rate at which least moves.
+    # RLP's own sweep is on text whose next words leave a thought little to tell, and prefers the rate that moves the
+    # base least; where there is more to tell RLP trains at RPT's. A base knows running counts without a thought.
     "left": Study(
-        "How much must follow from the left before a thought on the next token pays?",
+        "How much must a thought be able to tell of the next token before it pays?",
         {
-            f"{method}, left {left}": {"objective": method, "text": f"general:density=0.5,left={left}"}
-            for method in ("rlp", "rpt") for left in (0, 0.5, 1)
-        }, seeds=THREE, steps=100, rate_of="rpt",
+            "rlp, deductions": {"objective": "rlp", "text": "general:density=1"},
+            "rlp, running counts": {"objective": "rlp", "text": "general:density=1,left=1"},
+            "rpt, deductions": {"objective": "rpt", "text": "general:density=1"},
+        }, rate_of={"rlp": "rpt"},
     ),
     "rlp_early": Study(
         "RLP's Table S.4: does RLP lift an early checkpoint of its base, and more than the text itself does?",
-        _objectives("rlp", "continued_pretraining", base="early", text="general"),
+        _objectives("rlp", "continued_pretraining", base="early", text="mathematical"),
         seeds=THREE, steps=100, rate_of="rpt",
     ),
     "rlp_domains": Study(
@@ -216,7 +217,7 @@ STUDIES = {
             "rlp, mathematics": {"objective": "rlp", "text": "mathematical"},
             "rlp, both": {"objective": "rlp", "text": "both"},
             "continued_pretraining, mathematics": {"objective": "continued_pretraining", "text": "mathematical"},
-        }, seeds=THREE, base_of="rlp",
+        }, base_of="rlp", rate_of={"rlp": "rpt"},
     ),
     "domain": Study(
         "Fig. 10a: encyclopaedia or mathematics as RL corpus?",

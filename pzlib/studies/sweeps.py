@@ -39,13 +39,20 @@ class Sweep:
     wanted: tuple[float, ...]
 
 
-def swept_as(own: dict) -> str:
+def swept_as(own: dict, rate_of: str | dict[str, str] | None = None) -> str:
     """The name in SWEPT of the sweep whose rate a run of these settings takes: that of its kind of reward, if any.
+
+    rate_of: its study's (`pzlib.studies.records.Study`).
 
     >>> [swept_as({"objective": name, "reward": "logprob"}) for name in ("random_span", "random_next_token")]
     ['random_span, logprob', 'random_next_token']
+    >>> [swept_as({"objective": name}, {"rlp": "rpt"}) for name in ("rlp", "sft")], swept_as({"objective": "rlp"}, "rpt")
+    (['rpt', 'sft'], 'rpt')
     """
     objective = own.get("objective", "pretrainzero")
+    given = rate_of.get(objective) if isinstance(rate_of, dict) else rate_of
+    if given:
+        return given
     likely = f"{objective}, logprob"
     return likely if likely in SWEPT and own.get("reward", "exact") != "exact" else objective
 
@@ -142,7 +149,7 @@ def rate_of(name: str) -> float:
 def swept_for(names) -> list[str]:
     """The names in `SWEPT` whose rates the arms of these studies take, each once."""
     records = [studies.study_of(name) for name in names]
-    return list(dict.fromkeys(one.rate_of or swept_as(own) for one in records for own in one.arms.values()))
+    return list(dict.fromkeys(swept_as(own, one.rate_of) for one in records for own in one.arms.values()))
 
 
 def unswept(names, tier: str) -> str:

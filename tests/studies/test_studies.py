@@ -245,17 +245,25 @@ def test_an_early_checkpoint_is_a_role_of_its_own(home):
     runs, world = [run for _, run in arms_of("rlp_early", "mini")], WORLDS["mini"]
     assert {run.model for run in runs} == {world.early} and not {world.early} & {*BASES, world.smaller}
     assert [run.objective for run in runs] == ["rlp", "continued_pretraining"] * 3
-    assert {(run.seed, run.steps, run.corpus) for run in runs} == {(seed, 100, "tinywiki") for seed in (0, 1, 2)}
+    assert {(run.seed, run.steps, run.corpus) for run in runs} == {(seed, 100, "tinymath") for seed in (0, 1, 2)}
     for tier in ("gpu", "paper"):
         assert arms_of("rlp_early", tier) == []
         assert set(studies.left_out("rlp_early", tier).values()) == {"the tier names no early checkpoint of its base"}
 
 
-def test_where_a_thought_may_pay_runs_train_at_a_rate_that_moves_them():
-    """RLP's own sweep, on text where a thought can't pay, prefers the rate that moves the base least."""
-    for study in ("left", "rlp_early"):
-        assert {run.learning_rate for _, run in arms_of(study, "mini")} == {sweeps.rate_of("rpt")}
+def test_where_a_thought_may_pay_rlp_trains_at_a_rate_that_moves_it_and_others_at_their_own():
+    """RLP's own sweep, on text where a thought can tell little, prefers the rate that moves the base least."""
+    rates = {
+        (run.objective, run.learning_rate)
+        for study in ("left", "rlp_domains") for _, run in arms_of(study, "mini")
+    }  # fmt: skip
+    assert rates == {
+        ("rlp", sweeps.rate_of("rpt")), ("rpt", sweeps.rate_of("rpt")),
+        ("continued_pretraining", sweeps.rate_of("continued_pretraining")),
+    }  # fmt: skip
+    assert {run.learning_rate for _, run in arms_of("rlp_early", "mini")} == {sweeps.rate_of("rpt")}
     assert sweeps.rate_of("rpt") > 10 * sweeps.rate_of("rlp")
+    assert sweeps.swept_for(["rlp_domains"]) == ["rpt", "continued_pretraining"]
 
 
 def test_all_read_the_same_passages():

@@ -37,8 +37,9 @@ SFT, PLAIN = BASELINES[2:]
 OVERALL = ("overall",)
 NEW = ("rlpt", "quiet_star", "random_span, logprob")  # the arms of `side_new` that `side` has not
 CLEAN, SMALLER = "on clean text", "on the smaller base"
-LEFT = tuple(f"rlp, left {share}" for share in (0, 0.5, 1))
-ALL_LEFT = "where all deductions are running counts"
+LEFT = ("rlp, deductions", "rlp, running counts")
+DOMAINS = tuple(f"rlp, {text}" for text in ("general", "mathematics", "both"))
+DEDUCED = "on text that is all deductions"
 GUESSED = tuple(f"{PZ}, {n} values" for n in (2, 4))
 
 BOXES = {
@@ -133,7 +134,7 @@ BOXES = {
             against("rpt", "rpt, clean text", "random_span, clean text"),
             against("side_rlvr", "from RPT", "from continued pretraining", ("overall", "math")),
             against("rpt", "rpt, clean text", "rpt, clean text", ("next token",), b_at="direct"),
-            against("left", "rpt, left 1", "base", OVERALL, where=ALL_LEFT),
+            against("left", "rpt, deductions", "base", OVERALL, where=DEDUCED),
             against("rpt_continual", "continued_pretraining, reasoning base", "base", ("math",)),
             meeting("side_rlvr"),
         ),
@@ -150,12 +151,14 @@ BOXES = {
             against("rlp", "rlp", "base", ("perplexity",)),
             against("rlp", "rlp", "continued_pretraining"),
             findings.gains("left", LEFT),
-            against("left", LEFT[-1], "base", OVERALL, where=ALL_LEFT),
+            findings.gains("rlp_domains", DOMAINS),
+            against("left", LEFT[0], "base", OVERALL, where=DEDUCED),
+            against("left", LEFT[0], LEFT[1], OVERALL),
             against("rlp_early", "rlp", "base", OVERALL, where="on an early checkpoint"),
-            *(against("rlp_domains", f"rlp, {text}", "base", OVERALL) for text in ("general", "mathematics", "both")),
+            *(against("rlp_domains", arm, "base", OVERALL) for arm in DOMAINS),
             meeting("side_rlvr"),
         ),
-        LIMITS + " Few words of the small world can be deduced from the left, where RLP reads.",
+        LIMITS + " Where RLP reads, on the left, a thought can tell little of most words of the small world.",
         tables=("perplexity",),
     ),
     "11": Box(
