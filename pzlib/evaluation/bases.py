@@ -14,8 +14,9 @@ from pzlib.objectives.rlp import information_gain
 from pzlib.prompts import TINY, generator_prompt, parse_boxed, parse_mask
 from pzlib.rewards import predictor_reward
 from pzlib.run import Run
+from pzlib.world.facts import reasoned
 from pzlib.world.forms import FIRST_CUT, FORMS, class_of
-from pzlib.world.tinywiki import WORLDS, deducible, held_out
+from pzlib.world.tinywiki import WORLDS, deducible, flats, held_out
 
 ASKED = ("mask", "prediction", "cut", "segment", "question")  # the forms of `pzlib.world.forms` that end in an answer
 # What must hold of the shipped files, as (lowest, highest): the words of the world's definition in numbers. A million
@@ -35,7 +36,7 @@ BOUNDS = {
     "answers that reason, least of a form": (0.4, 0.6),
     "answers that reason, most of a form": (0.4, 0.6),
 }
-LEFTS = (0.0, 0.5, 1.0)
+TEXTS = ("tinywiki", "tinywiki:density=1", "tinywiki:density=1,left=1", "tinymath")
 
 
 def spoken(model, tokenizer, items: int = 64, repeats: int = 4, seed: int = 99, side: str = "test") -> pd.DataFrame:
@@ -105,57 +106,53 @@ def properties(model, tokenizer, seed: int = 99) -> pd.DataFrame:
 
 
 def where_a_thought_pays(
-    model, tokenizer, text: str = "tinywiki", lefts=LEFTS, limit: int = 60, repeats: int = 8, seed: int = 99
-) -> pd.DataFrame:
-    """RLP's reward of the base's own thoughts, in nats, by the share of deductions that are running counts: a row a
-    `left`.
+    model, tokenizer, texts=TEXTS, limit: int = 60, repeats: int = 8, seed: int = 99
+) -> pd.DataFrame:  # fmt: skip
+    """What a thought before the next word can pay and what the base's own pay, in nats, a row a text.
 
-    Columns: from the left (share of positions), gain (mean over thoughts and random positions: what RLP starts from),
-    reasoned and empty (that of thoughts which say something, and nothing), deducible and elsewhere (of the first,
-    before words that follow from the left and before others), helps (share of thoughts before such words that make them
-    likelier), breaks even (the share of such words at which reasoning everywhere would be worth 0; nan where it does
-    not pay before them either). A wrong reasoning is believed, so few of them weigh much in a mean of nats.
+    Columns: from the left (share of positions whose word follows from what is on its left); of such words: to tell
+    (-log p without a thought), right (the gain of a thought that states the deduction), own (of sampled thoughts), none
+    (of one that says nothing); at most (from the left x to tell: no thoughts can pay more a position); elsewhere (the
+    gain of sampled thoughts before other words); start (of sampled thoughts at random positions: what RLP starts from).
+    A wrong thought is believed, so few of them weigh much in a mean of nats.
     """
     rows = []
-    for left in lefts:
-        name = f"{text}:left={left:g}"
-        table = _gains(model, tokenizer, name, limit, repeats, seed)
-        drawn, said = table[~table["sought"]], table[table["reasoned"]]
-        means = {
-            "gain": drawn["gain"].mean(), "reasoned": drawn[drawn["reasoned"]]["gain"].mean(),
-            "empty": drawn[~drawn["reasoned"]]["gain"].mean(),
-            "deducible": said[said["class"] == "left"]["gain"].mean(),
-            "elsewhere": said[said["class"] != "left"]["gain"].mean(),
-        }  # fmt: skip
-        pays, costs = means["deducible"], means["elsewhere"]
-        means["helps"] = (said[said["class"] == "left"]["gain"] > 0).mean()
-        even = -costs / (pays - costs) if pays > 0 else float("nan")
-        rows.append({"left": left, "from the left": deducible(name)["from the left"], **means, "breaks even": even})
-    return pd.DataFrame(rows)
+    for text in texts:
+        table = _gains(model, tokenizer, text, limit, repeats, seed)
+        sought, own = table[table["sought"]], table["way"] == "own"
+        gain, share = sought.groupby("way")["gain"].mean(), deducible(text)["from the left"]
+        rows.append({
+            "text": text, "from the left": share, "to tell": (to_tell := -sought["bare"].mean()),
+            "at most": share * to_tell, **gain[["right", "own", "none"]],
+            "elsewhere": table[own & (table["class"] != "left")]["gain"].mean(),
+            "start": table[own & ~table["sought"]]["gain"].mean(),
+        })  # fmt: skip
+    return pd.DataFrame(rows).set_index("text")
 
 
 def _gains(model, tokenizer, name, limit, repeats, seed) -> pd.DataFrame:
-    """A row a thought: sought (its word was chosen because it follows from the left, not at random), class, reasoned
-    (whether it says anything), gain."""
+    """A row a thought: sought (its word was chosen because it follows from the left, not at random), class, way (own:
+    sampled; before sought words also right: the deduction; and none), bare (log p without a thought), gain."""
     form, rng, places = THOUGHTS["tiny"], random.Random(f"thoughts/{seed}"), []
-    for passage in held_out(name, limit, seed=seed):
-        kinds = [(start, end, class_of(kind)) for start, end, kind in passage.kinds][FIRST_CUT:]
-        found = [place for place in kinds if place[2] == "left"]
-        drawn = [(False, rng.choice(kinds))] + ([(True, rng.choice(found))] if found else [])
-        for sought, (start, end, of) in drawn:
-            places.append((sought, of, passage.text[:start], passage.text[start:end]))
-    prompts = [form.prompt(context) for _, _, context, _ in places]
+    for flat in flats(name, limit, seed, "test"):
+        each = [(" ".join(w for w, _, _ in flat[:i]), word, class_of(kind), why)
+                for i, (word, kind, why) in enumerate(flat)][FIRST_CUT:]  # fmt: skip
+        found = [place for place in each if place[2] == "left"]
+        places += [(False, *rng.choice(each)), *((True, *rng.choice(found)) for _ in found[:1])]
+    prompts = [form.prompt(context) for _, context, *_ in places]
     said, _ = complete(model, tokenizer, prompts, repeats, 1.0, seed)
-    thoughts = [f"{text.partition(form.closing)[0]}{form.closing}" for text in said]
-    groups = [thoughts[i : i + repeats] for i in range(0, len(thoughts), repeats)]
-    words = [ids[0] for ids in tokenizer([word for *_, word in places])["input_ids"]]
+    groups = [[("own", text) for text in said[i : i + repeats]] for i in range(0, len(said), repeats)]
+    for group, (sought, _, word, _, why) in zip(groups, places, strict=True):
+        group += [("right", reasoned(why, word)), ("none", "")] if sought else []
+    thoughts = [[f"{text.partition(form.closing)[0]}{form.closing}" for _, text in group] for group in groups]
+    words = [ids[0] for ids in tokenizer([word for _, _, word, *_ in places])["input_ids"]]
     closed = [(tokenizer(p)["input_ids"], tokenizer(own)["input_ids"], w)
-              for p, own, w in zip(prompts, groups, words, strict=True)]  # fmt: skip
-    bare = [(tokenizer(context)["input_ids"], [[]], w) for (_, _, context, _), w in zip(places, words, strict=True)]
+              for p, own, w in zip(prompts, thoughts, words, strict=True)]  # fmt: skip
+    bare = [(tokenizer(context)["input_ids"], [[]], w) for (_, context, *_), w in zip(places, words, strict=True)]
     rows = []
-    for (sought, of, *_), own, with_, (without,) in zip(
+    for (sought, _, _, of, _), group, with_, (without,) in zip(
         places, groups, after(model, closed), after(model, bare), strict=True
     ):
-        rows += [(sought, of, thought != form.closing, information_gain(logp, without))
-                 for thought, logp in zip(own, with_, strict=True)]  # fmt: skip
-    return pd.DataFrame(rows, columns=["sought", "class", "reasoned", "gain"])
+        rows += [(sought, of, way, without, information_gain(logp, without))
+                 for (way, _), logp in zip(group, with_, strict=True)]  # fmt: skip
+    return pd.DataFrame(rows, columns=["sought", "class", "way", "bare", "gain"])

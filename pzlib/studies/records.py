@@ -45,9 +45,9 @@ class Study:
     where they do. steps: of shorter runs at `mini`, where a study says so, which are asked before and after only.
     base_of: the method from whose base, over whose steps and with whose lengths of text all arms train at a real tier,
     so that they compare. rate_of: the method whose learning rate all arms take, where arms should differ in nothing
-    else, or {method: whose}; the others, with None all, have that of their own sweep. figures: the files that show it; a study without any is in
-    `pzlib.studies.papers`. on_each_base: all its seeds are run from each base of a small tier; else more than three are
-    shared out, as `pzlib.studies.seeds_of` does. title: in a joint figure.
+    else, or {method: whose}; the others, with None all, have that of their own sweep. figures: the files that show it;
+    a study without any is in `pzlib.studies.papers`. on_each_base: all its seeds are run from each base of a small
+    tier; else more than three are shared out, as `pzlib.studies.seeds_of` does. title: in a joint figure.
     """
 
     question: str

@@ -46,8 +46,8 @@ def swept_as(own: dict, rate_of: str | dict[str, str] | None = None) -> str:
 
     >>> [swept_as({"objective": name, "reward": "logprob"}) for name in ("random_span", "random_next_token")]
     ['random_span, logprob', 'random_next_token']
-    >>> [swept_as({"objective": name}, {"rlp": "rpt"}) for name in ("rlp", "sft")], swept_as({"objective": "rlp"}, "rpt")
-    (['rpt', 'sft'], 'rpt')
+    >>> [swept_as({"objective": name}, given) for name in ("rlp", "sft") for given in ({"rlp": "rpt"}, "rpt")]
+    ['rpt', 'rpt', 'sft', 'rpt']
     """
     objective = own.get("objective", "pretrainzero")
     given = rate_of.get(objective) if isinstance(rate_of, dict) else rate_of

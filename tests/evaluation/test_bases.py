@@ -1,5 +1,7 @@
 """What a base must be able to do: counted by hand, and asserted of the shipped ones."""
 
+import re
+
 import pandas as pd
 import pytest
 import torch
@@ -52,8 +54,9 @@ def test_a_thoughts_gain_is_what_it_adds_to_the_words_log_likelihood(raw, monkey
     said = ["Think : 12 . \\boxed{ 9 }", "\\boxed{ 9 }"]
     monkeypatch.setattr(bases, "complete", lambda m, t, prompts, *_: (said * len(prompts), []))
     table = bases._gains(model, tok, "tinywiki:left=1", 4, 2, 99)
-    assert table["reasoned"].tolist() == [True, False] * (len(table) // 2)
-    assert set(table[table["sought"]]["class"]) == {"left"} and (~table["sought"]).sum() == 8
+    sought, drawn = table[table["sought"]], table[~table["sought"]]
+    assert set(sought["class"]) == {"left"} and drawn["way"].tolist() == ["own"] * 8
+    assert sought["way"].tolist() == ["own", "own", "right", "none"] * (len(sought) // 4)
     asked = []
     monkeypatch.setattr(bases, "after", lambda m, q: asked.append(q) or after(m, q))
     again = bases._gains(model, tok, "tinywiki:left=1", 4, 2, 99)
@@ -63,13 +66,20 @@ def test_a_thoughts_gain_is_what_it_adds_to_the_words_log_likelihood(raw, monkey
     ends = [model(torch.tensor([ids])).logits[0, -1] for ids in (prompt + thoughts[0], context)]
     with_, without = (end.log_softmax(-1)[word].item() for end in ends)
     assert table["gain"][0] == pytest.approx(with_ - without, abs=1e-4)
+    assert table["bare"][0] == pytest.approx(without, abs=1e-4)
+    assert all(sought["gain"][sought["way"] == "none"] == sought["gain"].iloc[1::4].to_numpy())  # it says nothing too
+    *_, right, none = next(texts for _, texts, _ in asked[0] if len(texts) == 4)
+    assert re.fullmatch(r"Think : (\d+) (plus|minus) (\d+) is (\d+) \. \\boxed\{", tok.decode(right))
+    assert tok.decode(none) == "\\boxed{"
 
 
-def test_where_a_thought_pays_has_a_row_for_each_left(raw):
-    table = bases.where_a_thought_pays(*raw, lefts=(0, 1), limit=4, repeats=2)
-    assert table["left"].tolist() == [0, 1] and table["from the left"].is_monotonic_increasing
-    even = table["breaks even"] * table["deducible"] + (1 - table["breaks even"]) * table["elsewhere"]
-    assert even.dropna().tolist() == pytest.approx([0.0] * even.notna().sum(), abs=1e-9)
+def test_where_a_thought_pays_has_a_row_a_text_and_no_more_than_there_is_to_tell(raw):
+    texts = ["tinywiki", "tinymath"]
+    table = bases.where_a_thought_pays(*raw, texts=texts, limit=4, repeats=2)
+    assert table.index.tolist() == texts and table.notna().all(axis=None)
+    assert table["from the left"].is_monotonic_increasing
+    assert table["at most"].tolist() == pytest.approx((table["from the left"] * table["to tell"]).tolist())
+    assert (table[["right", "own", "none"]].max(axis=1) <= table["to tell"]).all()  # no word is surer than certain
 
 
 @pytest.mark.slow
