@@ -567,3 +567,18 @@ def test_an_unknown_table_is_refused_with_what_there_is(name, words):
     with pytest.raises(ValueError, match="^table: ") as error:
         reported(name)
     assert words in str(error.value)
+
+
+def test_a_claim_that_stored_runs_do_not_tell_says_so():
+    """A power law, of runs whose accuracy hardly moves beyond the drawing of its answers."""
+    claim = claims.load().query("id == 'rpt-scaling'")
+    rows = [
+        {"run_id": f"r{seed}", "seed": seed, "step": step, "group": f"next token, {split}", "task": split, "n": 100,
+         "accuracy": 0.3 + step / 1e5, "arm": claim["a"].iloc[0], "model": "m", "parameters": 1e6,
+         "tokens_prompt": 10, "tokens_completion": 10}
+        for seed in range(3) for step in (0, 50, 100, 150, 200) for split in ("easy", "hard")
+    ]  # fmt: skip
+    table = pd.DataFrame(rows)
+    tables = {"tinybench": table, "training": table, "runs": table.drop_duplicates("run_id")}
+    row = claims.ledger(claim, tables, select=lambda rows, *_, **__: rows).iloc[0]
+    assert row["note"] == "0 of 3 pairs; of 3 stored runs 0 tell it: `pzlib study rpt --tier mini`"

@@ -107,7 +107,7 @@ def ledger(
     source = _Source(tables, tier, select, settings)
     blank = dict.fromkeys(["effect", "low", "high", "p", "p_margin", *ALONG], float("nan"))
     blank |= {"margin": float("nan"), "spread": float("nan"), "shared": 0.0, "signs": True, "bases": 1, "failed": ""}
-    rows, first, blank = [], {}, blank | {"n": 0, "twin": "", SIGNS: True}
+    rows, first, blank = [], {}, blank | {"n": 0, "stored": 0, "twin": "", SIGNS: True}
     for claim in claims.to_dict("records"):
         row = claim | {"tier": tier, "unit": ""} | blank
         if claim["study"]:
@@ -206,7 +206,8 @@ def _measured(claim: dict, source: _Source) -> dict:
     a, b = (_of_end(claim, end, source) for end in "ab")
     pairs = pd.concat([a, pd.Series(b, a.index)], axis=1, join="inner", keys=["a", "b"]).dropna()
     if len(pairs) < 2:
-        return {"n": len(pairs)}
+        arms = {_side(claim, end)[0] for end in "ab"} - {None}
+        return {"n": len(pairs), "stored": min(len(source.rows(claim["study"], "runs", arm)) for arm in arms)}
     errors, once = _errors(claim, pairs, source)
     base = _of_base(pairs.index)
     found = {"n": base.nunique() if once else len(pairs)}
@@ -332,7 +333,8 @@ def _note(row: dict, tier: str, settings=None) -> str:
         command = f"`{results.MADE_BY[table]} -p tier {tier}`"
     if size:
         command = command[:-1] + f" -p model {model}`"
-    return f"{row['n']} of {verdicts.LEAST_PAIRS} pairs: {command}"
+    of_stored = f"; of {row['stored']} stored runs {row['n']} tell it" * (row["stored"] > row["n"])
+    return f"{row['n']} of {verdicts.LEAST_PAIRS} pairs{of_stored}: {command}"
 
 
 def as_markdown(head: Sequence, rows: Sequence[Sequence]) -> str:
@@ -370,10 +372,8 @@ def counted(ledger: pd.DataFrame) -> str:
     words = ledger["verdict"].map(verdicts.word_of)
     early, alone = (int(ledger["note"].str.contains(words).sum()) for words in (PLANNED, ONE_BASE))
     counts = []
-    for word in VERDICTS:
-        if n := int((words == word).sum()):
-            small = int(ledger.loc[words == word, "small"].sum())
-            counts.append(f"{n} {word}" + f" ({small} small)" * bool(small))
+    for word, small in ((word, ledger.loc[words == word, "small"]) for word in VERDICTS):
+        counts += [f"{len(small)} {word}" + f" ({small.sum()} small)" * bool(small.any())] * bool(len(small))
     rest = f" On a part of the planned seeds: {early}, on one base of two: {alone}."
     return f"Of {len(ledger)} claims of the papers: {', '.join(counts)}." + rest * bool(early)
 
