@@ -217,6 +217,7 @@ STUDIES = {
             "rlp, mathematics": {"objective": "rlp", "text": "mathematical"},
             "rlp, both": {"objective": "rlp", "text": "both"},
             "continued_pretraining, mathematics": {"objective": "continued_pretraining", "text": "mathematical"},
+            "rpt, mathematics": {"objective": "rpt", "text": "mathematical"},
         }, base_of="rlp", rate_of={"rlp": "rpt"},
     ),
     "domain": Study(

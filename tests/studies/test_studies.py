@@ -76,7 +76,7 @@ def test_an_arm_without_sense_at_a_tier_says_so_in_a_line_and_the_rest_goes_on(h
     said = capsys.readouterr().out.splitlines()
     assert "collapse_noise: every arm left out at gpu: its text is of the small world" in said
     assert "rlp_domains: rlp, both left out at gpu: texts of the hub are not mixed" in said
-    assert said[-1] == "15 runs: 0 stored, 15 not run" and len(study.tally()) == 3
+    assert said[-1] == "20 runs: 0 stored, 20 not run" and len(study.tally()) == 4
     assert study.rows("training").empty and "left out at gpu" in capsys.readouterr().out
 
 

@@ -156,6 +156,7 @@ BOXES = {
             against("left", LEFT[0], LEFT[1], OVERALL),
             against("rlp_early", "rlp", "base", OVERALL, where="on an early checkpoint"),
             *(against("rlp_domains", arm, "base", OVERALL) for arm in DOMAINS),
+            *(against("rlp_domains", DOMAINS[1], f"{arm}, mathematics", OVERALL) for arm in ("rpt", PLAIN)),
             meeting("side_rlvr"),
         ),
         LIMITS + " Where RLP reads, on the left, a thought can tell little of most words of the small world.",
