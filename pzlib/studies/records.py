@@ -175,7 +175,7 @@ STUDIES = {
     ),
     "collapse_clean": Study(
         "And on clean text, where high entropy is no noise?",
-        _objectives(*MASKING, text="clean"), title="clean text", core=True, rate_of="pretrainzero",
+        _objectives(*MASKING[1:], text="clean"), title="clean text", core=True, rate_of="pretrainzero",
         figures=(BY_TOKENS, ANATOMY, RESULT),
     ),
     "rpt": Study(
@@ -247,7 +247,10 @@ STUDIES = {
         _arms("objective", {name: name for name in MAIN}, text="clean", max_completion_tokens=48),
         figures=(RESULT, Figure("{}_training", "training_dynamics")),
     ),
-    "baselines_small": Study("The same from a smaller base model", _objectives(*BASELINES, **SMALL), core=True),
+    "baselines_small": Study(
+        "PretrainZero's Table 1, SmolLM3: the same two methods from a smaller base model",
+        _objectives(*MAIN, **SMALL), core=True,
+    ),
     # Mixed SFT is what makes a reasoner of the small base; RPT's own base is one already.
     "rpt_continual": Study(
         "RPT's Table 2: does next-token training of a model that was trained to reason lose its reasoning?",

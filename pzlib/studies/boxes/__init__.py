@@ -176,7 +176,7 @@ BOXES = {
             against("baselines", PZ, RANDOM, at="halfway", where="half way"),
             level("baselines", "reasoned", (PZ,), "base", "Answers that reason first, before training"),
             level("baselines", "reasoned", words="Answers that reason first, after training"),
-            *(against("baselines_small", arm, "base", ("general",), where=SMALLER) for arm in (PLAIN, SFT, RANDOM, PZ)),
+            *(against("baselines_small", arm, "base", ("general",), where=SMALLER) for arm in (RANDOM, PZ)),
             against("baselines_small", PZ, RANDOM, where=SMALLER),
             against("side", "mixed_sft", PZ, ("overall",)),
             against("side", "rpt", "base", ("overall",)),
