@@ -134,7 +134,7 @@ def _gains(model, tokenizer, name, limit, repeats, seed) -> pd.DataFrame:
     """A row a thought: sought (its word was chosen because it follows from the left, not at random), class, way (own:
     sampled; before sought words also right: the deduction; and none), bare (log p without a thought), gain."""
     form, rng, places = THOUGHTS["tiny"], random.Random(f"thoughts/{seed}"), []
-    for flat in flats(name, limit, seed, "test"):
+    for _, flat in flats(name, limit, seed, "test"):
         each = [(" ".join(w for w, _, _ in flat[:i]), word, class_of(kind), why)
                 for i, (word, kind, why) in enumerate(flat)][FIRST_CUT:]  # fmt: skip
         found = [place for place in each if place[2] == "left"]

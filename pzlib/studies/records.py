@@ -205,6 +205,7 @@ STUDIES = {
             "rpt, deductions": {"objective": "rpt", "text": "general:density=1"},
         }, rate_of={"rlp": "rpt"},
     ),
+    # All at RPT's rate: that of continued pretraining was chosen on bases which the text has nothing more to teach.
     "rlp_early": Study(
         "RLP's Table S.4: does RLP lift an early checkpoint of its base, and more than the text itself does?",
         _objectives("rlp", "continued_pretraining", base="early", text="mathematical"),

@@ -235,20 +235,20 @@ def passages(name: str, limit: int, seed: int, side: str = "train") -> list[Pass
     >>> passages("tinywiki", 2, seed=0)[0] == passages("tinywiki", 1, seed=0)[0]
     True
     """
+    return [as_passage(id, flat) for id, flat in flats(name, limit, seed, side)]
+
+
+def flats(name: str, limit: int, seed: int, side: str = "train") -> list[tuple[str, list[Word]]]:
+    """(id, words) of `passages`, each word with its kind and what it is deduced from."""
     if "+" in name:
         parts = name.split("+")
-        each = [iter(passages(part, -(-limit // len(parts)), seed, side)) for part in parts]
+        each = [iter(flats(part, -(-limit // len(parts)), seed, side)) for part in parts]
         return [next(each[n % len(each)]) for n in range(limit)]
-    return [as_passage(f"{seeding(name)}-{seed}-{n}", flat) for n, flat in enumerate(flats(name, limit, seed, side))]
-
-
-def flats(name: str, limit: int, seed: int, side: str = "train") -> list[list[Word]]:
-    """The words of `passages` of one world, each with its kind and what it is deduced from."""
-    made = world(name)
+    made, drawn = world(name), seeding(name)
     if side not in SIDES:
         raise ValueError(f"side: {name} has no side {side!r}; there are {', '.join(SIDES)}")
-    rng = random.Random(f"{seeding(name)}/{seed}" + f"/{side}" * (side != "train"))
-    return [words(rng, made, side) for _ in range(limit)]
+    rng = random.Random(f"{drawn}/{seed}" + f"/{side}" * (side != "train"))
+    return [(f"{drawn}-{seed}-{n}", words(rng, made, side)) for n in range(limit)]
 
 
 def held_out(name: str, limit: int, side: str = "test", seed: int = -1) -> list[Passage]:

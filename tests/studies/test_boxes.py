@@ -176,9 +176,9 @@ def test_the_candidates_for_the_readme_name_their_evidence(monkeypatch):
 
 def test_what_a_thought_pays_is_in_nats_from_first_to_last():
     rows = {"arm": "rlp", "seed": [0, 1] * 2, "step": [1, 1, 9, 9], "predictor/reward": [-0.03, -0.05, 0.1, 0.12]}
-    sentence = findings.gains("left", ("rlp", "rlp, left 1"))(lambda table, study: pd.DataFrame(rows))
+    sentence = findings.gains("left", ("rlp", "rlp, running counts"))(lambda table, study: pd.DataFrame(rows))
     assert sentence.endswith("from the first to the last fifth of training: RLP −0.04 → +0.11 (2 seeds).")
-    assert findings.gains("left", ("rlp, left 1",))(lambda table, study: pd.DataFrame(rows)) == ""
+    assert findings.gains("left", ("rlp, running counts",))(lambda table, study: pd.DataFrame(rows)) == ""
     one = pd.DataFrame(rows).query("seed == 0")
     assert findings.gains("left", ("rlp",))(lambda table, study: one).endswith("RLP −0.03 → +0.10 (1 seed).")
 
