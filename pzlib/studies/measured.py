@@ -9,6 +9,7 @@ from filelock import FileLock
 from pzlib.paths import root
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder, write_atomic
+from pzlib.studies.metrics import values
 from pzlib.studies.results import KEY, blank, folder_of, keyed, merge
 
 PERPLEXITY_TEXTS = 200  # held-out passages: in the small world about 12,000 tokens
@@ -152,3 +153,25 @@ def collect_case(runs, folder, samples=8, out_dir=None):
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, kept.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     return kept
+
+
+def thoughts_and_points(rows: pd.DataFrame, runs, limit: int = 200) -> pd.DataFrame:
+    """What a thought could earn beside what RLP did: `pzlib.evaluation.bases.where_a_thought_pays` of each base and
+    text of the small world, a row each.
+
+    rows: of tinybench, of `runs`, each a Run of RLP. limit: passages that are read of a text. A column more: points
+    (what each run did to the score on all questions, by seed; "" where none is stored).
+    """
+    from pzlib.engine.models import to_ask
+    from pzlib.evaluation.bases import where_a_thought_pays
+
+    parts = {}
+    for base in dict.fromkeys(run.model for run in runs):
+        own = [run for run in runs if run.model == base]
+        table = where_a_thought_pays(*to_ask(own[0]), texts=[*dict.fromkeys(run.corpus for run in own)], limit=limit)
+        for text in table.index:
+            there = rows[rows["run_id"].isin([run.run_id for run in own if run.corpus == text])]
+            change = values(there, "overall", "end") - values(there, "overall", "base")
+            table.loc[text, "points"] = ", ".join(f"{points:+.1f}" for points in change)
+        parts[base] = table
+    return pd.concat(parts, names=["base"])

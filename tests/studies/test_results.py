@@ -13,7 +13,7 @@ from skilled import write_corpus
 from pzlib.paths import REPO
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
-from pzlib.studies.measured import collect_perplexity, collect_probes, probe_all
+from pzlib.studies.measured import collect_perplexity, collect_probes, probe_all, thoughts_and_points
 from pzlib.studies.metrics import values
 from pzlib.studies.results import (
     KEY,
@@ -283,3 +283,30 @@ def test_stored_rows_are_of_the_shipped_bases_and_of_the_text_as_it_is_made():
         run = Run(objective=own["objective"].iloc[0], corpus=corpus, seed=int(own["seed"].iloc[0]))
         items = run.method.load_items(run, load_model(run)[1])
         assert items.digest == own["corpus_digest"].iloc[0]
+
+
+def test_what_thoughts_could_earn_is_beside_what_rlp_did_by_base_and_text(monkeypatch):
+    runs = [
+        Run(tier="mini", objective="rlp", seed=seed, model=WORLDS["mini"].base_of(seed), corpus=text)
+        for seed in (0, 1, 10) for text in ("tinywiki", "tinymath")
+    ]  # fmt: skip
+    rows = pd.DataFrame([
+        {"run_id": run.run_id, "seed": run.seed, "step": step, "group": group, "task": group, "accuracy": accuracy}
+        for run in runs if run.corpus == "tinymath"
+        for step, accuracy in ((0, 0.5), (200, 0.6 + run.seed / 100)) for group in ("general", "math")
+    ])  # fmt: skip
+    asked = []
+
+    def pays(model, tokenizer, texts, limit):
+        asked.append((texts, limit))
+        return pd.DataFrame({"at most": 0.1}, index=pd.Index(texts, name="text"))
+
+    monkeypatch.setattr("pzlib.engine.models.to_ask", lambda run: (run.model, None))
+    monkeypatch.setattr("pzlib.evaluation.bases.where_a_thought_pays", pays)
+    table = thoughts_and_points(rows, runs, limit=7)
+    assert asked == [(["tinywiki", "tinymath"], 7)] * 2
+    assert table["points"].to_dict() == {
+        (base, text): points if text == "tinymath" else ""
+        for base, points in zip(WORLDS["mini"].bases, ("+10.0, +11.0", "+20.0"), strict=True)
+        for text in ("tinywiki", "tinymath")
+    }  # fmt: skip
