@@ -68,7 +68,7 @@ class Objective(Method):
         name with `policy=` as it is now, for what it wants to know of a text: entropies, log-probabilities. Draw from
         `rng` within `in_turn(rng)` only, so that several processes draw what one would.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__}: define `fill`, which makes the Blocks of its items")
 
     def play(self, items, ask, rng, step=1, read=None):
         """The Blocks of `items`, with reward, advantage and place of every episode; arguments as in `fill`."""

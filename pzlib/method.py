@@ -54,7 +54,7 @@ class Method:
     @classmethod
     def prompts(cls, run, item):
         """The longest prompts that an item leads to: it is left out where one is above `max_prompt_tokens`."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{cls.__name__}: define `prompts`, the longest that an item leads to")
 
     def save_beside(self, folder):
         """Write what the method learned besides the model into the folder of a model that is kept."""

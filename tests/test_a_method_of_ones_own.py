@@ -77,3 +77,12 @@ def test_it_trains_two_steps_resumes_bit_for_bit_and_is_drawn(tiny_model, home):
 
 def test_it_is_planned():
     assert "brief at smoke" in str(plan(Run(tier="smoke", objective="brief")))
+
+
+@pytest.mark.parametrize("lacks", ["fill", "prompts"])
+def test_a_method_that_lacks_a_part_says_which(lacks):
+    class Half(Objective):
+        pass
+
+    with pytest.raises(NotImplementedError, match=f"^Half: define `{lacks}`, "):
+        Half.fill(object.__new__(Half), [], None, None) if lacks == "fill" else Half.prompts(None, None)
