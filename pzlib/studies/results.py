@@ -57,6 +57,11 @@ def folder_of(tier, results=None):
     return Path(results or root() / "data/results") / ("" if tier == "mini" else tier)
 
 
+def read_from(tier):
+    """The folder that rows of a tier are read from: where they are kept, or the repository's where none is there."""
+    return Path(locate(folder_of(tier).relative_to(root())))
+
+
 def collect(runs_dir, out_dir):
     """Bring the complete runs under `runs_dir` into the tables in `out_dir`; returns {run_id: state} of all.
 
@@ -110,7 +115,7 @@ def load(name, tier="mini", folder=None):
     """The table `name` (a key of MADE_BY: runs, training, tinybench, ...) of a tier, or of `folder`, as a DataFrame."""
     if name not in MADE_BY:
         raise ValueError(f"{name}: no such table of results; {near_names(name, MADE_BY)}")
-    path = Path(folder or locate(folder_of(tier).relative_to(root()))) / f"{name}.csv"
+    path = Path(folder or read_from(tier)) / f"{name}.csv"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not there yet; `python -m {MADE_BY[name]}` makes it from data/runs")
     return with_marks(read(path), path.parent)
@@ -155,7 +160,7 @@ def other_seeds(run):
 
 def stored(tier="mini"):
     """The tables of a tier that are there: {name: DataFrame}, perhaps none."""
-    paths = {name: Path(locate(folder_of(tier).relative_to(root()))) / f"{name}.csv" for name in MADE_BY}
+    paths = {name: read_from(tier) / f"{name}.csv" for name in MADE_BY}
     return {name: with_marks(read(path), path.parent) for name, path in paths.items() if path.is_file()}
 
 

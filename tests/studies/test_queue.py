@@ -162,6 +162,14 @@ def test_a_study_without_jobs_runs_nothing_and_says_so(home, capsys):
     assert capsys.readouterr().out == "1 runs: 0 stored, 1 not run\n" and not run.folder.exists()
 
 
+def test_a_home_without_rows_counts_those_that_its_figures_are_drawn_from(home, capsys):
+    runs = runs_of(["baselines"], "mini")
+    assert len(load("runs")) > len(runs) and not folder_of("mini").exists()  # the repository's
+    assert set(queue.play(runs, jobs=0).values()) == {"stored"}
+    assert capsys.readouterr().out == f"{len(runs)} runs: {len(runs)} stored, 0 not run\n"
+    assert queue.plan(runs).startswith(f"{len(runs)} runs: 0 stored")  # they would be made in this home
+
+
 def test_a_study_whose_rows_are_all_stored_makes_nothing(home):
     run, said = Run(**SMOKE), io.StringIO()
     folder_of("smoke").mkdir(parents=True)

@@ -15,7 +15,7 @@ from pzlib.paths import root
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
 from pzlib.studies.queue.jobs import Cluster, Here, work
-from pzlib.studies.results import bring, folder_of, read
+from pzlib.studies.results import bring, folder_of, read, read_from
 from pzlib.tiers import WORLDS
 
 
@@ -70,6 +70,8 @@ def play(runs, jobs: int = 2, results=None, starts=(), stream=None, address: str
     """
     if not runs:  # every arm is left out at the tier
         return {}
+    if not jobs:  # what is drawn is counted, in a home without rows of its own the repository's
+        results = results or read_from(runs[0].tier)
     runs, missing, first, results = _lacking(runs, results, starts)
     found = {run.run_id: "not run" if run in missing else "stored" for run in runs}
     if not jobs:
