@@ -120,6 +120,7 @@ BOXES = {
             level("collapse_noise", "noise masks", GUESSED, words="The same masks, where a noise word has few values"),
             against("generator_reward", "eq. 9, no zero rule", "eq. 9, zero rule"),
             against("generator_reward", "min(p, 1 - p)", "eq. 9, zero rule"),
+            against("generator_reward", "generator untrained", "eq. 9, zero rule"),
             level("spice", "noise masks", words="Masks that hide what nothing can tell, with SPICE's bell"),
             against("spice", "SPICE's bell", "eq. 9, zero rule"),
         ),
