@@ -90,7 +90,7 @@ def masks_by_arm(training: pd.DataFrame | dict, source: str = TRAINING) -> Pictu
         runs = shares.loc[late.index].groupby([late["arm"], late["seed"]], sort=False).mean()
         rows += [(forms.title_of(study), None, late)] * (len(studies) > 1)
         rows += [(mark.label, runs.loc[own["arm"].iloc[0]], own) for own, mark in forms.by_arm(late)]
-    figure, ax = grid(0.85 + 0.27 * len(rows), 1, 1)
+    figure, ax = grid(1.05 + 0.3 * len(rows), 1, 1)
     for place, (_, own, _) in enumerate(rows):
         if own is None:
             continue

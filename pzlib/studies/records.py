@@ -227,7 +227,7 @@ STUDIES = {
             "pretrainzero": {},
             "pretrainzero, TinyMath": {"text": "mathematical"},
             "random_span": {"objective": "random_span"},
-            "random spans, TinyMath": {"objective": "random_span", "text": "mathematical"},
+            "random_span, TinyMath": {"objective": "random_span", "text": "mathematical"},
         }, title="text", figures=(_main("{}_curves", "tinybench_curves", (), ("mask_rule",)), RESULT),
     ),
     "mask_rule": Study(

@@ -94,7 +94,7 @@ BOXES = {
             against("mask_rule", "one mask", "all occurrences"),
             findings.real_text,
             against("mask_rule", "whole words", "all occurrences"),
-            against("domain", "random spans, TinyMath", RANDOM),
+            against("domain", "random_span, TinyMath", RANDOM),
             against("occurrences", "one occurrence", "fewer than 8"),
         ),
         LIMITS + " Rules have three seeds, so no interval. A large model knows names that are noise to a small one.",

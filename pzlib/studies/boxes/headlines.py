@@ -166,7 +166,7 @@ def shares(studies: dict[str, pd.DataFrame], metric: str = "noise masks") -> str
         found = sorted(((name, x) for name, x in found.items() if x == x), key=lambda pair: pair[1])
         if found and found[-1][1] > 0:
             picked = found if len(studies) == 1 and len(found) <= FEW else [found[0], found[-1]]
-            clauses.append(f"{title}: " * bool(title) + ", ".join(f"{name} {x:.0f} %" for name, x in picked))
+            clauses.append(f"{title}: " * bool(title) + ", ".join(f"{x:.0f} % ({name})" for name, x in picked))
     return f"{WORDS[metric].capitalize()}: {'; '.join(clauses)}" if clauses else ""
 
 
