@@ -51,7 +51,7 @@ LAB = $(if $(filter 0,$(shell id -u)),--allow-root) \
 lab: .venv/installed  ## the notebooks in JupyterLab; LAB_FLAGS=... adds flags of its own
 	$(PY) -m jupyterlab $(LAB) --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
-test: .venv/installed-dev  ## lint, the order of imports, and the fast tests; under three minutes
+test: .venv/installed-dev  ## lint, the order of imports, and the fast tests; about eight minutes
 	$(PY) -m ruff check --no-cache .
 	.venv/bin/lint-imports --no-cache
 	$(PYTEST) -n 2 -m "not slow and not browser"
@@ -98,7 +98,7 @@ figures: .venv/installed  ## every figure and table again, from data/results
 site: .venv/installed-docs  ## static pages of README, docs, notebooks and API, into build/site/html
 	$(PY) docs/site/build.py
 
-sweep: .venv/installed  ## the learning-rate sweep of every method, on seeds that no study uses; widens as needed
+sweep: .venv/installed  ## the learning-rate sweep of every method that has one, on seeds that no study uses; widens as needed
 	$(PY) -m pzlib sweep
 
 bench: .venv/installed  ## what a step costs, as ratios, into data/results/bench.csv

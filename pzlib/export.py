@@ -8,7 +8,6 @@ from pathlib import Path
 from pzlib.paths import root
 from pzlib.run import Run
 from pzlib.runs.folder import RunFolder, write_atomic
-from pzlib.stats import wilson
 
 NOT_SHARED = ("training_args.bin",)  # a pickle, and with the paths of this machine
 COPIED = ("params.json", "env.json", "eval.csv", "metrics.jsonl")
@@ -78,7 +77,7 @@ def _scores(table) -> str:
         return "The run was not evaluated."
     rows = []
     for row in table[table["step"].isin([table["step"].min(), table["step"].max()])].itertuples():
-        low, high = wilson(int(row.correct), int(row.n))
-        share, interval = f"{100 * row.correct / row.n:.1f}", f"{100 * low:.1f} to {100 * high:.1f}"
-        rows.append(f"| {row.task} | {row.step} | {row.n} | {share} | {interval} |")
+        asked = f"{row.n / (row.k if row.k == row.k else 1):.0f}"  # n counts answers, k of them to each question
+        interval = f"{100 * row.low:.1f} to {100 * row.high:.1f}" if row.low == row.low else "not stored"
+        rows.append(f"| {row.task} | {row.step} | {asked} | {100 * row.accuracy:.1f} | {interval} |")
     return "\n".join([ACCURACY, *rows])

@@ -24,8 +24,8 @@ def finished(tmp_path, monkeypatch):
     AutoTokenizer.from_pretrained(REPO / "data/tinybase_a").save_pretrained(model)
     (model / "training_args.bin").write_bytes(b"paths")
     folder.append_eval([
-        {"step": step, "task": "add", "group": "math", "n": 20, "correct": right, "accuracy": right / 20}
-        for step, right in ((0, 5), (6, 9), (12, 10))
+        {"step": step, "task": "add", "group": "math", "n": 20, "correct": right, "accuracy": right / 20} | more
+        for step, right, more in ((0, 5, {}), (6, 9, {}), (12, 10, {"k": 4, "low": 0.25, "high": 0.75}))
     ])  # fmt: skip
     folder.set_status("complete", step=12, steps=12)
     return folder
@@ -42,9 +42,10 @@ def test_what_is_exported_loads_and_says_what_it_is(finished, tmp_path, capsys):
     assert card.startswith("---\nlibrary_name: transformers") and "base_model" not in card  # a local base has no name
     for said in ("| seed | 3 |", "| learning_rate | 0.0001 |", "abc123", "PretrainZero"):
         assert said in card
-    # Worked by hand with Wilson's formula: 10 of 20 is 50 % [29.9, 70.1]. Step 6 is neither the start nor the end.
-    assert "| add | 12 | 20 | 50.0 | 29.9 to 70.1 |" in card
-    assert "| add | 0 | 20 | 25.0 |" in card and "| 6 |" not in card
+    # 20 answers, four to each of five questions, with the interval over questions that is stored beside them. Step 6
+    # is neither the start nor the end.
+    assert "| add | 12 | 5 | 50.0 | 25.0 to 75.0 |" in card
+    assert "| add | 0 | 20 | 25.0 | not stored |" in card and "| 6 |" not in card
     assert "micro_batch_rows" not in card
     assert export("shared", out) == out  # a second export replaces the first
 

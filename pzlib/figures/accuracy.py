@@ -28,8 +28,8 @@ ACCURACY = ("spans", *metrics.QUESTIONS)  # masked words first, where the game i
 
 @styled
 def tinybench_curves(tinybench: pd.DataFrame | dict, source: str = TINYBENCH) -> Picture:
-    """PretrainZero's Fig. 7 (of two studies its Fig. 10): accuracy on general and math questions, and the length of the
-    answers that reason, by step."""
+    """PretrainZero's Fig. 7 (of RLVR its Fig. 9, of two studies its Fig. 10): accuracy on general and math questions,
+    and the length of the answers that reason, by step."""
     return _curves(by_study(tinybench), QUESTIONS, source)
 
 
@@ -101,7 +101,7 @@ def by_tokens(tinybench: pd.DataFrame, training: pd.DataFrame, source: str = BOT
 
 @styled
 def by_time(tinybench: pd.DataFrame, costs: pd.DataFrame, source: str = f"{TINYBENCH}, {COSTS}") -> Picture:
-    """As `by_tokens`, by time: steps times the seconds of a step of its method, on the machine named below it."""
+    """Accuracy by time: steps times the seconds of a step of its method, on the clock that is named below."""
     table, device = tinybench.assign(used=tables.seconds_used(tinybench, costs) / 60), costs["device"].iloc[0]
     own = device == tables.OWN_CLOCK  # which no file of costs has
     look = {"x": "used", "label": "Minutes" if own else "CPU minutes", "budget": True, "words": f"On {device}."}
@@ -176,7 +176,7 @@ _AT = {"base": lambda table: table["step"] == 0, "after": lambda table: table["s
 @styled
 def structure_by_arm(patterns: pd.DataFrame, source: str = "data/results/patterns.csv") -> Picture:
     """Structural marks of the answers of the base (step 0) and of every arm's last models, seed by seed; a panel a mark
-    that any response has, and always those of `ALWAYS`. The base is asked with every seed."""
+    that any response has, and always direct guesses, missing answers and length. The base is asked with every seed."""
     table = forms.checked(patterns, "patterns", ["pattern", "mean", "n", "cases"])
     some = table.groupby("pattern")["mean"].max() > 0
     wanted = [name for name in (*STRUCTURE, "words", "right") if name in some and (some[name] or name in ALWAYS)]

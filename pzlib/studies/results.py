@@ -225,9 +225,10 @@ def degenerate(training: pd.DataFrame) -> pd.Series:
     return pd.Series(found, dtype=object, name="degenerate")
 
 
-def notes(table: pd.DataFrame, label=str) -> list[str]:
+def notes(table: pd.DataFrame, label=str, of: str = "") -> list[str]:
     """A line for each run that degenerated, as its arm's label, seed and words, by the column `degenerate` of the table
-    (`with_marks`); [] for one without it. More than three by one sign share a line, with how many they are by arm.
+    (`with_marks`); [] for one without it. More than three by one sign share a line, with how many they are by arm, or
+    that they are all. of: what the runs are runs of.
 
     >>> row = {"arm": "rlp", "seed": 1, "degenerate": "every completion at the cut from step 11 to 30"}
     >>> notes(pd.DataFrame([row]))
@@ -243,7 +244,9 @@ def notes(table: pd.DataFrame, label=str) -> list[str]:
             lines += [f"{MARK} {label(row.arm)}, seed {row.seed}: {row.degenerate}" for row in own.itertuples()]
         else:
             each = ", ".join(f"{label(arm)} {n}" for arm, n in own["arm"].value_counts(sort=False).items())
-            lines.append(f"{MARK} {len(own)} runs: {sign} for {SICK_STEPS} steps or more ({each})")
+            every = len(own) == len(table.drop_duplicates(["arm", "seed"]))
+            who = f"{'All ' * every}{len(own)} runs{f' of {of}' * bool(of)}"
+            lines.append(f"{MARK} {who}: {sign} for {SICK_STEPS} steps or more{f' ({each})' * (not every)}")
     return lines
 
 

@@ -12,7 +12,7 @@ from pzlib.studies import claims, metrics, real_text, select, study_of, sweeps
 from pzlib.studies.claims import as_markdown
 from pzlib.studies.claims.verdicts import sampling_variance, word_of
 from pzlib.studies.metrics import GROUPS, LEAST, armed, at_equal, label_of, over_seeds, values
-from pzlib.studies.results import blank, load, notes, stored
+from pzlib.studies.results import MARK, blank, load, notes, stored
 from pzlib.tiers import WORLDS
 
 WHEN = ("before", "after")
@@ -298,8 +298,9 @@ def side_table(table: pd.DataFrame, metric: str = "overall", probes: pd.DataFram
 
 
 def cost_table(tinybench: pd.DataFrame, training: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
-    """A row a method: tokens and CPU seconds per step, gain over the base in points (overall, mean over seeds), and the
-    tokens (thousands) and CPU seconds that a point of gain cost; NaN where nothing was gained. Errors as in `budgets`.
+    """A row a method: tokens and seconds per step, gain over the base in points (overall, mean over seeds), and the
+    tokens (thousands) and seconds that a point of gain cost; NaN where nothing was gained. Seconds are CPU seconds,
+    unless `costs` has the runs' own clocks (`costs_of`). Errors as in `budgets`.
     """
     rows, seconds_of = [], costs.set_index("arm")["seconds"]
     within = budgets(tinybench, training, costs)["steps"]
@@ -309,7 +310,8 @@ def cost_table(tinybench: pd.DataFrame, training: pd.DataFrame, costs: pd.DataFr
         gain = over_seeds(values(own, "overall") - values(tinybench[tinybench["arm"] == arm], "overall", "base"))[0]
         paid = gain if gain > 0 else float("nan")
         rows.append((label_of(arm), tokens / steps, seconds, gain, tokens / 1000 / paid, seconds * steps / paid))
-    columns = ["method", "tokens a step", "CPU s a step", "gain", "thousand tokens a point", "CPU s a point"]
+    cpu = "" if OWN_CLOCK in {*costs.get("device", ())} else "CPU "
+    columns = ["method", "tokens a step", f"{cpu}s a step", "gain", "thousand tokens a point", f"{cpu}s a point"]
     return pd.DataFrame(rows, columns=columns).set_index("method")
 
 
@@ -333,7 +335,8 @@ def overview_table(
         seeds = f"{rows['seed'].nunique()}{', one base' * (arm in alone)}"
         lines.append((label_of(arm), seeds, *scores, *used, spread(later)))
     clock = "minutes" if OWN_CLOCK in {*costs.get("device", ())} else "CPU minutes"
-    return as_markdown(["method", "seeds", *TITLES, "M tokens", clock, "general and math after RLVR"], lines)
+    mark = f" {MARK}" * bool(notes(follow_on))
+    return as_markdown(["method", "seeds", *TITLES, "M tokens", clock, f"general and math after RLVR{mark}"], lines)
 
 
 def overview(tables: dict[str, pd.DataFrame], tier: str = "mini") -> str:
@@ -349,8 +352,8 @@ def overview(tables: dict[str, pd.DataFrame], tier: str = "mini") -> str:
         still = ", ".join(map(label_of, sweeps.without_gain(scores["arm"].unique())))
         base = scores[(scores["run_id"] == scores["run_id"].iloc[0]) & (scores["step"] == 0)]
         drawn = 1.96 * max(sampling_variance(base, group) for group in GROUPS) ** 0.5
-        parts = [noted(shown, pd.concat([scores, after])), DRAWN.format(drawn), NO_GAIN.format(still) * bool(still)]
-        parts += [CLOCKS] * ("| minutes |" in shown)
+        parts = [noted(shown, scores), *notes(after, label_of, "RLVR"), DRAWN.format(drawn)]
+        parts += [NO_GAIN.format(still)] * bool(still) + [CLOCKS] * ("| minutes |" in shown)
         later, seeds = after["seed"].nunique(), scores["seed"].nunique()
         parts += [AFTER.format(later, seeds)] * (0 < later < seeds)
     lacking = {study: [arm for arm in study_of(study).arms if arm not in {*scores["arm"]}] for study in made_by}
@@ -365,14 +368,11 @@ def tiers_table(ledgers: dict[str, pd.DataFrame]) -> str:
 
     ledgers: {tier: `ledger` of the same claims}.
     """
-    heads, lines = ["paper", "claim", *ledgers], []
+    lines, size = [], lambda row: "" if pd.isna(row["effect"]) else f": {claims.in_words(row)}"
     for rows in zip(*(ledger.to_dict("records") for ledger in ledgers.values()), strict=True):
-        cells = []
-        for row in rows:
-            verdict = word_of(row["verdict"])
-            cells.append(verdict if pd.isna(row["effect"]) else f"{verdict}: {claims.in_words(row)}")
+        cells = [word_of(row["verdict"]) + size(row) for row in rows]
         lines.append([claims.NAMES[rows[0]["paper"]], rows[0]["id"], *cells])
-    return as_markdown(heads, lines)
+    return as_markdown(["paper", "claim", *ledgers], lines)
 
 
 def readme_tables() -> dict[str, str]:

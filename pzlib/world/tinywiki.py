@@ -27,7 +27,7 @@ Word = tuple[str, str, str]  # (word, kind, reason): kind is "trivial", "irreduc
 
 @dataclass(frozen=True)
 class World:
-    """The two knobs of the world, what it can state, and how wide its noise is.
+    """The knobs of the world: what it states, how much of that can be deduced and from where, how wide its noise is.
 
     density: share of sentences that state something deducible, in [0, 1]. noise: share of the other sentences that are
     names, codes and years rather than set phrases, in [0, 1]. tasks: the kinds of deduction drawn from, names of

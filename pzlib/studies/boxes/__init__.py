@@ -237,7 +237,7 @@ def box(notebook: str, tier: str = "mini", settings=None) -> str:
         rule = f"in brackets 95 % t intervals over seeds and bases, from {LEAST} seeds on; a base is a sample too."
         head = f" {of[0].upper()}{of[1:]}; {rule}" if most else ""
         lines += [f"* **Found.**{head}", *(f"    * {sentence}" for sentence in found[:FIRST])]
-        lines += [f"    * Claims of the papers tested here: {counts} (notebook 12)."] if counts else []
+        lines += [f"    * The papers' claims that belong here: {counts} (notebook 12)."] if counts else []
         lines += [f"* **Not shown.** {own.limits if WORLDS[at].small else 'Other models, texts and questions.'}"]
     given = f"{at}{flags(settings)}"
     lines += [f"* `{name}`: {words}" for name, table in tables.items() if (words := _lacking(table, name, at, given))]
