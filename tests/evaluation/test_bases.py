@@ -15,7 +15,7 @@ from pzlib.tiers import SMALL_WORLD
 from pzlib.world import forms
 from pzlib.world.tinybase import new_model, tokenizer
 
-SHIPPED = [name for name in SMALL_WORLD.bases if (REPO / name / "config.json").exists()]
+SHIPPED = [name for name in (*SMALL_WORLD.bases, SMALL_WORLD.smaller) if (REPO / name / "config.json").exists()]
 
 
 @pytest.fixture(scope="module")
