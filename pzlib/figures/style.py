@@ -185,9 +185,10 @@ def caption(figure: Figure, headline: str, words: str, source: str, notes: Seque
     notes: further sentences, for the gallery. The figure grows by what is written.
     """
     figure.headline, figure.notes, figure.how = headline, list(notes), words
-    above = "\n".join(textwrap.wrap(headline, HEADLINE_COLUMNS))
-    paragraph = f"{words} {source}".strip().replace(" %", "\u00a0%")  # no line begins with a %
-    below = "\n".join(textwrap.wrap(paragraph, CAPTION_COLUMNS)).replace("\u00a0", " ")
+    above, below = (  # no line begins with a %
+        "\n".join(textwrap.wrap(text.replace(" %", "\u00a0%"), columns)).replace("\u00a0", " ")
+        for text, columns in ((headline, HEADLINE_COLUMNS), (f"{words} {source}".strip(), CAPTION_COLUMNS))
+    )
     top, bottom = (above.count("\n") + 1) * 0.175 + 0.06 if above else 0, (below.count("\n") + 1) * 0.139 + 0.06
     layout, own = figure.get_layout_engine(), figure.get_figheight()
     height = own + top + bottom * (not layout)
