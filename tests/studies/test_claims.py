@@ -13,7 +13,7 @@ from synthetic import bins, curve, judged_claims
 from pzlib import studies
 from pzlib.figures import paper
 from pzlib.stats import holm, stratified_t
-from pzlib.studies import claims, tables
+from pzlib.studies import claims, results, tables
 from pzlib.studies.claims import errata, printed_tables, reported, verdicts
 from pzlib.studies.metrics import MOMENTS
 
@@ -582,3 +582,10 @@ def test_a_claim_that_stored_runs_do_not_tell_says_so():
     tables = {"tinybench": table, "training": table, "runs": table.drop_duplicates("run_id")}
     row = claims.ledger(claim, tables, select=lambda rows, *_, **__: rows).iloc[0]
     assert row["note"] == "0 of 3 pairs; of 3 stored runs 0 tell it: `pzlib study rpt --tier mini`"
+
+
+def test_a_base_with_one_run_so_far_is_tested_with_the_spread_of_all_runs():
+    stored = results.stored()  # of a study that is run in part:
+    some = {name: stored[name][stored[name]["seed"].isin([0, 1, 2, 10])] for name in ("runs", "tinybench")}
+    table = claims.ledger(LEDGER[LEDGER["id"] == "length-grows"], some)
+    assert table.loc[0, "n"] == 4 and np.isfinite(table.loc[0, ["effect", "low", "high", "shared"]].astype(float)).all()
