@@ -10,7 +10,7 @@ from pzlib.figures import forms
 from pzlib.figures.forms import TRAINING, Panel, along, by_study, checked, explain, folded, panel_of, stacks
 from pzlib.figures.style import CLASS_COLOURS, Picture, grid, sheet, styled
 from pzlib.studies.boxes import headlines
-from pzlib.studies.metrics import CLASSES, all_samples, class_accuracy, kind_columns, kind_shares
+from pzlib.studies.metrics import CLASSES, all_samples, class_accuracy, kind_columns, kind_shares, over_seeds
 
 SHARE = (0, 1.02)  # the ends of an axis of shares
 STACKED = "Stacks: what masks hide; irreducible: found by a guess only."
@@ -81,12 +81,13 @@ def collapse_anatomy(training: pd.DataFrame, source: str = TRAINING) -> Picture:
 
 @styled
 def masks_by_arm(training: pd.DataFrame | dict, source: str = TRAINING) -> Picture:
-    """What every arm ended up masking, by class, over the last quarter of training; of one study or several."""
+    """What every arm ended up masking, by class, over the last fifth of training, mean over bases; of one study or
+    several."""
     rows, studies = [], {study: checked(own, "training", []) for study, own in by_study(training).items()}
     for study, table in studies.items():
         shares = kind_shares(table).dropna().reindex(columns=list(CLASSES), fill_value=0.0)
         late = table.loc[shares.index]
-        late = late[late["step"] > 0.75 * late.groupby("run_id")["step"].transform("max")]
+        late = late[late["step"] > 0.8 * late.groupby("run_id")["step"].transform("max")]
         runs = shares.loc[late.index].groupby([late["arm"], late["seed"]], sort=False).mean()
         rows += [(forms.title_of(study), None, late)] * (len(studies) > 1)
         rows += [(mark.label, runs.loc[own["arm"].iloc[0]], own) for own, mark in forms.by_arm(late)]
@@ -95,7 +96,7 @@ def masks_by_arm(training: pd.DataFrame | dict, source: str = TRAINING) -> Pictu
         if own is None:
             continue
         look = {"height": 0.72, "edgecolor": "white", "linewidth": 0.5}
-        mean = own.mean().rename(CLASSES)
+        mean = own.apply(lambda shares: over_seeds(shares)[0]).rename(CLASSES)
         forms.bar(ax, place, mean, CLASS_COLOURS.values(), False, **look)
         for end, share, ink in zip(mean.cumsum(), mean, ("black", "white", "white"), strict=True):
             if share > 0.07:

@@ -310,8 +310,9 @@ def answered(models: dict, arms, tier: str, per_kind: int, samples: int) -> pd.D
 
 
 def along(arms) -> pd.DataFrame:
-    """Marks of what runs predicted while they trained, mean over seeds, at five of their stored steps."""
-    parts, marks = [], ["direct guess", "thinks", "no answer", "words", "right"]
+    """Marks of what runs predicted while they trained, mean over seeds, at five of their stored steps. "words,
+    reasoned" is the length of the answers that announce a reasoning, which alone compares where more and more do."""
+    parts, marks = [], ["direct guess", "thinks", "no answer", "words", "words, reasoned", "right"]
     for arm, run in arms:
         folder = RunFolder(run.folder)
         stored = folder.episode_steps()
@@ -319,5 +320,7 @@ def along(arms) -> pd.DataFrame:
         parts += [measured(from_episodes(folder, arm, some))] if some else []
     if not parts:
         return pd.DataFrame(columns=marks)
-    means = pd.concat(parts).groupby(["source", "seed", "step"], sort=False)[marks].mean()
+    rows = pd.concat(parts)
+    rows["words, reasoned"] = rows["words"].where(rows["thinks"].astype(bool))
+    means = rows.groupby(["source", "seed", "step"], sort=False)[marks].mean()
     return means.groupby(["source", "step"], sort=False).mean()

@@ -240,7 +240,8 @@ STUDIES = {
         "What does each reward make the generator mask?",
         _arms("generator_reward", {
             "eq. 9, zero rule": "zero_rule", "eq. 9, no zero rule": "no_zero_rule", "min(p, 1 - p)": "learnability",
-        }) | {"generator untrained": {"generator_every": 0}}, title="reward of the generator",
+        }) | {"generator untrained": {"generator_every": 0}, "random_span": {"objective": "random_span"}},
+        title="reward of the generator",
         figures=(_main("generator_masks", "masks_by_arm"), RESULT),
     ),
     # The world's chains take one to four steps, which its kinds of masks name: chain_1 to chain_4.

@@ -5,7 +5,7 @@ import synthetic
 from matplotlib.colors import rgb_to_hsv, to_rgb
 from readable import assert_readable
 
-from pzlib.figures.style import METHODS, Picture, marks_of, save
+from pzlib.figures.style import HEADLINE_COLUMNS, METHODS, Picture, caption, marks_of, save, sheet
 from pzlib.figures.training import training_dynamics
 
 
@@ -44,5 +44,7 @@ def test_saved_files_are_the_same_for_the_same_table(tmp_path):
 def test_a_caption_has_two_lines_and_leaves_the_panels_their_size():
     figure = training_dynamics(synthetic.training(seeds=1, steps=5))
     headline, below = figure.texts
+    long = caption(sheet(2), f"{'x' * (HEADLINE_COLUMNS - 3)} 6 % and 7 % of all", "", "")
+    assert [line[:3] for line in long.texts[0].get_text().split("\n")] == ["xxx", "6 %"]  # no line begins with a %
     assert headline.get_text().replace("\n", " ") == figure.headline and below.get_text().count("\n") <= 1
     assert "One seed, no interval. " in below.get_text().replace("\n", " ")

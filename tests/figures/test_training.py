@@ -49,16 +49,25 @@ def test_anatomy_draws_each_arm_by_class_and_stacks_its_masks():
     assert set(MASKING) == {"pretrainzero", *table["objective"]} and wrong["PretrainZero"].get_ydata()[0] > 0
 
 
-def test_masks_are_shares_of_three_classes_over_the_last_quarter():
+def test_masks_are_shares_of_three_classes_over_the_last_fifth_as_in_the_headline():
     table = training("generator_reward")
     (ax,) = masks_by_arm(table).axes
-    late = table[(table["step"] > 75) & (table["objective"] == "min(p, 1 - p)")]
+    late = table[(table["step"] > 80) & (table["objective"] == "min(p, 1 - p)")]
     names = [label.get_text() for label in ax.get_yticklabels()]
     bars = [bar for bar in ax.patches if bar.get_y() + bar.get_height() / 2 == names.index("min(p, 1 - p)")]
     means = late.groupby("seed")[["mask/trivial", "mask/irreducible"]].mean().mean()
     assert [bar.get_width() for bar in bars] == pytest.approx([means.iloc[0], 1 - means.sum(), means.iloc[1]])
     ticks = [line for line in ax.get_lines() if line.get_marker() == "|"]
     assert [len(line.get_xdata()) for line in ticks] == [3] * len(names)
+    least, most = (f"{100 * bar.get_width():.0f} %" for bar in (ax.patches[2], ax.patches[-1]))
+    assert masks_by_arm(table).headline.endswith(f": {least} (eq. 9, zero rule), {most} (Random spans)")
+    # two seeds from one base, one from another: a base weighs as much as the other, in the bars too
+    table = training("generator_reward").replace({"seed": {2: 10}})
+    late = table[(table["step"] > 80) & (table["objective"] == "min(p, 1 - p)")]
+    bases = late.groupby("seed")["mask/irreducible"].mean()
+    (ax,) = masks_by_arm(table).axes
+    wide = [bar for bar in ax.patches if bar.get_y() + bar.get_height() / 2 == names.index("min(p, 1 - p)")][-1]
+    assert wide.get_width() == pytest.approx((bases[[0, 1]].mean() + bases[10]) / 2)
 
 
 def test_masks_of_several_studies_are_under_their_titles():

@@ -13,6 +13,7 @@ from pzlib.paths import REPO
 from pzlib.studies import STUDIES, boxes
 from pzlib.studies.boxes import BOXES, box, findings, headlines
 from pzlib.studies.boxes.findings import against, level, meeting
+from pzlib.studies.metrics import label_of
 
 
 def rows_of(**arms):
@@ -102,7 +103,7 @@ def test_every_sentence_has_rows_at_mini_or_its_study_is_named(notebook):
     whole = {}
     for name in BOXES[notebook].studies:
         arms, there = {arm for arm, _ in studies.arms_of(name, "mini")}, set(rows("tinybench", name)["arm"])
-        absent = "; ".join(arm for arm in studies.study_of(name).arms if arm in arms - there)
+        absent = "; ".join(label_of(arm) for arm in studies.study_of(name).arms if arm in arms - there)
         made = {(arm, run.run_id) for arm, run in studies.arms_of(name, "mini")}
         stored = rows("tinybench", name)[["arm", "run_id"]].drop_duplicates()
         part = f"{len(stored)} of {len(made)} runs are stored"
@@ -161,8 +162,8 @@ def test_of_a_study_that_is_run_in_part_the_rest_is_named(home, monkeypatch):
 
     monkeypatch.setattr(findings, "rows_at", only)
     text = box("08")
-    rest = "eq. 9, no zero rule; min(p, 1 - p); generator untrained"
-    part = f"{rest}; 5 of 20 runs are stored"
+    rest = "eq. 9, no zero rule; min(p, 1 - p); generator untrained; Random spans"
+    part = f"{rest}; 5 of 25 runs are stored"
     assert f"* `generator_reward`: not run yet: {part}: `pzlib study generator_reward --tier mini`" in text
     assert "* `collapse_noise`: not run yet" in text and "Masks that hide" not in text
 

@@ -14,6 +14,7 @@ from readable import assert_readable
 from pzlib.evaluation.cases import read_completions
 from pzlib.figures import redraw
 from pzlib.figures.accuracy import keyword_bars, structure_by_arm
+from pzlib.run import Run
 from pzlib.stats import wilson
 from pzlib.studies import arms_of, patterns
 from pzlib.studies.patterns import (
@@ -351,3 +352,19 @@ def test_what_can_answer_is_asked_once_and_what_is_gone_is_made_again(home, monk
     assert table[["arm", "source"]].values.tolist() == [[first, f"{first}, step {kept.steps // 2}"], [first, first]]
     assert capsys.readouterr().out == "base, seed 0, is not asked: no such model\n"
     assert patterns.answered({}, arms, "smoke", 1, 1).empty and patterns.along(arms).empty
+
+
+def test_along_training_the_length_of_answers_that_reason_is_apart_from_how_many_do(monkeypatch):
+    """At step 1 one of two answers reasons, at step 9 both, at the same length: all answers grow, reasonings do not."""
+    guess, reasoned = "\\boxed{ a }", "Think : two plus two is four . \\boxed{ a }"
+    said = {1: [guess, reasoned], 9: [reasoned, reasoned]}
+
+    def episodes(folder, arm, steps):
+        rows = [{"step": step, "completion": each} for step in steps for each in said[step]]
+        return pd.DataFrame(rows).assign(source=arm, seed=0, prompt="p", case="c", target="a", right=1.0)
+
+    monkeypatch.setattr(patterns.RunFolder, "episode_steps", lambda folder: [1, 9])
+    monkeypatch.setattr(patterns, "from_episodes", episodes)
+    table = patterns.along([("pretrainzero", Run(tier="smoke"))])
+    assert table["thinks"].tolist() == [0.5, 1.0] and table["words"].is_monotonic_increasing
+    assert table["words, reasoned"].tolist() == [len(reasoned.split())] * 2 and table["words"].iloc[0] < 11

@@ -12,6 +12,7 @@ from pzlib.runs.folder import RunFolder
 from pzlib.studies import STUDIES, arms_of
 from pzlib.studies.tables import (
     END,
+    OWN_CLOCK,
     START,
     after_rlvr,
     before_and_after,
@@ -241,6 +242,12 @@ def test_the_overview_shows_the_new_methods_once_they_have_rows():
     assert f"*Not run*: {'; '.join(labels)}: `pzlib study side_new` makes the rows" in old and "*Not run*" not in both
     assert lines[-1].endswith("| 50.0 | 30.0 | 40.0 | 0.0 | 0.3 | not run |")  # 20 steps of a second, by its own clock
     later = rows_of("side_rlvr")["tinybench"]
+    assert "after RLVR |" in both and "runs of RLVR" not in both
+    old = rows_of("side")
+    sick = pd.concat([old["tinybench"], later.assign(degenerate="entropy under 0.05 from step 3 to 60")])
+    marked = overview(old | {"tinybench": sick})
+    said = f"† All {later['run_id'].nunique()} runs of RLVR: entropy under 0.05"
+    assert "after RLVR † |" in marked and said in marked
     fewer, whole = (
         overview(some | {"tinybench": pd.concat([some["tinybench"], rows])})
         for some, rows in ((rows_of("side"), later[later["seed"] == 0]), (rows_of("side"), later))
@@ -275,6 +282,8 @@ def test_a_point_of_gain_has_a_price_where_there_is_a_gain():
     assert ours[["tokens a step", "CPU s a step", "gain"]].tolist() == pytest.approx([100, 2, 30])
     # 20 steps of 100 tokens and 2 seconds for 30 points
     assert ours[["thousand tokens a point", "CPU s a point"]].tolist() == pytest.approx([2 / 30, 40 / 30])
+    own = cost_table(side(), training(), COSTS.assign(device=OWN_CLOCK))
+    assert own.loc["PretrainZero", ["s a step", "s a point"]].tolist() == pytest.approx([2, 40 / 30])
     sft = table.loc["Supervised fine-tuning"]
     assert sft["gain"] == pytest.approx(-10) and sft[["thousand tokens a point", "CPU s a point"]].isna().all()
 

@@ -10,7 +10,7 @@ from pzlib.errors import flags, near_names
 from pzlib.studies import results
 from pzlib.studies.boxes import findings
 from pzlib.studies.boxes.findings import Finding, against, level, meeting
-from pzlib.studies.metrics import LEAST
+from pzlib.studies.metrics import LEAST, label_of
 from pzlib.studies.records import BASELINES, MASKING
 from pzlib.tiers import WORLDS, named_at
 
@@ -121,6 +121,7 @@ BOXES = {
             against("generator_reward", "eq. 9, no zero rule", "eq. 9, zero rule"),
             against("generator_reward", "min(p, 1 - p)", "eq. 9, zero rule"),
             against("generator_reward", "generator untrained", "eq. 9, zero rule"),
+            against("generator_reward", "generator untrained", RANDOM),
             level("spice", "noise masks", words="Masks that hide what nothing can tell, with SPICE's bell"),
             against("spice", "SPICE's bell", "eq. 9, zero rule"),
         ),
@@ -257,7 +258,7 @@ def _lacking(table, study: str, tier: str, given: str) -> str:
     left, every = studies.left_out(study, tier), studies.study_of(study).arms
     if len(left) == len(every):
         return f"left out at {tier}: {next(iter(left.values()))}"
-    absent = [arm for arm in every if arm not in {*left, *table["arm"]}]
+    absent = [label_of(arm) for arm in every if arm not in {*left, *table["arm"]}]
     planned = (len(every) - len(left)) * len(studies.seeds_of(studies.study_of(study), tier))
     found = len(table[["arm", "seed"]].drop_duplicates())  # some may be another study's runs
     which = ["not run yet"] * bool(absent) + ["; ".join(absent)] * bool(absent and found)

@@ -256,7 +256,7 @@ def _errors(claim: dict, pairs: pd.DataFrame, source: _Source) -> tuple[pd.Serie
         rows = rows[rows["step"] == 0]
         for _, own in base.groupby(base):
             found = sampling_variance(rows[rows["seed"] == own.index[0]], claim["metric"])
-            if found is None:  # at most that of one trained run's value, which is drawn too; of a lone run all runs'
+            if found is None:  # at most that of one trained run's value, which is drawn too; a lone one: of all's
                 found = float((pairs["a"] - pairs["b"])[own.index if len(own) > 1 else pairs.index].var())
             variance[own.index] += found
     return variance**0.5, once

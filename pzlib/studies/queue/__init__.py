@@ -70,8 +70,8 @@ def play(runs, jobs: int = 2, results=None, starts=(), stream=None, address: str
     """
     if not runs:  # every arm is left out at the tier
         return {}
-    if not jobs:  # what is drawn is counted, in a home without rows of its own the repository's
-        results = results or read_from(runs[0].tier)
+    # without jobs what is drawn is counted: in a home without rows of its own, the repository's
+    results = results or (folder_of if jobs else read_from)(runs[0].tier)
     runs, missing, first, results = _lacking(runs, results, starts)
     found = {run.run_id: "not run" if run in missing else "stored" for run in runs}
     if not jobs:
