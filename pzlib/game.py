@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from pzlib.engine.generation import ask, order, own_part, place, seed_of
 from pzlib.method import Method
+from pzlib.prompts import OPENING
 from pzlib.rewards import group_advantages
 from pzlib.runs.episodes import summary
 
@@ -58,7 +59,7 @@ class Block:
 class Objective(Method):
     """A method with rollouts: its `rollout` is TRL's `rollout_func`. A subclass says in `fill` what is asked."""
 
-    opening = "\\boxed{"  # of its answers
+    opening = OPENING  # of its answers
     advantages = staticmethod(group_advantages)  # (rewards, G) -> what TRL will make of them
 
     def fill(self, items, ask, rng, step=1, read=None):
@@ -142,7 +143,7 @@ class Objective(Method):
         trained = [int(row.episode["advantage"] != 0 and row.in_loss) for _, row in kept]
         prompt_tokens = sum(len(row.prompt_ids) for _, row in kept)
         shares = gather_object([(episodes, trained, len(rows), refilled, prompt_tokens)])
-        self.metrics = summary(shares, group) | self.measures([e for share in shares for e in share[0]])
+        self.metrics = summary(shares, group, self.opening) | self.measures([e for share in shares for e in share[0]])
         if run.updates_per_batch > 1 or run.generator_weight:  # what the loss must know of each row's role
             self.mask_prompts = {tuple(row.prompt_ids) for row in rows if row.role == "generator"}
             counts = gather_object([(row.role, len(row.completion_ids)) for row in rows if row.in_loss])

@@ -15,9 +15,9 @@ from pzlib.evaluation import Evaluation, prompts_digest
 from pzlib.evaluation.probes import OWN, reasoning, replacements
 from pzlib.evaluation.small_world import ROWS_AT_ONCE, draw, next_tokens
 from pzlib.masking import apply_mask, random_span
-from pzlib.objectives.likelihood import OPENING, placed
+from pzlib.objectives.likelihood import placed
 from pzlib.paths import locate
-from pzlib.prompts import TEMPLATES, parse_boxed, predictor_prompt
+from pzlib.prompts import OPENING, TEMPLATES, parse_boxed, predictor_prompt
 from pzlib.stats import bootstrap_ci, clustered_ci
 
 GROUP = "held out"

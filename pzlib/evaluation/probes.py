@@ -15,9 +15,9 @@ from pzlib.engine.memory import groups_at_once
 from pzlib.engine.packing import likelihoods
 from pzlib.evaluation.cases import case_of
 from pzlib.evaluation.small_world import ROWS_AT_ONCE, draw
-from pzlib.objectives.likelihood import OPENING, placed
+from pzlib.objectives.likelihood import placed
 from pzlib.objectives.rlp import RLP, names
-from pzlib.prompts import parse_boxed
+from pzlib.prompts import OPENING, parse_boxed
 from pzlib.rewards import predictor_reward
 from pzlib.stats import paired_test
 from pzlib.world.tinywiki import kind_class

@@ -14,14 +14,14 @@ from pzlib.engine.packing import read
 from pzlib.engine.sampling import sample
 from pzlib.evaluation import Evaluation, prompts_digest, sampling_error
 from pzlib.masking import Passage, apply_mask
-from pzlib.prompts import TINY, generator_prompt, parse_boxed, parse_mask, predictor_prompt, question_prompt
+from pzlib.prompts import OPENING, TINY, generator_prompt, parse_boxed, parse_mask, predictor_prompt, question_prompt
 from pzlib.rewards import predictor_reward
 from pzlib.stats import clustered_ci, pass_at_k
 from pzlib.words import kind_of
 from pzlib.world.facts import GENERAL, MATH, TASKS
 from pzlib.world.tinywiki import exam, held_out, kind_class, unread
 
-THINK, DIRECT = "Think :", "\\boxed{"  # how tinybase's text begins an answer with a reasoning, and one without
+THINK, DIRECT = "Think :", OPENING  # how tinybase's text begins an answer with a reasoning, and one without
 MAX_TOKENS = 32
 TRAINING_SIDE = "reasoning, training side"  # masked words of the side that runs read
 ROWS_AT_ONCE = 1024  # answers: more fall out of a CPU's cache; it changes no answer

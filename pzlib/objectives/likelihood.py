@@ -13,10 +13,9 @@ from statistics import fmean, stdev
 from pzlib.engine.generation import seed_of
 from pzlib.game import Objective
 from pzlib.masking import fits_a_box
-from pzlib.prompts import after_thought, parse_boxed
+from pzlib.prompts import OPENING, after_thought, parse_boxed
 from pzlib.rewards import group_advantages, group_deviations, predictor_reward
 
-OPENING = "\\boxed{"
 # What Run's `reward` can name beside "exact": of a prediction by how likely its target is (arXiv:2602.03979).
 LIKELIHOODS = ("prob", "avg_prob", "logprob", "avg_logprob", "jepo")
 UNANSWERED = math.log(1e-6)  # nats a target token, of a completion that never opens an answer; papers say -infinity

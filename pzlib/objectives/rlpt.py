@@ -99,7 +99,8 @@ class RLPT(likelihood.ByLikelihood):
     def __init__(self, run, items, tokenizer, folder=None, model=None):
         super().__init__(run, items, tokenizer, folder, model)
         self.judge = Judge(run) if run.judge else None
-        self.opening = "\\boxed{" if run.template == "tiny" else OPENING
+        if run.template != "tiny":
+            self.opening = OPENING
 
     def fill(self, passages, ask, rng, step=1, read=None):
         """Blocks of `passages`, G groups each."""

@@ -3,8 +3,10 @@ Leaves out everything of the optimizer: the recorder adds loss, gradient norm an
 
 from collections import Counter, defaultdict
 
+from pzlib.prompts import OPENING
 
-def summary(shares, group):
+
+def summary(shares, group, opening=OPENING):
     """The metrics of one step over all processes, by the names of metrics.jsonl; a role that did not play is absent.
 
     shares: one (episodes, trained, rows, refilled, prompt_tokens) per process: episode dicts, a 0/1 flag for each
@@ -14,7 +16,7 @@ def summary(shares, group):
     `loss_token_share` a role's share of the completion tokens that move the weights; `mask/kind` the share of legal
     masks that hide that kind and `accuracy/kind` the accuracy on them; `hits/k` the share of masks that k of their
     G predictions found; `verdict/why` the share of answers of which a verifier found so; entropies are nats a token,
-    lengths tokens; None is undefined.
+    lengths tokens, `length_reasoned` of the answers that reason (`reasons`), which `opening` opens; None is undefined.
     """
     episodes = [e for share in shares for e in share[0]]
     trained = [flag for share in shares for flag in share[1]]
@@ -31,7 +33,7 @@ def summary(shares, group):
     for role in ("predictor", "generator"):
         rows = [e for e in episodes if e["role"] == role]
         if rows or role == "predictor":
-            metrics |= {f"{role}/{name}": value for name, value in _role(rows, group).items()}
+            metrics |= {f"{role}/{name}": value for name, value in _role(rows, group, opening).items()}
             mine = _tokens(e for e in moving if e["role"] == role)
             metrics[f"{role}/loss_token_share"] = mine / tokens_moving if tokens_moving else None
     verdicts = Counter(e["verdict"] for e in episodes if e.get("verdict"))
@@ -49,7 +51,7 @@ def masks_of(episodes):
     return masks[columns].merge(found, how="left", on="mask") if len(masks) else found
 
 
-def _role(rows, group):
+def _role(rows, group, opening):
     tokens, rewards = _tokens(rows), [e["reward"] for e in rows]
     found = {
         "reward": _mean(rewards),
@@ -63,6 +65,7 @@ def _role(rows, group):
         return found | {"legal": _mean([e["legal"] for e in rows])}
     right = [is_right(e) for e in rows]
     return found | {
+        "length_reasoned": _mean([e["length"] for e in rows if reasons(e["completion"], opening)]),
         "dead_wrong": _mean([not any(same) for same in _groups(right, group)]),
         "dead_right": _mean([all(same) for same in _groups(right, group)]),
         "accuracy": _mean(right),
@@ -84,6 +87,16 @@ def _masks(predictions, group):
         **{f"accuracy/{kind}": _mean(shares) for kind, shares in sorted(by_kind.items())},
         **{f"hits/{k}": _mean([right == k for right in hits]) for k in range(group + 1)},
     }
+
+
+def reasons(completion, opening=OPENING):
+    r"""Whether a completion says anything before its answer opens. Where the share that reasons grows, so does the mean
+    length over all; among these it need not.
+
+    >>> reasons(r"Think : 2 plus 3 is 5 . \boxed{ 5 }"), reasons("Think : 2 plus"), reasons(r"\boxed{ 5 }")
+    (True, True, False)
+    """
+    return bool(completion.partition(opening)[0].strip())
 
 
 def is_right(episode):

@@ -63,6 +63,7 @@ _TRAINED = {
     "dead_right": ("predictor/dead_right", "points", "Groups all right"),
     "entropy": ("predictor/entropy", "nats", "Entropy"),
     "response length": ("predictor/length", "tokens", "Response length"),
+    "response length, reasoned": ("predictor/length_reasoned", "tokens", "Length of reasoned responses"),
     "legal": ("generator/legal", "points", "Legal masks"),
     "generator reward": ("generator/reward", "reward", "Generator's reward"),
     "mask words": ("mask/words", "words", "Length of a mask"),

@@ -159,7 +159,7 @@ STUDIES = {
         } | {
             f"entropy_next_token, {n} values, no filter":
                 {"objective": "entropy_next_token", "text": f"general:values={n}", "filter": "none"} for n in (2, 4)
-        }, core=True, steps=300, rate_of="pretrainzero",
+        }, core=True, on_each_base=True, steps=300, rate_of="pretrainzero",
         figures=(RESULT, *(Figure(f"{{}}_{n}", "collapse_anatomy", tuple(
                 f"{rule}, {n} values" for rule in ("pretrainzero", *MASKING[2:])
             ) + (f"entropy_next_token, {n} values, no filter",)) for n in (2, 4)),
@@ -176,7 +176,7 @@ STUDIES = {
     "collapse_clean": Study(
         "And on clean text, where high entropy is no noise?",
         _objectives(*MASKING[1:], text="clean"), title="clean text", core=True, rate_of="pretrainzero",
-        figures=(BY_TOKENS, ANATOMY, RESULT),
+        on_each_base=True, figures=(BY_TOKENS, ANATOMY, RESULT),
     ),
     "rpt": Study(
         "RPT's Tables 1 and 3: is the next token better predicted after a reasoning, and does learning it carry over?",

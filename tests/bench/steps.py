@@ -13,7 +13,7 @@ from datasets import Dataset
 from transformers import PrinterCallback
 from trl import GRPOTrainer
 
-from pzlib.engine import generation
+from pzlib.engine import sampling
 from pzlib.engine.models import less_noise, load
 from pzlib.paths import root
 from pzlib.run import Run
@@ -70,7 +70,7 @@ def measure_step(run, home):
     trainer.compute_loss = lambda model, inputs, *a, **k: kept.append(inputs) or loss(model, inputs, *a, **k)
     watch = Stopwatch()
     trainer.add_callback(watch)
-    undo = clock.watch(generation, "sample", "sampling")
+    undo = clock.watch(sampling, "sample", "sampling")
     clock.watch(trainer, "rollout_func", "rollout")
     clock.watch(trainer, "compute_loss", "forward")
     clock.watch(trainer.accelerator, "backward", "backward")
@@ -163,8 +163,8 @@ def against_plain(run, home):
     def our_sampler(prompts, trainer):
         draws = torch.Generator().manual_seed(trainer.state.global_step)
         answers = trainer.method.ask(prompts[:: run.group], trainer, draws)
-        ids = [answer[1] for group in answers for answer in group]
-        read = [answer[0] for group in answers for answer in group]
+        ids = [answer.ids for group in answers for answer in group]
+        read = [answer.prompt_ids for group in answers for answer in group]
         return {"prompt_ids": read, "completion_ids": ids, "logprobs": None}
 
     rows = []

@@ -278,7 +278,7 @@ def test_all_read_the_same_passages():
 
 def test_collapse_is_followed_along_300_steps_with_arms_that_drop_nothing():
     runs = arms_of("collapse_noise", "mini")
-    assert len(runs) == 8 * 5 and {(run.steps, run.eval_every) for _, run in runs} == {(300, 50)}
+    assert len(runs) == 8 * 10 and {(run.steps, run.eval_every) for _, run in runs} == {(300, 50)}
     assert {run.learning_rate for _, run in runs} == {sweeps.rate_of("pretrainzero")}
     whole = {arm for arm, run in runs if run.filter == "none"}
     assert whole == {f"entropy_next_token, {n} values, no filter" for n in (2, 4)}

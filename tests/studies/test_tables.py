@@ -220,8 +220,9 @@ def test_the_overview_has_a_row_a_method():
     ]
 
 
-def test_the_overview_shows_the_new_methods_once_they_have_rows():
+def test_the_overview_shows_the_new_methods_once_they_have_rows(home):
     """Rows of real run ids: of `side`, then also of `side_new`, whose shared arms come once."""
+    (home / "data/results").mkdir(parents=True)  # without costs.csv
 
     def rows_of(*names):
         runs = {(arm, run.seed): run for name in names for arm, run in studies.arms_of(name, "mini", [0, 1])}
@@ -232,6 +233,7 @@ def test_the_overview_shows_the_new_methods_once_they_have_rows():
         return {"tinybench": ends.drop(columns="arm"), "training": pd.DataFrame(spent)}
 
     old, both = (overview(rows_of(*names)) for names in (("side",), ("side", "side_new")))
+    assert "CPU minutes" not in both
     assert "up to ±2.0 points in each score too" in both  # masked words, 0.5 of 2,500 answers
     assert "*Minutes* are by the runs' own clocks" in both and "| M tokens | minutes |" in both
     assert "so it trains at the one that loses least: Continued pretraining, Supervised" in both  # by stored sweeps

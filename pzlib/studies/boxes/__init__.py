@@ -40,6 +40,7 @@ CLEAN, SMALLER = "on clean text", "on the smaller base"
 LEFT = ("rlp, deductions", "rlp, running counts")
 DOMAINS = tuple(f"rlp, {text}" for text in ("general", "mathematics", "both"))
 DEDUCED = "on text that is all deductions"
+REASONING = "response length, reasoned"
 GUESSED = tuple(f"{PZ}, {n} values" for n in (2, 4))
 
 BOXES = {
@@ -104,9 +105,11 @@ BOXES = {
         ("baselines", "depth"),
         (
             findings.habits,
-            level("baselines", "reasoned", (PZ,), "base", "Answers to questions that reason first, before training"),
             level("baselines", "reasoned", words="Answers to questions that reason first, after training"),
-            level("depth", "reasoned length, masks", (PZ,), "base", "With room for long chains, tokens of a reasoning"),
+            level("baselines", REASONING, (PZ, RANDOM), "start", "Tokens of a reasoning in training, first fifth"),
+            level("baselines", REASONING, (PZ, RANDOM), words="The same, last fifth"),
+            level("baselines", "reasoned", (PZ,), "base", "Answers to questions that reason first, before training"),
+            level("depth", "reasoned length, masks", (PZ,), "base", "On the same masks, with room for long chains"),
             level("depth", "reasoned length, masks", words="The same after training"),
         ),
         LIMITS + " RPT's reasoning keywords are not words of the small world, so claims on them are untested.",
