@@ -233,7 +233,7 @@ def test_the_overview_shows_the_new_methods_once_they_have_rows(home):
         return {"tinybench": ends.drop(columns="arm"), "training": pd.DataFrame(spent)}
 
     old, both = (overview(rows_of(*names)) for names in (("side",), ("side", "side_new")))
-    assert "CPU minutes" not in both
+    assert "| CPU minutes |" not in both
     assert "up to ±2.0 points in each score too" in both  # masked words, 0.5 of 2,500 answers
     assert "*Minutes* are by the runs' own clocks" in both and "| M tokens | minutes |" in both
     assert "so it trains at the one that loses least: Continued pretraining, Supervised" in both  # by stored sweeps
