@@ -85,6 +85,12 @@ def test_a_level_says_of_how_few_seeds_and_bases_it_is():
     assert few.endswith(": Supervised fine-tuning 71.0 %, Random spans 41.0 % (3 seeds each).")
 
 
+def test_an_interval_of_a_share_stays_within_its_limits():
+    rows = rows_of(sft=(0.5, 0.9, 1.0, 1.0, 1.0, 1.0), random_span=(0.5, 0.1, 0.0, 0.0, 0.0, 0.0))
+    words = level("baselines", "general")(rows)
+    assert "Supervised fine-tuning 98.0 % [92.4, 100.0]" in words and "Random spans 2.0 % [0.0, 7.6]" in words
+
+
 def test_levels_and_how_far_starts_are_apart():
     rows = rows_of(pretrainzero=GOOD, sft=BAD)
     words = level("baselines", "general", ("sft",), words="After")(rows)

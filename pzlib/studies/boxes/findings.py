@@ -108,6 +108,7 @@ def level(study: str, metric: str, arms=(), at: str = "end", words: str = "") ->
         alike = len({len(means) for means in found.values()}) == 1  # of how many seeds they are, is said once
         for arm, means in found.items():
             mean, *ends = metrics.over_seeds(means)
+            ends = [min(max(end, 0), 100) for end in ends] if unit else ends  # a share has limits, its t interval none
             more = f" {_interval(*ends, sign='')}" if len(means) >= LEAST and ends[0] < ends[1] else ""
             marks = [_seeds(means)] * (len(means) < LEAST and not alike) + ["one base"] * (arm in fewer)
             parts.append(f"{_name(arm)} {mean:.1f}{unit}{more}{f' ({listed(marks)})' * bool(marks)}")
