@@ -77,22 +77,21 @@ test-all: test test-slow test-browser test-vllm test-real  ## every test
 STUDY = $(PY) -m pzlib study
 AT_MINI = $(PY) -m pzlib run notebooks/$$name.ipynb -p tier mini -o figures/executed/$$name.ipynb
 CORE = 03_masking_collapse 13_benchmarks
-FURTHER = 05_rlvr 06_data_domain 08_generator_reward 09_rpt 10_rlp 11_side_by_side
-# Notebook 07 asks the models that are here: it would make stored runs again for theirs.
-ASKED = name=07_reasoning_patterns && $(AT_MINI) -p jobs 0
+# Notebook 07 asks models, which are not committed: it trains the runs of `baselines` again whose models are gone.
+FURTHER = 05_rlvr 06_data_domain 07_reasoning_patterns 08_generator_reward 09_rpt 10_rlp 11_side_by_side
 DRAWN = $(PY) -m pzlib figures && name=12_claims_and_figures && $(AT_MINI)
 
 mini: .venv/installed  ## the core studies at mini (baselines, two sizes; collapse), notebooks, figures
 	$(PY) -m pzlib sweep || [ $$? -eq 1 ]
 	$(STUDY) --core || [ $$? -eq 1 ]
 	for name in $(CORE); do $(AT_MINI) || failed=1; done; \
-	$(ASKED) || failed=1; name=11_side_by_side; $(AT_MINI) -p every false || failed=1; \
+	name=11_side_by_side; $(AT_MINI) -p every false || failed=1; \
 	$(DRAWN) || failed=1; exit $${failed:-0}
 
 mini-all: .venv/installed  ## every study at mini, what the README shows first
 	$(PY) -m pzlib sweep || [ $$? -eq 1 ]
 	$(STUDY) --all || [ $$? -eq 1 ]
-	for name in $(CORE) $(FURTHER); do $(AT_MINI) || failed=1; done; $(ASKED) || failed=1; $(DRAWN) || failed=1; exit $${failed:-0}
+	for name in $(CORE) $(FURTHER); do $(AT_MINI) || failed=1; done; $(DRAWN) || failed=1; exit $${failed:-0}
 
 figures: .venv/installed  ## every figure and table again, from data/results
 	$(PY) -m pzlib figures
@@ -103,7 +102,7 @@ site: .venv/installed-docs  ## static pages of README, docs, notebooks and API, 
 sweep: .venv/installed  ## the learning-rate sweep of every method that has one, on seeds that no study uses; widens as needed
 	$(PY) -m pzlib sweep
 
-bench: .venv/installed  ## what a step costs, as ratios, into data/results/bench.csv
+bench: .venv/installed  ## what a step costs, as ratios: bench.csv, costs.csv and costs_side_new.csv in data/results
 	$(PY) -m tests.bench.steps
 
 lock: .venv/installed-dev .venv/installed-docs  ## requirements/*.txt anew, from this environment and from the package index

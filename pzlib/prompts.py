@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pzlib import examples
 
 _SLOT = "{text}"
-OPENING = "\\boxed{"  # of an answer
+OPENING = "\\boxed{"  # what opens an answer
 
 # RPT's template v0, word for word (arXiv:2506.08007): PretrainZero does not print the one of its next-token baselines.
 RPT_V0 = (

@@ -23,6 +23,7 @@ from pzlib.corpus.formats import Article, Column, Row
 from pzlib.corpus.tex import latex
 from pzlib.corpus.wiki import wikitext
 from pzlib.masking import Passage
+from pzlib.prompts import OPENING
 from pzlib.world import tinywiki
 from pzlib.world.facts import TASKS, reasoned
 
@@ -32,7 +33,7 @@ HELD_ARTICLES = 50_000  # held in memory at a time; a larger corpus is read agai
 POOL = 4  # passages are drawn from a pool of this many times `limit`, so that few of them are neighbours
 PATIENCE = 1000  # rows without the column that are read before it is called missing
 
-MARKERS = ("[mask]", "\\mask{", "\\boxed{")  # what the game itself writes: passages that hold one are left out
+MARKERS = ("[mask]", "\\mask{", OPENING)  # what the game itself writes: passages that hold one are left out
 REPORT = (
     "read no_text articles normalised cut unrendered lists torn not_prose too_short too_long duplicates markers "
     "beyond_limit kept"

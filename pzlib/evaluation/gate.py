@@ -13,7 +13,7 @@ from pzlib.engine.packing import after
 from pzlib.evaluation.probes import asker, reasoning
 from pzlib.objectives.rlp import FORMS
 from pzlib.objectives.targets import positions, token_offsets
-from pzlib.prompts import TEMPLATES
+from pzlib.prompts import OPENING, TEMPLATES
 from pzlib.stats import clustered_ci, pass_at_k
 
 GENERATOR, SPANS = "pretrainzero", "random_span"
@@ -189,7 +189,7 @@ def scores(episodes: pd.DataFrame, run, rule: str, passages: int) -> pd.DataFram
             "copy": words.count(target.casefold()) / max(1, len(words)),
             "majority": float(bool(others) and others.most_common(1)[0][0] == target),
             "parsed": own["prediction"].notna().mean(),
-            "reasons": sum(bool(reasoning(text).strip()) and "\\boxed{" in text for text in own["completion"]) / G,
+            "reasons": sum(bool(reasoning(text).strip()) and OPENING in text for text in own["completion"]) / G,
             "length": own["length"].mean(), "cut off": own["clipped"].mean(),
         })  # fmt: skip
     names = ["alive", "pass@1", f"pass@{run.group}", "copy", "majority", "parsed", "reasons", "length", "cut off"]

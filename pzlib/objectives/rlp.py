@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 
 from pzlib.engine.generation import ask, in_turn
 from pzlib.game import Block, Objective, Row
-from pzlib.objectives import likelihood
 from pzlib.objectives.likelihood import centred_advantages
 from pzlib.objectives.targets import cut, facts_of, positions, token_offsets
+from pzlib.prompts import OPENING
 
 # Rewards are real numbers: no group is all right or all wrong, and a mean over rows needs every row.
 _ALL = {"filter": "none", "drop_rows": False}
@@ -63,7 +63,7 @@ FORMS = {
     ),  # fmt: skip
     # tinybase knows no tags: it reasons before a box ("Think : ... ." or nothing), and the box's first word is the
     # masked one. So here what opens the box closes the thought.
-    "tiny": Form("Passage : ", " [mask] Answer :", "\\boxed{"),
+    "tiny": Form("Passage : ", " [mask] Answer :", OPENING),
 }
 FORMS["three_shot"] = FORMS["paper"]
 
@@ -184,7 +184,7 @@ class RLP(Objective):
         return played
 
     def continuation(self, episode):
-        if self.form.closing == likelihood.OPENING:
+        if self.form.closing == OPENING:
             return episode["mask"]
         rest = self.by_id[episode["passage_id"]].text
         rest = rest[len(episode["prompt"]) - len(self.form.head) - len(self.form.opening) :]

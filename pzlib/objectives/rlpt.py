@@ -15,17 +15,17 @@ from pzlib.objectives import likelihood
 from pzlib.objectives.targets import facts_of
 from pzlib.prompts import TINY, after_thought, next_token_prompt, parse_boxed, predictor_prompt
 
-OPENING, CLOSING = "<|startofprediction|>", "<|endofprediction|>"
+OPENING_TAG, CLOSING_TAG = "<|startofprediction|>", "<|endofprediction|>"
 # The paper's prompts, as far as its quotation of the second goes.
 ASR = (
     "Complete the text provided under ### Context by predicting the next most probable sentence. Please reason step by "
-    f"step to determine the best possible continuation, and then enclose your final answer within {OPENING} and "
-    f"{CLOSING} tags.\n### Context\n{{before}}"
+    f"step to determine the best possible continuation, and then enclose your final answer within {OPENING_TAG} and "
+    f"{CLOSING_TAG} tags.\n### Context\n{{before}}"
 )
 MSR = (
     "## Text Material ##:\n{before} <MASK> {after}\n## Task ##: Fill in the <MASK> section of the material with "
     "appropriate sentences or a solution step. Carefully reason step by step. Enclose your final answer for the <MASK> "
-    f"part within {OPENING} and {CLOSING}."
+    f"part within {OPENING_TAG} and {CLOSING_TAG}."
 )
 # The criterion is the paper's, the words are ours.
 JUDGE = (
@@ -52,12 +52,12 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
 def parse_prediction(completion: str, template: str) -> str | None:
     """What is between the paper's tags behind the reasoning, or in the tiny template's box; None where nothing is.
 
-    >>> parse_prediction(f"so {OPENING} It rained. {CLOSING}", "paper"), parse_prediction("so it is", "paper")
+    >>> parse_prediction(f"so {OPENING_TAG} It rained. {CLOSING_TAG}", "paper"), parse_prediction("so it is", "paper")
     ('It rained.', None)
     """
     if template == "tiny":
         return parse_boxed(completion)
-    found = re.findall(rf"{re.escape(OPENING)}(.*?){re.escape(CLOSING)}", after_thought(completion), re.DOTALL)
+    found = re.findall(rf"{re.escape(OPENING_TAG)}(.*?){re.escape(CLOSING_TAG)}", after_thought(completion), re.DOTALL)
     return found[-1].strip() if found else None
 
 
@@ -100,7 +100,7 @@ class RLPT(likelihood.ByLikelihood):
         super().__init__(run, items, tokenizer, folder, model)
         self.judge = Judge(run) if run.judge else None
         if run.template != "tiny":
-            self.opening = OPENING
+            self.opening = OPENING_TAG
 
     def fill(self, passages, ask, rng, step=1, read=None):
         """Blocks of `passages`, G groups each."""
@@ -137,7 +137,7 @@ class RLPT(likelihood.ByLikelihood):
 
     def _can_be_asked(self, sentence):
         """Whether it is long enough, and is read back from what wraps an answer."""
-        wrapped = f"{self.opening} {sentence} {'}' if self.run.template == 'tiny' else CLOSING}"
+        wrapped = f"{self.opening} {sentence} {'}' if self.run.template == 'tiny' else CLOSING_TAG}"
         found = parse_prediction(wrapped, self.run.template)
         return len(sentence.split()) >= SHORT and found is not None and found.strip() == sentence.strip()
 

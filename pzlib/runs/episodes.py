@@ -16,7 +16,8 @@ def summary(shares, group, opening=OPENING):
     `loss_token_share` a role's share of the completion tokens that move the weights; `mask/kind` the share of legal
     masks that hide that kind and `accuracy/kind` the accuracy on them; `hits/k` the share of masks that k of their
     G predictions found; `verdict/why` the share of answers of which a verifier found so; entropies are nats a token,
-    lengths tokens, `length_reasoned` of the answers that reason (`reasons`), which `opening` opens; None is undefined.
+    lengths tokens, `length_reasoned` of the predictions with text before `opening`, which opens an answer; None is
+    undefined.
     """
     episodes = [e for share in shares for e in share[0]]
     trained = [flag for share in shares for flag in share[1]]

@@ -63,6 +63,7 @@ _TRAINED = {
     "dead_right": ("predictor/dead_right", "points", "Groups all right"),
     "entropy": ("predictor/entropy", "nats", "Entropy"),
     "response length": ("predictor/length", "tokens", "Response length"),
+    # of those with any text before the answer; "reasoned length" above is of those that begin with "Think :"
     "response length, reasoned": ("predictor/length_reasoned", "tokens", "Length of reasoned responses"),
     "legal": ("generator/legal", "points", "Legal masks"),
     "generator reward": ("generator/reward", "reward", "Generator's reward"),

@@ -20,6 +20,7 @@ from pzlib.run import Run
 from pzlib.runs.folder import RunFolder
 from pzlib.stats import bootstrap_ci, holm, paired_test, wilson
 from pzlib.studies import queue
+from pzlib.studies.results import folder_of, merge
 
 # RPT (arXiv:2506.08007), Table 9, word for word.
 KEYWORDS = {
@@ -179,6 +180,13 @@ def by_run(table: pd.DataFrame, arms) -> pd.DataFrame:
             parts.append(own.assign(run_id=run.run_id, objective=run.objective, tier=run.tier))
     keys = ["run_id", "objective", "tier", "seed", "step"]
     return means(pd.concat(parts or [table[:0]]), keys, (*PATTERNS, *AMOUNTS, "right"))
+
+
+def store(kept: pd.DataFrame, tier: str) -> None:
+    """Bring `by_run`'s table into patterns.csv of a tier. Rows of other runs stay: their models may be gone."""
+    path = folder_of(tier) / "patterns.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    merge(path, [kept], ["step", "pattern"])
 
 
 def compare(table: pd.DataFrame, first: str, second: str, patterns=PATTERNS, over: str = "case") -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What a mini step costs, mostly as ratios: `python -m tests.bench.steps` fills data/results/bench.csv and costs.csv.
+"""What a mini step costs, mostly as ratios: `make bench` fills bench.csv and costs*.csv in data/results.
 Leaves out evaluation and checkpoints, which a run does every few dozen steps."""
 
 import argparse

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 
 from pzlib.engine.generation import Answer
 from pzlib.masking import Passage
-from pzlib.objectives.rlpt import ASR, CLOSING, MSR, OPENING, Judge, parse_prediction, sentence_spans
+from pzlib.objectives.rlpt import ASR, CLOSING_TAG, MSR, OPENING_TAG, Judge, parse_prediction, sentence_spans
 from pzlib.run import Run
 from pzlib.runs.episodes import summary
 from pzlib.train import train
@@ -63,10 +63,10 @@ def test_a_passage_of_one_sentence_keeps_its_place_with_rows_that_learn_nothing(
 
 
 def test_the_papers_tags_are_read_behind_the_reasoning_only():
-    box = f"{OPENING} It rained. {CLOSING}"
+    box = f"{OPENING_TAG} It rained. {CLOSING_TAG}"
     assert parse_prediction(f"<think>{box}</think>", "paper") is None
     assert parse_prediction(f"<think>{box}", "paper") is None
-    assert parse_prediction(f"<think>x</think>{OPENING}a{CLOSING} {box}", "paper") == "It rained."
+    assert parse_prediction(f"<think>x</think>{OPENING_TAG}a{CLOSING_TAG} {box}", "paper") == "It rained."
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_sentences_cover_the_text(text):
 
 @pytest.mark.parametrize(
     "template, sentence",
-    [("tiny", "Dora has } two"), ("tiny", "Dora { has two"), ("paper", f"Dora has {CLOSING} two cats")],
+    [("tiny", "Dora has } two"), ("tiny", "Dora { has two"), ("paper", f"Dora has {CLOSING_TAG} two cats")],
 )
 def test_a_sentence_that_the_template_cannot_wrap_is_not_asked_for(tokenizer, template, sentence):
     text = f"Anna lives in Rome . {sentence} . The river is old ."

@@ -30,6 +30,7 @@ from pzlib.studies.patterns import (
     keywords_in,
     means,
     measured,
+    store,
     structure,
 )
 
@@ -261,6 +262,16 @@ def test_patterns_csv_has_each_runs_answers_and_the_bases_of_its_seed():
     base = rows[(rows["source"] == "base") & (rows["seed"] == 1)]["thinks"].mean()
     assert sft[(sft["step"] == 0) & (sft["pattern"] == "thinks")]["mean"].item() == pytest.approx(base)
     assert kept.columns.tolist()[:5] == ["run_id", "objective", "tier", "seed", "step"]
+
+
+def test_answers_of_few_models_do_not_replace_those_of_all(home):
+    rows, arms = answered(2)
+    store(by_run(rows, arms), "mini")
+    store(by_run(rows[rows["seed"] == 0].assign(right=1.0), arms), "mini")
+    kept = pd.read_csv(home / "data/results/patterns.csv")
+    assert set(kept["run_id"]) == {run.run_id for _, run in arms}
+    right = kept[kept["pattern"] == "right"].groupby("seed")["mean"].mean()
+    assert right[0] == 1 and right[1] == 0.25 and not kept.duplicated(["run_id", "step", "pattern"]).any()
 
 
 @pytest.mark.parametrize("seeds, marks", [(3, 0.0), (1, 0.5)])
