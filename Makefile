@@ -15,6 +15,11 @@ help:  ## this list
 
 .venv/installed-dev: pyproject.toml
 	@requirements/install.sh dev,eval
+	@touch $@ .venv/installed .venv/installed-eval
+
+# Notebook 13 asks through lm-evaluation-harness.
+.venv/installed-eval: pyproject.toml
+	@requirements/install.sh eval
 	@touch $@ .venv/installed
 
 .venv/installed-docs: pyproject.toml
@@ -48,7 +53,7 @@ demo: .venv/installed  ## the main run at the smallest size: a real RL run, its 
 LAB = $(if $(filter 0,$(shell id -u)),--allow-root) \
 	$(if $(DISPLAY)$(WAYLAND_DISPLAY)$(filter Darwin,$(shell uname)),,--no-browser) $(LAB_FLAGS)
 
-lab: .venv/installed  ## the notebooks in JupyterLab; LAB_FLAGS=... adds flags of its own
+lab: .venv/installed-eval  ## the notebooks in JupyterLab; LAB_FLAGS=... adds flags of its own
 	$(PY) -m jupyterlab $(LAB) --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
 test: .venv/installed-dev  ## lint, the order of imports, and the fast tests; about eight minutes
@@ -81,14 +86,14 @@ CORE = 03_masking_collapse 13_benchmarks
 FURTHER = 05_rlvr 06_data_domain 07_reasoning_patterns 08_generator_reward 09_rpt 10_rlp 11_side_by_side
 DRAWN = $(PY) -m pzlib figures && name=12_claims_and_figures && $(AT_MINI)
 
-mini: .venv/installed  ## the core studies at mini (baselines, two sizes; collapse), notebooks, figures
+mini: .venv/installed-eval  ## the core studies at mini (baselines, two sizes; collapse), notebooks, figures
 	$(PY) -m pzlib sweep || [ $$? -eq 1 ]
 	$(STUDY) --core || [ $$? -eq 1 ]
 	for name in $(CORE); do $(AT_MINI) || failed=1; done; \
 	name=11_side_by_side; $(AT_MINI) -p every false || failed=1; \
 	$(DRAWN) || failed=1; exit $${failed:-0}
 
-mini-all: .venv/installed  ## every study at mini, what the README shows first
+mini-all: .venv/installed-eval  ## every study at mini, what the README shows first
 	$(PY) -m pzlib sweep || [ $$? -eq 1 ]
 	$(STUDY) --all || [ $$? -eq 1 ]
 	for name in $(CORE) $(FURTHER); do $(AT_MINI) || failed=1; done; $(DRAWN) || failed=1; exit $${failed:-0}

@@ -113,3 +113,11 @@ def test_a_step_that_fails_fails_make(machine):
     """Without it, the Makefile would write the stamp of an environment that is not whole."""
     code, calls, _ = machine([("python3.11", 0, 0)], TORCH="broken")
     assert code == 3 and calls[-1] == "python -m pip install --quiet broken"
+
+
+def test_what_opens_every_notebook_installs_what_the_notebooks_need():
+    """`make mini` in a clone where nothing else had been run stopped at notebook 13."""
+    rules = (Path(__file__).parent.parent / "Makefile").read_text()
+    for target in ("lab", "mini", "mini-all"):
+        assert f"\n{target}: .venv/installed-eval " in rules
+    assert "\n.venv/installed-eval: pyproject.toml\n\t@requirements/install.sh eval\n" in rules
