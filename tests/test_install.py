@@ -117,7 +117,7 @@ def test_a_step_that_fails_fails_make(machine):
 
 def test_what_opens_every_notebook_installs_what_the_notebooks_need():
     """`make mini` in a clone where nothing else had been run stopped at notebook 13."""
-    rules = (Path(__file__).parent.parent / "Makefile").read_text()
+    rules = (REPO / "Makefile").read_text()
     for target in ("lab", "mini", "mini-all"):
         assert f"\n{target}: .venv/installed-eval " in rules
     assert "\n.venv/installed-eval: pyproject.toml\n\t@requirements/install.sh eval\n" in rules
