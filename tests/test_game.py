@@ -141,6 +141,20 @@ def rollout(script, tokenizer, run, passages, folder=None, prompts=None, step=0,
     return game, game.rollout(prompts or [p.id for p in passages for _ in range(size)], trainer)
 
 
+def test_which_answers_reason_goes_by_what_opens_the_methods_own(tokenizer, monkeypatch):
+    class Any(dict):
+        def __missing__(self, text):
+            return ["\\boxed{ Rome }", "Anna lives in Rome"]
+
+    run = Run(**SMALL | {"objective": "random_span"})
+    game, _ = rollout(Any(), tokenizer, run, [PASSAGE])
+    # four tokens and five, with the one that ends them
+    assert (game.metrics["predictor/length"], game.metrics["predictor/length_reasoned"]) == (4.5, 5)
+    monkeypatch.setattr(run.method, "opening", "Anna")
+    game, _ = rollout(Any(), tokenizer, run, [PASSAGE])
+    assert (game.metrics["predictor/length"], game.metrics["predictor/length_reasoned"]) == (4.5, 4)
+
+
 def test_rollout_gives_trl_one_entry_per_row_and_one_score_per_role(tokenizer):
     game, out = rollout(BY_HAND, tokenizer, Run(**SMALL), [PASSAGE])
     assert {len(v) for v in out.values() if v is not None} == {6} and out["logprobs"] is None
