@@ -147,6 +147,14 @@ def test_the_readme_names_the_commands_that_make_the_rows_of_each_paper():
         assert f"`pzlib study {' '.join(dict.fromkeys(rows))} --tier paper`" in text, paper
 
 
+def test_the_readme_has_five_findings_of_a_sentence_each_that_name_their_evidence_and_no_number_by_hand():
+    results = (REPO / "README.md").read_text().partition("## Results")[2].partition("\n## ")[0]
+    findings = [line for line in prose(results.partition("figures/README.md")[2]) if "(notebook" in line]
+    assert len(findings) == 5 == len(re.findall(r"^\* ", results, flags=re.MULTILINE))
+    said = re.sub(r"\((?:notebook )?\d\d(?:, \d\d)*\)", "", " ".join(findings))
+    assert not re.search(r"\d|\b(two|three|four|five|ten|twenty|thirty|forty) (of|to|or|points)\b", said)
+
+
 def prose(text):
     """The sentences of a markdown text: without code, tables, headings and pictures."""
     text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)

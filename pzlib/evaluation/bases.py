@@ -113,8 +113,9 @@ def where_a_thought_pays(
     Columns: from the left (share of positions whose word follows from what is on its left); of such words: to tell
     (-log p without a thought), right (the gain of a thought that states the deduction), own (of sampled thoughts), none
     (of one that says nothing); at most (from the left x to tell: no thoughts can pay more a position); elsewhere (the
-    gain of sampled thoughts before other words); start (of sampled thoughts at random positions: what RLP starts from).
-    A wrong thought is believed, so few of them weigh much in a mean of nats.
+    gain of sampled thoughts before other words); start and its standard error ± (of sampled thoughts at random
+    positions: what RLP would start from on this text, were it read by a run). A wrong thought is believed, so few of
+    them weigh much in a mean of nats.
     """
     rows = []
     for text in texts:
@@ -125,7 +126,8 @@ def where_a_thought_pays(
             "text": text, "from the left": share, "to tell": (to_tell := -sought["bare"].mean()),
             "at most": share * to_tell, **gain[["right", "own", "none"]],
             "elsewhere": table[own & (table["class"] != "left")]["gain"].mean(),
-            "start": table[own & ~table["sought"]]["gain"].mean(),
+            "start": (start := table[own & ~table["sought"]]["gain"]).mean(),
+            "±": pd.Series(start.to_numpy().reshape(-1, repeats).mean(axis=1)).sem(),
         })  # fmt: skip
     return pd.DataFrame(rows).set_index("text")
 

@@ -148,7 +148,9 @@ STUDIES = {
             **_rlvr_from(random_spans="random_span"),
             "from PretrainZero, half way": {"objective": "rlvr", "start": "pretrainzero@half"},
             "from PretrainZero": {"objective": "rlvr", "start": "pretrainzero"},
-        }, figures=(_main("{}_curves", "tinybench_curves"), _main("{}_beside_the_paper", "rlvr_beside"), FOLLOW_ON),
+        }, on_each_base=True, figures=(
+            _main("{}_curves", "tinybench_curves"), _main("{}_beside_the_paper", "rlvr_beside"), FOLLOW_ON,
+        ),
     ),
     # 300 steps: a rule that comes alive and dies does so late.
     "collapse_noise": Study(

@@ -75,8 +75,8 @@ _SHARES = {"add": (20, 48), "city": (24, 72), "weekday": (28, 104), "month": (28
 
 
 def side_of(task: str, *instance) -> str:
-    """The side that an instance (a pair of numbers, a city, ...) is on, by a stable hash. Held out is held out from
-    every text.
+    """The side that an instance (a pair of numbers, a city, ...) is on, by a stable hash. What is held out is in no
+    passage, question or reasoning of training; sums are stated to the bases, as `pzlib.world.forms.laws`.
 
     >>> side_of("add", 12, 30), side_of("add", 10, 17)
     ('train', 'test')

@@ -267,8 +267,8 @@ def unread(name: str, limit: int, seed: int = 99) -> list[Passage]:
 def exam(task: str, items: int, seed: int = 0, side: str = "test") -> list[Fact]:
     """Up to `items` questions of a task, each another instance as long as there are others.
 
-    Those of "test" and of "validation" are in no text that a base or a run reads. Questions of one instance differ in
-    their words; `Fact.instance` says which belong together in an interval.
+    Those of "test" and of "validation" are in no passage, question or reasoning that a base or a run reads. Questions
+    of one instance differ in their words; `Fact.instance` says which belong together in an interval.
 
     >>> len({fact.instance for fact in exam("weekday", 60)})
     60

@@ -80,6 +80,9 @@ def test_where_a_thought_pays_has_a_row_a_text_and_no_more_than_there_is_to_tell
     assert table["from the left"].is_monotonic_increasing
     assert table["at most"].tolist() == pytest.approx((table["from the left"] * table["to tell"]).tolist())
     assert (table[["right", "own", "none"]].max(axis=1) <= table["to tell"]).all()  # no word is surer than certain
+    rows = bases._gains(*raw, texts[0], 4, 2, 99)
+    drawn = rows["gain"][~rows["sought"]].to_numpy().reshape(4, 2).mean(axis=1)
+    assert table["±"].iloc[0] == pytest.approx(drawn.std(ddof=1) / 2)  # four positions
 
 
 @pytest.mark.slow

@@ -373,8 +373,10 @@ def test_with_no_results_nothing_is_run_and_no_verdict_is_made():
     assert notes["guesses-less"].startswith("0 of 3 pairs: `pzlib run notebooks/07") and "mini" in notes["guesses-less"]
     some = {"study": "baselines", "verdict": "reproduced at mini", "n": 3, "failed": "", "signs": True}
     both = some | {"bases": 2}
-    assert claims._note(some, "mini") == "one base, 3 of 10 planned pairs"
+    assert claims._note(some, "mini") == "from one base; 3 of 10 planned pairs"
     assert claims._note(both, "mini") == "3 of 10 planned pairs" and claims._note(both | {"n": 10}, "mini") == ""
+    late = {**some, "n": 10, "written": claims.LATE}  # at real tiers there were no rows, and there is one base
+    assert claims._note(late, "mini") == "written after its rows; from one base" and claims._note(late, "paper") == ""
     assert notes["rpt-after-rlvr"] == "from RPT: only at real tiers: side_rlvr has RLVR after both"
     real = claims.ledger(LEDGER, {}, "paper").set_index("id")["note"]
     assert real["8b-pz-random-overall"] == (

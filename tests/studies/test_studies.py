@@ -150,7 +150,7 @@ def test_rlvr_starts_from_the_models_of_the_same_seed_that_the_baselines_ended_w
         assert (start == own[of, run.seed].run_id) if of else (run.model == BASES[run.seed // 10])
         assert step == ("100" if "half" in arm else "")
     starts = studies.starts_of(["rlvr", "baselines"], "mini")
-    assert len(starts) == 10 and {run.objective for run in starts} == {"pretrainzero", "random_span"}
+    assert len(starts) == 20 and {run.objective for run in starts} == {"pretrainzero", "random_span"}
 
 
 def test_a_shorter_study_is_shorter_at_mini_only():

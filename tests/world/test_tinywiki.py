@@ -97,7 +97,7 @@ def test_a_weekday_a_month_and_a_city_worked_by_hand():
     assert LANGUAGE_OF[COUNTRY_OF[city]] == answer == fact.answer
 
 
-def test_no_held_out_sum_is_in_any_text_of_training():
+def test_no_held_out_sum_is_in_a_fact_of_training():
     rng = random.Random(3)
     said = " | ".join(KNOWLEDGE["sums"])
     for make in STATED.values():

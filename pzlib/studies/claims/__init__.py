@@ -28,7 +28,7 @@ from pzlib.studies.claims.verdicts import (
     needed,
     sampling_variance,
 )
-from pzlib.studies.metrics import MOMENTS, bases_of, equal_tokens, values
+from pzlib.studies.metrics import MOMENTS, equal_tokens, values
 from pzlib.tiers import TIERS, WORLDS
 
 __all__ = ["PAPERS", "errata", "printed_tables", "reported"]  # from `printed`, for those who import claims
@@ -40,20 +40,23 @@ BASE = " · "  # between a base and a seed, where a study has more than one base
 NEEDS = re.compile(r"([\w ]+):([^:]+): (.+)@([\w ]+) > (-?[\d.]+)")
 OF_SIZE = ", size "  # in a claim's study: with another base of the tier, by its place among `World.sizes`
 PLANNED = "planned pairs"  # ends the note of a claim that is judged before all its seeds are run
-ONE_BASE = "one base"  # in it: those of the other are not there
+ONE_BASE = "from one base"  # of a tier that has more: such a verdict hangs on it
+LATE = "written after its rows"  # in the column `written` of such a claim
 OF_BENCHMARKS = ("MMLU-Pro",)  # metrics that the small world does not ask
+_left_out = cache(studies.left_out)
 EQUAL_TOKENS = "equal tokens"  # after "arm@": a and that arm, both at the tokens that the cheaper of them has used
 
 
 def load(path: str | Path = CLAIMS) -> pd.DataFrame:
     """The claims, checked: id, paper, section, claim, study, metric, a, b, direction, reported_a, reported_b,
-    reported_on, needs, why_not.
+    reported_on, needs, why_not, written.
 
     A claim compares the metric of `a` with that of `b`, by `verdicts.RULE`. Both are arms of the study; "arm@moment" is
     an arm at one of `MOMENTS`; b may be a moment of a's own runs, or a number. "arm@equal tokens" is that arm, and a
     with it, after as many tokens as both have used. A study may end in ", size 2": with the tier's second further base.
     needs: what a claim rests on, as "study:arm: metric@moment > number". No study: no tier can
-    test it, and `why_not` says why. Errors: ValueError naming the claim.
+    test it, and `why_not` says why. written: `LATE`, where rows of its study were there first. Errors: ValueError
+    naming the claim.
     """
     table = pd.read_csv(locate(str(path)), dtype={"b": str})
     words = table.columns.difference(["reported_a", "reported_b"])
@@ -304,18 +307,16 @@ def _failed(needs: str, source: _Source) -> str:
     return f"needs {metric} of {arm} > {bound} at the {moment}, is {found.mean():.2f}"
 
 
-_left_out = cache(studies.left_out)
-
-
 def _note(row: dict, tier: str, settings=None) -> str:
     """What a reader must know beside the verdict, or why there is none."""
     study, _, size = row["study"].partition(OF_SIZE)
     if not row["verdict"].startswith("not run"):
         seeds = studies.seeds_of(studies.study_of(study), tier) if tier in WORLDS else ()
-        alone = f"{ONE_BASE}, " * (row.get("bases", 1) < len({*bases_of(seeds)}))
-        some = verdicts.LEAST_PAIRS <= row["n"] < len(seeds)
-        part = f"{alone}{row['n']} of {len(seeds)} {PLANNED}" if some else ""
-        return "; ".join(filter(None, (row["failed"] or ("" if row["signs"] else "the bases differ in sign"), part)))
+        small = tier in WORLDS and WORLDS[tier].small  # whose rows are stored here
+        alone = ONE_BASE * (small and row.get("bases", 1) < len(WORLDS[tier].bases))
+        part = f"{row['n']} of {len(seeds)} {PLANNED}" * (verdicts.LEAST_PAIRS <= row["n"] < len(seeds))
+        signs = row["failed"] or ("" if row["signs"] else "the bases differ in sign")
+        return "; ".join(filter(None, (signs, row.get("written", "") * small, alone, part)))
     if not row["study"] or row["twin"]:
         return row["why_not"] or f"at this tier its runs are those of {row['twin']}"
     command = f"`pzlib study {study} --tier {tier}{flags(settings)}`"
@@ -362,20 +363,20 @@ def summary(ledger: pd.DataFrame) -> str:
 
 
 def counted(ledger: pd.DataFrame) -> str:
-    """How many claims have which verdict, in a sentence; of how many the effect is small (`verdicts.RULE`); how many
-    verdicts do not rest on all planned seeds.
+    """How many claims have which verdict; of how many the effect is small (`verdicts.RULE`); and how many verdicts ask
+    for care: written when their rows were there, from one base, on a part of the planned seeds.
 
     >>> rows = {"verdict": ["not run at this tier", "reproduced at mini"], "note": ["", f"3 of 5 {PLANNED}"]}
-    >>> counted(pd.DataFrame(rows | {"small": [False, True]})).split(". ")[0]
-    'Of 2 claims of the papers: 1 reproduced (1 small), 1 not run'
+    >>> counted(pd.DataFrame(rows | {"small": [False, True]}))
+    'Of 2 claims: 1 reproduced (1 small), 1 not run. Of these, 1 on a part of the planned seeds.'
     """
-    words = ledger["verdict"].map(verdicts.word_of)
-    early, alone = (int(ledger["note"].str.contains(words).sum()) for words in (PLANNED, ONE_BASE))
-    counts = []
+    words, counts = ledger["verdict"].map(verdicts.word_of), []
     for word, small in ((word, ledger.loc[words == word, "small"]) for word in VERDICTS):
         counts += [f"{len(small)} {word}" + f" ({small.sum()} small)" * bool(small.any())] * bool(len(small))
-    rest = f" On a part of the planned seeds: {early}, on one base of two: {alone}."
-    return f"Of {len(ledger)} claims of the papers: {', '.join(counts)}." + rest * bool(early)
+    cares = {LATE: "written after their rows", ONE_BASE: ONE_BASE, PLANNED: "on a part of the planned seeds"}
+    found = {said: int(ledger["note"].str.contains(note).sum()) for note, said in cares.items()}
+    rest = ", ".join(f"{n} {said}" for said, n in found.items() if n)
+    return f"Of {len(ledger)} claims: {', '.join(counts)}." + f" Of these, {rest}." * bool(rest)
 
 
 def markdown(ledger: pd.DataFrame) -> str:

@@ -37,6 +37,7 @@ RULE = f"""A claim says that a metric of a is above (>) or below (<) that of b; 
 equal to it (=), each within a margin.
 
 * *Pairs* are seeds of one base. With two bases the seeds of both count, and both means must have the effect's sign.
+  Of bases alone, which no run trains, the pairs are the bases, and the tests rest on their sampling errors.
 * *Effect*: the mean of a − b with its 95 % t interval over pairs, the base being a factor. Where b is the base itself,
   one model that was measured once, its own sampling error is added, from the number of its answers.
 * *Two tests*: against nothing (t), and against the margin (two one-sided t tests; one, where a claim says "not").
@@ -44,7 +45,7 @@ equal to it (=), each within a margin.
 * *Verdicts*, at {ALPHA}: **reproduced**, where a differs from b as claimed; **contradicted**, where it differs the
   other way; **no difference**, where it is within the margin; **inconclusive** otherwise. What is claimed to be equal,
   not below or not above is reproduced within the margin and contradicted beyond it. **Precondition failed**: what the
-  claim rests on does not hold here, so nothing is tested. **Not run**: fewer than {LEAST_PAIRS} pairs.
+  claim rests on does not hold here, so nothing is tested. **Not run**: fewer than {LEAST_PAIRS} pairs of runs.
 * *Size*: a verdict is about the sign. The paper's size is beside ours; an effect below the margin is called small.
 * *Along training*: curves that meet at the end are compared by their means over all steps too, the area under them.
   Against the base the error of drawing few answers at each step is added, as if all runs shared it.
