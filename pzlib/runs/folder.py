@@ -82,7 +82,8 @@ def environment():
         "threads": torch.get_num_threads() if torch else None,
         "gpu": torch.cuda.get_device_name() if torch and torch.cuda.is_available() else None,
         "commit": _git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(_git("status", "--porcelain")),
+        # not of what studies write while they run: their tables and figures
+        "uncommitted_changes": bool(_git("status", "--porcelain", "--", ".", ":!data/results", ":!figures")),
     }
 
 

@@ -69,7 +69,7 @@ def seeds_of(study: Study, tier: str) -> tuple[int, ...]:
 
     Three seeds stay on one base: shared out they would leave a test one degree of freedom.
 
-    >>> [seeds_of(study_of(name), "mini") for name in ("baselines", "side", "mask_rule")]
+    >>> [seeds_of(study_of(name), "mini") for name in ("baselines", "side", "spice")]
     [(0, 1, 2, 3, 4, 10, 11, 12, 13, 14), (0, 1, 2, 10, 11), (0, 1, 2)]
     """
     if tier == "smoke" or not WORLDS[tier].bases:

@@ -235,7 +235,7 @@ STUDIES = {
     "mask_rule": Study(
         "Fig. 10b: which occurrences should a mask hide?",
         _arms("mask_rule", {"all occurrences": "all", "one mask": "one", "whole words": "words"}),
-        title="mask rule", seeds=THREE, figures=(RESULT, MASKS),
+        title="mask rule", seeds=THREE, on_each_base=True, figures=(RESULT, MASKS),
     ),
     # Negative accuracy has no arm: it gives the runs of "no zero rule" to the digit: a constant cancels in advantages.
     "generator_reward": Study(
@@ -243,7 +243,7 @@ STUDIES = {
         _arms("generator_reward", {
             "eq. 9, zero rule": "zero_rule", "eq. 9, no zero rule": "no_zero_rule", "min(p, 1 - p)": "learnability",
         }) | {"generator untrained": {"generator_every": 0}, "random_span": {"objective": "random_span"}},
-        title="reward of the generator",
+        title="reward of the generator", on_each_base=True,
         figures=(_main("generator_masks", "masks_by_arm"), RESULT),
     ),
     # The world's chains take one to four steps, which its kinds of masks name: chain_1 to chain_4.

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pzlib.run import Run
+from pzlib.runs import folder as folders
 from pzlib.runs.folder import EPISODES, EVAL_COLUMNS, Interrupted, RunFolder, held, training, write_atomic
 
 RUN = Run(tier="smoke", seed=1)
@@ -405,3 +406,18 @@ def test_a_finished_folder_is_opened_by_its_settings_alone_where_no_facts_are_gi
     assert folder.open(RUN).params()["corpus_digest"] == "abc"
     with pytest.raises(ValueError, match="steps 12, .*started with .*steps 13"):
         folder.open(Run(tier="smoke", seed=1, steps=13))
+
+
+def test_changes_that_are_not_committed_are_of_the_code_and_not_of_the_rows_that_studies_write(tmp_path, monkeypatch):
+    for name in ("pzlib/a.py", "data/results/runs.csv", "figures/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("first\n")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *command], check=True)
+    monkeypatch.setattr(folders, "REPO", tmp_path)
+    for name, changed in (("data/results/runs.csv", False), ("figures/b.png", False), ("pzlib/a.py", True)):
+        folders._git.cache_clear()
+        (tmp_path / name).write_text("second\n")
+        assert folders.environment()["uncommitted_changes"] is changed, name
+    folders._git.cache_clear()

@@ -98,7 +98,8 @@ BOXES = {
             against("domain", "random_span, TinyMath", RANDOM),
             against("occurrences", "one occurrence", "fewer than 8"),
         ),
-        LIMITS + " Rules have three seeds, so no interval. A large model knows names that are noise to a small one.",
+        LIMITS + " Limits on occurrences have three seeds, so no interval."
+        " A large model knows names that are noise to a small one.",
     ),
     "07": Box(
         "How do the answers change, on the same masked passages?",
