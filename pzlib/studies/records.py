@@ -178,7 +178,7 @@ STUDIES = {
     "collapse_clean": Study(
         "And on clean text, where high entropy is no noise?",
         _objectives(*MASKING[1:], text="clean"), title="clean text", core=True, rate_of="pretrainzero",
-        figures=(BY_TOKENS, ANATOMY, RESULT),
+        on_each_base=True, figures=(BY_TOKENS, ANATOMY, RESULT),
     ),
     "rpt": Study(
         "RPT's Tables 1 and 3: is the next token better predicted after a reasoning, and does learning it carry over?",

@@ -169,7 +169,7 @@ def test_of_a_study_that_is_run_in_part_the_rest_is_named(home, monkeypatch):
     monkeypatch.setattr(findings, "rows_at", only)
     text = box("08")
     rest = "eq. 9, no zero rule; min(p, 1 - p); generator untrained; Random spans"
-    part = f"{rest}; 10 of 50 runs are stored"
+    part = f"{rest}; 5 of 50 runs are stored"
     assert f"* `generator_reward`: not run yet: {part}: `pzlib study generator_reward --tier mini`" in text
     assert "* `collapse_noise`: not run yet" in text and "Masks that hide" not in text
 
