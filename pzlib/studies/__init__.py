@@ -191,7 +191,7 @@ def runs_of(names, tier: str = "mini", seeds=None, settings=None) -> list[Run]:
     """Every run of these studies once, study by study, in each the first seeds first.
 
     >>> len(runs_of(["mask_rule", "occurrences"], "paper"))  # the default run is in both
-    12
+    18
     """
     runs = [run for name in names for _, run in arms_of(name, tier, seeds, settings)]
     return list({run.run_id: run for run in runs}.values())

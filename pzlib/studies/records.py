@@ -235,7 +235,7 @@ STUDIES = {
     "mask_rule": Study(
         "Fig. 10b: which occurrences should a mask hide?",
         _arms("mask_rule", {"all occurrences": "all", "one mask": "one", "whole words": "words"}),
-        title="mask rule", seeds=THREE, on_each_base=True, figures=(RESULT, MASKS),
+        title="mask rule", on_each_base=True, figures=(RESULT, MASKS),
     ),
     # Negative accuracy has no arm: it gives the runs of "no zero rule" to the digit: a constant cancels in advantages.
     "generator_reward": Study(

@@ -296,7 +296,7 @@ def test_a_studys_finished_runs_are_those_that_are_evaluated(home, capsys):
     for state, run in (("complete", runs["one mask"]), ("running", runs["whole words"])):
         RunFolder(run.folder).open(run).set_status(state, step=1, steps=1)
     assert studies.finished("mask_rule", "gpu") == [runs["one mask"].run_id]
-    assert "mask_rule: 1 of 9 runs are complete" in capsys.readouterr().out
+    assert "mask_rule: 1 of 15 runs are complete" in capsys.readouterr().out
 
 
 def test_a_form_that_its_rows_do_not_suffice_for_says_so_and_the_rest_goes_on(home, capsys):
