@@ -359,7 +359,8 @@ def explain(
     runs = f"{sick.sum()} runs of {len(sick)} arms" if len(sick) > 3 else runs
     words += f" {MARK} degenerated: {runs}." * bool(found)
     each = averaged(table)[1] if lines and "task" not in table else ""
-    few = f", but {others}" if others and len(others) < 40 else ", fewer of some arms" if others else ""
+    short = len(others) < 40
+    few, number = f", but {others}" * bool(others and short), usual if short else f"{count.min()} to {count.max()}"
     tier = table["tier"].iloc[0]
-    origin = f"{of_tier(source, tier)}, tier {tier}, {usual} seed{'s' * (usual != 1)} per arm{few}."
+    origin = f"{of_tier(source, tier)}, tier {tier}, {number} seed{'s' * (number != 1)} per arm{few}."
     return caption(figure, headline, " ".join(f"{how} {words}".split()), origin, [each, *found] if each else found)

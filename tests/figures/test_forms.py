@@ -196,6 +196,12 @@ def test_seeds_are_counted_in_few_words_and_exceptions_are_named():
     table = table[(table["objective"] != "random_span") | (table["seed"] < 2)]
     words = training_dynamics(table, source="here").texts[-1].get_text().replace("\n", " ")
     assert words.endswith("here, tier mini, 3 seeds per arm, but Random spans 2.")
+    more = [f"all occurrences, number {n}" for n in range(4)]  # too many exceptions to name
+    others = [synthetic.training(("pretrainzero",), seeds=5, steps=5).assign(arm=arm) for arm in more]
+    table = pd.concat([table, *others])
+    table = table.assign(arm=table["arm"].fillna(table["objective"]))
+    words = training_dynamics(table, source="here").texts[-1].get_text().replace("\n", " ")
+    assert words.endswith("here, tier mini, 2 to 5 seeds per arm.")
 
 
 def test_steps_of_one_run_are_smoothed_and_means_over_steps_are_not():
