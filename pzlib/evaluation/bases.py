@@ -114,8 +114,8 @@ def where_a_thought_pays(
     (-log p without a thought), right (the gain of a thought that states the deduction), own (of sampled thoughts), none
     (of one that says nothing); at most (from the left x to tell: no thoughts can pay more a position); elsewhere (the
     gain of sampled thoughts before other words); start and its standard error ± (of sampled thoughts at random
-    positions: what RLP would start from on this text, were it read by a run). A wrong thought is believed, so few of
-    them weigh much in a mean of nats.
+    positions, of held-out text: about what RLP starts from). A wrong thought is believed, so few of them weigh much in
+    a mean of nats.
     """
     rows = []
     for text in texts:

@@ -385,6 +385,14 @@ def test_with_no_results_nothing_is_run_and_no_verdict_is_made():
     assert real["rlp-left"].endswith("its text is of the small world") and "not mixed" in real["rlp-both-domains"]
 
 
+def test_claims_that_were_written_after_their_rows_say_so_in_the_ledger_and_in_the_count():
+    assert set(LEDGER["written"]) == {"", claims.LATE}
+    table = claims.ledger(LEDGER, results.stored())
+    late = table["note"].str.contains(claims.LATE)
+    assert table.loc[late, "id"].tolist() == LEDGER.loc[LEDGER["written"] == claims.LATE, "id"].tolist()
+    assert f"Of these, {late.sum()} written after their rows, " in claims.counted(table)
+
+
 def test_equal_tokens_compare_both_arms_at_what_the_cheaper_has_used():
     # a uses 10 tokens a step, b 40: at a's end, after 300, b stands where it was at step 7.5
     curves = {"a": {0: 0.4, 10: 0.5, 30: 0.7}, "b": {0: 0.4, 7: 0.65, 10: 0.9, 30: 0.9}}

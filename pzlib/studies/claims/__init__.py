@@ -43,7 +43,6 @@ PLANNED = "planned pairs"  # ends the note of a claim that is judged before all 
 ONE_BASE = "from one base"  # of a tier that has more: such a verdict hangs on it
 LATE = "written after its rows"  # in the column `written` of such a claim
 OF_BENCHMARKS = ("MMLU-Pro",)  # metrics that the small world does not ask
-_left_out = cache(studies.left_out)
 EQUAL_TOKENS = "equal tokens"  # after "arm@": a and that arm, both at the tokens that the cheaper of them has used
 
 
@@ -315,8 +314,8 @@ def _note(row: dict, tier: str, settings=None) -> str:
         small = tier in WORLDS and WORLDS[tier].small  # whose rows are stored here
         alone = ONE_BASE * (small and row.get("bases", 1) < len(WORLDS[tier].bases))
         part = f"{row['n']} of {len(seeds)} {PLANNED}" * (verdicts.LEAST_PAIRS <= row["n"] < len(seeds))
-        signs = row["failed"] or ("" if row["signs"] else "the bases differ in sign")
-        return "; ".join(filter(None, (signs, row.get("written", "") * small, alone, part)))
+        first = row["failed"] or ("" if row["signs"] else "the bases differ in sign")
+        return "; ".join(filter(None, (first, row.get("written", "") * small, alone, part)))
     if not row["study"] or row["twin"]:
         return row["why_not"] or f"at this tier its runs are those of {row['twin']}"
     command = f"`pzlib study {study} --tier {tier}{flags(settings)}`"
@@ -324,7 +323,7 @@ def _note(row: dict, tier: str, settings=None) -> str:
         return command
     if size and not (model := _model_of(size, tier)):
         return "the tier names no base of this size"
-    out = _left_out(study, tier)
+    out = studies.left_out(study, tier)
     for arm in (_side(row, end)[0] for end in "ab"):
         if arm in out:
             return f"{arm}: {out[arm]}"
