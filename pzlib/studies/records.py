@@ -118,6 +118,7 @@ STUDIES = {
             **_objectives("sft", "mixed_sft", **SUPERVISED_ROWS, text="general"),
             **_objectives("random_span", "pretrainzero", "rpt", "rlp", text="general"),
         }, figures=(replace(BY_TOKENS, main=True), Figure("{}_by_time", "by_time"), RESULT), base_of="pretrainzero",
+        on_each_base=True,
     ),
     "side_new": Study(
         "And sentences (RLPT), a thought after every token (Quiet-STaR), likelihoods: by steps, tokens and time?",
@@ -196,7 +197,7 @@ STUDIES = {
         "RLP's Table 1: does a thought before the next token teach more than the text, at equal text and equal tokens?",
         {**_objectives("rlp", "continued_pretraining"), "continued_pretraining, equal tokens": PLAIN_TEXT},
         figures=(RESULT, Figure("{}_thoughts_along", "thoughts", ("rlp",)), Figure("{}_perplexity", "perplexities")),
-        base_of="rlp",
+        base_of="rlp", on_each_base=True,
     ),
     # RLP's own sweep is on text whose next words leave a thought little to tell, and prefers the rate that moves the
     # base least; where there is more to tell RLP trains at RPT's. A base knows running counts without a thought.
@@ -222,7 +223,7 @@ STUDIES = {
             "rlp, both": {"objective": "rlp", "text": "both"},
             "continued_pretraining, mathematics": {"objective": "continued_pretraining", "text": "mathematical"},
             "rpt, mathematics": {"objective": "rpt", "text": "mathematical"},
-        }, base_of="rlp", rate_of={"rlp": "rpt"},
+        }, base_of="rlp", rate_of={"rlp": "rpt"}, on_each_base=True,
     ),
     "domain": Study(
         "Fig. 10a: encyclopaedia or mathematics as RL corpus?",

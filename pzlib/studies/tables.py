@@ -272,27 +272,27 @@ def probe_table(rows: pd.DataFrame) -> str:
 
 
 def lost_without(probes: pd.DataFrame | None, way: str = "another's") -> dict[str, str]:
-    """{label of an arm: change of its accuracy with another reasoning, in points, mean over seeds [interval]};
-    or that no answer of its models reasons.
-
-    probes: rows of probes.csv with a column `arm`; None: not run.
-    """
+    """{label of an arm: change of its accuracy with another reasoning, in points, mean [interval] over its seeds;
+    or that no answer of its models reasons}. probes: rows of probes.csv with a column `arm`; None: not run."""
     if probes is None or probes.empty:
         return {}
-    kept = probes[(probes["way"] == way) & (probes["measure"] == "right") & (probes["about"] == "all")]
-    found = {label_of(arm): 100 * own.set_index("seed")["change"] for arm, own in kept[kept["step"] > 0].groupby("arm")}
-    return {label: interval(own.dropna()) if own.notna().any() else SILENT for label, own in found.items()}
+    asked = (probes["way"] == way) & (probes["measure"] == "right") & (probes["about"] == "all") & (probes["step"] > 0)
+    by_arm = probes[asked].set_index("seed").groupby("arm")["change"]
+    found = {label_of(arm): 100 * change.dropna() for arm, change in by_arm}
+    return {label: f"{interval(own)} ({len(own)} seeds)" if len(own) else SILENT for label, own in found.items()}
 
 
 def side_table(table: pd.DataFrame, metric: str = "overall", probes: pd.DataFrame | None = None) -> str:
     """Markdown of `side_by_side`: a row a method; at equal steps, tokens and time, and after RLVR; last, what it loses
     with another item's reasoning in place of its own (`lost_without`)."""
-    lost = lost_without(probes)
+    lost, lines = lost_without(probes), []
     titles = {"steps": "equal steps", "tokens": "equal tokens", "time": "equal time", "RLVR": "after the same RLVR"}
-    lines = []
     for method, rows in table[table["metric"] == metric].groupby("method", sort=False):
-        cells = rows.set_index("at")["interval"].reindex(titles).fillna("not run")
-        lines.append((method, rows["seeds"].min(), *cells, lost.get(method, "not run")))
+        rows, seeds = rows.set_index("at"), f"{rows['seeds'].iloc[0]}"
+        later = f"{rows['seeds'].get('RLVR', seeds)}"
+        cells = rows["interval"].reindex(titles).fillna("not run")
+        seeds += f"; {later} after RLVR" if later != seeds else ""
+        lines.append((method, seeds, *cells, lost.get(method, "not run")))
     heads = [f"{metrics.METRICS[metric].title.lower()}, %", "seeds", *titles.values()]
     return as_markdown([*heads, "with another's reasoning, points"], lines)
 

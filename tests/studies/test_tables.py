@@ -206,7 +206,14 @@ def test_every_method_is_shown_at_every_budget_and_after_the_same_rlvr():
     probes = pd.DataFrame([one | row for row in told] + [one | told[0] | {"change": -9.0} | row for row in beside])
     silent = one | {"arm": "sft", "seed": 0, "n": 0, "change": None}  # asked, and no answer reasoned
     lines = side_table(table, probes=pd.concat([probes, pd.DataFrame([silent])])).splitlines()
-    assert lines[3].endswith("| -20.0 |") and lines[4].endswith("| no answer reasons |")
+    assert lines[3].endswith("| -20.0 (2 seeds) |") and lines[4].endswith("| no answer reasons |")
+
+
+def test_a_row_says_where_rlvr_has_other_seeds():
+    after = side({"from PretrainZero": {0: 0.8, 20: 0.9}}, "rlvr ")
+    lines = side_table(side_by_side(side(), training(), COSTS, after[after["seed"] == 0])).splitlines()
+    assert lines[3].startswith("| PretrainZero | 2; 1 after RLVR | ")
+    assert lines[4].startswith("| Supervised fine-tuning | 2 | ")
 
 
 def test_the_overview_has_a_row_a_method():

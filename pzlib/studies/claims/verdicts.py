@@ -50,7 +50,7 @@ equal to it (=), each within a margin.
 * *Along training*: curves that meet at the end are compared by their means over all steps too, the area under them.
   Against the base the error of drawing few answers at each step is added, as if all runs shared it.
 * *Seeds needed* for an inconclusive claim: pairs that would settle it with {POWER:.0%} power if its effect and spread
-  are what they seem, at the level that the correction left it. Where bases differ in sign, no number of seeds does."""
+  are what they seem, at the level that the correction left it. Where bases differ in sign, the margin alone is asked."""
 
 
 def word_of(verdict: str) -> str:
@@ -199,9 +199,8 @@ def _verdict(row: dict, tier: str) -> dict:
     differs, within = row["p_holm"] < ALPHA, row["p_margin_holm"] < ALPHA
     if row["direction"] in "<>":
         word = "no difference" if within else "inconclusive"
-        if differs:
+        if differs and row["signs"]:
             word = "reproduced" if way * row["effect"] > 0 else "contradicted"
-            word = word if row["signs"] else "inconclusive"
     else:
         beyond = abs(row["effect"]) > row["margin"] and way * row["effect"] <= 0
         word = "reproduced" if within else "contradicted" if differs and beyond else "inconclusive"
