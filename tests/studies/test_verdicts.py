@@ -65,7 +65,7 @@ def test_what_is_claimed_to_be_equal_or_not_beyond(direction, effect, p, p_margi
 )
 def test_an_effect_below_the_margin_is_small_only_where_there_is_a_verdict_on_its_sign(signs, p_margin, word):
     row = {"paper": "rlp", "direction": ">", "effect": 0.5, "margin": 2.0, "p": 1e-9, "p_margin": p_margin}
-    row |= {"signs": signs} | {"p_along": math.nan, "effect_along": math.nan, "spread": 1.0, "shared": 0.0, "failed": ""}
+    row |= {"p_along": math.nan, "effect_along": math.nan, "spread": 1.0, "shared": 0.0, "signs": signs, "failed": ""}
     found = verdicts.judge(pd.DataFrame([row]), "mini").iloc[0]
     assert (found["verdict"], found["small"]) == (f"{word} at mini", signs)
 

@@ -50,7 +50,7 @@ equal to it (=), each within a margin.
 * *Along training*: curves that meet at the end are compared by their means over all steps too, the area under them.
   Against the base the error of drawing few answers at each step is added, as if all runs shared it.
 * *Seeds needed* for an inconclusive claim: pairs that would settle it with {POWER:.0%} power if its effect and spread
-  are what they seem, at the level that the correction left it. Where bases differ in sign, the margin alone is asked."""
+  are what they seem, at the level that the correction left it. Where bases differ in sign the margin alone is asked."""
 
 
 def word_of(verdict: str) -> str:
