@@ -279,7 +279,8 @@ def lost_without(probes: pd.DataFrame | None, way: str = "another's") -> dict[st
     asked = (probes["way"] == way) & (probes["measure"] == "right") & (probes["about"] == "all") & (probes["step"] > 0)
     by_arm = probes[asked].set_index("seed").groupby("arm")["change"]
     found = {label_of(arm): 100 * change.dropna() for arm, change in by_arm}
-    return {label: f"{interval(own)} ({len(own)} seeds)" if len(own) else SILENT for label, own in found.items()}
+    seeds = lambda n: "1 seed" if n == 1 else f"{n} seeds"  # noqa: E731
+    return {label: f"{interval(own)} ({seeds(len(own))})" if len(own) else SILENT for label, own in found.items()}
 
 
 def side_table(table: pd.DataFrame, metric: str = "overall", probes: pd.DataFrame | None = None) -> str:
@@ -288,11 +289,10 @@ def side_table(table: pd.DataFrame, metric: str = "overall", probes: pd.DataFram
     lost, lines = lost_without(probes), []
     titles = {"steps": "equal steps", "tokens": "equal tokens", "time": "equal time", "RLVR": "after the same RLVR"}
     for method, rows in table[table["metric"] == metric].groupby("method", sort=False):
-        rows, seeds = rows.set_index("at"), f"{rows['seeds'].iloc[0]}"
-        later = f"{rows['seeds'].get('RLVR', seeds)}"
-        cells = rows["interval"].reindex(titles).fillna("not run")
-        seeds += f"; {later} after RLVR" if later != seeds else ""
-        lines.append((method, seeds, *cells, lost.get(method, "not run")))
+        rows = rows.set_index("at")
+        before, after = rows["seeds"].drop("RLVR", errors="ignore").min(), rows["seeds"].get("RLVR")
+        seeds = before if after in (None, before) else f"{before}; {after} after RLVR"
+        lines.append((method, seeds, *rows["interval"].reindex(titles).fillna("not run"), lost.get(method, "not run")))
     heads = [f"{metrics.METRICS[metric].title.lower()}, %", "seeds", *titles.values()]
     return as_markdown([*heads, "with another's reasoning, points"], lines)
 
