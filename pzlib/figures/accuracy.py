@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pzlib.figures import forms, style
-from pzlib.figures.forms import BASE, TINYBENCH, Panel, by_study, evaluated, explain, lines, marked
+from pzlib.figures.forms import BASE, TINYBENCH, Panel, by_study, evaluated, explain, joined, lines, marked
 from pzlib.figures.style import METHODS, Picture, grid, marks_of, sheet, styled
 from pzlib.studies import metrics, tables
 from pzlib.studies.boxes import headlines
@@ -49,7 +49,7 @@ def _curves(
     base, "length" of answers to questions, "reward" of training. x, label: of the horizontal axis; budget: whether what
     every run has used is dashed."""
     studies = {name: evaluated(rows) for name, rows in studies.items()}
-    table = pd.concat(studies.values()).drop_duplicates(["run_id", "arm", "step", "task"])
+    table = joined(studies).drop_duplicates(["run_id", "arm", "step", "task"])
     groups = {*table["group"]}
     wanted = [one for one in wanted if one in (*groups, *(["length"] if "length" in table else []), "reward")]
     # over all answers the share that reasons would move the mean; older rows have no other length

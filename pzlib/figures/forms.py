@@ -339,6 +339,11 @@ def legend_of(figure, looks: dict[str, dict], columns: int) -> None:
     figure.legend(handles=handles, loc="outside upper left", ncols=columns)
 
 
+def joined(studies: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The rows of several studies in one table, with a column `study`, as `explain` counts their seeds."""
+    return pd.concat([rows.assign(study=name) for name, rows in studies.items()])
+
+
 def explain(
     figure: Picture, table: pd.DataFrame, source: str, headline: str, words: str = "", *, lines: bool | None = True
 ) -> Picture:
@@ -347,9 +352,11 @@ def explain(
 
     lines: whether it has `lines`, along training where the table knows no tasks, or `seeds`; None: neither.
     """
-    count = table.groupby("arm", sort=False)["seed"].nunique()
+    several = "study" in table and table["study"].nunique() > 1  # whose arms can share a name
+    by = ["study", "arm"] if several else ["arm"]
+    count = table.groupby(by, sort=False)["seed"].nunique()
     usual, marks = int(count.mode().iloc[0]), marked(table)
-    others = ", ".join(f"{marks[arm].label} {own}" for arm, own in count.items() if own != usual)
+    others = ", ".join(f"{marks[arm].label} {own}" for arm, own in count.droplevel(by[:-1]).items() if own != usual)
     how = "" if lines is None else ALONE if count.max() == 1 else BAND if lines else SEEDS
     how = how.format(("; band: 95 % interval" if lines else INTERVAL) * bool(count.max() >= LEAST))
     found = notes(table, label_of)
@@ -359,7 +366,7 @@ def explain(
     runs = f"{sick.sum()} runs of {len(sick)} arms" if len(sick) > 3 else runs
     words += f" {MARK} degenerated: {runs}." * bool(found)
     each = averaged(table)[1] if lines and "task" not in table else ""
-    short = len(others) < 40
+    short = len(others) < (1 if several else 40)
     few, number = f", but {others}" * bool(others and short), usual if short else f"{count.min()} to {count.max()}"
     tier = table["tier"].iloc[0]
     origin = f"{of_tier(source, tier)}, tier {tier}, {number} seed{'s' * (number != 1)} per arm{few}."

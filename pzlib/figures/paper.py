@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from pzlib.errors import NothingToDraw
 from pzlib.figures import forms, style
-from pzlib.figures.forms import BASE, TINYBENCH, columns, evaluated, explain, legend_of, marked
+from pzlib.figures.forms import BASE, TINYBENCH, columns, evaluated, explain, joined, legend_of, marked
 from pzlib.figures.inspector import mask_places
 from pzlib.figures.run_view import ACCURACY, ADVANCE, LEADING, MONO, passage_heat, text_grid
 from pzlib.figures.style import METHODS, WIDTH, Mark, Picture, caption, grid, sheet, styled
@@ -66,7 +66,7 @@ def _beside(studies: dict, parts: dict, arms: dict, source: str, printed_in: str
     studies: {what its models are called: rows}. A tick is the value before, of methods that have one.
     """
     studies = {name: evaluated(rows) for name, rows in studies.items()}
-    table = pd.concat(studies.values())
+    table = joined(studies)
     shown = [arm for arm in arms if arm == "base" or arm in set(table["arm"])]
     marks = {arm: METHODS["base"] for arm in shown if arm == "base"} | marked(table)
     figure, axes = grid(0.5 + 1.75 * len(parts), len(parts), 2, squeeze=False)
@@ -271,7 +271,7 @@ def ablations(tinybench: dict[str, pd.DataFrame], source: str = TINYBENCH) -> Pi
             ax.margins(y=0.2)
     axes[0, 0].set_ylabel("Paper (%)")
     axes[1, 0].set_ylabel("Ours, overall (%)")
-    table = pd.concat(studies.values())
+    table = joined(studies)
     words = f"{BASE} Paper: Qwen3-1.7B-Base, one run each. No panel shares a scale."
     return explain(figure, table, source, headlines.above_base(studies), words, lines=False)
 

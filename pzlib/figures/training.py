@@ -86,7 +86,7 @@ def masks_by_arm(training: pd.DataFrame | dict, source: str = TRAINING) -> Pictu
     rows, studies = [], {study: checked(own, "training", []) for study, own in by_study(training).items()}
     for study, table in studies.items():
         shares = kind_shares(table).dropna().reindex(columns=list(CLASSES), fill_value=0.0)
-        late = table.loc[shares.index]
+        late = table.loc[shares.index].assign(study=study)
         late = late[late["step"] > 0.8 * late.groupby("run_id")["step"].transform("max")]
         runs = shares.loc[late.index].groupby([late["arm"], late["seed"]], sort=False).mean()
         rows += [(forms.title_of(study), None, late)] * (len(studies) > 1)

@@ -279,8 +279,8 @@ def lost_without(probes: pd.DataFrame | None, way: str = "another's") -> dict[st
     asked = (probes["way"] == way) & (probes["measure"] == "right") & (probes["about"] == "all") & (probes["step"] > 0)
     by_arm = probes[asked].set_index("seed").groupby("arm")["change"]
     found = {label_of(arm): 100 * change.dropna() for arm, change in by_arm}
-    seeds = lambda n: "1 seed" if n == 1 else f"{n} seeds"  # noqa: E731
-    return {label: f"{interval(own)} ({seeds(len(own))})" if len(own) else SILENT for label, own in found.items()}
+    text = lambda own: f"{interval(own)} ({len(own)} seed{'s' * (len(own) > 1)})" if len(own) else SILENT  # noqa: E731
+    return {label: text(own) for label, own in found.items()}
 
 
 def side_table(table: pd.DataFrame, metric: str = "overall", probes: pd.DataFrame | None = None) -> str:

@@ -210,3 +210,11 @@ def test_steps_of_one_run_are_smoothed_and_means_over_steps_are_not():
     figure = training_dynamics(binned)
     np.testing.assert_array_equal(figure.axes[2].get_lines()[0].get_ydata(), binned["predictor/reward"])
     assert figure.notes == ["Each point: mean over the 10 steps up to it."]
+
+
+def test_seeds_are_counted_study_by_study_where_arms_share_a_name():
+    noisy, clean = (synthetic.tinybench(("random_span",), seeds=seeds) for seeds in (6, 5))
+    clean = clean.assign(run_id="clean " + clean["run_id"])
+    ends = [accuracy.tinybench_curves(rows).texts[-1].get_text() for rows in (noisy, {"domain": noisy, "rpt": clean})]
+    one, both = (" ".join(end.split()) for end in ends)
+    assert one.endswith(", 6 seeds per arm.") and both.endswith(", 5 to 6 seeds per arm.")
